@@ -1,0 +1,1 @@
+"""The control side: supervisor, inspection, HTTP, what all processes share."""

@@ -1,0 +1,1 @@
+"""The words that everything else speaks: requests, predictions, predictors, plans, errors."""

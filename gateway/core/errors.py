@@ -1,0 +1,64 @@
+"""What can go wrong with a request, told apart by whose fault it is.
+
+::
+
+    GatewayError
+    ├── CallerFault             the request is wrong; it never counts against a model
+    │   ├── InvalidRequest      its content does not fit the model or the protocol
+    │   ├── ModelNotFound       nobody by that name or version
+    │   ├── Unauthenticated     a credential is missing or wrong
+    │   └── NotPermitted        this caller may not change the server
+    ├── Overloaded              no room; try later or elsewhere
+    ├── DeadlineExpired         the time the caller gave is over
+    ├── Unavailable             known but not able to answer now (loading, unloading, stopping)
+    ├── Unsupported             a part of the protocol that is not served
+    └── ModelFailed             the model was asked and failed
+
+The gRPC status of each stands in `gateway.wire.status`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """Something that ends a request with a message for its caller."""
+
+
+class CallerFault(GatewayError):
+    """The request itself is at fault."""
+
+
+class InvalidRequest(CallerFault):
+    """A request's content does not fit the model or the protocol."""
+
+
+class ModelNotFound(CallerFault):
+    """No model, or no version of it, bears the name asked for."""
+
+
+class Unauthenticated(CallerFault):
+    """A credential is missing or wrong."""
+
+
+class NotPermitted(CallerFault):
+    """The caller may not do this to the server."""
+
+
+class Overloaded(GatewayError):
+    """There is no room for the request now."""
+
+
+class DeadlineExpired(GatewayError):
+    """The request's time was over before it was answered."""
+
+
+class Unavailable(GatewayError):
+    """The model or the server cannot answer at the moment."""
+
+
+class Unsupported(GatewayError):
+    """The protocol has it, this server does not."""
+
+
+class ModelFailed(GatewayError):
+    """The model was run and failed."""

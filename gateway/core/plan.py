@@ -1,0 +1,158 @@
+"""What is known of a version before it serves: what its graph and its trial runs showed, and how it is to be served.
+
+`Findings` are made once per file, by inspection, and cached by the file's hash. A `VersionPlan` is made from the findings and the
+configuration, and is all that a serving process needs to bring a version up. Both are frozen, made of plain values, and travel pickled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class GraphTensor:
+    """An input or output as the graph declares it."""
+
+    name: str
+    onnx_type: str
+    """ONNX Runtime's text, `tensor(float)`."""
+    shape: tuple[int | str | None, ...]
+    """Sizes; a str is a symbolic name, None an unnamed free size."""
+    optional: bool = False
+    """An input with an initialiser, which a request may leave out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What inspecting one model file showed."""
+
+    error: str = ""
+    """Why the file cannot be served; empty where it can."""
+    inputs: tuple[GraphTensor, ...] = ()
+    outputs: tuple[GraphTensor, ...] = ()
+    batchable: bool = False
+    """Rows answered together equal rows answered apart (see `evidence`)."""
+    evidence: str = ""
+    """One sentence: what was tried and what it showed."""
+    cost_us: dict[int, float] = field(default_factory=dict)
+    """Median wall time of a run by batch size (1, 2, 4, ...) in microseconds; {1: ...} where the model does not batch; empty: no run succeeded."""
+    memory_bytes: int = 0
+    """What one open session added to the inspecting process."""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """An input or output as callers see it."""
+
+    name: str
+    datatype: str
+    """The protocol's name: FP32, BYTES, ..."""
+    shape: tuple[int, ...]
+    """Sizes with the batch axis first where the version batches; -1 is free."""
+    optional: bool = False
+    model_shape: tuple[int, ...] | None = None
+    """The shape the graph wants where configuration reshapes (with the batch axis; at most one -1 besides it); None: as `shape`."""
+    labels: tuple[str, ...] = ()
+    """Class names for the `classification` extension, by index."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePlan:
+    """How requests of one version wait."""
+
+    max_requests: int = 4096
+    """Requests that may wait; one more is refused."""
+    max_bytes: int = 512 << 20
+    """Bytes of input that may wait; more is refused (a lone request is always let in)."""
+    default_timeout_s: float = 0.0
+    """Longest wait for a request that names none; 0: without end."""
+    allow_timeout_override: bool = True
+    """A request's own `timeout` parameter counts (it may only shorten)."""
+    priority_levels: int = 0
+    """Levels a request may ask for, 1 being served first; 0: one level, the parameter is ignored."""
+    default_priority: int = 0
+    """Level of a request that asks for none; 0 with levels: the lowest."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchingPlan:
+    """How requests of one version travel together."""
+
+    max_batch_size: int = 0
+    """Rows in a batch at most; 0: the version has no batch axis and each request runs alone."""
+    splits: bool = False
+    """A request of more rows is run in parts instead of being refused (versions batched without configuration)."""
+    useful_batch_size: int = 0
+    """Rows worth putting together by the cost curve, 1..max_batch_size; 0 where max_batch_size is 0."""
+    max_queue_delay_s: float = 0.0
+    """How long a batch may wait for company; 0: goes as soon as a worker is free."""
+    preferred_batch_sizes: tuple[int, ...] = ()
+    """A batch of one of these sizes does not wait for more."""
+    pad_to: tuple[int, ...] = ()
+    """Ascending batch sizes a batch is padded up to, for models that are slow on sizes they have not met; empty: never."""
+    loop_batch_size: int = 0
+    """Batches up to this many rows (requests, where max_batch_size is 0) cost under 50 us and run on the event loop; 0: none does."""
+    reason: str = ""
+    """One sentence: why it is batched this way."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPlan:
+    """How ONNX Runtime opens and runs a version."""
+
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    intra_op_threads: int = 1
+    """Threads inside a run; 1: the calling thread alone."""
+    inter_op_threads: int = 1
+    spinning: bool = False
+    """Idle intra-op threads spin: quicker alone, ruinous beside others."""
+    options: tuple[tuple[str, str], ...] = ()
+    """Session configuration entries passed on by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class WarmupInput:
+    """One input of a configured warm-up."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    """Without the batch axis."""
+    source: str = "zero"
+    """`zero`, `random`, or the path of a file with the raw tensor."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPlan:
+    """All a serving process needs to bring one version up."""
+
+    model: str
+    version: int
+    path: str
+    """The model file, absolute."""
+    fingerprint: str
+    """Hash over the file, what it refers to and the configuration: equal means nothing to do."""
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    batching: BatchingPlan = BatchingPlan()
+    queue: QueuePlan = QueuePlan()
+    session: SessionPlan = SessionPlan()
+    instances: int = 1
+    """Batches of this version that run at the same time in one process, at most."""
+    warmup_batch_sizes: tuple[int, ...] = (1,)
+    """Batch sizes run before the version is live."""
+    warmup_inputs: tuple[tuple[WarmupInput, ...], ...] = ()
+    """Configured warm-up requests, run besides."""
+    reference: str = ""
+    """Path of a reference sample (.npz) that trial inputs are taken from; empty: there is none."""
+    model_config: bytes = b""
+    """Serialised `inference.ModelConfig`, as the ModelConfig call answers it."""
+    statistics_row: int = -1
+    """Row of the shared statistics table; -1: none yet (the control side assigns it)."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Model and version."""
+        return self.model, self.version

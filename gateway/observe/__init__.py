@@ -1,0 +1,1 @@
+"""What is seen of the running gateway: names, statistics, logs."""

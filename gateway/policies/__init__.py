@@ -1,0 +1,1 @@
+"""One protection a file, each a Predictor around a Predictor."""

@@ -1,0 +1,1 @@
+"""Which live version answers a request."""

@@ -1,0 +1,103 @@
+"""One ONNX Runtime session: opened, described, run.
+
+Nothing here knows of requests or batches: arrays in, arrays out. `run` is thread safe and frees the GIL while the model computes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from gateway.core.datatypes import BF16, datatype_of_onnx, numpy_dtype
+from gateway.core.errors import GatewayError, ModelFailed
+from gateway.core.plan import GraphTensor, SessionPlan
+
+Array = np.ndarray[Any, Any]
+
+_SEVERITY_FATAL = 4  # ONNX Runtime prints errors to stderr besides raising them; they are raised here and logged once at the edge
+
+
+class SessionNotOpened(GatewayError):
+    """ONNX Runtime refused the model file; the message is its own."""
+
+
+class Session:
+    """An open model. Opening blocks (seconds for large models, GIL freed); raises `SessionNotOpened`."""
+
+    def __init__(self, path: str, plan: SessionPlan) -> None:
+        options = _session_options(plan)
+        try:
+            self._session = ort.InferenceSession(path, options, providers=list(plan.providers))
+        except Exception as error:
+            raise SessionNotOpened(f"ONNX Runtime {ort.__version__} cannot open the model: {_first_line(error)}") from error
+        optional = {node.name for node in self._session.get_overridable_initializers()}
+        nodes = [*self._session.get_inputs(), *self._session.get_overridable_initializers()]
+        self.inputs = tuple(_graph_tensor(node, optional=node.name in optional) for node in nodes)
+        self.outputs = tuple(_graph_tensor(node) for node in self._session.get_outputs())
+        self.output_names = [node.name for node in self.outputs]
+        self._bf16 = any(datatype_of_onnx(node.onnx_type) == BF16 for node in (*self.inputs, *self.outputs))
+        self._run = self._run_bound if self._bf16 else self._session.run
+
+    def run(self, feed: Mapping[str, Array], wanted: Sequence[str]) -> list[Array]:
+        """The wanted outputs, in that order; raises `ModelFailed` with ONNX Runtime's message."""
+        try:
+            outputs: list[Array] = self._run(wanted, feed)
+        except Exception as error:
+            raise ModelFailed(f"ONNX Runtime failed to run the model: {_first_line(error)}") from error
+        return outputs
+
+    def _run_bound(self, wanted: Sequence[str], feed: Mapping[str, Array]) -> list[Array]:
+        """Runs a model with BF16 tensors, which `InferenceSession.run` refuses: inputs as OrtValues, outputs read from their memory."""
+        bf16 = int(_ONNX_BFLOAT16)
+        values = {}
+        for name, array in feed.items():
+            if array.dtype == numpy_dtype(BF16):
+                values[name] = ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(array).view(np.uint16), bf16)
+            else:
+                values[name] = ort.OrtValue.ortvalue_from_numpy(array)
+        return [_array_of(value) for value in self._session.run_with_ort_values(wanted, values)]
+
+    def __repr__(self) -> str:
+        return f"<Session {len(self.inputs)} inputs, {len(self.outputs)} outputs, {self._session.get_providers()[0]}>"
+
+
+_ONNX_BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
+
+
+def _session_options(plan: SessionPlan) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.log_severity_level = _SEVERITY_FATAL
+    options.intra_op_num_threads, options.inter_op_num_threads = plan.intra_op_threads, plan.inter_op_threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if plan.spinning else "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "1" if plan.spinning else "0")
+    for key, value in plan.options:
+        options.add_session_config_entry(key, value)
+    return options
+
+
+def _graph_tensor(node: ort.NodeArg, *, optional: bool = False) -> GraphTensor:
+    return GraphTensor(node.name, node.type, tuple(node.shape or ()), optional)
+
+
+def _array_of(value: ort.OrtValue) -> Array:
+    """The value as an array of our own; BF16 by way of its memory, because `OrtValue.numpy` does not know it."""
+    if value.data_type() != "tensor(bfloat16)":
+        return np.asarray(value.numpy())
+    shape = tuple(value.shape())
+    count = int(np.prod(shape, dtype=np.int64))
+    if count == 0:
+        return np.empty(shape, numpy_dtype(BF16))
+    import ctypes  # noqa: PLC0415  # only models with BF16 need it
+
+    memory = (ctypes.c_uint16 * count).from_address(value.data_ptr())
+    return np.frombuffer(memory, np.uint16).copy().view(numpy_dtype(BF16)).reshape(shape)
+
+
+def _first_line(error: Exception) -> str:
+    with contextlib.suppress(IndexError):
+        return str(error).strip().splitlines()[0]
+    return type(error).__name__
