@@ -1,0 +1,1 @@
+"""Messages compiled from protos/ by protos/generate.py; never edited by hand."""
