@@ -35,7 +35,7 @@ class Findings:
     evidence: str = ""
     """One sentence: what was tried and what it showed."""
     cost_us: dict[int, float] = field(default_factory=dict)
-    """Median wall time of a run by batch size (1, 2, 4, ...) in microseconds; {1: ...} where the model does not batch; empty: no run succeeded."""
+    """Median wall time of a run, microseconds, by batch size (1, 2, 4, ...; {1: ...} where it does not batch); empty: no run succeeded."""
     memory_bytes: int = 0
     """What one open session added to the inspecting process."""
     warnings: tuple[str, ...] = ()

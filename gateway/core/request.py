@@ -15,7 +15,7 @@ Parameter = bool | int | float | str
 class RequestForm:
     """What requests of one kind have in common: names, shapes, datatypes, options. It is shared, so it never changes.
 
-    `names`: the inputs present, in the order of the signature; `key`: equal for requests that may share a batch (names, datatypes and shapes
+    `names`: the inputs present, in the order of the signature; `key`: equal for requests that may share a batch (names, datatypes, shapes
     without the batch axis); `rows`: length of the batch axis, 1 where the version has none; `input_bytes`: size of the raw inputs.
     `outputs`: indexes into the signature's outputs that are answered, in the order asked for.
     """

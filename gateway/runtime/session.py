@@ -86,7 +86,8 @@ def _graph_tensor(node: ort.NodeArg, *, optional: bool = False) -> GraphTensor:
 def _array_of(value: ort.OrtValue) -> Array:
     """The value as an array of our own; BF16 by way of its memory, because `OrtValue.numpy` does not know it."""
     if value.data_type() != "tensor(bfloat16)":
-        return np.asarray(value.numpy())
+        array: Array = value.numpy()
+        return array
     shape = tuple(value.shape())
     count = int(np.prod(shape, dtype=np.int64))
     if count == 0:
@@ -94,7 +95,7 @@ def _array_of(value: ort.OrtValue) -> Array:
     import ctypes  # noqa: PLC0415  # only models with BF16 need it
 
     memory = (ctypes.c_uint16 * count).from_address(value.data_ptr())
-    return np.frombuffer(memory, np.uint16).copy().view(numpy_dtype(BF16)).reshape(shape)
+    return np.array(memory, np.uint16).view(numpy_dtype(BF16)).reshape(shape)
 
 
 def _first_line(error: Exception) -> str:
