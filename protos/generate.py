@@ -46,7 +46,7 @@ def compiler_python() -> Path:
 def compile_protos(target: Path) -> None:
     """Run the compiler on every .proto file, writing what it makes into target."""
     names = sorted(path.name for path in PROTOS.glob("*.proto"))
-    protoc = [compiler_python(), "-m", "grpc_tools.protoc", f"-I{PROTOS}"]
+    protoc = [str(compiler_python()), "-m", "grpc_tools.protoc", f"-I{PROTOS}"]
     subprocess.run([*protoc, f"--python_out={target}", f"--pyi_out={target}", *names], check=True)  # noqa: S603 - our files
     subprocess.run([*protoc, f"--grpc_python_out={target}", *WITH_CLIENT_STUB], check=True)  # noqa: S603 - our files
 
@@ -73,17 +73,23 @@ def generate(scratch: Path) -> dict[str, str]:
     return files
 
 
-def committed() -> dict[str, str]:
-    """Return the content of every stub file in the package by its name."""
-    return {path.name: path.read_text(encoding="utf-8") for path in GENERATED.iterdir() if "_pb2" in path.name and path.is_file()}
+def present(folder: Path) -> dict[str, str]:
+    """Return the content of every stub file in the folder by its name."""
+    return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir() if "_pb2" in path.name and path.is_file()}
 
 
-def write(files: dict[str, str]) -> None:
-    """Make the package hold exactly these stub files."""
-    for name in committed().keys() - files.keys():
-        (GENERATED / name).unlink()
+def stale(folder: Path, files: dict[str, str]) -> list[str]:
+    """Return the names of the stub files that are missing from the folder, differ from files or are left over."""
+    found = present(folder)
+    return sorted(name for name in files.keys() | found.keys() if files.get(name) != found.get(name))
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    """Make the folder hold exactly these stub files; whatever is no stub stays."""
+    for name in present(folder).keys() - files.keys():
+        (folder / name).unlink()
     for name, text in files.items():
-        (GENERATED / name).write_text(text, encoding="utf-8")
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -94,13 +100,12 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         files = generate(Path(scratch))
     if not check:
-        write(files)
+        write(GENERATED, files)
         return 0
-    present = committed()
-    stale = sorted(name for name in files.keys() | present.keys() if files.get(name) != present.get(name))
-    for name in stale:
+    wrong = stale(GENERATED, files)
+    for name in wrong:
         print(f"{GENERATED.relative_to(ROOT)}/{name} is not what the .proto files give; run: python protos/generate.py", file=sys.stderr)
-    return 1 if stale else 0
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
