@@ -1,0 +1,120 @@
+"""One unary call, from its slot to its status."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from grpc._cython import cygrpc
+
+from gateway.core.errors import GatewayError
+from gateway.core.waiter import Driven
+from gateway.wire.status import DEADLINE_EXCEEDED, INTERNAL, status_code
+from gateway.wire.transport import CallEnded, Metadata, UnaryMethod
+
+if TYPE_CHECKING:
+    from gateway.wire.completion_queue.server import CompletionQueueServer
+
+_log = logging.getLogger(__name__)
+
+# Operations that carry no metadata and no details own no memory of the core and may be shared; others must be made anew for each call.
+_INITIAL_METADATA = cygrpc.SendInitialMetadataOperation((), 0)
+_OK = cygrpc.SendStatusFromServerOperation((), cygrpc.StatusCode.ok, b"", 0)
+
+
+class UnaryCall(Driven):
+    """A call with one message each way; the method's coroutine is driven by hand.
+
+    The operation that reports the call's end (`ReceiveCloseOnServer`) travels in the batch that sends the reply: one event and 3-4 us less
+    than in a batch of its own. The price is that a cancellation is not seen meanwhile, so a call that has waited for a while is watched
+    after all (`watch`, from the server's one timer). That operation then also reports cancellations that came earlier.
+    """
+
+    __slots__ = ("_call", "_metadata", "_method", "_server", "deadline", "ended", "tick", "watched")
+
+    def __init__(self, server: CompletionQueueServer, event: Any, method: UnaryMethod) -> None:
+        self._server, self._call, self._method = server, event.call, method
+        self._metadata = event.invocation_metadata
+        wall_deadline = event.call_details.deadline
+        self.deadline = wall_deadline if wall_deadline == float("inf") else wall_deadline - time.time() + time.monotonic()
+        self.tick, self.watched, self.ended = server.tick, False, False
+        self._task = self._waiter = None
+        self._call.start_server_batch((cygrpc.ReceiveMessageOperation(0),), self._received)
+
+    def metadata(self) -> Metadata:
+        """The caller's metadata."""
+        return tuple(self._metadata)
+
+    def peer(self) -> str:
+        """The caller's address."""
+        peer: str = self._call.peer()
+        return peer
+
+    def watch(self) -> None:
+        """Asks to be told of a cancellation from now on."""
+        if not self.watched:
+            self.watched = True
+            self._call.start_server_batch((cygrpc.ReceiveCloseOnServerOperation(0),), self._closed)
+
+    def expire(self) -> None:
+        """Answers DEADLINE_EXCEEDED and cancels the method: the caller's time is over."""
+        self._end(DEADLINE_EXCEEDED, "the deadline passed before the answer was ready")
+        self.cancel()
+
+    def _received(self, event: Any) -> None:
+        message = event.batch_operations[0].message()
+        if message is None:  # the client went away before it had sent one, or the message was over the limit: the core has answered
+            return
+        self._server.open.add(self)
+        self.start(self._method(self, message))
+
+    def _closed(self, event: Any) -> None:
+        if event.batch_operations[0].cancelled():
+            self.ended = True  # nobody is there to take an answer
+            self._server.open.discard(self)
+            self.cancel()
+
+    def _finished(self, value: bytes) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        server = self._server
+        server.open.discard(self)
+        if server.destroyed:
+            return
+        if self.watched:
+            operations: tuple[Any, ...] = (_INITIAL_METADATA, cygrpc.SendMessageOperation(value, 0), _OK)
+        else:
+            operations = (_INITIAL_METADATA, cygrpc.SendMessageOperation(value, 0), _OK, cygrpc.ReceiveCloseOnServerOperation(0))
+        server.send(self._call, operations)
+
+    def _failed(self, error: BaseException) -> None:
+        if isinstance(error, GatewayError):
+            self._end(status_code(error), str(error))
+        elif isinstance(error, CallEnded):
+            self._end(error.code, error.details, error.trailers)
+        elif isinstance(error, asyncio.CancelledError):
+            self._end(cygrpc.StatusCode.cancelled, "the call was cancelled")
+        else:
+            _log.error("A method failed. This is a bug.", exc_info=error)
+            self._end(INTERNAL, f"internal error: {type(error).__name__}")
+            if not isinstance(error, Exception):
+                raise error
+
+    def _end(self, code: int, details: str, trailers: Metadata = ()) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        server = self._server
+        server.open.discard(self)
+        if server.destroyed:
+            return
+        status = cygrpc.SendStatusFromServerOperation(trailers, code, details.encode(), 0)
+        operations: tuple[Any, ...] = (cygrpc.SendInitialMetadataOperation((), 0), status)
+        server.send(self._call, operations if self.watched else (*operations, cygrpc.ReceiveCloseOnServerOperation(0)))
+
+
+def sent(_event: Any) -> None:
+    """The reply has left; or nobody was there to take it (`event.success` false, or the last operation says cancelled)."""

@@ -1,0 +1,130 @@
+"""The server over the completion queue: slots, the sweep, starting and stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import time
+from typing import Any, Final
+
+from gateway.wire.completion_queue import internals
+from gateway.wire.completion_queue.calls import UnaryCall, sent
+from gateway.wire.completion_queue.queue import EventPump
+from gateway.wire.completion_queue.streams import BidirectionalCall
+from gateway.wire.status import UNIMPLEMENTED
+from gateway.wire.transport import CallEnded, Methods, TransportOptions
+
+_SWEEP_S: Final = 0.05  # calls older than this are watched for cancellation, and deadlines are kept to this precision
+_OTHER_SLOTS: Final = 64  # calls of other methods that may arrive between two turns of the loop
+_HOT_SLOTS: Final = 512  # the same for the hot method; the core keeps what comes beyond
+_STOPPED_S: Final = 10.0  # what the core may take to report its last events once all calls are cancelled
+_log = logging.getLogger(__name__)
+
+
+class CompletionQueueServer:
+    """Serves `methods` on the running event loop.
+
+    `open`: calls received and not answered; an answered one is let go at once, it holds kilobytes in the core. `destroyed`: the core's
+    server is gone, and a batch started now would abort the process.
+    """
+
+    def __init__(self, methods: Methods, options: TransportOptions) -> None:
+        self._methods, self._options = methods, options
+        self._loop = asyncio.get_running_loop()
+        self.open: set[UnaryCall | BidirectionalCall] = set()
+        self.tick = 0
+        self.destroyed = self._stopping = False
+        self._slots_out = 0
+        self._core, self._queue = internals.new_server(options)
+        self._pump = EventPump(self._queue)
+        self._hot = methods.unary.get(methods.hot)
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def start(self) -> int:
+        """Listens; raises OSError where the address cannot be had, ValueError for unusable TLS files."""
+        port: int = self._core.add_http2_port(self._options.address.encode(), internals.credentials(self._options))
+        if port == 0:
+            raise OSError(f"cannot listen on {self._options.address}")
+        if self._hot is not None:
+            self._core.register_method(self._methods.hot)
+        self._core.start()
+        if self._hot is not None:
+            for _ in range(min(_HOT_SLOTS, self._options.max_concurrent_calls)):
+                self._offer_hot_slot()
+        for _ in range(_OTHER_SLOTS):
+            self._offer_slot()
+        self._sweep()
+        self._pump.start()
+        return port
+
+    async def stop(self, grace_s: float) -> None:
+        """Accepts no more, answers what was accepted (after `grace_s` the rest is cancelled), and takes the queue down."""
+        if not self._stopping:
+            self._stopping = True
+            self._core.shutdown(self._queue, self._core_stopped)
+        await asyncio.wait([self._pump.emptied], timeout=grace_s)
+        if not self._pump.emptied.done():
+            _log.warning("%d calls were not finished within the grace of %g s and are cancelled", len(self.open), grace_s)
+            self._core.cancel_all_calls()
+            for call in tuple(self.open):
+                call.cancel()
+            await asyncio.wait([self._pump.emptied], timeout=_STOPPED_S)
+        self._pump.join()
+
+    def send(self, call: Any, operations: tuple[Any, ...]) -> None:
+        """Starts a call's last batch."""
+        call.start_server_batch(operations, sent)
+
+    def _offer_hot_slot(self) -> None:
+        self._core.request_registered_call(self._queue, self._queue, self._methods.hot, self._hot_called)
+
+    def _offer_slot(self) -> None:
+        self._core.request_call(self._queue, self._queue, self._called)
+
+    def _hot_called(self, event: Any) -> None:
+        if event.success:  # false: a slot given back unused at stop; its call is no call
+            if not self._stopping:
+                self._offer_hot_slot()
+            assert self._hot is not None
+            UnaryCall(self, event, self._hot)
+
+    def _called(self, event: Any) -> None:
+        if not event.success:
+            return
+        if not self._stopping:
+            self._offer_slot()
+        path = event.call_details.method.decode()
+        if (stream := self._methods.stream.get(path)) is not None:
+            BidirectionalCall(self, event, stream)
+        else:
+            UnaryCall(self, event, self._methods.unary.get(path) or functools.partial(_unknown_method, path))
+
+    def _sweep(self) -> None:
+        """One timer for all calls: expires those whose time is over, watches those that have waited since the last sweep."""
+        if not self.destroyed:
+            now = time.monotonic()
+            for call in tuple(self.open):
+                if call.deadline <= now:
+                    call.expire()
+                elif call.tick < self.tick and not call.watched:
+                    call.watch()
+        self.tick += 1
+        if not self._pump.emptied.done():
+            self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
+
+    def _core_stopped(self, _event: Any) -> None:
+        """The core has finished every call it accepted."""
+        self.destroyed = True
+        for call in tuple(self.open):  # their clients are gone
+            call.cancel()
+        self._core.destroy()
+        self._queue.shutdown()
+
+    def __repr__(self) -> str:
+        state = "stopped" if self.destroyed else "stopping" if self._stopping else "serving"
+        return f"<CompletionQueueServer {self._options.address} {state}, {len(self.open)} calls open>"
+
+
+async def _unknown_method(path: str, _call: object, _message: bytes) -> bytes:
+    raise CallEnded(UNIMPLEMENTED, f"Method not found: {path}")

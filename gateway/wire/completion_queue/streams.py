@@ -1,0 +1,110 @@
+"""One streaming call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from grpc._cython import cygrpc
+
+from gateway.core.errors import GatewayError
+from gateway.core.waiter import Waiter
+from gateway.wire.status import DEADLINE_EXCEEDED, INTERNAL, status_code
+from gateway.wire.transport import CallEnded, Metadata, StreamMethod
+
+if TYPE_CHECKING:
+    from gateway.wire.completion_queue.server import CompletionQueueServer
+
+_log = logging.getLogger(__name__)
+
+
+class BidirectionalCall:
+    """A call with many messages either way; its method runs as a Task. At most one `receive` and one `send` are under way at a time."""
+
+    __slots__ = ("_call", "_metadata", "_server", "_started", "_task", "deadline", "ended", "tick", "watched")
+
+    def __init__(self, server: CompletionQueueServer, event: Any, method: StreamMethod) -> None:
+        self._server, self._call = server, event.call
+        self._metadata = event.invocation_metadata
+        wall_deadline = event.call_details.deadline
+        self.deadline = wall_deadline if wall_deadline == float("inf") else wall_deadline - time.time() + time.monotonic()
+        self._started = self.ended = False
+        self.tick, self.watched = server.tick, True
+        self._call.start_server_batch((cygrpc.ReceiveCloseOnServerOperation(0),), self._closed)
+        server.open.add(self)
+        self._task = asyncio.get_running_loop().create_task(self._serve(method))
+
+    def metadata(self) -> Metadata:
+        """The caller's metadata."""
+        return tuple(self._metadata)
+
+    def peer(self) -> str:
+        """The caller's address."""
+        peer: str = self._call.peer()
+        return peer
+
+    def watch(self) -> None:
+        """Streams are watched from their start."""
+
+    def expire(self) -> None:
+        """Answers DEADLINE_EXCEEDED and cancels the method: the caller's time is over."""
+        self._end(DEADLINE_EXCEEDED, "the deadline passed before the stream ended")
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Cancels the method."""
+        self._task.cancel()
+
+    async def receive(self) -> bytes | None:
+        """The caller's next message; None when it will send no more or has gone."""
+        event = await self._batch((cygrpc.ReceiveMessageOperation(0),))
+        message: bytes | None = event.batch_operations[0].message()
+        return message
+
+    async def send(self, message: bytes) -> None:
+        """Sends one message; returns when the core has taken it."""
+        operation = cygrpc.SendMessageOperation(message, 0)
+        await self._batch((operation,) if self._started else (cygrpc.SendInitialMetadataOperation((), 0), operation))
+
+    async def _batch(self, operations: tuple[Any, ...]) -> Any:
+        if self.ended or self._server.destroyed:
+            raise asyncio.CancelledError
+        if isinstance(operations[0], cygrpc.SendInitialMetadataOperation):
+            self._started = True
+        done: Waiter[Any] = Waiter()
+        self._call.start_server_batch(operations, done.settle)
+        return await done
+
+    async def _serve(self, method: StreamMethod) -> None:
+        try:
+            await method(self)
+        except GatewayError as error:
+            self._end(status_code(error), str(error))
+        except CallEnded as error:
+            self._end(error.code, error.details, error.trailers)
+        except asyncio.CancelledError:
+            self._end(cygrpc.StatusCode.cancelled, "the call was cancelled")
+        except Exception as error:  # noqa: BLE001  # told to the caller and logged
+            _log.exception("A streaming method failed. This is a bug.")
+            self._end(INTERNAL, f"internal error: {type(error).__name__}")
+        else:
+            self._end(cygrpc.StatusCode.ok, "")
+
+    def _closed(self, event: Any) -> None:
+        if event.batch_operations[0].cancelled():
+            self.ended = True
+            self._server.open.discard(self)
+            self.cancel()
+
+    def _end(self, code: int, details: str, trailers: Metadata = ()) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        server = self._server
+        server.open.discard(self)
+        if server.destroyed:
+            return
+        status = cygrpc.SendStatusFromServerOperation(trailers, code, details.encode(), 0)
+        server.send(self._call, (status,) if self._started else (cygrpc.SendInitialMetadataOperation((), 0), status))

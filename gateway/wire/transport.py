@@ -1,0 +1,134 @@
+"""What every transport offers the services, and the services offer every transport.
+
+A method is a coroutine function over bytes. Raising a `GatewayError` ends the call with the status that `gateway.wire.status` gives it;
+raising `CallEnded` ends it with any status; anything else ends it with INTERNAL and is logged. A call whose client has gone or whose
+deadline has passed is cancelled: its coroutine sees CancelledError at the point where it waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Metadata = tuple[tuple[str, str | bytes], ...]
+
+
+class Call(Protocol):
+    """One call as its method sees it."""
+
+    @property
+    def deadline(self) -> float:
+        """When the caller stops waiting, in seconds of the monotonic clock; infinity if it set no deadline."""
+        ...
+
+    def metadata(self) -> Metadata:
+        """The caller's metadata; keys are lower case, `-bin` values are bytes."""
+        ...
+
+    def peer(self) -> str:
+        """The caller's address in gRPC's form, `ipv4:127.0.0.1:51230`."""
+        ...
+
+
+class StreamCall(Call, Protocol):
+    """A call with many messages either way."""
+
+    async def receive(self) -> bytes | None:
+        """The caller's next message; None when it will send no more."""
+        ...
+
+    async def send(self, message: bytes) -> None:
+        """Sends one message; returns when there is room for the next."""
+        ...
+
+
+UnaryMethod = Callable[[Call, bytes], Coroutine[Any, Any, bytes]]
+StreamMethod = Callable[[StreamCall], Awaitable[None]]
+
+
+class CallEnded(Exception):
+    """Ends a call with this status; `code` is gRPC's number, `trailers` goes with it."""
+
+    def __init__(self, code: int, details: str, trailers: Metadata = ()) -> None:
+        super().__init__(details)
+        self.code, self.details, self.trailers = code, details, trailers
+
+
+@dataclass(frozen=True)
+class Methods:
+    """The methods of a server by path (`/package.Service/Method`)."""
+
+    unary: Mapping[str, UnaryMethod] = field(default_factory=dict)
+    stream: Mapping[str, StreamMethod] = field(default_factory=dict)
+    hot: str = ""
+    """The unary method that is called most; a transport may serve it by a shorter way."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransportOptions:
+    """What a transport listens on, and its limits."""
+
+    address: str = "127.0.0.1:0"
+    """Host and port; port 0 takes a free one."""
+    max_message_bytes: int = 64 << 20
+    """Longest message either way; longer ones end with RESOURCE_EXHAUSTED. Triton: 2 GiB, gRPC: 4 MiB."""
+    max_concurrent_calls: int = 4096
+    """Calls a connection may have open (callers hold back the rest on their own side), and call slots offered to the core at most."""
+    reuse_port: bool = False
+    """Several processes share the port."""
+    keepalive_time_s: float = 7200.0
+    """Silence after which a connection is pinged (gRPC's default: two hours)."""
+    keepalive_timeout_s: float = 20.0
+    """Time for the answer to a ping before the connection counts as dead (gRPC's default)."""
+    min_client_ping_interval_s: float = 5.0
+    """Clients may ping this often, with or without calls; gRPC's own five minutes drops clients that ping every ten seconds."""
+    max_connection_age_s: float = 0.0
+    """Connections are asked to leave after this time (with gRPC's 10 % jitter), so that clients spread anew over processes; 0: never."""
+    max_connection_age_grace_s: float = 30.0
+    """Time such a connection has to end its calls."""
+    response_compression: str = "none"
+    """`none` or `gzip`, for callers that accept it; tensors of floats hardly shrink."""
+    tls_certificate: bytes = b""
+    """PEM chain; empty: plaintext."""
+    tls_key: bytes = field(default=b"", repr=False)
+    tls_client_ca: bytes = b""
+    """PEM roots that client certificates must lead to; empty: none are asked for."""
+
+
+class Transport(Protocol):
+    """A listening gRPC server on the running event loop."""
+
+    async def start(self) -> int:
+        """Listens, and returns the port; raises OSError where that fails."""
+        ...
+
+    async def stop(self, grace_s: float) -> None:
+        """Accepts no more, finishes what was accepted within the grace, cancels the rest, and returns when all is gone."""
+        ...
+
+
+def channel_arguments(options: TransportOptions) -> tuple[tuple[str, int], ...]:
+    """The options as gRPC core's channel arguments (`include/grpc/impl/channel_arg_names.h`)."""
+    never_sheds = 1 << 30  # the core must not refuse by itself: its callers would see CANCELLED
+    arguments: dict[str, int] = {
+        "grpc.so_reuseport": int(options.reuse_port),
+        "grpc.max_receive_message_length": options.max_message_bytes,
+        "grpc.max_send_message_length": options.max_message_bytes,
+        "grpc.max_concurrent_streams": options.max_concurrent_calls,
+        "grpc.server.max_pending_requests": never_sheds,
+        "grpc.server.max_pending_requests_hard_limit": never_sheds,
+        "grpc.server_max_unrequested_time_in_server": 3600,
+        "grpc.keepalive_time_ms": round(options.keepalive_time_s * 1000),
+        "grpc.keepalive_timeout_ms": round(options.keepalive_timeout_s * 1000),
+        "grpc.keepalive_permit_without_calls": 1,
+        "grpc.http2.min_ping_interval_without_data_ms": round(options.min_client_ping_interval_s * 1000),
+        "grpc.http2.min_recv_ping_interval_without_data_ms": round(options.min_client_ping_interval_s * 1000),
+        "grpc.enable_channelz": 0,
+    }
+    if options.max_connection_age_s:
+        arguments["grpc.max_connection_age_ms"] = round(options.max_connection_age_s * 1000)
+        arguments["grpc.max_connection_age_grace_ms"] = round(options.max_connection_age_grace_s * 1000)
+    if options.response_compression == "gzip":
+        arguments["grpc.default_compression_algorithm"] = 2  # GRPC_COMPRESS_GZIP
+    return tuple(arguments.items())
