@@ -1,0 +1,274 @@
+"""The two ends of the control link: whole messages in, whole messages out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Coroutine, Mapping
+from typing import Any, Protocol, Self
+
+from gateway.control.messages import (
+    LENGTH,
+    Abort,
+    Ask,
+    Change,
+    Commit,
+    Committed,
+    Drain,
+    Key,
+    Listen,
+    Listening,
+    Prepare,
+    Prepared,
+    Publish,
+    Published,
+    Reply,
+    Retired,
+    Start,
+    StartFailed,
+    Stop,
+    Stopped,
+    ToControl,
+    ToServing,
+    decode,
+    encode,
+)
+from gateway.core.errors import Unavailable
+from gateway.core.plan import VersionPlan
+
+log = logging.getLogger(__name__)
+
+
+class Link:
+    """One end of the control link. Sending never waits; after the other end has gone it does nothing."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    @classmethod
+    async def open(cls, end: socket.socket) -> Link:
+        """Takes over one end of a socket pair."""
+        reader, writer = await asyncio.open_unix_connection(sock=end)
+        return cls(reader, writer)
+
+    def send(self, message: ToServing | ToControl) -> None:
+        """Sends one message."""
+        self.send_encoded(encode(message))
+
+    def send_encoded(self, frame: bytes) -> None:
+        """Sends what `encode` made: one message to many is pickled once."""
+        if not self._writer.is_closing():
+            self._writer.write(frame)
+
+    async def receive(self) -> ToServing | ToControl | None:
+        """The next message; None when the other end is gone."""
+        try:
+            (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
+            return decode(await self._reader.readexactly(length))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+
+    async def flush(self) -> None:
+        """Waits until the kernel has all that was sent, or the other end is gone."""
+        try:
+            self._writer.transport.set_write_buffer_limits(high=0)
+            await self._writer.drain()
+        except ConnectionError:
+            pass
+
+    def close(self) -> None:
+        """Closes this end; the other sees the end of the link."""
+        self._writer.close()
+
+
+class Served(Protocol):
+    """What a serving process does when the control side tells it to.
+
+    Everything is called on the event loop. `commit`, `abort` and `publish` are synchronous: when they return, what they say holds for the
+    next call. An exception from any of them ends the process: it could not be trusted to agree with the others any more.
+    """
+
+    async def listen(self) -> int:
+        """Opens the port; returns its number."""
+        ...
+
+    async def prepare(self, change_id: int, plans: tuple[VersionPlan, ...]) -> tuple[tuple[Key, str], ...]:
+        """Opens and warms the versions; nothing goes live. Returns those that failed, each with the reason.
+
+        Several changes may be prepared at the same time, never two of the same model.
+        """
+        ...
+
+    def commit(self, change_id: int, live: tuple[Key, ...], retire: tuple[Key, ...]) -> Awaitable[None]:
+        """Swaps at once; what it returns ends when all that was replaced or retired is drained and closed."""
+        ...
+
+    def abort(self, change_id: int) -> None:
+        """Lets go what was prepared under the id; called after `prepare` has returned."""
+        ...
+
+    def publish(self, publication: Publish) -> None:
+        """Takes over what every process answers alike."""
+        ...
+
+    def drain(self) -> None:
+        """Says not ready wherever health is asked for, and serves on."""
+        ...
+
+    async def stop(self, grace_s: float) -> None:
+        """Takes no new calls, and returns when those in flight are answered, or cut off after the grace."""
+        ...
+
+
+class ServingLink:
+    """The serving side of the link: carries out what it is told, and asks for what only the control side can do.
+
+    Used as: ``async with await ServingLink.open(fd) as link: start = await link.start(); await link.serve(served)``.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._grace_s = 0.0
+        self._asked: dict[int, asyncio.Future[object]] = {}
+        self._next_request_id = 0
+        self._gone = False
+        self._preparing: dict[int, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._end: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()  # the grace; None: the supervisor is gone
+
+    def __repr__(self) -> str:
+        return f"<ServingLink {len(self._preparing)} preparing, {len(self._asked)} asked>"
+
+    @classmethod
+    async def open(cls, link_fd: int) -> ServingLink:
+        """Takes over the inherited end of the link."""
+        os.set_inheritable(link_fd, False)
+        return cls(await Link.open(socket.socket(fileno=link_fd)))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in (*self._tasks, *self._preparing.values()):
+            task.cancel()
+        self._end_asked()
+        await self._link.flush()
+        self._link.close()
+
+    async def start(self) -> Start:
+        """The first message; ends the process when there is none, because the supervisor is gone."""
+        message = await self._link.receive()
+        if not isinstance(message, Start):
+            raise SystemExit(0)
+        self._grace_s = message.grace_s
+        return message
+
+    async def refuse(self, text: str) -> None:
+        """Tells the supervisor that no process can start with these settings, and why; the caller exits next."""
+        self._link.send(StartFailed(text))
+        await self._link.flush()
+
+    async def ask(self, change: Change, model: str = "", parameters: Mapping[str, object] | None = None) -> object:
+        """Has the control side change the server. Returns when the change holds in every process; raises the `GatewayError` that ended it.
+
+        A caller that is cancelled stops waiting; what was begun goes on.
+        """
+        if self._gone:
+            raise Unavailable("the server is stopping: nothing can be changed any more")
+        self._next_request_id += 1
+        request_id = self._next_request_id
+        reply: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._asked[request_id] = reply
+        self._link.send(Ask(request_id, change, model, dict(parameters or {})))
+        try:
+            return await reply
+        finally:
+            self._asked.pop(request_id, None)
+
+    async def serve(self, served: Served) -> None:
+        """Carries out what the control side says, until told to stop or the supervisor is gone; `served` is stopped by then."""
+        self._spawn(self._carry_out_orders(served))
+        grace_s = await self._end
+        if grace_s is None:
+            log.warning("the supervisor is gone: stopping")
+            grace_s = self._grace_s
+        await served.stop(grace_s)
+        self._link.send(Stopped())
+
+    async def _carry_out_orders(self, served: Served) -> None:
+        """Goes on while `served` stops: a caller in flight may still wait for a reply."""
+        while (message := await self._link.receive()) is not None:
+            match message:
+                case Stop(grace_s):
+                    self._end_with(grace_s)
+                case Reply():
+                    self._settle(message)
+                case Listen():
+                    self._spawn(self._listen(served))
+                case Prepare(change_id, plans):
+                    self._preparing[change_id] = asyncio.ensure_future(self._prepare(served, change_id, plans))
+                case Commit(change_id, live, retire):
+                    drained = served.commit(change_id, live, retire)
+                    self._link.send(Committed(change_id))
+                    self._spawn(self._report_retired(change_id, drained))
+                case Abort(change_id):
+                    self._spawn(self._abort(served, change_id))
+                case Publish(sequence):
+                    served.publish(message)
+                    self._link.send(Published(sequence))
+                case Drain():
+                    served.drain()
+        self._end_asked()
+        self._end_with(None)
+
+    def _end_with(self, grace_s: float | None) -> None:
+        if not self._end.done():
+            self._end.set_result(grace_s)
+
+    async def _listen(self, served: Served) -> None:
+        self._link.send(Listening(await served.listen()))
+
+    async def _prepare(self, served: Served, change_id: int, plans: tuple[VersionPlan, ...]) -> None:
+        try:
+            errors = await served.prepare(change_id, plans)
+        except Exception as error:  # a fault of ours with one model must not end the process that serves the others
+            log.exception("preparing %s", ", ".join(f"{p.model} version {p.version}" for p in plans))
+            errors = tuple((p.key, f"{type(error).__name__}: {error}") for p in plans)
+        self._link.send(Prepared(change_id, errors))
+        del self._preparing[change_id]
+
+    async def _report_retired(self, change_id: int, drained: Awaitable[None]) -> None:
+        await drained
+        self._link.send(Retired(change_id))
+
+    async def _abort(self, served: Served, change_id: int) -> None:
+        if (preparing := self._preparing.get(change_id)) is not None:
+            await asyncio.wait((preparing,))
+        served.abort(change_id)
+
+    def _settle(self, reply: Reply) -> None:
+        future = self._asked.get(reply.request_id)
+        if future is None or future.done():
+            return
+        if reply.error is not None:
+            future.set_exception(reply.error)
+        else:
+            future.set_result(reply.value)
+
+    def _end_asked(self) -> None:
+        self._gone = True
+        for future in self._asked.values():
+            if not future.done():
+                future.set_exception(Unavailable("the server is stopping: it is not known whether the change was made"))
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._spawned_ended)
+
+    def _spawned_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not self._end.done():
+            self._end.set_exception(error)
