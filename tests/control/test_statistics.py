@@ -1,0 +1,154 @@
+"""The shared counters: one writer a row and slot, sums that never go back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.control.statistics import (
+    BATCH_SIZES,
+    BATCHES,
+    MAX_SLOTS,
+    ROW_BYTES,
+    ROWS,
+    BatchCounts,
+    Duration,
+    StatisticsTable,
+    VersionCounts,
+    create_statistics_file,
+    large_batch_at,
+)
+
+
+@pytest.fixture
+def table():
+    fd = create_statistics_file(slots=3)
+    yield StatisticsTable(fd)
+    os.close(fd)
+
+
+def test_a_batch_counts_each_request_and_its_own_times_once(table):
+    writer = table.writer(slot=1, row=5)
+    writer.record_batch(
+        requests=3,
+        rows=7,
+        queue_ns=30,
+        compute_input_ns=4,
+        compute_infer_ns=50,
+        compute_output_ns=6,
+        success_ns=300,
+        now_ms=1_700_000_000_000,
+    )
+
+    assert table.read(5) == VersionCounts(
+        success=Duration(3, 300),
+        queue=Duration(3, 30),
+        compute_input=Duration(3, 12),
+        compute_infer=Duration(3, 150),
+        compute_output=Duration(3, 18),
+        inference_count=7,
+        execution_count=1,
+        last_inference_ms=1_700_000_000_000,
+        batches=(BatchCounts(7, 1, 4, 50, 6),),
+    )
+
+
+def test_failures_are_counted_apart(table):
+    table.writer(0, 0).record_failures(requests=2, ns=99)
+
+    assert table.read(0) == VersionCounts(fail=Duration(2, 99))
+
+
+def test_a_read_adds_up_all_slots_and_leaves_other_rows_out(table):
+    for slot in range(3):
+        table.writer(slot, 8).record_batch(1, 1, 1, 1, 1, 1, 1, now_ms=10 + slot)
+    table.writer(2, 9).record_batch(1, 1, 1, 1, 1, 1, 1, now_ms=99)
+
+    counts = table.read(8)
+
+    assert counts.success == Duration(3, 3)
+    assert counts.batches == (BatchCounts(1, 3, 3, 3, 3),)
+    assert counts.last_inference_ms == 12
+
+
+def test_what_a_killed_process_counted_stays_and_its_successor_goes_on(table):
+    code = (
+        "import os, signal, sys; from gateway.control.statistics import StatisticsTable\n"
+        "StatisticsTable(int(sys.argv[1])).writer(1, 4).record_batch(2, 2, 1, 1, 1, 1, 10, 1)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    for expected in (2, 4):
+        assert subprocess.run([sys.executable, "-c", code, str(table.fd)], pass_fds=[table.fd], check=False).returncode == -9
+        assert table.read(4).success == Duration(expected, expected * 5)
+
+
+@given(rows=st.integers(1, 1 << 20))
+def test_every_batch_is_counted_with_the_smallest_size_that_holds_it(rows):
+    fits = next((size for size in BATCH_SIZES if size >= rows), BATCH_SIZES[-1])
+    fd = create_statistics_file(slots=1)
+    try:
+        table = StatisticsTable(fd)
+        table.writer(0, 0).record_batch(1, rows, 0, 5, 6, 7, 0, 0)
+        assert table.read(0).batches == (BatchCounts(fits, 1, 5, 6, 7),)
+    finally:
+        os.close(fd)
+    if rows > 128:
+        assert BATCH_SIZES[(large_batch_at(rows) - BATCHES) // 4] == fits
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 300), st.booleans()), max_size=30))
+def test_no_number_ever_goes_back(batches):
+    fd = create_statistics_file(slots=3)
+    try:
+        table = StatisticsTable(fd)
+        before = table.read(1)
+        for slot, rows, failed in batches:
+            if failed:
+                table.writer(slot, 1).record_failures(1, rows)
+            else:
+                table.writer(slot, 1).record_batch(1, rows, 1, 1, 1, 1, 1, 1)
+            now = table.read(1)
+            assert (now.success.count, now.fail.ns, now.execution_count, now.inference_count) >= (
+                before.success.count,
+                before.fail.ns,
+                before.execution_count,
+                before.inference_count,
+            )
+            before = now
+        assert before.success.count + before.fail.count == len(batches)
+    finally:
+        os.close(fd)
+
+
+def test_room_for_all_rows_and_slots_takes_no_memory_until_used():
+    fd = create_statistics_file(MAX_SLOTS)
+    table = StatisticsTable(fd)
+    assert os.fstat(fd).st_size == MAX_SLOTS * ROWS * ROW_BYTES
+    assert os.fstat(fd).st_blocks == 0
+
+    table.writer(63, ROWS - 1).record_batch(1, 1, 1, 1, 1, 1, 1, 1)
+
+    assert 0 < os.fstat(fd).st_blocks * 512 <= 2 * 4096
+    table.close()
+    os.close(fd)
+
+
+def test_a_cleared_row_starts_anew_and_its_neighbours_keep_theirs(table):
+    for row in (1, 2, 3):
+        table.writer(2, row).record_batch(1, 1, 1, 1, 1, 1, 1, 1)
+
+    table.clear(2)
+
+    assert table.read(2) == VersionCounts()
+    assert table.read(1).success.count == table.read(3).success.count == 1
+
+
+def test_a_row_outside_the_table_is_an_error(table):
+    for slot, row in ((3, 0), (0, ROWS), (-1, 0), (0, -1)):
+        with pytest.raises(IndexError):
+            table.writer(slot, row)
