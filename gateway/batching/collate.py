@@ -1,0 +1,61 @@
+"""Many requests' tensors into one batch, and its outputs apart again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gateway.core.request import Array, InferenceRequest, Prediction
+
+
+def join(requests: Sequence[InferenceRequest], rows: int, padded_rows: int) -> dict[str, Array]:
+    """The inputs of requests of one line, one behind the other along the first axis; a lone request's as they are, uncopied.
+
+    Where `padded_rows` is more than `rows`, the last row is repeated: a row the model is known to accept.
+    """
+    first = requests[0]
+    if len(requests) == 1 and padded_rows <= rows:
+        return dict(zip(first.form.names, first.inputs, strict=True))
+    if len(first.inputs) == 1 and padded_rows <= rows:
+        return {first.form.names[0]: np.concatenate([request.inputs[0] for request in requests])}
+    feed: dict[str, Array] = {}
+    for i, name in enumerate(first.form.names):
+        parts = [request.inputs[i] for request in requests]
+        if padded_rows > rows:
+            last = next(part for part in reversed(parts) if len(part))
+            parts.append(np.repeat(last[-1:], padded_rows - rows, axis=0))
+        feed[name] = np.concatenate(parts)
+    return feed
+
+
+def padded(rows: int, sizes: Sequence[int]) -> int:
+    """The smallest of the ascending sizes that holds the rows; the rows themselves where none does or there are no rows."""
+    return next((size for size in sizes if size >= rows), rows) if rows else 0
+
+
+def wanted_outputs(requests: Sequence[InferenceRequest]) -> tuple[int, ...]:
+    """Indexes of the outputs that somebody asked for."""
+    first = requests[0].form.outputs
+    if all(request.form.outputs == first for request in requests):
+        return first
+    return tuple(sorted({index for request in requests for index in request.form.outputs}))
+
+
+def split(outputs: Sequence[Array], wanted: tuple[int, ...], requests: Sequence[InferenceRequest]) -> list[Prediction]:
+    """Each request's rows of the outputs it asked for; views, not copies. Rows that padding added are left over."""
+    predictions, at = [], 0
+    if len(outputs) == 1:
+        (output,) = outputs
+        for request in requests:
+            end = at + request.form.rows
+            predictions.append(Prediction((output[at:end],)))
+            at = end
+        return predictions
+    place: dict[int, Any] = dict(zip(wanted, outputs, strict=True))
+    for request in requests:
+        end = at + request.form.rows
+        predictions.append(Prediction(tuple([place[index][at:end] for index in request.form.outputs])))
+        at = end
+    return predictions

@@ -1,0 +1,55 @@
+"""A request of more rows than a batch holds is run in parts."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+
+from gateway.core.predictor import Description, Predictor
+from gateway.core.request import InferenceRequest, Prediction, RequestForm
+from gateway.core.waiter import become_task
+
+
+class Split:
+    """A Predictor that cuts requests of more than `max_rows` rows into parts for `inner` and joins their answers."""
+
+    def __init__(self, inner: Predictor, max_rows: int) -> None:
+        self._inner, self._max_rows = inner, max_rows
+
+    async def predict(self, request: InferenceRequest) -> Prediction:
+        """The answer to all rows; the first part that fails fails the request."""
+        if request.form.rows <= self._max_rows:
+            return await self._inner.predict(request)
+        await become_task()
+        tasks = [asyncio.ensure_future(self._inner.predict(part)) for part in self._parts(request)]
+        try:
+            answers = await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            raise
+        outputs = tuple(np.concatenate(arrays) for arrays in zip(*(answer.outputs for answer in answers), strict=True))
+        return Prediction(outputs, answers[0].parameters)
+
+    def describe(self) -> Description:
+        """The limit and what is inside."""
+        return Description("Split", f"more than {self._max_rows} rows run in parts", self._inner.describe())
+
+    def _parts(self, request: InferenceRequest) -> list[InferenceRequest]:
+        form, parts = request.form, []
+        for start in range(0, form.rows, self._max_rows):
+            rows = min(self._max_rows, form.rows - start)
+            part = RequestForm(
+                names=form.names,
+                key=form.key,
+                rows=rows,
+                input_bytes=form.input_bytes * rows // form.rows,
+                outputs=form.outputs,
+                parameters=form.parameters,
+                priority=form.priority,
+                timeout_s=form.timeout_s,
+            )
+            inputs = tuple(array[start : start + rows] for array in request.inputs)
+            parts.append(InferenceRequest(part, inputs, request.arrived, request.deadline, request.id))
+        return parts

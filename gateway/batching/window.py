@@ -1,0 +1,207 @@
+"""Who waits, and who goes now: decisions without clocks, loops or models.
+
+Requests whose datatypes and non-batch shapes agree share a line. A batch is taken from the line whose first request is most urgent: lowest
+priority level, then earliest deadline, then first come. Expired requests are handed out apart; cancelled ones are forgotten.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Protocol
+
+from gateway.core.plan import BatchingPlan
+
+
+class Entry(Protocol):
+    """One waiting request, as far as the decision needs it."""
+
+    settled: bool
+    key: tuple[object, ...]
+    rows: int
+    level: int
+    deadline: float
+    arrived: float
+    order: int
+
+
+_URGENCY: Callable[[Entry], tuple[int, float, int]] = attrgetter("level", "deadline", "order")
+
+
+@dataclass(slots=True)
+class Decision:
+    """What is to be done now. Without a batch, `wait_s` says when to ask again; None: when somebody comes or leaves."""
+
+    batch: list[Entry] = field(default_factory=list)
+    rows: int = 0
+    expired: list[Entry] = field(default_factory=list)
+    wait_s: float | None = None
+
+
+class _Line:
+    """Requests that may share a batch; kept in the order they came, which is nearly always the order of urgency."""
+
+    __slots__ = ("entries", "key", "ordered", "rows")
+
+    def __init__(self, key: tuple[object, ...]) -> None:
+        self.key = key
+        self.entries: list[Entry] = []
+        self.ordered, self.rows = True, 0
+
+    def add(self, entry: Entry) -> None:
+        if self.entries and self.ordered:
+            last = self.entries[-1]
+            self.ordered = last.level == entry.level and last.deadline <= entry.deadline
+        self.entries.append(entry)
+        self.rows += entry.rows
+
+    def order(self) -> None:
+        if not self.ordered:
+            self.entries.sort(key=_URGENCY)
+            self.ordered = True
+
+
+class Window:
+    """The waiting requests of one version."""
+
+    def __init__(self, plan: BatchingPlan) -> None:
+        self._limit = max(1, plan.useful_batch_size) if plan.max_batch_size else 0
+        self._delay_s = plan.max_queue_delay_s
+        self._preferred = max((size for size in plan.preferred_batch_sizes if size <= self._limit), default=self._limit)
+        self._lines: dict[tuple[object, ...], _Line] = {}
+        self._sequence = itertools.count()
+        self._tombstones = 0
+        self.count = self.rows = 0
+
+    def add(self, entry: Entry) -> None:
+        """Lets a request wait."""
+        entry.order = next(self._sequence)
+        line = self._lines.get(entry.key)
+        if line is None:
+            line = self._lines[entry.key] = _Line(entry.key)
+        line.add(entry)
+        self.count += 1
+        self.rows += entry.rows
+
+    def forget(self, entry: Entry) -> None:
+        """A waiting request was settled from outside (cancelled): it counts no more, and leaves when its line is next gone through."""
+        self._uncount(self._lines[entry.key], entry)
+        self._tombstones += 1
+        if self._tombstones > max(64, self.count):  # nobody may be taking batches just now: do not keep the dead for long
+            self._bury()
+
+    def next_rows(self) -> int:
+        """Rows that the next batch would have at most."""
+        return min(self.rows, self._limit) if self._limit else 1
+
+    def take(self, now: float) -> Decision:
+        """The next batch, if it is time; it and the expired wait no longer."""
+        decision = Decision()
+        if self._delay_s:
+            self._expire(now, decision)
+        line = self._most_urgent(now, decision)
+        if line is None:
+            return decision
+        if self._delay_s and (wait := self._delay_left_s(line, now)) > 0:
+            decision.wait_s = wait
+            return decision
+        self._fill(line, now, decision)
+        return decision
+
+    def expire(self, now: float) -> list[Entry]:
+        """Those whose time is over; they wait no longer."""
+        decision = Decision()
+        self._expire(now, decision)
+        return decision.expired
+
+    def next_deadline(self) -> float:
+        """The earliest deadline of those who wait; infinity if none has one."""
+        return min((e.deadline for line in self._lines.values() for e in line.entries if not e.settled), default=math.inf)
+
+    def _fill(self, line: _Line, now: float, decision: Decision) -> None:
+        taken, limit, batch, rows = 0, self._limit, decision.batch, 0
+        for entry in line.entries:
+            if entry.settled:
+                self._tombstones -= 1
+            elif entry.deadline <= now:
+                decision.expired.append(entry)
+                self._uncount(line, entry)
+            elif batch and rows + entry.rows > limit:
+                break
+            else:
+                batch.append(entry)
+                rows += entry.rows
+                if not limit:  # no batch axis: each goes alone
+                    taken += 1
+                    break
+            taken += 1
+        del line.entries[:taken]
+        line.rows -= rows
+        self.rows -= rows
+        self.count -= len(batch)
+        decision.rows = rows
+        if not line.entries:
+            del self._lines[line.key]
+
+    def _most_urgent(self, now: float, decision: Decision) -> _Line | None:
+        """The line to serve; lines in which nobody lives are dropped on the way."""
+        best: _Line | None = None
+        best_urgency: tuple[int, float, int] | None = None
+        for key in tuple(self._lines):
+            line = self._lines[key]
+            line.order()
+            first = self._first_alive(line, now, decision)
+            if first is None:
+                del self._lines[key]
+            elif len(self._lines) == 1:
+                return line
+            elif best_urgency is None or _URGENCY(first) < best_urgency:
+                best, best_urgency = line, _URGENCY(first)
+        return best
+
+    def _first_alive(self, line: _Line, now: float, decision: Decision) -> Entry | None:
+        for dead, entry in enumerate(line.entries):
+            if entry.settled:
+                self._tombstones -= 1
+            elif entry.deadline <= now:
+                decision.expired.append(entry)
+                self._uncount(line, entry)
+            else:
+                del line.entries[:dead]
+                return entry
+        line.entries.clear()
+        return None
+
+    def _delay_left_s(self, line: _Line, now: float) -> float:
+        if line.rows >= self._preferred:
+            return 0.0
+        return min(entry.arrived for entry in line.entries if not entry.settled) + self._delay_s - now
+
+    def _expire(self, now: float, decision: Decision) -> None:
+        for line in self._lines.values():
+            late = [entry for entry in line.entries if not entry.settled and entry.deadline <= now]
+            for entry in late:
+                self._uncount(line, entry)
+            if late:
+                gone = set(map(id, late))
+                line.entries = [entry for entry in line.entries if id(entry) not in gone]
+                decision.expired += late
+
+    def _uncount(self, line: _Line, entry: Entry) -> None:
+        self.count -= 1
+        self.rows -= entry.rows
+        line.rows -= entry.rows
+
+    def _bury(self) -> None:
+        for key in tuple(self._lines):
+            line = self._lines[key]
+            line.entries = [entry for entry in line.entries if not entry.settled]
+            if not line.entries:
+                del self._lines[key]
+        self._tombstones = 0
+
+    def __repr__(self) -> str:
+        return f"<Window {self.count} waiting, {self.rows} rows, {len(self._lines)} lines>"

@@ -1,0 +1,65 @@
+"""Bytes to requests and predictions to bytes, for one version."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from gateway.core.errors import InvalidRequest
+from gateway.core.plan import VersionPlan
+from gateway.core.request import InferenceRequest, Prediction
+from gateway.protocol.answers import AnswerEncoder, Choices
+from gateway.protocol.fields import bytes_tag
+from gateway.protocol.layout import Layouts
+from gateway.protocol.requests import ParsedRequest, bind, with_request_id
+from gateway.protocol.signature import Signature
+
+_ID_FIELD = 3
+
+
+class VersionCodec:
+    """Checks requests for a version and encodes its answers."""
+
+    __slots__ = ("encode", "encoder", "signature")
+
+    def __init__(self, plan: VersionPlan) -> None:
+        self.signature = Signature(plan)
+        self.encoder = AnswerEncoder(self.signature)
+        self.encode = self.encoder.encode
+
+    def read(
+        self, parsed: ParsedRequest, arrived: float, deadline: float = math.inf, *, layouts: Layouts | None = None, target: Any = None
+    ) -> ReadRequest:
+        """The request, checked; raises InvalidRequest or Unsupported. A layout worth remembering is learnt, for `target`."""
+        head = parsed.head
+        form, inputs = bind(parsed, self.signature)
+        try:
+            arrays = tuple(item.array(parsed.message) for item in inputs)
+            choices = Choices.of(head)
+        except InvalidRequest as error:
+            raise InvalidRequest(with_request_id(head.id, str(error))) from None
+        if layouts is not None and choices is Choices.none:
+            layouts.learn(parsed, inputs, form, target)
+        return ReadRequest(InferenceRequest(form, arrays, arrived, deadline, head.id), choices, id_field(head.id))
+
+    def answer(self, read: ReadRequest, prediction: Prediction) -> bytes:
+        """The response's bytes, as the request chose; raises InvalidRequest where that choice cannot be met."""
+        outputs = read.request.form.outputs
+        if read.choices is Choices.none:
+            return self.encoder.encode(read.id_field, outputs, prediction)
+        return self.encoder.encode_message(read.id_field, outputs, prediction, read.choices).SerializeToString()
+
+
+class ReadRequest:
+    """A checked request with what only its answer needs."""
+
+    __slots__ = ("choices", "id_field", "request")
+
+    def __init__(self, request: InferenceRequest, choices: Choices, id_field: bytes) -> None:
+        self.request, self.choices, self.id_field = request, choices, id_field
+
+
+def id_field(request_id: str) -> bytes:
+    """The id as a field of a response; empty for an empty id."""
+    data = request_id.encode()
+    return bytes_tag(_ID_FIELD, len(data)) + data if data else b""

@@ -1,0 +1,1 @@
+"""What each RPC does: bytes in, bytes out, over the parts that assembly hands in."""
