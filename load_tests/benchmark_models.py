@@ -1,0 +1,88 @@
+"""The models that the load tests serve, built from fixed seeds.
+
+- `small`: 64-64-10 perceptron; the transport and the gateway's own work dominate. `small_000` ... are copies with weights of their own.
+- `mid`: 512-1024-1024-1024-128 perceptron, 10 MB; matrix products dominate.
+- `large`: 150 528 floats in (600 KB, an image's worth), the maxima of 84 groups out; copying dominates.
+
+    .venv/bin/python -m load_tests.benchmark_models DIR [--copies 97]
+
+writes DIR/models/NAME/1/model.onnx for a server, and DIR/payloads/NAME.bin and NAME.framed for ghz and h2load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import zlib
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+SMALL = (64, 64, 10)
+MID = (512, 1024, 1024, 1024, 128)
+LARGE_WIDTH, LARGE_GROUPS = 150_528, 84
+INPUT, OUTPUT = "input", "probs"
+
+
+def copy_name(number: int) -> str:
+    """Names of equal length, so that the replies of all copies have one size."""
+    return f"small_{number:03}"
+
+
+def build(folder: Path, *, copies: int = 0) -> None:
+    """Writes small, mid, large and `copies` models of small's shape as FOLDER/NAME/1/model.onnx."""
+    for name in ("small", *map(copy_name, range(copies))):
+        _save(folder, name, *_perceptron(name, SMALL), SMALL[0], SMALL[-1])
+    _save(folder, "mid", *_perceptron("mid", MID), MID[0], MID[-1])
+    shape = numpy_helper.from_array(np.array([0, LARGE_GROUPS, LARGE_WIDTH // LARGE_GROUPS], np.int64), "shape")
+    nodes = [
+        helper.make_node("Reshape", [INPUT, "shape"], ["groups"]),
+        helper.make_node("ReduceMax", ["groups"], [OUTPUT], axes=[2], keepdims=0),
+    ]
+    _save(folder, "large", nodes, [shape], LARGE_WIDTH, LARGE_GROUPS)
+
+
+def _perceptron(name: str, widths: tuple[int, ...]) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    rng = np.random.default_rng(zlib.crc32(name.encode()))  # weights of its own: an answer from the wrong model shows
+    nodes, weights, x = [], [], INPUT
+    for k, (width, next_width) in enumerate(pairwise(widths)):
+        kernel = rng.standard_normal((width, next_width), np.float32) / np.float32(width**0.5)
+        weights += [numpy_helper.from_array(kernel, f"w{k}"), numpy_helper.from_array(np.zeros(next_width, np.float32), f"b{k}")]
+        nodes.append(helper.make_node("Gemm", [x, f"w{k}", f"b{k}"], [f"h{k}"]))
+        if k == len(widths) - 2:
+            nodes.append(helper.make_node("Softmax", [f"h{k}"], [OUTPUT], axis=1))
+        else:
+            nodes.append(helper.make_node("Relu", [f"h{k}"], [x := f"a{k}"]))
+    return nodes, weights
+
+
+def _save(folder: Path, name: str, nodes: list[onnx.NodeProto], weights: list[onnx.TensorProto], width_in: int, width_out: int) -> None:
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", w]) for n, w in ((INPUT, width_in), (OUTPUT, width_out))]
+    graph = helper.make_graph(nodes, name, ends[:1], ends[1:], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    path = folder / name / "1" / "model.onnx"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("--copies", type=int, default=0, help="how many models of small's shape to add (default 0)")
+    args = parser.parse_args()
+    from load_tests.payloads import make_payload  # noqa: PLC0415 - payloads imports this module
+
+    build(args.folder / "models", copies=args.copies)
+    payloads = args.folder / "payloads"
+    payloads.mkdir(exist_ok=True)
+    for name in ("small", "mid", "large"):
+        payload = make_payload(args.folder / "models", name)
+        (payloads / f"{name}.bin").write_bytes(payload.message)
+        (payloads / f"{name}.framed").write_bytes(payload.framed)
+    print(f"models in {args.folder / 'models'}, payloads in {payloads}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Connections of the raw client under asyncio: the closed and the open loop share them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from load_tests.http2 import Answer, Connection
+from load_tests.payloads import METHOD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Lane(asyncio.Protocol):
+    """One connection to the server; `on_answers(lane, answers)` is called after each burst from the server, ended calls or none."""
+
+    def __init__(self, connection: Connection, on_answers: Callable[[Lane, list[Answer]], None]) -> None:
+        self.connection = connection
+        self._on_answers = on_answers
+        self._transport: asyncio.Transport | None = None
+        self.settled = asyncio.Event()
+        self.fault = ""
+
+    def __repr__(self) -> str:
+        return f"<Lane: {self.connection!r}{', ' + self.fault if self.fault else ''}>"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Sends the connection's preface."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Hands ended calls on; closes the connection when the server sends what this client cannot read."""
+        try:
+            answers = self.connection.receive(data)
+        except ConnectionError as fault:
+            self.fault = str(fault)
+            self.close()
+            return
+        if self.connection.settled:
+            self.settled.set()
+        self._on_answers(self, answers)
+        self.flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Ends the calls in flight with UNAVAILABLE."""
+        self._transport = None
+        self.fault = self.fault or f"the server closed the connection ({exc or 'end of stream'})"
+        self.settled.set()
+        self._on_answers(self, self.connection.abandon())
+
+    def flush(self) -> None:
+        """Sends what the connection has gathered."""
+        if self.connection.outgoing and self._transport is not None:
+            self._transport.write(self.connection.take())
+
+    def close(self) -> None:
+        """Closes the connection; calls in flight end with UNAVAILABLE."""
+        if self._transport is not None:
+            self._transport.close()
+
+
+async def open_lanes(address: str, count: int, on_answers: Callable[[Lane, list[Answer]], None], *, timeout_ms: int = 0) -> list[Lane]:
+    """`count` lanes to HOST:PORT, each with the server's limits known. `timeout_ms` is the deadline that calls tell the server; 0 tells none."""
+    host, _, port = address.rpartition(":")
+    loop = asyncio.get_running_loop()
+    lanes = []
+    for _ in range(count):
+        connection = Connection(address, METHOD, timeout_ms=timeout_ms)
+        _, lane = await loop.create_connection(lambda connection=connection: Lane(connection, on_answers), host, int(port))  # type: ignore[misc]
+        lanes.append(lane)
+    for lane in lanes:
+        await lane.settled.wait()
+    return lanes

@@ -1,0 +1,197 @@
+"""An open loop: calls leave at a fixed rate whatever the server does, as independent callers' calls would.
+
+Latency counts from the moment a call was meant to leave, not from when it left: a server (or a generator) that stalls cannot hide the calls
+that were due meanwhile. Each call has a deadline, told to the server and kept here; goodput is what was answered right within it.
+
+    .venv/bin/python -m load_tests.open_loop [--rate 5000] [--seconds 5] [--deadline-ms 100] [--poisson] [--model small]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import os
+import tempfile
+from bisect import bisect_right
+from collections import Counter, deque
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import grpc
+import numpy as np
+
+from load_tests.benchmark_models import build
+from load_tests.figures import percentile
+from load_tests.http2 import OK, Answer
+from load_tests.lanes import Lane, open_lanes
+from load_tests.payloads import Payload, faults_of, make_payload
+from load_tests.servers import add_target_options, choose_cores, target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+DEADLINE_EXCEEDED = grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
+STATUS_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
+PERCENTS = (50, 90, 99, 99.9, 100)
+SPIN_S = 0.0015
+VARIANTS = 16  # different rows, so that an answer given to the wrong call shows
+
+
+@dataclass
+class Call:
+    """One call of the schedule; times in seconds from the start of the load."""
+
+    intended_s: float
+    payload: Payload
+    left_s: float = np.nan
+    ended_s: float = np.nan
+    status: int = -1
+    reply: bytes = b""
+
+
+def intended_times(rate: float, seconds: float, *, poisson: bool = False, seed: int = 0) -> NDArray[np.float64]:
+    """When calls are meant to leave, in seconds: evenly spaced, or as a Poisson process of the same mean rate."""
+    if not poisson:
+        return np.arange(int(rate * seconds)) / rate
+    gaps = np.random.default_rng(seed).exponential(1 / rate, int(rate * seconds * 1.5) + 100)
+    times = np.cumsum(gaps)
+    return times[times < seconds]
+
+
+class OpenLoop:
+    """Sends each call at its intended time over the next lane with room; without room it waits here, its deadline running."""
+
+    def __init__(self, calls: Sequence[Call], *, deadline_s: float) -> None:
+        self.calls, self.deadline_s = calls, deadline_s
+        self._lanes: list[Lane] = []
+        self._waiting: deque[Call] = deque()
+        self._in_flight: dict[tuple[int, int], Call] = {}
+        self._by_deadline: deque[tuple[Call, Lane, int]] = deque()
+        self._start = 0.0
+
+    def __repr__(self) -> str:
+        return f"<OpenLoop: {len(self._waiting)} waiting, {len(self._in_flight)} in flight of {len(self.calls)} calls>"
+
+    async def run(self, address: str, connections: int) -> None:
+        """Runs the whole schedule; afterwards every call has ended, one way or another."""
+        timeout_ms = max(1, round(self.deadline_s * 1e3))
+        self._lanes = await open_lanes(address, connections, self._on_answers, timeout_ms=timeout_ms)
+        self._start = perf_counter()
+        due = 0
+        while due < len(self.calls) or self._waiting or self._in_flight:
+            now = self._now()
+            while due < len(self.calls) and self.calls[due].intended_s <= now:
+                self._waiting.append(self.calls[due])
+                due += 1
+            self._expire(now)
+            self._send()
+            early = self.calls[due].intended_s - self._now() if due < len(self.calls) else SPIN_S
+            # asyncio's timers are a millisecond coarse, so the last bit is waited for by looking: the generator has a core to itself.
+            await asyncio.sleep(early - SPIN_S if early > SPIN_S else 0)
+        for lane in self._lanes:
+            lane.close()
+
+    def _now(self) -> float:
+        return perf_counter() - self._start
+
+    def _send(self) -> None:
+        skipped = 0
+        while self._waiting and skipped < len(self._lanes):
+            lane, message = self._lanes[0], self._waiting[0].payload.framed
+            self._lanes.append(self._lanes.pop(0))
+            if not lane.connection.has_room(message):
+                skipped += 1
+                continue
+            call, stream, skipped = self._waiting.popleft(), lane.connection.call(message), 0
+            call.left_s = self._now()
+            self._in_flight[id(lane), stream] = call
+            self._by_deadline.append((call, lane, stream))
+        for lane in self._lanes:
+            lane.flush()
+
+    def _on_answers(self, lane: Lane, answers: list[Answer]) -> None:
+        now = self._now()
+        for stream, status, body in answers:
+            call = self._in_flight.pop((id(lane), stream))
+            call.ended_s, call.status, call.reply = now, status, body
+
+    def _expire(self, now: float) -> None:
+        while self._by_deadline and self._by_deadline[0][0].intended_s + self.deadline_s <= now:
+            call, lane, stream = self._by_deadline.popleft()
+            if self._in_flight.pop((id(lane), stream), None):
+                lane.connection.cancel(stream)
+                call.ended_s, call.status = now, DEADLINE_EXCEEDED
+        while self._waiting and self._waiting[0].intended_s + self.deadline_s <= now:
+            call = self._waiting.popleft()
+            call.ended_s, call.status = now, DEADLINE_EXCEEDED
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an open loop found. Latencies are of the calls answered, from their intended times."""
+
+    offered_per_s: float
+    goodput_per_s: float
+    latency_ms: dict[str, float]
+    left_late_p99_ms: float
+    statuses: dict[str, int]
+    faults: list[str]
+
+    def __str__(self) -> str:
+        latency = "  ".join(f"{name} {value:.2f}" for name, value in self.latency_ms.items())
+        return (
+            f"offered {self.offered_per_s:.0f}/s, goodput {self.goodput_per_s:.0f}/s\n"
+            f"latency from the intended time, ms: {latency}\n"
+            f"calls left late by (p99) {self.left_late_p99_ms:.2f} ms\n"
+            f"statuses: {self.statuses}\n" + (f"{len(self.faults)} WRONG, the first: {self.faults[0]}" if self.faults else "every reply right")
+        )
+
+
+def report(calls: Sequence[Call], *, seconds: float, deadline_s: float) -> Report:
+    """Sums up calls that have all ended; each reply is compared by value."""
+    answered = [call for call in calls if call.status == OK]
+    latencies_ms = sorted((call.ended_s - call.intended_s) * 1e3 for call in answered)
+    late_ms = sorted((call.left_s - call.intended_s) * 1e3 for call in calls if not math.isnan(call.left_s))
+    faults = faults_of([(call.reply, call.payload) for call in answered])
+    in_time = bisect_right(latencies_ms, deadline_s * 1e3)
+    return Report(
+        offered_per_s=len(calls) / seconds,
+        goodput_per_s=max(0, in_time - len(faults)) / seconds,
+        latency_ms={f"p{percent:g}": percentile(latencies_ms, percent) for percent in PERCENTS},
+        left_late_p99_ms=percentile(late_ms, 99),
+        statuses={STATUS_NAMES.get(status, str(status)): n for status, n in Counter(call.status for call in calls).most_common()},
+        faults=faults,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rate", type=float, default=5000, help="calls a second (default 5000)")
+    parser.add_argument("--seconds", type=float, default=5, help="how long calls leave (default 5)")
+    parser.add_argument("--deadline-ms", type=float, default=100, help="from the intended time (default 100)")
+    parser.add_argument("--poisson", action="store_true", help="calls leave at random moments instead of evenly")
+    parser.add_argument("--model", choices=("small", "mid"), default="small")
+    parser.add_argument("--connections", type=int, default=4)
+    add_target_options(parser)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as tmp:
+        build(Path(tmp) / "models")
+        payloads = [make_payload(Path(tmp) / "models", args.model, seed=seed) for seed in range(VARIANTS)]
+        times = intended_times(args.rate, args.seconds, poisson=args.poisson)
+        load = OpenLoop([Call(at, payloads[k % VARIANTS]) for k, at in enumerate(times)], deadline_s=args.deadline_ms / 1e3)
+        with target(args, Path(tmp) / "models", payloads[0], Path(tmp) / "server.log") as address:
+            os.sched_setaffinity(0, {choose_cores().generator})
+            asyncio.run(load.run(address, args.connections))
+    result = report(load.calls, seconds=args.seconds, deadline_s=load.deadline_s)
+    print(result)
+    if result.faults:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""How long a start takes: from the start of the process to the first answer, and until every model has answered.
+
+The gateway is started once before, so its findings about the models are in its cache, as they are on a server that starts again. Beside it
+stands a plain script that opens the same versions. Both may use every core.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc
+import numpy as np
+
+from gateway.protocol.generated import inference_pb2 as pb
+from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
+from load_tests.servers import UP_WITHIN_S, Server, pinned, started
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+POLL_S = 0.005
+ITEM_BYTES = {"BOOL": 1, "INT8": 1, "UINT8": 1, "INT16": 2, "UINT16": 2, "FP16": 2, "BF16": 2, "FP64": 8, "INT64": 8, "UINT64": 8}
+
+
+@dataclass(frozen=True)
+class Start:
+    """Seconds from the start of the process."""
+
+    first_s: float
+    all_s: float
+
+
+@dataclass(frozen=True)
+class Live:
+    """What a server serves: one request for each model, and the files of every version."""
+
+    requests: list[pb.ModelInferRequest]
+    files: list[Path]
+
+
+def start_gateway(command: str, models: Path, log: Path, cache: Path, live: Live) -> Start:
+    """One start of the gateway, timed and stopped again; `cache` holds what it knows from earlier starts."""
+    begun = time.perf_counter()
+    with started(command, models, log, env={"XDG_CACHE_HOME": str(cache)}) as server, grpc.insecure_channel(server.address) as channel:
+        stub, first_s = GRPCInferenceServiceStub(channel), 0.0  # type: ignore[no-untyped-call]
+        for request in live.requests:
+            _until_answered(server, log, lambda request=request: stub.ModelInfer(request, timeout=5))  # type: ignore[misc]
+            first_s = first_s or time.perf_counter() - begun
+        return Start(first_s, time.perf_counter() - begun)
+
+
+def start_plain(live: Live) -> Start:
+    """One run of the plain script, until it says that all sessions are open."""
+    script = Path(__file__).with_name("plain_start.py")
+    begun = time.perf_counter()
+    subprocess.run(pinned(None, [sys.executable, str(script), *map(str, live.files)]), check=True, stdout=subprocess.DEVNULL)
+    took = time.perf_counter() - begun
+    return Start(took, took)
+
+
+def warm_cache(command: str, models: Path, log: Path, cache: Path) -> Live:
+    """Starts the gateway once, so that it inspects everything, and asks what it serves."""
+    with started(command, models, log, env={"XDG_CACHE_HOME": str(cache)}) as server, grpc.insecure_channel(server.address) as channel:
+        stub = GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
+        index: list[pb.RepositoryIndexResponse.ModelIndex] = []
+        while not index or any(model.state not in {"READY", "UNAVAILABLE"} for model in index):
+            index = list(_until_answered(server, log, lambda: stub.RepositoryIndex(pb.RepositoryIndexRequest(), timeout=5)).models)
+            time.sleep(POLL_S)
+        ready = [model for model in index if model.state == "READY"]
+        requests = [
+            make_request(stub.ModelMetadata(pb.ModelMetadataRequest(name=name), timeout=5), models) for name in sorted({m.name for m in ready})
+        ]
+        for request in requests:
+            stub.ModelInfer(request, timeout=20)
+        return Live(requests, [models / model.name / model.version / "model.onnx" for model in ready])
+
+
+def make_request(metadata: pb.ModelMetadataResponse, models: Path) -> pb.ModelInferRequest:
+    """One row for a model: the first of MODELS/NAME/reference.npz where there is one, else zeros and empty strings."""
+    reference = models / metadata.name / "reference.npz"
+    rows = np.load(reference) if reference.exists() else {}
+    request = pb.ModelInferRequest(model_name=metadata.name)
+    for tensor in metadata.inputs:
+        shape = [1 if size < 0 else size for size in tensor.shape]
+        if tensor.name in rows:
+            row = rows[tensor.name]
+            row = row[None] if row.ndim < len(tensor.shape) else row[:1]
+            shape, raw = list(row.shape), _raw(row)
+        else:
+            raw = bytes(int(np.prod(shape)) * ITEM_BYTES.get(tensor.datatype, 4))  # an empty string is four zero bytes
+        request.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=shape)
+        request.raw_input_contents.append(raw)
+    return request
+
+
+def _raw(row: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bytes:
+    if row.dtype.kind not in "OSU":
+        return row.tobytes()
+    texts = [text if isinstance(text, bytes) else str(text).encode() for text in row.ravel().tolist()]
+    return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+
+
+def _until_answered(server: Server, log: Path, call: Callable[[], T]) -> T:
+    until = time.monotonic() + UP_WITHIN_S
+    while True:
+        try:
+            return call()
+        except grpc.RpcError as error:
+            if server.process.poll() is not None or time.monotonic() > until:
+                raise SystemExit(f"the gateway did not come up: {error}\n{log.read_text()[-2000:]}") from None
+        time.sleep(POLL_S)

@@ -1,0 +1,60 @@
+"""What a load gave, as a table: a row for each contestant, and the ratios that count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from load_tests.figures import MedianInterval, Slice, paired_ratio
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    Pairs = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contestant of a load: medians over its slices, the first fault of any, memory of its server."""
+
+    calls_per_s: float
+    p50_ms: float
+    p99_ms: float
+    memory_mib: float
+    fault: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """What one load gave: a row a contestant, and ratios of `figure` between pairs of them."""
+
+    load: str
+    figure: str
+    rows: dict[str, Row]
+    ratios: dict[str, MedianInterval]
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.load:8} {name:16} {row.calls_per_s:9.0f}/s  p50 {row.p50_ms:8.2f} ms  p99 {row.p99_ms:8.2f} ms  {row.memory_mib:5.0f} MiB"
+            f"{'  WRONG ANSWERS: ' + row.fault if row.fault else ''}"
+            for name, row in self.rows.items()
+        ]
+        lines += [f"{self.load:8} {pair}: {self.figure} {ratio}" for pair, ratio in self.ratios.items()]
+        return "\n".join(lines)
+
+
+def tabulate(load: str, figure: str, slices: Mapping[str, Sequence[Slice]], memory_mib: Mapping[str, float], pairs: Pairs) -> Table:
+    """Medians of each contestant, and for each pair of names the ratio of the first to the second."""
+    rows = {
+        name: Row(
+            calls_per_s=median(s.calls_per_s for s in taken),
+            p50_ms=median(s.p50_ms for s in taken),
+            p99_ms=median(s.p99_ms for s in taken),
+            memory_mib=memory_mib[name],
+            fault=next((s.fault for s in taken if s.fault), ""),
+        )
+        for name, taken in slices.items()
+    }
+    values = {name: [getattr(s, figure) for s in taken] for name, taken in slices.items()}
+    return Table(load, figure, rows, {f"{a} / {b}": paired_ratio(values[a], values[b]) for a, b in pairs})
