@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from load_tests.benchmark_models import build, copy_name
 from load_tests.figures import Slice, percentile
 from load_tests.http2 import OK, Answer
-from load_tests.lanes import Lane, open_lanes
+from load_tests.lanes import Lane, by_name, open_lanes
 from load_tests.payloads import Payload, faults_of, make_payload
 from load_tests.servers import add_target_options, choose_cores, target
 
@@ -87,7 +87,7 @@ async def run_closed_loop(address: str, payloads: Sequence[Payload], *, connecti
     took = await load.run(address, connections)
     faults = faults_of(load.replies)
     if load.statuses != {OK: calls}:
-        faults.append(f"{calls} calls ended as {dict(load.statuses)} (gRPC status: calls)")
+        faults.append(f"{calls} calls ended as {by_name(load.statuses)}")
     ordered = sorted(load.latencies_s)
     fault = f"{len(faults)} faults, the last: {faults[-1]}" if faults else ""
     return Slice(len(load.replies) / took, percentile(ordered, 50) * 1e3, percentile(ordered, 99) * 1e3, fault)

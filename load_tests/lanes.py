@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import grpc
+
 from load_tests.http2 import Answer, Connection
 from load_tests.payloads import METHOD
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable
+
+STATUS_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 class Lane(asyncio.Protocol):
@@ -74,3 +79,8 @@ async def open_lanes(address: str, count: int, on_answers: Callable[[Lane, list[
     for lane in lanes:
         await lane.settled.wait()
     return lanes
+
+
+def by_name(statuses: Counter[int]) -> dict[str, int]:
+    """Counts of gRPC status codes under their names, ascending by code."""
+    return {STATUS_NAMES.get(status, str(status)): count for status, count in sorted(statuses.items())}

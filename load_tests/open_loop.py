@@ -26,7 +26,7 @@ import numpy as np
 from load_tests.benchmark_models import build
 from load_tests.figures import percentile
 from load_tests.http2 import OK, Answer
-from load_tests.lanes import Lane, open_lanes
+from load_tests.lanes import Lane, by_name, open_lanes
 from load_tests.payloads import Payload, faults_of, make_payload
 from load_tests.servers import add_target_options, choose_cores, target
 
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-DEADLINE_EXCEEDED = grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
-STATUS_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
+DEADLINE_EXCEEDED: int = grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
 PERCENTS = (50, 90, 99, 99.9, 100)
 SPIN_S = 0.0015
 VARIANTS = 16  # different rows, so that an answer given to the wrong call shows
@@ -164,7 +163,7 @@ def report(calls: Sequence[Call], *, seconds: float, deadline_s: float) -> Repor
         goodput_per_s=max(0, in_time - len(faults)) / seconds,
         latency_ms={f"p{percent:g}": percentile(latencies_ms, percent) for percent in PERCENTS},
         left_late_p99_ms=percentile(late_ms, 99),
-        statuses={STATUS_NAMES.get(status, str(status)): n for status, n in Counter(call.status for call in calls).most_common()},
+        statuses=by_name(Counter(call.status for call in calls)),
         faults=faults,
     )
 

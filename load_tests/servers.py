@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BIN = Path(sys.executable).parent
+ROOT = Path(__file__).resolve().parents[1]
 GATEWAY = f"{shlex.quote(str(BIN / 'gateway'))} serve --models {{models}} --port {{port}} --http-port {{http}} --processes 1 --drain-delay 0s"
 YARDSTICK = f"{shlex.quote(sys.executable)} -m load_tests.yardstick_aio {{port}} {{models}}"
 UP_WITHIN_S, DOWN_WITHIN_S = 90, 30
@@ -73,12 +74,12 @@ def free_port() -> int:
 def started(command: str, models: Path, log: Path, *, core: int | None = None, env: dict[str, str] | None = None) -> Iterator[Server]:
     """Starts a server without waiting for it; stops it (SIGTERM) and whatever it started at the end.
 
-    `command` is a command line, no shell, in which {models}, {port} and {http} are filled in; `env` is added to the environment.
+    `command` is a command line, no shell, run in the checkout's folder, in which {models}, {port} and {http} are filled in; `env` is added to the environment.
     """
     port = free_port()
-    line = shlex.split(command.format(models=shlex.quote(str(models)), port=port, http=free_port()))
+    line = shlex.split(command.format(models=shlex.quote(str(models.resolve())), port=port, http=free_port()))
     with log.open("wb") as out:
-        process = subprocess.Popen(pinned(core, line), stdout=out, stderr=out, env=os.environ | (env or {}), start_new_session=True)
+        process = subprocess.Popen(pinned(core, line), stdout=out, stderr=out, env=os.environ | (env or {}), cwd=ROOT, start_new_session=True)
     try:
         yield Server(process, f"127.0.0.1:{port}")
     finally:

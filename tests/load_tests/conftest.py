@@ -1,0 +1,33 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+if str(ROOT) not in sys.path:  # load_tests is no part of the distribution, so an installed wheel does not bring it
+    sys.path.insert(0, str(ROOT))
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    from load_tests.benchmark_models import build
+
+    folder = tmp_path_factory.mktemp("models")
+    build(folder, copies=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def payload(models):
+    from load_tests.payloads import make_payload
+
+    return make_payload(models, "small")
+
+
+@pytest.fixture(scope="session")
+def yardstick(models, payload, tmp_path_factory):
+    """A running yardstick server on the benchmark models."""
+    from load_tests.servers import YARDSTICK, serving
+
+    with serving(YARDSTICK, models, payload, tmp_path_factory.mktemp("log") / "yardstick.log") as server:
+        yield server
