@@ -1,0 +1,1 @@
+"""Inspection of model versions: each is opened, tried and measured once, in a process of its own, before any serving process meets it."""

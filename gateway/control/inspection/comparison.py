@@ -1,0 +1,42 @@
+"""How far one output is from another, as batching evidence counts it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+TOLERANCE = 1e-5
+"""Largest difference that batching may make, as a part of the output's largest value."""
+
+
+def difference(got: Array, want: Array) -> float:
+    """The largest difference of two outputs as a part of the wanted one's largest value; infinite where they cannot be compared.
+
+    NaN equals NaN. Integers, booleans and strings are equal or infinitely far apart: a class that flips on a near tie is another answer.
+    """
+    if got.shape != want.shape or got.dtype != want.dtype:
+        return math.inf
+    if want.dtype.kind in "biuOUS":
+        return 0.0 if np.array_equal(got, want) else math.inf
+    got, want = _wide(got), _wide(want)
+    differs = ~((got == want) | (np.isnan(got) & np.isnan(want)))
+    if not differs.any():
+        return 0.0
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(got[differs] - want[differs]).max()
+    largest = np.abs(want[np.isfinite(want)]).max(initial=0.0)
+    return float(apart / largest) if np.isfinite(apart) and largest > 0 else math.inf
+
+
+def tells(output: Array) -> bool:
+    """False where an output is NaN or infinite all over, and so shows nothing."""
+    return output.size == 0 or output.dtype.kind in "biuOUS" or bool(np.isfinite(_wide(output)).any())
+
+
+def _wide(array: Array) -> Array:
+    """FP16 and BF16 (whose largest values overflow when subtracted) in a width that holds every difference."""
+    return array.astype(np.float64)

@@ -1,0 +1,118 @@
+"""One model file examined from opening to cost curve, in the process that calls: what the inspecting process does with a job."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gateway.control.inspection.cost import measure, measure_one
+from gateway.control.inspection.evidence import Evidence, weigh
+from gateway.control.inspection.job import InspectionJob
+from gateway.core.datatypes import datatype_of_onnx
+from gateway.core.plan import Findings, GraphTensor
+from gateway.runtime.reference import load_reference, reference_of_warmup
+from gateway.runtime.samples import SampleTensor, sample_tensors
+from gateway.runtime.session import Session, SessionNotOpened
+
+Array = np.ndarray[Any, Any]
+
+_DEFAULT_BATCH = 64
+_MOST_BATCH = 1024
+_TRIM_BYTES = 1 << 20
+
+
+def examine(job: InspectionJob, doing: Callable[[str], None] = lambda _: None) -> Findings:
+    """The findings for a job; a file that cannot be served gives findings with an error, nothing is raised.
+
+    `doing` is told what is about to be done, so that others know what killed the process.
+    """
+    doing("opening it")
+    before = _resident_bytes(settle=_file_bytes(job.path) > _TRIM_BYTES)
+    try:
+        session = Session(job.path, job.session)
+    except SessionNotOpened as error:
+        return Findings(error=str(error))
+    memory = max(_resident_bytes() - before, _file_bytes(job.path))
+    opened = Findings(inputs=session.inputs, outputs=session.outputs, memory_bytes=memory)
+    refusal = unservable(session.inputs, session.outputs)
+    if refusal:
+        return replace(opened, error=refusal)
+    doing("running it")
+    try:
+        return _tried(session, job, opened)
+    except Exception as error:  # noqa: BLE001  # a model too strange for our samples is still served, one request at a time
+        return replace(opened, evidence=f"the trial runs broke off: {type(error).__name__}: {error}")
+
+
+def _tried(session: Session, job: InspectionJob, opened: Findings) -> Findings:
+    reference, warnings = _reference(job, sample_tensors(session.inputs))
+    evidence = weigh(session, reference)
+    costs, stopped = _costs(session, job, evidence)
+    return replace(
+        opened,
+        batchable=evidence.batchable,
+        evidence=evidence.sentence,
+        cost_us=costs,
+        warnings=(*warnings, stopped) if stopped else warnings,
+    )
+
+
+def unservable(inputs: Sequence[GraphTensor], outputs: Sequence[GraphTensor]) -> str:
+    """Why the protocol cannot carry these inputs and outputs; empty where it can."""
+    if not outputs:
+        return "the graph has no outputs, so there is nothing to answer"
+    for side, tensors in (("input", inputs), ("output", outputs)):
+        for tensor in tensors:
+            if tensor.onnx_type.startswith("tensor(") and datatype_of_onnx(tensor.onnx_type) is None:
+                return f"{side} '{tensor.name}' is {tensor.onnx_type}, which the protocol has no datatype for; cast it inside the graph"
+            if not tensor.onnx_type.startswith("tensor("):
+                return f"{side} '{tensor.name}' is {tensor.onnx_type}, and only tensors are served; {_advice(tensor.onnx_type)}"
+    return ""
+
+
+def _advice(onnx_type: str) -> str:
+    if onnx_type.startswith("seq(map("):
+        return "export the classifier without ZipMap (skl2onnx: options={'zipmap': False})"
+    return "export the model with tensors in its place"
+
+
+def _reference(job: InspectionJob, inputs: Sequence[SampleTensor]) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """The reference sample's arrays, the configured warm-up's for what it lacks, and what does not fit."""
+    arrays, faults = load_reference(job.reference, inputs) if job.reference else ({}, ())
+    warmup, more = reference_of_warmup([entry for entry in job.warmup if entry.name not in arrays], inputs)
+    return warmup | arrays, faults + more
+
+
+def _costs(session: Session, job: InspectionJob, evidence: Evidence) -> tuple[dict[int, float], str]:
+    if not job.measure or not evidence.ran:
+        return {}, ""
+
+    def run(feed: Any) -> list[Array]:
+        return session.run(feed, session.output_names)
+
+    batches = evidence.rows > 0 and (evidence.batchable or job.max_batch_size > 0)
+    if not batches:
+        return measure_one(run, {name: array[:1] for name, array in evidence.feed.items()} if evidence.rows else evidence.feed), ""
+    return measure(run, evidence.feed, min(job.max_batch_size or _DEFAULT_BATCH, _MOST_BATCH))
+
+
+def _file_bytes(path: str) -> int:
+    with contextlib.suppress(OSError):
+        return Path(path).stat().st_size
+    return 0
+
+
+def _resident_bytes(*, settle: bool = False) -> int:
+    """Resident memory of this process, 0 where /proc does not say; `settle`: after the allocator gave back what it holds in vain."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        if settle:
+            ctypes.CDLL(None).malloc_trim(0)
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0

@@ -1,0 +1,59 @@
+"""What findings depend on, as one hash: equal keys, equal findings."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import platform
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gateway.control.inspection.job import InspectionJob
+
+SCHEMA: Final = 1
+"""Grows when inspection looks at models in another way: findings made before are then made anew."""
+
+_CPU_FIELDS: Final = {
+    "vendor_id", "cpu family", "model", "model name", "stepping", "flags", "CPU implementer", "CPU architecture", "CPU part", "Features",
+}  # fmt: skip
+
+
+def findings_key(job: InspectionJob) -> str:
+    """Hash over everything the findings of a job depend on: file, session, samples, ONNX Runtime, CPU. Reads the samples' files."""
+    sources = [job.reference, *(entry.source for entry in job.warmup if entry.source not in ("zero", "random"))]
+    what = replace(job, path="", timeout_s=0.0)
+    parts = [SCHEMA, onnxruntime_version(), cpu(), [_content_hash(source) for source in sources], what]
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+
+
+@functools.cache
+def onnxruntime_version() -> str:
+    """Version of the installed ONNX Runtime, read without importing it: the control side has no use for its 30 MB."""
+    spec = importlib.util.find_spec("onnxruntime")
+    if spec is None or spec.origin is None:
+        return ""
+    found = re.search(r'^__version__ = "([^"]+)"', Path(spec.origin).read_text(encoding="utf-8"), re.MULTILINE)
+    return found[1] if found else str(Path(spec.origin).stat().st_mtime_ns)
+
+
+@functools.cache
+def cpu() -> str:
+    """What tells this machine's processor from others: kernels are chosen by it, and costs are its own."""
+    try:
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n", 1)[0]
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    fields = [line for line in first.splitlines() if line.split(":")[0].strip() in _CPU_FIELDS]
+    return "\n".join([platform.machine(), *fields])
+
+
+def _content_hash(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
+    except OSError:
+        return "unreadable"

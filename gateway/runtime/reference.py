@@ -1,0 +1,113 @@
+"""Reference samples: real inputs a user puts beside a model, from an .npz file or from a configured warm-up.
+
+Whatever does not fit the graph is left out and said: a sample is a hint, and a wrong one never keeps a model from being served.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gateway.core.datatypes import BF16, BYTES, numpy_dtype
+from gateway.core.errors import InvalidRequest
+from gateway.core.plan import WarmupInput
+from gateway.protocol.tensors import decode_raw
+from gateway.runtime.samples import SampleTensor
+
+Array = np.ndarray[Any, Any]
+
+
+def load_reference(path: str, inputs: Sequence[SampleTensor]) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """The inputs' arrays out of an .npz file, in the graph's rank and datatypes, and a sentence on each thing that does not fit.
+
+    An array lacking the first axis is one row. Arrays that name no input (labels, expected outputs) are passed over.
+    """
+    arrays: dict[str, Array] = {}
+    faults: list[str] = []
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            stored = {tensor.name: file[tensor.name] for tensor in inputs if tensor.name in file.files}
+            names = ", ".join(file.files)
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        return {}, (f"the reference sample {Path(path).name} is not used: {error}",)
+    if not stored:
+        return {}, (f"the reference sample {Path(path).name} is not used: it names none of the model's inputs (it has {names or 'nothing'})",)
+    for tensor in inputs:
+        if tensor.name in stored:
+            try:
+                arrays[tensor.name] = _fitted(stored[tensor.name], tensor)
+            except ValueError as error:
+                faults.append(f"the reference sample's '{tensor.name}' is not used: {error}")
+    return arrays, tuple(faults)
+
+
+def reference_of_warmup(warmup: Sequence[WarmupInput], inputs: Sequence[SampleTensor]) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """The same from a configured warm-up request: zeros, small random values (0 and 1), or the file's tensor, each one row."""
+    by_name = {tensor.name: tensor for tensor in inputs}
+    arrays: dict[str, Array] = {}
+    faults: list[str] = []
+    for entry in warmup:
+        tensor = by_name.get(entry.name)
+        if tensor is None:
+            faults.append(f"the warm-up's '{entry.name}' is not used: the model has no such input")
+            continue
+        try:
+            arrays[entry.name] = _fitted(_warmup_array(entry), tensor)
+        except (OSError, ValueError, InvalidRequest) as error:
+            faults.append(f"the warm-up's '{entry.name}' is not used: {error}")
+    return arrays, tuple(faults)
+
+
+def _warmup_array(entry: WarmupInput) -> Array:
+    """The tensor a warm-up names; 0 and 1 where it says random, so that an embedding's index stays in range."""
+    if entry.source == "random" and entry.datatype != BYTES:
+        return np.random.default_rng(0).integers(0, 2, entry.shape).astype(numpy_dtype(entry.datatype))
+    if entry.source in ("zero", "random"):
+        return np.full(entry.shape, "", object) if entry.datatype == BYTES else np.zeros(entry.shape, numpy_dtype(entry.datatype))
+    data = Path(entry.source).read_bytes()
+    expected = int(np.prod(entry.shape, dtype=np.int64)) * numpy_dtype(entry.datatype).itemsize
+    if entry.datatype != BYTES and len(data) != expected:
+        raise ValueError(f"{Path(entry.source).name} has {len(data)} bytes, shape {list(entry.shape)} of {entry.datatype} takes {expected}")
+    return decode_raw(data, 0, len(data), entry.datatype, entry.shape, entry.name)
+
+
+def _fitted(array: Array, tensor: SampleTensor) -> Array:
+    """The array in the graph's rank and datatype; ValueError where that would change what it says."""
+    if array.ndim == len(tensor.shape) - 1:
+        array = array[np.newaxis]
+    if array.ndim != len(tensor.shape):
+        raise ValueError(f"it has rank {array.ndim}, the model's input has rank {len(tensor.shape)}")
+    for axis, (size, actual) in enumerate(zip(tensor.shape, array.shape, strict=True)):
+        if axis and isinstance(size, int) and size != actual:
+            raise ValueError(f"axis {axis} has size {actual}, the model's input has {size}")
+    if array.ndim and len(array) == 0:
+        raise ValueError("it has no rows")
+    return _converted(array, tensor.datatype)
+
+
+def _converted(array: Array, datatype: str) -> Array:
+    if datatype == BYTES:
+        return _as_text(array)
+    wanted = numpy_dtype(datatype)
+    if array.dtype == np.dtype("V2") and datatype == BF16:  # numpy stores the BF16 it does not know as plain bytes
+        array = array.view(wanted)
+    if array.dtype == wanted:
+        return array
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"it holds {array.dtype}, the model's input is {datatype}")
+    converted: Array = array.astype(wanted)
+    if wanted.kind in "iub" and not np.array_equal(converted.astype(array.dtype), array):
+        raise ValueError(f"it holds {array.dtype} values that {datatype} cannot")
+    return converted
+
+
+def _as_text(array: Array) -> Array:
+    if array.dtype.kind not in "US":
+        if array.dtype.kind == "O" and all(isinstance(element, str) for element in array.ravel()):
+            return array
+        raise ValueError(f"it holds {array.dtype}, the model's input is BYTES; store text")
+    return (np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array).astype(object)
