@@ -81,6 +81,8 @@ class BatchingPlan:
 
     max_batch_size: int = 0
     """Rows in a batch at most; 0: the version has no batch axis and each request runs alone."""
+    dynamic: bool = True
+    """Requests share a run; false: each runs alone, of up to max_batch_size rows, and no setting below but pad_to and loop_batch_size counts."""
     splits: bool = False
     """A request of more rows is run in parts instead of being refused (versions batched without configuration)."""
     useful_batch_size: int = 0
@@ -107,6 +109,14 @@ class SessionPlan:
     inter_op_threads: int = 1
     spinning: bool = False
     """Idle intra-op threads spin: quicker alone, ruinous beside others."""
+    parallel: bool = False
+    """Branches of the graph run side by side, on the inter-op threads."""
+    graph_optimization: str = "all"
+    """How far the graph is rewritten before it runs: `all`, `extended`, `basic` or `disabled`."""
+    memory_arena: bool = True
+    """Memory of a run is kept for the next."""
+    memory_pattern: bool = True
+    """Memory is laid out after the first run's shapes."""
     options: tuple[tuple[str, str], ...] = ()
     """Session configuration entries passed on by name."""
 
@@ -120,7 +130,9 @@ class WarmupInput:
     shape: tuple[int, ...]
     """Without the batch axis."""
     source: str = "zero"
-    """`zero`, `random`, or the path of a file with the raw tensor."""
+    """`zero`, `random`, or the path of a file with the raw tensor of one row (in raw contents' form), repeated for each row."""
+    rows: int = 1
+    """Size of the batch axis, the same for all inputs of a request; without meaning where the version has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,132 @@
+"""YAML texts as typed structs, with every fault in them named by its path.
+
+Fields are msgspec structs, their tuples and dicts, plain values, and types with a classmethod `parse` (`Duration`, `ByteSize`). A key with
+nothing behind it is as good as not written.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+import typing
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class TypedYamlFault(ValueError):
+    """The text does not fit the type; `faults` holds one sentence for each fault found."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(self.faults))
+
+
+def decode_yaml(text: str, into: type[T]) -> T:
+    """The struct that the text describes; raises `TypedYamlFault` with all that is wrong with it."""
+    try:
+        # the loader is a SafeLoader that also refuses a key said twice
+        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise TypedYamlFault([f"is not YAML: {_one_line(error)}"]) from error
+    return decode_mapping({} if data is None else data, into)
+
+
+def decode_mapping(data: object, into: type[T]) -> T:
+    """The struct that the plain mapping describes; raises `TypedYamlFault` with all that is wrong with it."""
+    faults: list[str] = []
+    result = _struct(data, into, "", faults)
+    if faults:
+        raise TypedYamlFault(faults)
+    assert isinstance(result, into)
+    return result
+
+
+def did_you_mean(word: object, known: Sequence[str]) -> str:
+    """`; did you mean 'x'?`, or `; known are ...` where nothing is near."""
+    near = difflib.get_close_matches(str(word), known, n=1)
+    return f"; did you mean '{near[0]}'?" if near else f"; known are {', '.join(known)}"
+
+
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times quicker where PyYAML was built with libyaml
+
+
+class _StrictLoader(_SafeLoader):  # type: ignore[misc]  # one of two classes
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is said twice", key_node.start_mark)
+            if key is not None:
+                seen.add(key)
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return mapping
+
+
+def _value(data: object, type_: Any, path: str, faults: list[str]) -> Any:
+    arguments, origin = typing.get_args(type_), typing.get_origin(type_)
+    if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+        return _struct(data, type_, path, faults)
+    if origin is tuple and isinstance(data, list) and _is_struct(arguments[0]):
+        return tuple(_struct(item, arguments[0], f"{path}[{i}]", faults) for i, item in enumerate(data))
+    if origin is dict and isinstance(data, dict) and _is_struct(arguments[1]):
+        return {str(key): _struct(item, arguments[1], f"{path}.{key}", faults) for key, item in data.items()}
+    try:
+        return type_.parse(data) if hasattr(type_, "parse") else msgspec.convert(data, type_)
+    except msgspec.ValidationError as error:
+        known = arguments if origin is typing.Literal and isinstance(data, str) else ()
+        faults.append(f"{path}: unknown value '{data}'{did_you_mean(data, known)}" if known else _leaf_fault(str(error), data, path))
+    except ValueError as error:
+        faults.append(f"{path}: {error}")
+    return None
+
+
+def _struct(data: object, type_: type[msgspec.Struct], path: str, faults: list[str]) -> msgspec.Struct | None:
+    if data is None:
+        data = {}
+    if not isinstance(data, Mapping):
+        faults.append(f"{path or 'the file'}: expected a mapping of keys to values, got {data!r}")
+        return None
+    fields = {field.encode_name: field for field in msgspec.structs.fields(type_)}
+    before = len(faults)
+    for key in data:
+        if key not in fields:
+            where = f" in {path}" if path else ""
+            faults.append(f"unknown key '{key}'{where}{did_you_mean(key, list(fields))}")
+    said = {
+        field.name: _value(data[key], _without_none(field.type), f"{path}.{key}" if path else key, faults)
+        for key, field in fields.items()
+        if data.get(key) is not None
+    }
+    faults.extend(f"{path or 'the file'}: the key '{key}' is missing" for key, field in fields.items() if field.required and field.name not in said)
+    return None if len(faults) > before else type_(**said)
+
+
+def _is_struct(type_: Any) -> bool:
+    return isinstance(type_, type) and issubclass(type_, msgspec.Struct)
+
+
+def _without_none(type_: Any) -> Any:
+    if typing.get_origin(type_) not in (typing.Union, types.UnionType):
+        return type_
+    members = tuple(member for member in typing.get_args(type_) if member is not types.NoneType)
+    return members[0] if len(members) == 1 else typing.Union[members]  # noqa: UP007  # made from values
+
+
+def _leaf_fault(message: str, data: object, path: str) -> str:
+    """One sentence from msgspec's ``Expected `int`, got `str` - at `$[1]` ``."""
+    match = re.fullmatch(r"(.*?)(?: - at `\$(.*)`)?", message, re.DOTALL)
+    assert match is not None
+    text = match[1].replace("`", "")
+    shown = repr(data) if len(repr(data)) < 80 else f"{repr(data)[:77]}..."  # noqa: PLR2004  # a line's width
+    return f"{path}{match[2] or ''}: {text[:1].lower()}{text[1:]}" + ("" if shown in text else f" ({shown})")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,160 @@
+"""The names of external data files in an ONNX file, read off the protobuf wire without parsing, or reading, any tensor.
+
+ONNX Runtime follows these names when it opens a model, so they are looked at first. What protobuf would see is seen here: messages are
+entered wherever they may hold a tensor, any number of times (protobuf merges repeated ones). For the same reason a tensor's `data_location`
+is not asked: it may stand in another part of the message than the name does.
+
+The file is read by `pread`, not mapped: a mapped file that somebody cuts short takes the process with it (SIGBUS).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from gateway.repository.faults import OnnxFileFault
+
+# Message -> field -> message of the fields that lead to a TensorProto, by the numbers of onnx.proto.
+_INSIDE: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {13: "entry"},
+}
+# Numbers in attributes are written one field each; tree ensembles have millions of them, which are passed over in one step.
+_NUMBERS = re.compile(rb"(?:\x3d[\x00-\xff]{4}|\x40[\x80-\xff]{0,9}[\x00-\x7f])++")
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_CHUNK_BYTES = 1 << 18
+_HEAD_BYTES = 24  # a tag and a length are two varints of at most ten bytes each
+_MOST_DEPTH = 100  # protobuf's own limit
+_MOST_FIELDS = 20_000_000  # some ten seconds
+_MOST_ENTRY_BYTES = 1 << 14  # a key and a path
+
+
+def external_locations(descriptor: int, size: int) -> tuple[str, ...]:
+    """Every distinct `location` of external data in the ONNX file of `size` bytes, in file order; raises `OnnxFileFault`."""
+    reader = _Reader(descriptor, size)
+    locations: dict[str, None] = {}
+    open_messages, position, fields, graphs = [("model", size)], 0, 0, 0
+    while open_messages:
+        kind, end = open_messages[-1]
+        if position == end:
+            open_messages.pop()
+            continue
+        fields += 1
+        if fields > _MOST_FIELDS:
+            raise OnnxFileFault(f"has more than {_MOST_FIELDS} fields")
+        if kind == "attribute":
+            position = reader.skip_numbers(position, end)
+            if position == end:
+                continue
+        number, wire_type, start, stop = reader.field(position, end)
+        inner = _INSIDE[kind].get(number) if wire_type == _BYTES else None
+        position = stop
+        if inner == "entry":
+            locations.update(dict.fromkeys(_location(reader.read(start, stop))))
+        elif inner is not None:
+            if len(open_messages) >= _MOST_DEPTH:
+                raise OnnxFileFault(f"nests messages more than {_MOST_DEPTH} deep")
+            graphs += inner == "graph"
+            open_messages.append((inner, stop))
+            position = start
+    if not graphs:
+        raise OnnxFileFault("is not an ONNX model: it has no graph")
+    return tuple(locations)
+
+
+class _Reader:
+    """The file's bytes, a chunk at a time."""
+
+    __slots__ = ("_base", "_chunk", "_descriptor", "_size")
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._descriptor, self._size = descriptor, size
+        self._base, self._chunk = 0, b""
+
+    def field(self, position: int, end: int) -> tuple[int, int, int, int]:
+        """Number and wire type of the field at the position, and where its value starts and stops."""
+        chunk, offset = self._at(position)
+        tag, offset = _varint(chunk, offset, self._base)
+        number, wire_type = tag >> 3, tag & 7
+        if number == 0 or tag >= 1 << 32:
+            raise OnnxFileFault(f"is not an ONNX model, or corrupt: no field can begin at byte {position}")
+        length = 0
+        if wire_type == _VARINT:
+            _, offset = _varint(chunk, offset, self._base)
+        elif wire_type == _BYTES:
+            length, offset = _varint(chunk, offset, self._base)
+        elif wire_type in (_FIXED32, _FIXED64):
+            length = 4 if wire_type == _FIXED32 else 8
+        else:
+            raise OnnxFileFault(f"is not an ONNX model, or corrupt: wire type {wire_type} at byte {position}")
+        start = self._base + offset
+        if start + length > end:
+            raise OnnxFileFault(f"is truncated or corrupt: the field at byte {position} goes on to byte {start + length}, behind byte {end}")
+        return number, wire_type, start, start + length
+
+    def skip_numbers(self, position: int, end: int) -> int:
+        """Where the run of an attribute's numbers that begins at the position stops; the position itself where there is none."""
+        while position < end:
+            chunk, offset = self._at(position)
+            match = _NUMBERS.match(chunk, offset, min(len(chunk), end - self._base))
+            if match is None:
+                break
+            position = self._base + match.end()
+        return position
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The bytes from start to stop, which are few."""
+        if stop - start > _MOST_ENTRY_BYTES:
+            raise OnnxFileFault(f"has an external_data entry of {stop - start} bytes at byte {start}")
+        data = os.pread(self._descriptor, stop - start, start)
+        if len(data) < stop - start:
+            raise OnnxFileFault("became shorter while it was read")
+        return data
+
+    def _at(self, position: int) -> tuple[bytes, int]:
+        """A chunk with all of a field's head in it, and the position's offset there."""
+        offset = position - self._base
+        if not 0 <= offset <= len(self._chunk) - _HEAD_BYTES:
+            self._chunk = os.pread(self._descriptor, min(_CHUNK_BYTES, self._size - position), position)
+            self._base, offset = position, 0
+        return self._chunk, offset
+
+
+def _varint(data: bytes, offset: int, base: int = 0) -> tuple[int, int]:
+    """The number at the offset, and the offset behind it; `base` is where data begins in the file."""
+    result = shift = 0
+    for index in range(offset, min(offset + 10, len(data))):
+        byte = data[index]
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:  # noqa: PLR2004  # the bit that says that more follows
+            return result, index + 1
+        shift += 7
+    raise OnnxFileFault(f"is truncated or corrupt: no number ends behind byte {base + offset}")
+
+
+def _location(entry: bytes) -> list[str]:
+    """The value of a StringStringEntryProto whose key is `location`, as a list of one or none."""
+    said, offset = {1: b"", 2: b""}, 0
+    while offset < len(entry):
+        tag, offset = _varint(entry, offset)
+        number, wire_type = tag >> 3, tag & 7
+        if wire_type != _BYTES:
+            raise OnnxFileFault(f"is corrupt: an external_data entry has wire type {wire_type}")
+        length, offset = _varint(entry, offset)
+        if offset + length > len(entry):
+            raise OnnxFileFault("is truncated or corrupt: an external_data entry goes on behind its end")
+        said[number] = entry[offset : offset + length]
+        offset += length
+    if said[1] != b"location":
+        return []
+    try:
+        return [said[2].decode("utf-8")]
+    except UnicodeDecodeError:
+        raise OnnxFileFault(f"has an external data location that is not UTF-8: {said[2]!r}") from None

@@ -1,0 +1,102 @@
+"""From what is configured and what was found out, the plan that a version is served by. Nothing here reads a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gateway.core.plan import Findings, QueuePlan, SessionPlan, VersionPlan
+from gateway.repository.batching_plan import plan_batching
+from gateway.repository.configuration import ModelConfiguration, Queue
+from gateway.repository.faults import PlanFault
+from gateway.repository.folder import FoundModel, FoundVersion
+from gateway.repository.model_config import model_config
+from gateway.repository.tensors import BatchAxis, tensor_specs, with_labels
+from gateway.repository.warmup import warmup_batch_sizes, warmup_inputs
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDefaults:
+    """What holds where a model's configuration says nothing."""
+
+    cores: int = 1
+    """Cores that one serving process may use: those of the machine divided by the number of processes, at least 1."""
+    max_batch_size: int = 64
+    """Reported and used for versions that are batched on evidence; 0: none is."""
+    queue: QueuePlan = field(default_factory=QueuePlan)
+
+
+def plan_version(model: FoundModel, version: FoundVersion, findings: Findings, *, fingerprint: str, defaults: PlanDefaults) -> VersionPlan:
+    """How the version is to be served; raises `PlanFault` where it cannot be, or not as it is configured."""
+    if findings.error or version.fault:
+        raise PlanFault(findings.error or version.fault)
+    configuration = model.configuration
+    graph_inputs, batching, warnings = plan_batching(configuration, findings, defaults.max_batch_size)
+    axis = BatchAxis(batching.max_batch_size > 0, configuration.batching.max_batch_size)
+    inputs = tensor_specs(graph_inputs, configuration.inputs, axis, "input")
+    outputs = tensor_specs(findings.outputs, configuration.outputs, axis, "output")
+    outputs, label_files, label_warnings = with_labels(outputs, configuration.outputs, model.sidecars.labels)
+    instances, session = plan_instances(configuration, defaults.cores), plan_session(configuration, defaults.cores)
+    queue = plan_queue(configuration.queue, defaults.queue)
+    config = model_config(
+        model.name, configuration, inputs=inputs, outputs=outputs, batching=batching, queue=queue, session=session, instances=instances,
+        label_files=label_files,
+    )  # fmt: skip
+    return VersionPlan(
+        model=model.name,
+        version=version.version,
+        path=str(version.path),
+        fingerprint=fingerprint,
+        inputs=inputs,
+        outputs=outputs,
+        batching=batching,
+        queue=queue,
+        session=session,
+        instances=instances,
+        warmup_batch_sizes=warmup_batch_sizes(batching, findings),
+        warmup_inputs=warmup_inputs(configuration.warmup or (), inputs, model.sidecars.warmup_files, batched=axis.batched),
+        reference=model.sidecars.reference,
+        model_config=config.SerializeToString(deterministic=True),
+        warnings=(*model.warnings, *findings.warnings, *warnings, *label_warnings),
+    )
+
+
+def plan_session(configuration: ModelConfiguration, cores: int) -> SessionPlan:
+    """How ONNX Runtime opens the model in a process with so many cores.
+
+    A run has one thread, its caller's, because as many instances as cores fill the machine already; where fewer instances are configured each
+    run gets its share of the cores. `intra_op_threads` overrides the rule.
+    """
+    said, plan = configuration.session, SessionPlan()
+    share = max(cores // configuration.instances, 1) if configuration.instances else 1
+    return SessionPlan(
+        providers=said.providers or plan.providers,
+        intra_op_threads=_threads(said.intra_op_threads, cores, share),
+        inter_op_threads=_threads(said.inter_op_threads, cores, 1),
+        spinning=bool(said.spinning),
+        parallel=said.execution_mode == "parallel",
+        graph_optimization=said.graph_optimization or plan.graph_optimization,
+        memory_arena=said.memory_arena is not False,
+        memory_pattern=said.memory_pattern is not False,
+        options=tuple(sorted((said.options or {}).items())),
+    )
+
+
+def plan_instances(configuration: ModelConfiguration, cores: int) -> int:
+    """Runs of one version at the same time in a process with so many cores: as configured, else one a core."""
+    return configuration.instances or max(cores, 1)
+
+
+def plan_queue(said: Queue, defaults: QueuePlan) -> QueuePlan:
+    """How requests wait: as configured, else as the defaults have it."""
+    return QueuePlan(
+        max_requests=defaults.max_requests if said.max_requests is None else said.max_requests,
+        max_bytes=defaults.max_bytes if said.max_bytes is None else int(said.max_bytes),
+        default_timeout_s=defaults.default_timeout_s if said.default_timeout_s is None else float(said.default_timeout_s),
+        allow_timeout_override=defaults.allow_timeout_override if said.allow_timeout_override is None else said.allow_timeout_override,
+        priority_levels=defaults.priority_levels if said.priority_levels is None else said.priority_levels,
+        default_priority=defaults.default_priority if said.default_priority is None else said.default_priority,
+    )
+
+
+def _threads(said: int | None, cores: int, otherwise: int) -> int:
+    return otherwise if said is None else said or max(cores, 1)

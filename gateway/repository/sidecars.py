@@ -1,0 +1,85 @@
+"""The small files beside a model: class labels, the reference sample, warm-up data. None of them may stand outside the model's folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from gateway.repository.configuration import ModelConfiguration
+
+LABELS, REFERENCE, WARMUP = "labels.txt", "reference.npz", "warmup"
+
+_MOST_LABEL_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecars:
+    """What was found beside the model."""
+
+    labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Class names by the name of their file."""
+    reference: str = ""
+    """Path of the reference sample; empty: there is none."""
+    warmup_files: dict[str, str] = field(default_factory=dict)
+    """Paths of warm-up data by the name that the configuration has for them."""
+    faults: tuple[str, ...] = ()
+
+
+def read_sidecars(folder: Path, configuration: ModelConfiguration) -> Sidecars:
+    """The sidecars that the configuration names, and those that stand there under their usual names."""
+    faults: list[str] = []
+    labels: dict[str, tuple[str, ...]] = {}
+    for name in _label_files(folder, configuration):
+        try:
+            labels[name] = read_labels(inside(folder, name))
+        except ValueError as fault:
+            faults.append(f"labels: {fault}")
+    reference = configuration.reference or (REFERENCE if (folder / REFERENCE).exists() else "")
+    warmup = {tensor.file for request in configuration.warmup or () for tensor in request.inputs.values() if tensor.file}
+    return Sidecars(
+        labels=labels,
+        reference=_path(folder, reference, "reference", faults) if reference else "",
+        warmup_files={name: _path(folder, f"{WARMUP}/{name}", "warmup", faults) for name in sorted(warmup)},
+        faults=tuple(faults),
+    )
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The existing file of that name in the folder; raises ValueError if it is not there, or not inside."""
+    relative = PurePosixPath(name)
+    if relative.is_absolute() or ".." in relative.parts or "\0" in name:
+        raise ValueError(f"'{name}' must be a path inside the model's folder")
+    path = folder / relative
+    try:
+        real = path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"'{name}' is not in the model's folder") from error
+    if not real.is_relative_to(folder.resolve()):
+        raise ValueError(f"'{name}' is a link that leaves the model's folder")
+    if not real.is_file():
+        raise ValueError(f"'{name}' is not a file")
+    return path
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """The lines of a label file, without blank ones at its end; raises ValueError."""
+    try:
+        if path.stat().st_size > _MOST_LABEL_BYTES:
+            raise ValueError(f"'{path.name}' is larger than {_MOST_LABEL_BYTES >> 20} MiB")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"'{path.name}' cannot be read: {error}") from error
+    return tuple(line.rstrip("\r") for line in text.rstrip("\r\n").split("\n")) if text.strip() else ()
+
+
+def _label_files(folder: Path, configuration: ModelConfiguration) -> list[str]:
+    named = dict.fromkeys(tensor.labels for tensor in configuration.outputs if tensor.labels)
+    return [*named] if named or not (folder / LABELS).exists() else [LABELS]
+
+
+def _path(folder: Path, name: str, key: str, faults: list[str]) -> str:
+    try:
+        return str(inside(folder, name))
+    except ValueError as fault:
+        faults.append(f"{key}: {fault}")
+        return ""

@@ -1,0 +1,55 @@
+"""What runs before a version is live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gateway.core.plan import BatchingPlan, Findings, TensorSpec, WarmupInput
+from gateway.core.typed_yaml import did_you_mean
+from gateway.repository.configuration import WarmupRequest
+from gateway.repository.faults import PlanFault
+
+
+def warmup_batch_sizes(batching: BatchingPlan, findings: Findings) -> tuple[int, ...]:
+    """The sizes that batches will have: 1, 2, 4, ... up to what is useful, and what they are padded to. None where no trial run succeeded."""
+    if not findings.cost_us:
+        return ()
+    if batching.max_batch_size == 0:
+        return (1,)
+    useful = batching.useful_batch_size if batching.dynamic else 1
+    sizes = {1 << power for power in range(useful.bit_length())} | {useful, *batching.pad_to}
+    if batching.pad_to:
+        sizes = {size for size in sizes if size in batching.pad_to or size > batching.pad_to[-1]}
+    return tuple(sorted(sizes))
+
+
+def warmup_inputs(
+    requests: Sequence[WarmupRequest], inputs: Sequence[TensorSpec], files: Mapping[str, str], *, batched: bool
+) -> tuple[tuple[WarmupInput, ...], ...]:
+    """The configured requests, each as often as it is to run; `files`: paths by the configuration's names; raises `PlanFault`."""
+    planned: list[tuple[WarmupInput, ...]] = []
+    for index, request in enumerate(requests):
+        what = f"warmup '{request.name}'" if request.name else f"warmup[{index}]"
+        names = [spec.name for spec in inputs]
+        for name in request.inputs:
+            if name not in names:
+                raise PlanFault(f"{what} gives the input '{name}', which the model does not have{did_you_mean(name, names)}")
+        wanted = [spec for spec in inputs if spec.name in request.inputs or not spec.optional]
+        planned += [tuple(_warmup_input(request, spec, what, files, batched=batched) for spec in wanted)] * request.count
+    return tuple(planned)
+
+
+def _warmup_input(request: WarmupRequest, spec: TensorSpec, what: str, files: Mapping[str, str], *, batched: bool) -> WarmupInput:
+    said = request.inputs.get(spec.name)
+    if said is None:
+        raise PlanFault(f"{what} lacks the input '{spec.name}'")
+    if said.datatype not in (None, spec.datatype):
+        raise PlanFault(f"{what} gives '{spec.name}' as {said.datatype}, but the model has {spec.datatype}")
+    expected = spec.shape[1:] if batched else spec.shape
+    shape = expected if said.shape is None else said.shape
+    if -1 in shape:
+        raise PlanFault(f"{what} must give a shape for '{spec.name}', whose own, {list(expected)}, has free sizes")
+    if len(shape) != len(expected) or any(want not in (-1, got) for got, want in zip(shape, expected, strict=True)):
+        raise PlanFault(f"{what} gives '{spec.name}' the shape {list(shape)}, but the model has {list(expected)}")
+    source = files[said.file] if said.file else said.data or "zero"
+    return WarmupInput(spec.name, spec.datatype, shape, source, rows=request.batch_size)
