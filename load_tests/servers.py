@@ -74,12 +74,14 @@ def free_port() -> int:
 def started(command: str, models: Path, log: Path, *, core: int | None = None, env: dict[str, str] | None = None) -> Iterator[Server]:
     """Starts a server without waiting for it; stops it (SIGTERM) and whatever it started at the end.
 
-    `command` is a command line, no shell, run in the checkout's folder, in which {models}, {port} and {http} are filled in; `env` is added to the environment.
+    `command` is a command line, no shell, with {models}, {port} and {http} to fill in, run in the checkout's folder; `env` is added to the
+    environment.
     """
     port = free_port()
     line = shlex.split(command.format(models=shlex.quote(str(models.resolve())), port=port, http=free_port()))
     with log.open("wb") as out:
-        process = subprocess.Popen(pinned(core, line), stdout=out, stderr=out, env=os.environ | (env or {}), cwd=ROOT, start_new_session=True)
+        environment = os.environ | (env or {})
+        process = subprocess.Popen(pinned(core, line), stdout=out, stderr=out, env=environment, cwd=ROOT, start_new_session=True)
     try:
         yield Server(process, f"127.0.0.1:{port}")
     finally:

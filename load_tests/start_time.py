@@ -6,6 +6,8 @@ stands a plain script that opens the same versions. Both may use every core.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +23,7 @@ from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceSt
 from load_tests.servers import UP_WITHIN_S, Server, pinned, started
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
@@ -48,10 +50,10 @@ class Live:
 def start_gateway(command: str, models: Path, log: Path, cache: Path, live: Live) -> Start:
     """One start of the gateway, timed and stopped again; `cache` holds what it knows from earlier starts."""
     begun = time.perf_counter()
-    with started(command, models, log, env={"XDG_CACHE_HOME": str(cache)}) as server, grpc.insecure_channel(server.address) as channel:
-        stub, first_s = GRPCInferenceServiceStub(channel), 0.0  # type: ignore[no-untyped-call]
+    with _open_port(command, models, log, cache) as (server, stub):
+        first_s = 0.0
         for request in live.requests:
-            _until_answered(server, log, lambda request=request: stub.ModelInfer(request, timeout=5))  # type: ignore[misc]
+            _until(server, log, grpc.RpcError, lambda request=request: stub.ModelInfer(request, timeout=5))  # type: ignore[misc]
             first_s = first_s or time.perf_counter() - begun
         return Start(first_s, time.perf_counter() - begun)
 
@@ -67,11 +69,10 @@ def start_plain(live: Live) -> Start:
 
 def warm_cache(command: str, models: Path, log: Path, cache: Path) -> Live:
     """Starts the gateway once, so that it inspects everything, and asks what it serves."""
-    with started(command, models, log, env={"XDG_CACHE_HOME": str(cache)}) as server, grpc.insecure_channel(server.address) as channel:
-        stub = GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
+    with _open_port(command, models, log, cache) as (server, stub):
         index: list[pb.RepositoryIndexResponse.ModelIndex] = []
         while not index or any(model.state not in {"READY", "UNAVAILABLE"} for model in index):
-            index = list(_until_answered(server, log, lambda: stub.RepositoryIndex(pb.RepositoryIndexRequest(), timeout=5)).models)
+            index = list(_until(server, log, grpc.RpcError, lambda: stub.RepositoryIndex(pb.RepositoryIndexRequest(), timeout=5)).models)
             time.sleep(POLL_S)
         ready = [model for model in index if model.state == "READY"]
         requests = [
@@ -107,12 +108,22 @@ def _raw(row: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bytes:
     return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
 
 
-def _until_answered(server: Server, log: Path, call: Callable[[], T]) -> T:
+@contextlib.contextmanager
+def _open_port(command: str, models: Path, log: Path, cache: Path) -> Iterator[tuple[Server, GRPCInferenceServiceStub]]:
+    """A started gateway as soon as its port takes connections: a channel that was refused once would wait a second before it tries again."""
+    with started(command, models, log, env={"XDG_CACHE_HOME": str(cache)}) as server:
+        host, _, port = server.address.rpartition(":")
+        _until(server, log, OSError, lambda: socket.create_connection((host, int(port)), timeout=1).close())
+        with grpc.insecure_channel(server.address) as channel:
+            yield server, GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
+
+
+def _until(server: Server, log: Path, refusal: type[Exception], call: Callable[[], T]) -> T:
     until = time.monotonic() + UP_WITHIN_S
     while True:
         try:
             return call()
-        except grpc.RpcError as error:
+        except refusal as error:
             if server.process.poll() is not None or time.monotonic() > until:
                 raise SystemExit(f"the gateway did not come up: {error}\n{log.read_text()[-2000:]}") from None
         time.sleep(POLL_S)

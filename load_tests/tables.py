@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -27,12 +27,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """What one load gave: a row a contestant, and ratios of `figure` between pairs of them."""
+    """What one load gave: a row a contestant (a time each, in seconds, where starts are compared), and ratios of `figure` between pairs."""
 
     load: str
     figure: str
     rows: dict[str, Row]
     ratios: dict[str, MedianInterval]
+    times_s: dict[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = [
@@ -40,6 +41,7 @@ class Table:
             f"{'  WRONG ANSWERS: ' + row.fault if row.fault else ''}"
             for name, row in self.rows.items()
         ]
+        lines += [f"{self.load:8} {name:16} {time_s:9.3f} s" for name, time_s in self.times_s.items()]
         lines += [f"{self.load:8} {pair}: {self.figure} {ratio}" for pair, ratio in self.ratios.items()]
         return "\n".join(lines)
 
@@ -58,3 +60,9 @@ def tabulate(load: str, figure: str, slices: Mapping[str, Sequence[Slice]], memo
     }
     values = {name: [getattr(s, figure) for s in taken] for name, taken in slices.items()}
     return Table(load, figure, rows, {f"{a} / {b}": paired_ratio(values[a], values[b]) for a, b in pairs})
+
+
+def tabulate_times(load: str, times_s: Mapping[str, Sequence[float]], pairs: Pairs) -> Table:
+    """The same for contestants that only take time."""
+    ratios = {f"{a} / {b}": paired_ratio(times_s[a], times_s[b]) for a, b in pairs}
+    return Table(load, "seconds", {}, ratios, {name: median(taken) for name, taken in times_s.items()})
