@@ -1,0 +1,271 @@
+"""Which versions are live, agreed by all serving processes: decides, and leaves sending and waiting to the fleet.
+
+A change concerns one model. Its versions are prepared in every process; only when all have them open and warm is the change committed, and
+only then anything goes live. A failure or a death before that aborts it everywhere: what was live stays.
+
+What is committed is what counts. A process that comes up, for the first time or again, is first brought to it (`_Slot.catching_up`) and
+takes part in changes from then on; a process that dies owes nothing any more.
+
+Every method takes one thing that happened and returns what is to be done about it, in order. Nothing here waits, sends or looks at a clock.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from gateway.control.changes import Action, Change, Drained, Joined, Lacking, Send, Settled
+from gateway.control.messages import Abort, Commit, Committed, Key, Prepare, Prepared, Retired
+from gateway.core.plan import VersionPlan
+
+
+@dataclass(slots=True)
+class _Slot:
+    holds: dict[Key, VersionPlan] = field(default_factory=dict)
+    lacks: dict[Key, VersionPlan] = field(default_factory=dict)
+    """Committed, but it could not be opened here."""
+    catching_up: Prepare | None = None
+    """The round that is under way, until it is committed."""
+    joined: bool = False
+
+
+@dataclass(slots=True)
+class _Running:
+    """A change that has begun."""
+
+    id: int
+    """On the links. Another for every attempt: answers to one that was aborted may still be on their way."""
+    change: Change
+    plans: dict[Key, VersionPlan]
+    """Those that must be prepared."""
+    waiting: set[int]
+    """Slots that have not answered: to Prepare, then to Commit."""
+    errors: dict[Key, str] = field(default_factory=dict)
+    slots: set[int] = field(default_factory=set)
+    """That have it open."""
+    commit: Commit | None = None
+    undrained: set[int] = field(default_factory=set)
+
+
+class Releases:
+    """The state of all models over all processes."""
+
+    def __init__(self, concurrent: int) -> None:
+        self._concurrent = concurrent
+        self.committed: dict[Key, VersionPlan] = {}
+        self._slots: dict[int, _Slot] = {}
+        self._queue: deque[Change] = deque()
+        self._running: dict[int, _Running] = {}
+        self._draining: dict[int, _Running] = {}
+        self._ids = itertools.count(1)
+
+    def __repr__(self) -> str:
+        joined = sum(slot.joined for slot in self._slots.values())
+        return (
+            f"<Releases {len(self.committed)} live, {joined} of {len(self._slots)} processes joined,"
+            f" {len(self._running)} changes running, {len(self._queue)} waiting>"
+        )
+
+    # What happens.
+
+    def begin(self, change: Change) -> list[Action]:
+        """A change is wanted. The caller begins no other of the same model before it has settled."""
+        self._enqueue(change)
+        return list(self._start_waiting())
+
+    def add(self, slot: int) -> list[Action]:
+        """A process has come up; it holds nothing."""
+        self._slots[slot] = _Slot()
+        return list(self._catch_up(slot))
+
+    def remove(self, slot: int) -> list[Action]:
+        """A process is gone."""
+        if self._slots.pop(slot, None) is None:
+            return []
+        return [*self._forget(slot), *self._start_waiting()]
+
+    def prepared(self, slot: int, message: Prepared) -> list[Action]:
+        """A process has opened what it was told to, or could not."""
+        state, running = self._slots.get(slot), self._running.get(message.change_id)
+        if state is not None and state.catching_up is not None and state.catching_up.change_id == message.change_id:
+            return list(self._commit_catch_up(slot, state, dict(message.errors)))
+        if running is None:
+            return []  # it was aborted meanwhile
+        running.waiting.discard(slot)
+        running.slots.add(slot)
+        for key, text in message.errors:
+            running.errors.setdefault(key, text)
+        return [*self._decide(running), *self._start_waiting()]
+
+    def was_committed(self, slot: int, message: Committed) -> list[Action]:
+        """A process serves by the change."""
+        state, running = self._slots.get(slot), self._running.get(message.change_id)
+        if state is not None and state.catching_up is not None and state.catching_up.change_id == message.change_id:
+            return list(self._catch_up(slot))
+        if running is None or running.commit is None:
+            return []
+        running.waiting.discard(slot)
+        return [*self._settle(running), *self._start_waiting()]
+
+    def retired(self, slot: int, message: Retired) -> list[Action]:
+        """A process has closed what the change took away."""
+        running = self._running.get(message.change_id) or self._draining.get(message.change_id)
+        if running is None or running.commit is None:
+            return []
+        running.undrained.discard(slot)
+        return list(self._drain(running))
+
+    # The start of changes.
+
+    def _enqueue(self, change: Change) -> None:
+        if change.together or not change.plans:
+            self._queue.appendleft(change)  # a caller waits for it; the others are the start-up pass or a look at the repository
+        else:
+            self._queue.append(change)
+
+    def _start_waiting(self) -> Iterator[Action]:
+        while self._queue and self._may_start(self._queue[0]):
+            yield from self._start(self._queue.popleft())
+
+    def _may_start(self, change: Change) -> bool:
+        """With no process to ask only an unload can be decided."""
+        if change.plans and not any(slot.joined for slot in self._slots.values()):
+            return False
+        if any(running.change.alone for running in self._running.values()):
+            return False
+        return len(self._running) < (1 if change.alone else self._concurrent)
+
+    def _start(self, change: Change) -> Iterator[Action]:
+        plans = {plan.key: plan for plan in change.plans if not self._is_live(plan)}
+        joined = {number for number, slot in self._slots.items() if slot.joined}
+        running = _Running(next(self._ids), change, plans, waiting=joined if plans else set(), slots=set() if plans else joined)
+        self._running[running.id] = running
+        if plans:
+            prepare = Prepare(running.id, tuple(plans.values()))
+            yield from (Send(slot, prepare) for slot in sorted(joined))
+        else:
+            yield from self._decide(running)
+
+    def _is_live(self, plan: VersionPlan) -> bool:
+        live = self.committed.get(plan.key)
+        return live is not None and live.fingerprint == plan.fingerprint and not any(plan.key in slot.lacks for slot in self._slots.values())
+
+    # From prepared to settled.
+
+    def _decide(self, running: _Running) -> Iterator[Action]:
+        if running.waiting:
+            return
+        live = tuple(key for key in running.plans if key not in running.errors)
+        if running.errors and (running.change.together or not live):
+            yield from self._abort(running)
+            return
+        retire = () if running.errors else tuple(self._replaced(running.change))
+        for key in retire:
+            del self.committed[key]
+        self.committed.update((key, running.plans[key]) for key in live)
+        running.commit = Commit(running.id, live, retire)
+        if live or retire:
+            yield from self._commit(running, running.commit)
+        yield from self._settle(running)
+
+    def _replaced(self, change: Change) -> Iterator[Key]:
+        wanted = {plan.key for plan in change.plans}
+        if change.replaces:
+            yield from (key for key in self.committed if key[0] == change.model and key not in wanted)
+
+    def _commit(self, running: _Running, commit: Commit) -> Iterator[Action]:
+        running.waiting, running.undrained = set(running.slots), set(running.slots)
+        for number in sorted(running.slots):
+            slot = self._slots[number]
+            retire = tuple(key for key in commit.retire if key in slot.holds)
+            for key in commit.retire:
+                slot.holds.pop(key, None)
+                slot.lacks.pop(key, None)
+            for key in commit.live:
+                slot.holds[key] = running.plans[key]
+                slot.lacks.pop(key, None)
+            yield Send(number, commit if retire == commit.retire else replace(commit, retire=retire))
+
+    def _abort(self, running: _Running) -> Iterator[Action]:
+        del self._running[running.id]
+        yield from (Send(slot, Abort(running.id)) for slot in sorted(running.slots | running.waiting))
+        yield Settled(running.change, errors=tuple(running.errors.items()))
+
+    def _settle(self, running: _Running) -> Iterator[Action]:
+        if running.waiting or running.commit is None or running.id not in self._running:
+            return
+        del self._running[running.id]
+        self._draining[running.id] = running
+        yield Settled(running.change, running.commit.live, running.commit.retire, tuple(running.errors.items()))
+        yield from self._drain(running)
+
+    def _drain(self, running: _Running) -> Iterator[Action]:
+        if running.undrained or running.id not in self._draining:
+            return
+        del self._draining[running.id]
+        assert running.commit is not None
+        yield Drained(running.change, running.commit.retire)
+
+    # Processes that come and go.
+
+    def _catch_up(self, number: int) -> Iterator[Action]:
+        """Brings a process nearer to what is committed, in rounds: it may change meanwhile. What the process lacks was tried before."""
+        slot = self._slots[number]
+        surplus = tuple(key for key in slot.holds if key not in self.committed)
+        missing = tuple(plan for key, plan in self.committed.items() if plan not in (slot.holds.get(key), slot.lacks.get(key)))
+        if surplus:
+            slot.catching_up = Prepare(next(self._ids), ())
+            for key in surplus:
+                del slot.holds[key]
+            yield Send(number, Commit(slot.catching_up.change_id, (), surplus))
+        elif missing:
+            slot.catching_up = Prepare(next(self._ids), missing)
+            yield Send(number, slot.catching_up)
+        else:
+            slot.catching_up = None
+            yield from self._join(number, slot)
+
+    def _commit_catch_up(self, number: int, slot: _Slot, errors: dict[Key, str]) -> Iterator[Action]:
+        assert slot.catching_up is not None
+        wanted = {plan.key: plan for plan in slot.catching_up.plans if self.committed.get(plan.key) == plan}
+        for key, plan in wanted.items():
+            (slot.lacks if key in errors else slot.holds)[key] = plan
+        yield Send(number, Commit(slot.catching_up.change_id, tuple(key for key in wanted if key not in errors)))
+        if lacking := tuple((key, errors[key]) for key in wanted if key in errors):
+            yield Lacking(number, lacking)
+
+    def _join(self, number: int, slot: _Slot) -> Iterator[Action]:
+        """From here on it takes part, also in what is being prepared already."""
+        slot.joined = True
+        yield Joined(number)
+        for running in self._running.values():
+            if running.commit is None:
+                running.waiting.add(number)
+                yield Send(number, Prepare(running.id, tuple(running.plans.values())))
+        yield from self._start_waiting()
+
+    def _forget(self, slot: int) -> Iterator[Action]:
+        for running in (*self._running.values(), *self._draining.values()):
+            concerned = slot in running.waiting or slot in running.slots
+            running.waiting.discard(slot)
+            running.slots.discard(slot)
+            running.undrained.discard(slot)
+            if running.commit is not None:
+                yield from self._settle(running)
+                yield from self._drain(running)
+            elif concerned:
+                yield from self._lose(running)
+
+    def _lose(self, running: _Running) -> Iterator[Action]:
+        """A process died while it prepared the change: once more where that is allowed, else a failure."""
+        change = running.change
+        if change.retries:
+            del self._running[running.id]
+            yield from (Send(slot, Abort(running.id)) for slot in sorted(running.slots | running.waiting))
+            self._queue.appendleft(replace(change, retries=change.retries - 1, alone=True))
+            return
+        for key in running.plans:
+            running.errors.setdefault(key, "a serving process ended while it opened the version; nothing was changed")
+        yield from self._abort(running)
