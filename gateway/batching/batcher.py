@@ -20,7 +20,8 @@ from gateway.core.predictor import Description
 from gateway.core.request import InferenceRequest, Prediction
 from gateway.core.waiter import Waiter
 
-_OVERSTAY_NS: Final = 250_000  # CPU time of one run on the loop after which a version is never run there again: five times the allowed 50 us
+_OVERSTAY_NS: Final = 250_000  # CPU time of a run on the loop that is too long: five times the 50 us by which it was let on
+_OVERSTAYS: Final = 3  # so many such runs in a row, and a version goes to threads for good; a single one may be a page fault or a cache miss
 _TURN_NS: Final = 1_000_000  # runs on the loop before everything else gets its turn
 
 
@@ -87,7 +88,7 @@ class Batcher:
         self._window = Window(plan.batching)
         self._loop = asyncio.get_running_loop()
         self._now = self._loop.time
-        self._waiting_bytes = self._running = 0
+        self._waiting_bytes = self._running = self._overstays = 0
         self._pull_due = self._worker_due = False
         self._loop_rows = plan.batching.loop_batch_size
         self._axis = plan.batching.max_batch_size > 0
@@ -203,7 +204,8 @@ class Batcher:
         if on_loop:
             before_ns = time.thread_time_ns()
             batch.run(self._runner)
-            if time.thread_time_ns() - before_ns > _OVERSTAY_NS:
+            self._overstays = self._overstays + 1 if time.thread_time_ns() - before_ns > _OVERSTAY_NS else 0
+            if self._overstays == _OVERSTAYS:
                 self._loop_rows = 0
             self._settle(waiting, batch)
         else:

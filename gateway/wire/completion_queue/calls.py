@@ -49,7 +49,7 @@ class UnaryCall(Driven):
 
     def peer(self) -> str:
         """The caller's address."""
-        peer: str = self._call.peer()
+        peer: str = self._call.peer().decode()
         return peer
 
     def watch(self) -> None:
@@ -88,7 +88,7 @@ class UnaryCall(Driven):
             operations: tuple[Any, ...] = (_INITIAL_METADATA, cygrpc.SendMessageOperation(value, 0), _OK)
         else:
             operations = (_INITIAL_METADATA, cygrpc.SendMessageOperation(value, 0), _OK, cygrpc.ReceiveCloseOnServerOperation(0))
-        server.send(self._call, operations)
+        server.outbox.send(self._call, operations, sent)
 
     def _failed(self, error: BaseException) -> None:
         if isinstance(error, GatewayError):
@@ -113,7 +113,7 @@ class UnaryCall(Driven):
             return
         status = cygrpc.SendStatusFromServerOperation(trailers, code, details.encode(), 0)
         operations: tuple[Any, ...] = (cygrpc.SendInitialMetadataOperation((), 0), status)
-        server.send(self._call, operations if self.watched else (*operations, cygrpc.ReceiveCloseOnServerOperation(0)))
+        server.outbox.send(self._call, operations if self.watched else (*operations, cygrpc.ReceiveCloseOnServerOperation(0)), sent)
 
 
 def sent(_event: Any) -> None:

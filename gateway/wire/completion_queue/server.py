@@ -9,7 +9,8 @@ import time
 from typing import Any, Final
 
 from gateway.wire.completion_queue import internals
-from gateway.wire.completion_queue.calls import UnaryCall, sent
+from gateway.wire.completion_queue.calls import UnaryCall
+from gateway.wire.completion_queue.outbox import Corks, Outbox
 from gateway.wire.completion_queue.queue import EventPump
 from gateway.wire.completion_queue.streams import BidirectionalCall
 from gateway.wire.status import UNIMPLEMENTED
@@ -38,6 +39,7 @@ class CompletionQueueServer:
         self._slots_out = 0
         self._core, self._queue = internals.new_server(options)
         self._pump = EventPump(self._queue)
+        self.outbox = Outbox(corks=Corks())
         self._hot = methods.unary.get(methods.hot)
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -71,10 +73,6 @@ class CompletionQueueServer:
                 call.cancel()
             await asyncio.wait([self._pump.emptied], timeout=_STOPPED_S)
         self._pump.join()
-
-    def send(self, call: Any, operations: tuple[Any, ...]) -> None:
-        """Starts a call's last batch."""
-        call.start_server_batch(operations, sent)
 
     def _offer_hot_slot(self) -> None:
         self._core.request_registered_call(self._queue, self._queue, self._methods.hot, self._hot_called)
@@ -116,6 +114,7 @@ class CompletionQueueServer:
     def _core_stopped(self, _event: Any) -> None:
         """The core has finished every call it accepted."""
         self.destroyed = True
+        self.outbox.close()
         for call in tuple(self.open):  # their clients are gone
             call.cancel()
         self._core.destroy()

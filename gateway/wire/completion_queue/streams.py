@@ -11,6 +11,7 @@ from grpc._cython import cygrpc
 
 from gateway.core.errors import GatewayError
 from gateway.core.waiter import Waiter
+from gateway.wire.completion_queue.calls import sent
 from gateway.wire.status import DEADLINE_EXCEEDED, INTERNAL, status_code
 from gateway.wire.transport import CallEnded, Metadata, StreamMethod
 
@@ -42,7 +43,7 @@ class BidirectionalCall:
 
     def peer(self) -> str:
         """The caller's address."""
-        peer: str = self._call.peer()
+        peer: str = self._call.peer().decode()
         return peer
 
     def watch(self) -> None:
@@ -107,4 +108,4 @@ class BidirectionalCall:
         if server.destroyed:
             return
         status = cygrpc.SendStatusFromServerOperation(trailers, code, details.encode(), 0)
-        server.send(self._call, (status,) if self._started else (cygrpc.SendInitialMetadataOperation((), 0), status))
+        server.outbox.send(self._call, (status,) if self._started else (cygrpc.SendInitialMetadataOperation((), 0), status), sent)
