@@ -74,7 +74,7 @@ class Catalogue:
 
         Raises ModelNotFound, Unavailable for one that is known and not live (loading, failed), InvalidRequest for a version that is no number.
         """
-        live = self._models.get(model, {}).get(_version_number(model, version)) if version else self._newest.get(model)
+        live = self._models.get(model, {}).get(version_number(model, version)) if version else self._newest.get(model)
         if live is None:
             raise self._missing(model, version)
         return live
@@ -135,7 +135,8 @@ def _version_text(version: str) -> str:
     return f" version {version}" if version else ""
 
 
-def _version_number(model: str, version: str) -> int:
+def version_number(model: str, version: str) -> int:
+    """A version as a number; raises InvalidRequest where it is none."""
     if not (version.isascii() and version.isdigit() and len(version) < 20):  # noqa: PLR2004  # 64 bits
         raise InvalidRequest(
             f"failed to get model version from specified version string '{version}' for '{model}', version should be an integral value > 0"
