@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import tempfile
 from collections import Counter
@@ -26,6 +27,8 @@ from load_tests.servers import add_target_options, choose_cores, target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+LONGEST_S = 120
 
 
 class ClosedLoop:
@@ -51,7 +54,9 @@ class ClosedLoop:
         for lane in lanes:
             self._fill(lane)
             lane.flush()
-        await self._done.wait()
+        with contextlib.suppress(TimeoutError):  # the counts tell of calls that were never answered
+            async with asyncio.timeout(LONGEST_S):
+                await self._done.wait()
         took = perf_counter() - start
         for lane in lanes:
             lane.close()

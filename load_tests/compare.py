@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 LOADS = (*SHAPES, "hundred", "spread", "start")
-SHORT_TURNS, SHORT_SHRINK = 5, 4
+SHORT_TURNS, SHORT_SHRINK = 6, 4
 
 
 def chosen_loads(text: str) -> list[str]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable
 
+SETTLED_WITHIN_S = 10
 STATUS_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
@@ -68,7 +69,10 @@ class Lane(asyncio.Protocol):
 
 
 async def open_lanes(address: str, count: int, on_answers: Callable[[Lane, list[Answer]], None], *, timeout_ms: int = 0) -> list[Lane]:
-    """`count` lanes to HOST:PORT, each with the server's limits known. `timeout_ms` is the deadline that calls tell the server; 0 tells none."""
+    """`count` lanes to HOST:PORT, each with the server's limits known; ConnectionError if it sends none.
+
+    `timeout_ms` is the deadline that calls tell the server; 0 tells none.
+    """
     host, _, port = address.rpartition(":")
     loop = asyncio.get_running_loop()
     lanes = []
@@ -76,8 +80,14 @@ async def open_lanes(address: str, count: int, on_answers: Callable[[Lane, list[
         connection = Connection(address, METHOD, timeout_ms=timeout_ms)
         _, lane = await loop.create_connection(lambda connection=connection: Lane(connection, on_answers), host, int(port))  # type: ignore[misc]
         lanes.append(lane)
-    for lane in lanes:
-        await lane.settled.wait()
+    try:
+        async with asyncio.timeout(SETTLED_WITHIN_S):
+            for lane in lanes:
+                await lane.settled.wait()
+    except TimeoutError:
+        raise ConnectionError(f"{address} took connections but sent no HTTP/2 settings within {SETTLED_WITHIN_S} s") from None
+    if faults := [lane.fault for lane in lanes if lane.fault]:
+        raise ConnectionError(f"{address}: {faults[0]}")
     return lanes
 
 

@@ -83,6 +83,11 @@ class StallingServer(asyncio.Protocol):
         self.held, self.stall_at = [], float("inf")
 
 
+def address_of(server):
+    host, port = server.sockets[0].getsockname()
+    return f"{host}:{port}"
+
+
 def run_against_stall(load, reply, stall_at, stall_s):
     async def run():
         server = await asyncio.get_running_loop().create_server(lambda: StallingServer(reply, stall_at, stall_s), "127.0.0.1", 0)
@@ -184,3 +189,17 @@ class TestOpenLoop:
         found = report(load.calls, seconds=0.05, deadline_s=0.2)
         assert found.statuses == {"OK": 1, "DEADLINE_EXCEEDED": 4}
         assert all(0.2 <= call.ended_s - call.intended_s < 1 for call in load.calls[1:])
+
+    def test_a_server_that_hangs_up_is_an_error_with_its_address(self, payload):
+        async def run():
+            server = await asyncio.get_running_loop().create_server(HangingUp, "127.0.0.1", 0)
+            async with server:
+                await OpenLoop([Call(0, payload)], deadline_s=1).run(address_of(server), 1)
+
+        with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:\d+: the server closed the connection"):
+            asyncio.run(run())
+
+
+class HangingUp(asyncio.Protocol):
+    def connection_made(self, transport):
+        transport.close()
