@@ -133,7 +133,10 @@ def add_target_options(parser: argparse.ArgumentParser) -> None:
 def target(args: argparse.Namespace, models: Path, payload: Payload, log: Path) -> Iterator[str]:
     """The address that the options of `add_target_options` ask for, checked by one call."""
     if args.address:
-        check(args.address, payload)
+        try:
+            check(args.address, payload)
+        except grpc.RpcError as error:
+            raise SystemExit(f"{args.address} did not answer for model {payload.model!r}; does it serve the benchmark models?\n{error}") from None
         yield args.address
         return
     with serving(args.gateway, models, payload, log, core=choose_cores().server) as server:
