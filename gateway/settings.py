@@ -1,0 +1,96 @@
+"""The settings of a gateway: the options of its parts, put together. They come from a file (`--config`) and the command line, which wins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from gateway.control.options import ControlOptions
+from gateway.core.quantities import ByteSize, Duration
+
+
+@dataclass(frozen=True, slots=True)
+class ServingSettings:
+    """What a serving process is told at its start; it travels over the control link."""
+
+    transport: str = "auto"
+    """`completion-queue`, `aio`, or `auto`: the first where this grpcio allows it."""
+    max_message_bytes: int = 64 << 20
+    max_concurrent_calls: int = 4096
+    """Calls a connection may have open, and call slots offered to gRPC's core."""
+    max_connection_age_s: float = 0.0
+    """0: connections are never asked to leave."""
+    max_connection_age_grace_s: float = 30.0
+    min_client_ping_interval_s: float = 5.0
+    response_compression: str = "none"
+    tls_certificate: bytes = b""
+    """PEM; empty: plaintext."""
+    tls_key: bytes = field(default=b"", repr=False)
+    tls_client_ca: bytes = b""
+    admin_token: str = field(default="", repr=False)
+    """Bearers of it may change the server; empty: only callers from this machine may."""
+    worker_threads: int = 4
+    """Threads of one serving process that run batches, for all versions together."""
+    cores: int = 1
+    """Cores that one serving process may count on."""
+    log_level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a gateway is told."""
+
+    models: Path
+    """The repository, or one model."""
+    name: str = ""
+    """What a single model is called; empty: as its folder."""
+    control: ControlOptions = field(default_factory=ControlOptions)
+    serving: ServingSettings = field(default_factory=ServingSettings)
+    io_mode: Literal["auto", "polling", "event-engine"] = "auto"
+    cache_dir: Path | None = None
+    """Where the findings of inspections are kept; None: under XDG_CACHE_HOME."""
+    default_max_batch_size: int = 64
+    """For versions that are batched on evidence; 0: none is."""
+    max_queue_requests: int = 4096
+    """Requests of one version that may wait in one process, where its configuration says nothing."""
+    max_queue_bytes: int = 512 << 20
+
+
+class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """The keys of the file given with `--config` (YAML). Each is the command line's option of the same name, which wins over it."""
+
+    models: str | None = None
+    name: str | None = None
+    host: str | None = None
+    port: int | None = None
+    http_port: int | str | None = None
+    """A port, 0 for a free one, or `off`."""
+    processes: int | str | None = None
+    """A number, or `auto`: one a core, fewer where their copies of the models would take over a quarter of memory."""
+    transport: str | None = None
+    io_mode: str | None = None
+    worker_threads: int | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    tls_client_ca: str | None = None
+    admin_token_file: str | None = None
+    model_control: str | None = None
+    load_model: tuple[str, ...] | None = None
+    poll_interval: Duration | None = None
+    strict_readiness: bool | None = None
+    exit_on_error: bool | None = None
+    drain_delay: Duration | None = None
+    grace: Duration | None = None
+    cache_dir: str | None = None
+    max_message_size: ByteSize | None = None
+    max_concurrent_calls: int | None = None
+    max_connection_age: Duration | None = None
+    max_connection_age_grace: Duration | None = None
+    response_compression: str | None = None
+    default_max_batch_size: int | None = None
+    max_queue_requests: int | None = None
+    max_queue_size: ByteSize | None = None
+    log_level: str | None = None
