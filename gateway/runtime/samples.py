@@ -206,7 +206,7 @@ def _random(datatype: str, shape: tuple[int, ...], rng: np.random.Generator, kin
         array = rng.random(shape, np.float32) * _per_row(10 ** rng.permutation(np.linspace(-1, 0, rows)), shape)
     else:
         array = rng.standard_normal(shape, np.float32) * _per_row(_signed_scales(rows, rng), shape)
-    return array.astype(numpy_dtype(datatype))
+    return np.asarray(array, numpy_dtype(datatype))
 
 
 def _signed_scales(rows: int, rng: np.random.Generator) -> Array:

@@ -14,9 +14,10 @@ TOLERANCE = 1e-5
 
 
 def difference(got: Array, want: Array) -> float:
-    """The largest difference of two outputs as a part of the wanted one's largest value; infinite where they cannot be compared.
+    """The largest difference of two outputs as a part of their largest value; infinite where they cannot be compared.
 
-    NaN equals NaN. Integers, booleans and strings are equal or infinitely far apart: a class that flips on a near tie is another answer.
+    NaN equals NaN and nothing else, an infinity only itself.
+    Integers, booleans and strings are equal or infinitely far apart: a class that flips on a near tie is another answer.
     """
     if got.shape != want.shape or got.dtype != want.dtype:
         return math.inf
@@ -28,8 +29,10 @@ def difference(got: Array, want: Array) -> float:
         return 0.0
     with np.errstate(invalid="ignore"):
         apart = np.abs(got[differs] - want[differs]).max()
-    largest = np.abs(want[np.isfinite(want)]).max(initial=0.0)
-    return float(apart / largest) if np.isfinite(apart) and largest > 0 else math.inf
+    if not np.isfinite(apart):
+        return math.inf
+    largest = max(np.abs(array[np.isfinite(array)]).max() for array in (got, want))
+    return float(apart / largest)
 
 
 def tells(output: Array) -> bool:

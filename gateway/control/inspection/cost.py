@@ -25,7 +25,7 @@ Run = Callable[[Mapping[str, Array]], list[Array]]
 class CostLimits:
     """How long measuring may take."""
 
-    total_s: float = 2.0
+    total_s: float = 1.0
     """The climb ends with the size that passes it."""
     run_s: float = 0.3
     """The climb ends with the first size whose run takes longer."""

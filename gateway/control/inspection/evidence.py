@@ -21,8 +21,11 @@ from gateway.runtime.samples import SampleKind, Values, find_sample, sample_rows
 Array = np.ndarray[Any, Any]
 Feed = dict[str, Array]
 
+_MANY_RUNS = 20
 _LARGE_BATCH = 64
 _LARGE_BYTES = 64 << 20
+_ROUNDING_MOST = 0.01
+_ROUNDING = "no row's answer depends on the rows beside it, so it is rounding that grows: a reference sample of real inputs may agree"
 
 
 class Model(Protocol):
@@ -55,8 +58,8 @@ class _NoEvidence(Exception):
     """Why rows are not known to be answered together as they are apart."""
 
 
-def weigh(model: Model, reference: Mapping[str, Array] | None = None, *, seed: int = 0, budget_s: float = 2.0) -> Evidence:
-    """The evidence for batching a model; it takes about `budget_s`, five times as much where one row is that slow.
+def weigh(model: Model, reference: Mapping[str, Array] | None = None, *, seed: int = 0, budget_s: float = 1.0) -> Evidence:
+    """The evidence for batching a model; it takes about `budget_s`, up to ten times as much where single rows are that slow.
 
     `reference` as `gateway.runtime.reference` makes it. Equal seeds try equal rows.
     """
@@ -104,6 +107,7 @@ class _Trials:
         self.rows = 0
         self._row_s = 0.0
         self._largest = 0.0
+        self._sizes: set[int] = set()
         self._silent = {output.name for output in model.outputs}
 
     def run(self, feed: Mapping[str, Array]) -> list[Array]:
@@ -131,31 +135,36 @@ class _Trials:
         return self._agreement(tried)
 
     def _other_kinds(self, kind: SampleKind) -> list[SampleKind]:
+        """Real values where there are any, positive ones where there is time or need, all inputs where some may be left out."""
+        kinds = [replace(kind, optional=True)] if any(tensor.optional for tensor in self._model.inputs) else []
         values = [Values.REFERENCE] if self._reference else []
-        if self._affords(60) or self._silent:
+        if self._affords(200) or self._silent:
             values.append(Values.POSITIVE)
-        kinds = [replace(kind, values=value) for value in values if value is not kind.values]
-        if any(tensor.optional for tensor in self._model.inputs):
-            kinds.append(replace(kind, optional=True))
-        return kinds
+        return kinds + [replace(kind, values=value) for value in values if value is not kind.values]
 
     def _apart(self, feed: Feed) -> list[list[Array]]:
         """The answers to single rows, to as many as there is time for."""
-        started = time.perf_counter()
-        answers = [self.run(_taken(feed, np.array([0])))]
-        self._row_s = time.perf_counter() - started
+        self._row_s = np.inf
+        answers = [self._row(feed, 0)]
+        if not self._affords(_MANY_RUNS):
+            answers = [self._row(feed, 0)]  # the first run of a graph may be slower than any after it
         rows = self.rows or self._affordable_rows()
         if rows < 2:  # noqa: PLR2004  # nothing can be together
             self.feed, self.rows = _taken(feed, np.array([0])), 1
             raise _NoEvidence(f"one row alone takes {self._row_s:.1f} s, too long for trial runs")
-        answers += [self.run(_taken(feed, np.array([row]))) for row in range(1, rows)]
+        return answers + [self._row(feed, row) for row in range(1, rows)]
+
+    def _row(self, feed: Feed, row: int) -> list[Array]:
+        single, started = _taken(feed, np.array([row])), time.perf_counter()
+        answers = self.run(single)
+        self._row_s = min(self._row_s, time.perf_counter() - started)
         return answers
 
     def _affordable_rows(self) -> int:
-        """Five rows are some 30 row runs with their batches, three 9; two, 4 in all, may take five times the budget."""
-        if self._affords(30):
+        """Five rows are some 20 row runs with their batches, three 9; two, 4 in all, may take ten times the budget."""
+        if self._affords(_MANY_RUNS):
             return 5
-        return 3 if self._affords(9) else 2 if self._row_s * 4 <= 5 * self._budget_s else 0
+        return 3 if self._affords(9) else 2 if self._row_s * 4 <= 10 * self._budget_s else 0
 
     def _affords(self, row_runs: int) -> bool:
         return self._row_s * row_runs <= self._budget_s
@@ -170,6 +179,7 @@ class _Trials:
             except ModelFailed as failure:
                 raise _NoEvidence(f"rows run alone, but {len(order)} together fail: {failure}") from None
             self._check(answers, apart, order, batch)
+            self._sizes.add(len(order))
 
     def _orders(self, rows: int, feed: Feed) -> list[Array]:
         orders = [np.arange(rows)[::-1], self._rng.permutation(rows)]
@@ -178,7 +188,7 @@ class _Trials:
         if rows >= 5:  # noqa: PLR2004
             orders += [np.array([0, 1]), np.array([2, 3, 4])]
         row_bytes = sum(array.nbytes for array in feed.values()) // rows
-        if self._affords(_LARGE_BATCH * 2) and row_bytes * _LARGE_BATCH <= _LARGE_BYTES:
+        if self._affords(_LARGE_BATCH * 4) and row_bytes * _LARGE_BATCH <= _LARGE_BYTES:
             orders.append(np.arange(_LARGE_BATCH) % rows)
         return orders
 
@@ -206,12 +216,28 @@ class _Trials:
         name = self._model.output_names[index]
         if difference(self.run(batch)[index], got) > TOLERANCE:
             return f"output '{name}' differs when the same rows are run again"
-        size = f"by {far:.2g} of its largest value ({TOLERANCE:g} is allowed)" if np.isfinite(far) else "in values that must be equal"
-        return f"output '{name}' differs between rows together and rows apart {size}"
+        text = f"output '{name}' differs between rows together and rows apart"
+        if got.dtype.kind in "biuOUS":
+            return f"{text} in values that must be equal"
+        text += f" by {far:.2g} of its largest value ({TOLERANCE:g} is allowed)" if np.isfinite(far) else " in what is NaN or infinite"
+        return f"{text}; {_ROUNDING}" if far <= _ROUNDING_MOST and not self._neighbours_count(index) else text
+
+    def _neighbours_count(self, index: int) -> bool:
+        """A row's answer changes with the row beside it; where not even a bit does, batches only round otherwise than single rows."""
+        if self.rows < 3:  # noqa: PLR2004
+            return True
+        for place in (0, 1):
+            first, second = (self.run(_taken(self.feed, np.roll([0, beside], place)))[index] for beside in (1, 2))
+            if first[place].tobytes() != second[place].tobytes():
+                return True
+        return False
 
     def _agreement(self, tried: list[str]) -> str:
-        seen = f"by at most {self._largest:.1g} of an output's largest value ({TOLERANCE:g} is allowed)" if self._largest else "not at all"
-        return f"{self.rows} rows of different scale ({', '.join(tried)}) answered together differ {seen} from the rows answered apart"
+        seen = f"differ by at most {self._largest:.1g} of an output's largest value" if self._largest else "do not differ"
+        *sizes, last = sorted(self._sizes)
+        batches = f"batches of {', '.join(map(str, sizes))} and {last}" if sizes else f"batches of {last}"
+        rows = f"{self.rows} rows of different scale ({', '.join(tried)})"
+        return f"{rows} {seen} between {batches} and runs of their own ({TOLERANCE:g} is allowed)"
 
 
 def _taken(feed: Mapping[str, Array], order: Array) -> Feed:

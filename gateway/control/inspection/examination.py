@@ -34,12 +34,13 @@ def examine(job: InspectionJob, doing: Callable[[str], None] = lambda _: None) -
     `doing` is told what is about to be done, so that others know what killed the process.
     """
     doing("opening it")
-    before = _resident_bytes(settle=_file_bytes(job.path) > _TRIM_BYTES)
+    file_bytes = _file_bytes(job.path)
+    before = _resident_bytes(settle=file_bytes > _TRIM_BYTES)
     try:
         session = Session(job.path, job.session)
     except SessionNotOpened as error:
         return Findings(error=str(error))
-    memory = max(_resident_bytes() - before, _file_bytes(job.path))
+    memory = max(_resident_bytes() - before, file_bytes)  # weights that went where an earlier model's were add nothing to the process
     opened = Findings(inputs=session.inputs, outputs=session.outputs, memory_bytes=memory)
     refusal = unservable(session.inputs, session.outputs)
     if refusal:

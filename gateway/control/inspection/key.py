@@ -7,13 +7,14 @@ import hashlib
 import importlib.util
 import platform
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from gateway.control.inspection.job import InspectionJob
+from gateway.core.plan import Findings, GraphTensor
 
 SCHEMA: Final = 1
 """Grows when inspection looks at models in another way: findings made before are then made anew."""
@@ -25,10 +26,10 @@ _CPU_FIELDS: Final = {
 
 def findings_key(job: InspectionJob) -> str:
     """Hash over everything the findings of a job depend on: file, session, samples, ONNX Runtime, CPU. Reads the samples' files."""
-    sources = [job.reference, *(entry.source for entry in job.warmup if entry.source not in ("zero", "random"))]
-    what = replace(job, path="", timeout_s=0.0)
-    parts = [SCHEMA, onnxruntime_version(), cpu(), [_content_hash(source) for source in sources], what]
-    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+    warmup = tuple(replace(entry, source=_source_hash(entry.source)) for entry in job.warmup)
+    what = replace(job, path="", reference=_content_hash(job.reference), warmup=warmup, timeout_s=0.0)
+    form = [field.name for kind in (Findings, GraphTensor) for field in fields(kind)]
+    return hashlib.sha256(msgspec.json.encode([SCHEMA, form, onnxruntime_version(), cpu(), what])).hexdigest()
 
 
 @functools.cache
@@ -50,6 +51,10 @@ def cpu() -> str:
         return f"{platform.machine()} {platform.processor()}"
     fields = [line for line in first.splitlines() if line.split(":")[0].strip() in _CPU_FIELDS]
     return "\n".join([platform.machine(), *fields])
+
+
+def _source_hash(source: str) -> str:
+    return source if source in ("zero", "random") else _content_hash(source)
 
 
 def _content_hash(path: str) -> str:
