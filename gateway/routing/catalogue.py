@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol
 
 from gateway.core.errors import GatewayError, InvalidRequest, ModelNotFound, Unavailable
@@ -24,10 +24,19 @@ class FailureStatistics(Protocol):
 class Live:
     """A version that answers, with what belongs to it. The outermost Predictor of a version: it counts who is inside."""
 
-    __slots__ = ("_drained", "_now", "_statistics", "codec", "in_flight", "inner", "plan")
+    __slots__ = ("_close", "_drained", "_now", "_statistics", "codec", "in_flight", "inner", "plan")
 
-    def __init__(self, plan: VersionPlan, inner: Predictor, codec: VersionCodec, statistics: FailureStatistics, now: Callable[[], float]) -> None:
-        self.plan, self.inner, self.codec = plan, inner, codec
+    def __init__(
+        self,
+        plan: VersionPlan,
+        inner: Predictor,
+        codec: VersionCodec,
+        *,
+        statistics: FailureStatistics,
+        now: Callable[[], float],
+        close: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.plan, self.inner, self.codec, self._close = plan, inner, codec, close
         self._statistics, self._now = statistics, now
         self.in_flight = 0
         self._drained: asyncio.Event | None = None
@@ -50,6 +59,10 @@ class Live:
         if self.in_flight:
             self._drained = self._drained or asyncio.Event()
             await self._drained.wait()
+
+    async def close(self) -> None:
+        """Lets go of the model; nobody may be inside."""
+        await self._close()
 
     def describe(self) -> Description:
         """The version and what it is made of."""

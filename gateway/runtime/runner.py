@@ -21,7 +21,8 @@ class VersionRunner:
     """Runs a version's session; thread safe."""
 
     def __init__(self, plan: VersionPlan, session: OpenModel) -> None:
-        self._session, self._plan = session, plan
+        self._session: OpenModel | None = session
+        self._plan = plan
         self._outputs = plan.outputs
         self._all = tuple(range(len(plan.outputs)))
         self._names = {self._all: [spec.name for spec in plan.outputs]}
@@ -34,6 +35,8 @@ class VersionRunner:
             if name in feed:
                 feed[name] = _reshape(feed[name], spec.model_shape, rows)
         names = self._names.get(wanted) or self._name(wanted)
+        if self._session is None:
+            raise ModelFailed(f"'{self._plan.model}' version {self._plan.version} is closed. This is a bug.")
         outputs = self._session.run(feed, names)
         if self._reshapes_outputs:
             outputs = [self._as_seen(array, self._outputs[i], rows) for i, array in zip(wanted, outputs, strict=True)]
@@ -42,6 +45,10 @@ class VersionRunner:
                 if not array.shape or array.shape[0] != rows:
                     raise ModelFailed(self._wrong_rows(outputs, wanted, rows))
         return outputs
+
+    def close(self) -> None:
+        """Lets the session go, which takes as long as freeing its memory does; nothing may run."""
+        self._session = None
 
     def _name(self, wanted: tuple[int, ...]) -> list[str]:
         names = [self._outputs[i].name for i in wanted]

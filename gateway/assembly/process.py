@@ -1,0 +1,76 @@
+"""One serving process: what the control side tells it, done to its parts."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Mapping
+
+from gateway.control.link import ServingLink
+from gateway.control.messages import Change, Key, Publish
+from gateway.core.plan import VersionPlan
+from gateway.routing.catalogue import Catalogue
+from gateway.routing.versions import Versions
+from gateway.wire.server_state import ServerState
+from gateway.wire.services.open_streams import OpenStreams
+from gateway.wire.transport import Transport
+
+_GC_THRESHOLDS = (50_000, 20, 50)  # a burst of requests is no leak: looking for cycles in each took 4 % of the time
+
+
+class ServingProcess:
+    """Carries out the control side's orders (`gateway.control.link.Served`)."""
+
+    def __init__(self, transport: Transport, versions: Versions, catalogue: Catalogue, state: ServerState, streams: OpenStreams) -> None:
+        self._transport, self._versions, self._catalogue = transport, versions, catalogue
+        self._state, self._streams = state, streams
+        self._tasks: set[asyncio.Future[None]] = set()
+
+    async def listen(self) -> int:
+        """Opens the port."""
+        return await self._transport.start()
+
+    async def prepare(self, change_id: int, plans: tuple[VersionPlan, ...]) -> tuple[tuple[Key, str], ...]:
+        """Opens and warms versions; returns those that failed."""
+        return await self._versions.prepare(change_id, plans)
+
+    def commit(self, change_id: int, live: tuple[Key, ...], retire: tuple[Key, ...]) -> Awaitable[None]:
+        """Swaps at once; what it returns ends with the draining."""
+        return self._versions.commit(change_id, live, retire)
+
+    def abort(self, change_id: int) -> None:
+        """Lets go what was prepared."""
+        task = asyncio.ensure_future(self._versions.abort(change_id))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def publish(self, publication: Publish) -> None:
+        """Takes over what every process answers alike; from the first readiness on, what is there is not looked at by the collector."""
+        was_ready = self._state.ready
+        self._catalogue.explain({(e.model, int(e.version or 0)): e.reason or f"it is {e.state}" for e in publication.index if e.state != "READY"})
+        self._state.publish(publication)
+        if publication.ready and not was_ready:
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*_GC_THRESHOLDS)
+
+    def drain(self) -> None:
+        """Says not ready, and serves on."""
+        self._state.drain()
+
+    async def stop(self, grace_s: float) -> None:
+        """Ends the streams that would never end, and lets the transport finish what it accepted."""
+        self._state.drain()
+        self._streams.end()
+        await self._transport.stop(grace_s)
+
+
+class LinkedControlSide:
+    """The control side as the services ask it, over the link."""
+
+    def __init__(self, link: ServingLink) -> None:
+        self._link = link
+
+    async def ask(self, change: str, model: str, parameters: Mapping[str, object]) -> object:
+        """Returns when the change holds in every process."""
+        return await self._link.ask(Change(change), model, parameters)

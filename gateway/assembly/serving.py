@@ -1,0 +1,109 @@
+"""One serving process: complete in itself, told what to serve by the control side."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from gateway import __version__
+from gateway.assembly.process import LinkedControlSide, ServingProcess
+from gateway.assembly.stack import build_stack
+from gateway.control.link import ServingLink
+from gateway.control.messages import Start
+from gateway.control.statistics import StatisticsTable
+from gateway.core.plan import VersionPlan
+from gateway.protocol.codec import VersionCodec
+from gateway.routing.catalogue import Catalogue, Live
+from gateway.routing.versions import Versions
+from gateway.runtime.loading import Loader
+from gateway.runtime.workers import ThreadWorkers
+from gateway.settings import ServingSettings
+from gateway.wire.choose import choose_transport
+from gateway.wire.health import Health
+from gateway.wire.server_state import ServerState
+from gateway.wire.services.authorization import Authorization, AuthorizationOptions
+from gateway.wire.services.health import HealthService
+from gateway.wire.services.inference import InferenceService
+from gateway.wire.services.methods import Services, methods
+from gateway.wire.services.models import ModelService
+from gateway.wire.services.open_streams import OpenStreams
+from gateway.wire.services.repository import RepositoryService
+from gateway.wire.services.server import ServerService
+from gateway.wire.services.settings import SettingsService
+from gateway.wire.services.statistics import StatisticsService
+from gateway.wire.transport import TransportOptions
+
+_LOADING_THREADS = 2  # opening one model while another is warmed; more would take the cores from what is served
+
+
+def run_serving_process(link_fd: int, statistics_fd: int) -> None:
+    """Serves until the control side says stop or is gone."""
+    asyncio.run(_serve(link_fd, statistics_fd))
+
+
+async def _serve(link_fd: int, statistics_fd: int) -> None:
+    async with await ServingLink.open(link_fd) as link:
+        start = await link.start()
+        settings = start.settings
+        assert isinstance(settings, ServingSettings)
+        logging.getLogger().setLevel(settings.log_level.upper())
+        try:
+            options = transport_options(start, settings)
+        except ValueError as error:
+            await link.refuse(str(error))
+            return
+        # Threads before versions: every version's batcher borrows from the same ones.
+        async with ThreadWorkers(settings.worker_threads) as workers, Loader(_LOADING_THREADS) as loader:
+            await link.serve(_assemble(start, settings, options, link, StatisticsTable(statistics_fd), workers, loader))
+
+
+def _assemble(
+    start: Start,
+    settings: ServingSettings,
+    options: TransportOptions,
+    link: ServingLink,
+    table: StatisticsTable,
+    workers: ThreadWorkers,
+    loader: Loader,
+) -> ServingProcess:
+    # What is served, and what is said about it: empty until the control side speaks.
+    catalogue, state, streams = Catalogue(), ServerState(), OpenStreams()
+
+    async def build(plan: VersionPlan) -> Live:
+        runner = await loader.open(plan)
+        statistics = table.writer(start.slot, plan.statistics_row)
+        stack = build_stack(plan, runner, workers, statistics)
+        return Live(plan, stack, VersionCodec(plan), statistics=statistics, now=time.monotonic, close=lambda: loader.close(runner))
+
+    # The services see the catalogue and the state; whoever wants a change is passed on to the control side, which asks all processes.
+    authorization, control = Authorization(AuthorizationOptions(token=settings.admin_token)), LinkedControlSide(link)
+    services = Services(
+        inference=InferenceService(catalogue),
+        server=ServerService(state, catalogue, __version__),
+        models=ModelService(catalogue),
+        statistics=StatisticsService(catalogue, table),
+        repository=RepositoryService(state, control, authorization),
+        settings=SettingsService(state, catalogue, control, authorization),
+        health=HealthService(Health(state, catalogue), streams),
+        streams=streams,
+    )
+    transport = choose_transport(settings.transport)(methods(services), options)
+    return ServingProcess(transport, Versions(catalogue, build), catalogue, state, streams)
+
+
+def transport_options(start: Start, settings: ServingSettings) -> TransportOptions:
+    """What the transport listens on, and its limits."""
+    return TransportOptions(
+        address=start.addresses[0],
+        max_message_bytes=settings.max_message_bytes,
+        max_concurrent_calls=settings.max_concurrent_calls,
+        reuse_port=True,  # also for one process: the supervisor holds the port with a socket of its own
+        min_client_ping_interval_s=settings.min_client_ping_interval_s,
+        max_connection_age_s=settings.max_connection_age_s,
+        max_connection_age_grace_s=settings.max_connection_age_grace_s,
+        response_compression=settings.response_compression,
+        tls_certificate=settings.tls_certificate,
+        tls_key=settings.tls_key,
+        tls_client_ca=settings.tls_client_ca,
+    )

@@ -1,0 +1,76 @@
+"""Brings a version's session up without disturbing what is served: opened and warmed on threads of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self
+
+import numpy as np
+
+from gateway.core.errors import ModelFailed
+from gateway.core.plan import VersionPlan
+from gateway.core.request import Array
+from gateway.runtime.reference import load_reference, reference_of_warmup
+from gateway.runtime.runner import VersionRunner
+from gateway.runtime.samples import find_sample, sample_rows, sample_tensors
+from gateway.runtime.session import Session
+
+_log = logging.getLogger(__name__)
+
+
+class Loader:
+    """Opens and warms versions on `threads` threads; `async with` ends them."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._executor: ThreadPoolExecutor | None = None
+
+    async def __aenter__(self) -> Self:
+        self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="loader")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._executor is not None
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def open(self, plan: VersionPlan) -> VersionRunner:
+        """The version, open and warm; raises `SessionNotOpened`. A warm-up that fails is a warning: inspection has judged the model."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, _open_warm, plan)
+
+    async def close(self, runner: VersionRunner) -> None:
+        """Lets a version's session go."""
+        await asyncio.get_running_loop().run_in_executor(self._executor, runner.close)
+
+
+def _open_warm(plan: VersionPlan) -> VersionRunner:
+    began = time.monotonic()
+    runner = VersionRunner(plan, Session(plan.path, plan.session))
+    opened = time.monotonic()
+    try:
+        warm_up(plan, runner)
+    except ModelFailed as error:
+        _log.warning("'%s' version %d could not be warmed up: %s", plan.model, plan.version, error)
+    _log.debug("'%s' version %d: opened in %.3f s, warmed in %.3f s", plan.model, plan.version, opened - began, time.monotonic() - opened)
+    return runner
+
+
+def warm_up(plan: VersionPlan, runner: VersionRunner) -> None:
+    """Runs every batch size of the plan once, so that no caller pays for the first run; raises ModelFailed where no sample runs."""
+    tensors, wanted = sample_tensors(plan.inputs), tuple(range(len(plan.outputs)))
+    reference, _ = load_reference(plan.reference, tensors) if plan.reference else ({}, ())
+    for warmup in plan.warmup_inputs:
+        given, _ = reference_of_warmup(warmup, tensors)
+        reference = {**given, **reference}
+    batched = plan.batching.max_batch_size > 0
+    rng = np.random.default_rng(0)
+
+    def run(feed: dict[str, Array]) -> list[Array]:
+        rows = len(next(iter(feed.values()))) if batched and feed else -1
+        return runner.run(feed, wanted, rows)
+
+    kind, _, _ = find_sample(run, plan.inputs, 1 if batched else None, reference, rng)
+    for size in plan.warmup_batch_sizes if batched else ():
+        run(sample_rows(plan.inputs, size, reference, rng, kind))
