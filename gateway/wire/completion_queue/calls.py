@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import TYPE_CHECKING, Any
 
 from grpc._cython import cygrpc
 
-from gateway.core.errors import GatewayError
 from gateway.core.waiter import Driven
-from gateway.wire.status import DEADLINE_EXCEEDED, INTERNAL, status_code
-from gateway.wire.transport import CallEnded, Metadata, UnaryMethod
+from gateway.wire.endings import ending, without_message
+from gateway.wire.status import DEADLINE_EXCEEDED
+from gateway.wire.transport import Metadata, UnaryMethod
 
 if TYPE_CHECKING:
     from gateway.wire.completion_queue.server import CompletionQueueServer
-
-_log = logging.getLogger(__name__)
 
 # Operations that carry no metadata and no details own no memory of the core and may be shared; others must be made anew for each call.
 _INITIAL_METADATA = cygrpc.SendInitialMetadataOperation((), 0)
@@ -65,7 +62,9 @@ class UnaryCall(Driven):
 
     def _received(self, event: Any) -> None:
         message = event.batch_operations[0].message()
-        if message is None:  # the client went away before it had sent one, or the message was over the limit: the core has answered
+        if message is None:  # the client ended its side without one; or it has gone, or sent too long a one: then the core has answered
+            end = without_message()
+            self._end(end.code, end.details)
             return
         self._server.open.add(self)
         self.start(self._method(self, message))
@@ -79,6 +78,9 @@ class UnaryCall(Driven):
     def _finished(self, value: bytes) -> None:
         if self.ended:
             return
+        if type(value) is not bytes:
+            self._failed(TypeError(f"the method answered with {type(value).__name__}, not bytes"))
+            return
         self.ended = True
         server = self._server
         server.open.discard(self)
@@ -91,17 +93,10 @@ class UnaryCall(Driven):
         server.outbox.send(self._call, operations, sent)
 
     def _failed(self, error: BaseException) -> None:
-        if isinstance(error, GatewayError):
-            self._end(status_code(error), str(error))
-        elif isinstance(error, CallEnded):
-            self._end(error.code, error.details, error.trailers)
-        elif isinstance(error, asyncio.CancelledError):
-            self._end(cygrpc.StatusCode.cancelled, "the call was cancelled")
-        else:
-            _log.error("A method failed. This is a bug.", exc_info=error)
-            self._end(INTERNAL, f"internal error: {type(error).__name__}")
-            if not isinstance(error, Exception):
-                raise error
+        end = ending(error)
+        self._end(end.code, end.details, end.trailers)
+        if not isinstance(error, (Exception, asyncio.CancelledError)):
+            raise error
 
     def _end(self, code: int, details: str, trailers: Metadata = ()) -> None:
         if self.ended:

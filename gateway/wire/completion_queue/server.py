@@ -93,10 +93,10 @@ class CompletionQueueServer:
         if not self._stopping:
             self._offer_slot()
         path = event.call_details.method.decode()
-        if (stream := self._methods.stream.get(path)) is not None:
-            BidirectionalCall(self, event, stream)
-        else:
-            UnaryCall(self, event, self._methods.unary.get(path) or functools.partial(_unknown_method, path))
+        if (unary := self._methods.unary.get(path)) is not None:
+            UnaryCall(self, event, unary)
+        else:  # a stream, too, is what is not known: it is told so at once, whether or not a message comes
+            BidirectionalCall(self, event, self._methods.stream.get(path) or functools.partial(_unknown_method, path))
 
     def _sweep(self) -> None:
         """One timer for all calls: expires those whose time is over, watches those that have waited since the last sweep."""
@@ -125,5 +125,5 @@ class CompletionQueueServer:
         return f"<CompletionQueueServer {self._options.address} {state}, {len(self.open)} calls open>"
 
 
-async def _unknown_method(path: str, _call: object, _message: bytes) -> bytes:
+async def _unknown_method(path: str, _call: object) -> None:
     raise CallEnded(UNIMPLEMENTED, f"Method not found: {path}")

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import TYPE_CHECKING, Any
 
 from grpc._cython import cygrpc
 
-from gateway.core.errors import GatewayError
 from gateway.core.waiter import Waiter
 from gateway.wire.completion_queue.calls import sent
-from gateway.wire.status import DEADLINE_EXCEEDED, INTERNAL, status_code
-from gateway.wire.transport import CallEnded, Metadata, StreamMethod
+from gateway.wire.endings import ending
+from gateway.wire.status import DEADLINE_EXCEEDED, OK
+from gateway.wire.transport import Metadata, StreamMethod
 
 if TYPE_CHECKING:
     from gateway.wire.completion_queue.server import CompletionQueueServer
-
-_log = logging.getLogger(__name__)
 
 
 class BidirectionalCall:
@@ -81,17 +78,11 @@ class BidirectionalCall:
     async def _serve(self, method: StreamMethod) -> None:
         try:
             await method(self)
-        except GatewayError as error:
-            self._end(status_code(error), str(error))
-        except CallEnded as error:
-            self._end(error.code, error.details, error.trailers)
-        except asyncio.CancelledError:
-            self._end(cygrpc.StatusCode.cancelled, "the call was cancelled")
-        except Exception as error:  # noqa: BLE001  # told to the caller and logged
-            _log.exception("A streaming method failed. This is a bug.")
-            self._end(INTERNAL, f"internal error: {type(error).__name__}")
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # told to the caller, and logged where it is a bug
+            end = ending(error)
+            self._end(end.code, end.details, end.trailers)
         else:
-            self._end(cygrpc.StatusCode.ok, "")
+            self._end(OK, "")
 
     def _closed(self, event: Any) -> None:
         if event.batch_operations[0].cancelled():

@@ -1,0 +1,175 @@
+"""The transport over grpc.aio: slower, and made of grpcio's public parts only."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import grpc
+from grpc import aio
+
+from gateway.wire.endings import ending, without_message
+from gateway.wire.status import RESOURCE_EXHAUSTED, UNIMPLEMENTED
+from gateway.wire.tls import server_credentials
+from gateway.wire.transport import CallEnded, Metadata, Methods, StreamMethod, TransportOptions, UnaryMethod, channel_arguments
+
+_STOPPED_S: Final = 10.0  # what cancelled methods may take to end
+_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
+
+
+class AioCall:
+    """One call of either kind."""
+
+    __slots__ = ("_context", "deadline", "task")
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        remaining = context.time_remaining()
+        self.deadline = math.inf if remaining is None else time.monotonic() + remaining
+        self.task = asyncio.current_task()
+
+    def metadata(self) -> Metadata:
+        """The caller's metadata."""
+        return tuple(self._context.invocation_metadata())
+
+    def peer(self) -> str:
+        """The caller's address."""
+        peer: str = self._context.peer()
+        return peer
+
+    async def receive(self) -> bytes | None:
+        """The caller's next message; None when it will send no more or has gone."""
+        message = await self._context.read()
+        return None if message is aio.EOF else message
+
+    async def send(self, message: bytes) -> None:
+        """Sends one message; returns when the core has taken it."""
+        await self._context.write(message)
+
+
+class AioServer:
+    """Serves `methods` on the running event loop. `open`: calls whose method runs."""
+
+    def __init__(self, methods: Methods, options: TransportOptions) -> None:
+        self._methods, self._options = methods, options
+        self.open: set[AioCall] = set()
+        self._stopping = self._stopped = False
+        self._server = aio.server(handlers=(_Handlers(self, methods),), options=channel_arguments(options))
+
+    async def start(self) -> int:
+        """Listens; raises OSError where the address cannot be had, ValueError for unusable TLS files."""
+        credentials = server_credentials(self._options)
+        address = self._options.address
+        try:
+            port: int = self._server.add_insecure_port(address) if credentials is None else self._server.add_secure_port(address, credentials)
+        except RuntimeError:
+            port = 0
+        if port == 0:
+            raise OSError(f"cannot listen on {address}")
+        await self._server.start()
+        return port
+
+    async def stop(self, grace_s: float) -> None:
+        """Accepts no more, answers what was accepted (after `grace_s` the rest is cancelled), and closes the connections."""
+        self._stopping = True
+        cancelling = asyncio.get_running_loop().call_later(grace_s, self._cancel_methods)
+        await self._server.stop(grace_s)
+        cancelling.cancel()
+        if left := self._cancel_methods():
+            await asyncio.wait(left, timeout=_STOPPED_S)
+        self._stopped = True
+
+    def _cancel_methods(self) -> list[asyncio.Task[Any]]:
+        if self.open:
+            _log.warning("%d calls were not finished within the grace and are cancelled", len(self.open))
+        tasks = [call.task for call in self.open if call.task is not None]
+        for task in tasks:
+            task.cancel()
+        return tasks
+
+    async def serve_unary(self, method: UnaryMethod, context: Any) -> bytes:
+        """Runs one call with one message each way."""
+
+        async def answer(call: AioCall) -> bytes:
+            message = await call.receive()
+            if message is None:
+                raise without_message()
+            reply = await method(call, message)
+            if type(reply) is not bytes:  # grpc.aio would send a str
+                raise TypeError(f"the method answered with {type(reply).__name__}, not bytes")
+            if len(reply) > self._options.max_message_bytes:
+                raise CallEnded(RESOURCE_EXHAUSTED, f"the answer has {len(reply)} bytes, the limit is {self._options.max_message_bytes}")
+            return reply
+
+        return await self._run(answer, context)
+
+    async def serve_stream(self, method: StreamMethod, context: Any) -> None:
+        """Runs one call with many messages either way."""
+        await self._run(method, context)
+
+    async def _run(self, method: Callable[[AioCall], Awaitable[_T]], context: Any) -> _T:
+        call = AioCall(context)
+        self.open.add(call)
+        try:
+            return await method(call)
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and call.task is not None and call.task.cancelling():
+                raise  # the caller has gone, or the grace is over: the core knows
+            await _end(context, ending(error))
+            raise  # for the type checker
+        finally:
+            self.open.discard(call)
+
+    def __repr__(self) -> str:
+        state = "stopped" if self._stopped else "stopping" if self._stopping else "serving"
+        return f"<AioServer {self._options.address} {state}, {len(self.open)} calls open>"
+
+
+async def _end(context: Any, end: CallEnded) -> None:
+    """Sends this status, and raises what tells grpc.aio so."""
+    try:
+        await context.abort(end.code, end.details, end.trailers)
+    except aio.InternalError:  # the core has ended the call itself: its caller has gone, or had sent too long a message
+        raise asyncio.CancelledError from None  # what grpc.aio does not log
+
+
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
+    """Finds the handler of a path; registered methods would make grpc.aio's accept loop slower (one future more each, 1.84 and later)."""
+
+    def __init__(self, server: AioServer, methods: Methods) -> None:
+        self._handlers = {path: _unary_handler(server, method) for path, method in methods.unary.items()}
+        self._handlers |= {path: _stream_handler(server, method) for path, method in methods.stream.items()}
+        self._server = server
+
+    def service(self, handler_call_details: Any) -> Any:
+        """The handler for this call."""
+        path = handler_call_details.method
+        return self._handlers.get(path) or _stream_handler(self._server, _unknown_method(path))
+
+
+def _unary_handler(server: AioServer, method: UnaryMethod) -> Any:
+    """A stream-unary handler, so that a call that ends without a message can be answered; the reply leaves in one batch all the same."""
+
+    async def serve(_messages: object, context: Any) -> bytes:  # grpc.aio asks for a plain coroutine function
+        return await server.serve_unary(method, context)
+
+    return grpc.stream_unary_rpc_method_handler(serve)
+
+
+def _stream_handler(server: AioServer, method: StreamMethod) -> Any:
+    async def serve(_messages: object, context: Any) -> None:
+        await server.serve_stream(method, context)
+
+    return grpc.stream_stream_rpc_method_handler(serve)
+
+
+def _unknown_method(path: str) -> StreamMethod:
+    async def end(_call: object) -> None:
+        raise CallEnded(UNIMPLEMENTED, f"Method not found: {path}")
+
+    return end
