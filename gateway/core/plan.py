@@ -82,11 +82,11 @@ class BatchingPlan:
     max_batch_size: int = 0
     """Rows in a batch at most; 0: the version has no batch axis and each request runs alone."""
     dynamic: bool = True
-    """Requests share a run; false: each runs alone, of up to max_batch_size rows, and no setting below but pad_to and loop_batch_size counts."""
+    """Requests share a run; false: each runs alone, of up to max_batch_size rows (useful_batch_size is 1 and nothing is waited for)."""
     splits: bool = False
     """A request of more rows is run in parts instead of being refused (versions batched without configuration)."""
     useful_batch_size: int = 0
-    """Rows worth putting together by the cost curve, 1..max_batch_size; 0 where max_batch_size is 0."""
+    """Rows worth putting together, 1..max_batch_size; by the cost curve where it knows; 0 where max_batch_size is 0."""
     max_queue_delay_s: float = 0.0
     """How long a batch may wait for company; 0: goes as soon as a worker is free."""
     preferred_batch_sizes: tuple[int, ...] = ()

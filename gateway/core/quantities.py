@@ -49,7 +49,7 @@ def format_duration(seconds: float) -> str:
         count = exact / _SECONDS[unit]
         if count == count.to_integral_value() and (count or unit == "s"):
             return f"{count.to_integral_value():f}{unit}"
-    return f"{exact:f}s"
+    return f"{exact:.18f}".rstrip("0").rstrip(".") + "s"
 
 
 def format_bytes(size: int) -> str:

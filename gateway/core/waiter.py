@@ -28,7 +28,7 @@ class Waiter(Generic[T]):
         self.settled = False
         self._error: BaseException | None = None
         self._driver: Driven | None = None
-        self._callbacks: list[tuple[Callable[[Any], object], Any]] | None = None
+        self._callbacks: list[tuple[asyncio.AbstractEventLoop, Callable[[Any], object], Any]] | None = None
 
     def __await__(self) -> Generator[Any, Any, T]:
         if not self.settled:
@@ -70,8 +70,7 @@ class Waiter(Generic[T]):
         if self._driver is not None:
             self._driver.resume()
         elif self._callbacks is not None:
-            loop = asyncio.get_running_loop()
-            for callback, context in self._callbacks:
+            for loop, callback, context in self._callbacks:
                 loop.call_soon(callback, self, context=context)
 
     # What a Task asks of the future it waits for.
@@ -86,12 +85,11 @@ class Waiter(Generic[T]):
 
     def add_done_callback(self, callback: Callable[[Any], object], *, context: Any = None) -> None:
         """Calls back from the loop once the wait is over."""
+        loop = asyncio.get_running_loop()
         if self.settled:
-            asyncio.get_running_loop().call_soon(callback, self, context=context)
-        elif self._callbacks is None:
-            self._callbacks = [(callback, context)]
-        else:
-            self._callbacks.append((callback, context))
+            loop.call_soon(callback, self, context=context)
+        else:  # the loop is kept: who cancels all tasks of a loop does so from outside it
+            self._callbacks = [*(self._callbacks or ()), (loop, callback, context)]
 
 
 class Driven:
