@@ -1,0 +1,59 @@
+"""What this process knows of the server as a whole: what the control side published last, and whether the process is leaving."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.core.errors import Unavailable
+from gateway.wire.control_side import Publication
+
+
+class ServerState:
+    """The last publication and the draining; tells its listeners of every change."""
+
+    def __init__(self) -> None:
+        self.publication: Publication | None = None
+        """None: the control side has not spoken yet."""
+        self.draining = False
+        self._known: frozenset[str] | None = None
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def ready(self) -> bool:
+        """The server takes requests, and will for a while."""
+        return not self.draining and self.publication is not None and self.publication.ready
+
+    def publish(self, publication: Publication) -> None:
+        """Takes over what every process answers alike."""
+        self.publication, self._known = publication, None
+        self._tell()
+
+    def drain(self) -> None:
+        """Says not ready from here on, to everybody who asks."""
+        self.draining = True
+        self._tell()
+
+    def published(self) -> Publication:
+        """The last publication; raises Unavailable while there is none."""
+        if self.publication is None:
+            raise Unavailable("the server is starting and does not know its models yet: ask again in a moment")
+        return self.publication
+
+    def knows(self, name: str) -> bool:
+        """The repository has a model of this name, or a version by the name `MODEL/VERSION`, whatever its state."""
+        if self._known is None:
+            index = self.publication.index if self.publication is not None else ()
+            self._known = frozenset(name for entry in index for name in (entry.model, f"{entry.model}/{entry.version}"))
+        return name in self._known
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Calls the listener after every change."""
+        self._listeners.append(listener)
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+    def __repr__(self) -> str:
+        phase = "draining" if self.draining else "ready" if self.ready else "starting" if self.publication is None else "not ready"
+        return f"<ServerState {phase}>"

@@ -1,0 +1,97 @@
+"""Every method of the server by its path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from google.protobuf.descriptor import ServiceDescriptor
+
+from gateway.protocol.generated import health_pb2, inference_pb2, reflection_v1_pb2, reflection_v1alpha_pb2
+from gateway.wire.services.health import HealthService
+from gateway.wire.services.models import ModelService
+from gateway.wire.services.open_streams import OpenStreams
+from gateway.wire.services.reflection import Descriptors, ReflectionService
+from gateway.wire.services.repository import RepositoryService
+from gateway.wire.services.server import ServerService
+from gateway.wire.services.settings import SettingsService
+from gateway.wire.services.shared_memory import refuse_cuda_shared_memory, refuse_system_shared_memory
+from gateway.wire.services.statistics import StatisticsService
+from gateway.wire.transport import Call, Methods, StreamCall, StreamMethod, UnaryMethod
+
+SERVED: Final[tuple[ServiceDescriptor, ...]] = (
+    inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"],
+    health_pb2.DESCRIPTOR.services_by_name["Health"],
+    reflection_v1_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
+    reflection_v1alpha_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
+)
+
+_INFERENCE: Final = "/inference.GRPCInferenceService"
+_HEALTH: Final = "/grpc.health.v1.Health"
+
+
+class Inference(Protocol):
+    """Answers inference requests."""
+
+    async def model_infer(self, call: Call, message: bytes) -> bytes:
+        """ModelInfer."""
+        ...
+
+    async def model_stream_infer(self, call: StreamCall) -> None:
+        """ModelStreamInfer."""
+        ...
+
+
+@dataclass(frozen=True)
+class Services:
+    """All services of a server."""
+
+    inference: Inference
+    server: ServerService
+    models: ModelService
+    statistics: StatisticsService
+    repository: RepositoryService
+    settings: SettingsService
+    health: HealthService
+    streams: OpenStreams
+    """Of health and reflection; ended by whoever stops the server."""
+
+
+def methods(services: Services) -> Methods:
+    """The table that a transport serves."""
+    unary = {**_inference(services), **_shared_memory(), f"{_HEALTH}/Check": services.health.check, f"{_HEALTH}/List": services.health.list}
+    stream: dict[str, StreamMethod] = {
+        f"{_INFERENCE}/ModelStreamInfer": services.inference.model_stream_infer,
+        f"{_HEALTH}/Watch": services.health.watch,
+    }
+    descriptors = Descriptors(SERVED)
+    for package, messages in (("grpc.reflection.v1", reflection_v1_pb2), ("grpc.reflection.v1alpha", reflection_v1alpha_pb2)):
+        reflection = ReflectionService(messages, descriptors, services.streams)
+        stream[f"/{package}.ServerReflection/ServerReflectionInfo"] = reflection.server_reflection_info
+    return Methods(unary, stream, hot=f"{_INFERENCE}/ModelInfer")
+
+
+def _inference(services: Services) -> dict[str, UnaryMethod]:
+    return {
+        f"{_INFERENCE}/ServerLive": services.server.server_live,
+        f"{_INFERENCE}/ServerReady": services.server.server_ready,
+        f"{_INFERENCE}/ServerMetadata": services.server.server_metadata,
+        f"{_INFERENCE}/ModelReady": services.server.model_ready,
+        f"{_INFERENCE}/ModelMetadata": services.models.model_metadata,
+        f"{_INFERENCE}/ModelConfig": services.models.model_config,
+        f"{_INFERENCE}/ModelInfer": services.inference.model_infer,
+        f"{_INFERENCE}/ModelStatistics": services.statistics.model_statistics,
+        f"{_INFERENCE}/RepositoryIndex": services.repository.repository_index,
+        f"{_INFERENCE}/RepositoryModelLoad": services.repository.repository_model_load,
+        f"{_INFERENCE}/RepositoryModelUnload": services.repository.repository_model_unload,
+        f"{_INFERENCE}/TraceSetting": services.settings.trace_setting,
+        f"{_INFERENCE}/LogSettings": services.settings.log_settings,
+    }
+
+
+def _shared_memory() -> dict[str, UnaryMethod]:
+    verbs = ("Status", "Register", "Unregister")
+    return {
+        **{f"{_INFERENCE}/SystemSharedMemory{verb}": refuse_system_shared_memory for verb in verbs},
+        **{f"{_INFERENCE}/CudaSharedMemory{verb}": refuse_cuda_shared_memory for verb in verbs},
+    }

@@ -1,0 +1,86 @@
+"""ModelStatistics: what all processes of the server did together."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from gateway.core.errors import InvalidRequest, ModelNotFound, Unavailable
+from gateway.core.plan import VersionPlan
+from gateway.protocol.generated.inference_pb2 import (
+    InferBatchStatistics,
+    InferStatistics,
+    ModelStatistics,
+    ModelStatisticsRequest,
+    ModelStatisticsResponse,
+    StatisticDuration,
+)
+from gateway.routing.catalogue import Catalogue
+from gateway.wire.services.counts import BatchCounts, StatisticsTable, VersionCounts
+from gateway.wire.services.parsing import parse
+from gateway.wire.transport import Call
+
+_AT_ONCE: Final = 32  # versions read between two turns of the loop: a server may have thousands
+_DURATIONS: Final = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss")
+
+
+class StatisticsService:
+    """Answers the numbers of live versions from the table that all processes share."""
+
+    def __init__(self, catalogue: Catalogue, table: StatisticsTable) -> None:
+        self._catalogue, self._table = catalogue, table
+
+    async def model_statistics(self, _call: Call, message: bytes) -> bytes:
+        """ModelStatistics: of all models where no name is given, of all versions of a model where no version is."""
+        request = parse(ModelStatisticsRequest, message)
+        response = ModelStatisticsResponse()
+        for number, plan in enumerate(self._plans(request.name, request.version), 1):
+            response.model_stats.append(self._statistics(plan))
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return response.SerializeToString()
+
+    def _plans(self, model: str, version: str) -> list[VersionPlan]:
+        """The versions asked about; the texts, and INVALID_ARGUMENT for what is not there, are Triton's."""
+        if not model:
+            return [live.plan for name in self._catalogue.models() for live in self._catalogue.versions(name)]
+        if not version:
+            plans = [live.plan for live in self._catalogue.versions(model)]
+            if not plans:
+                raise InvalidRequest(f"requested model '{model}' is not available")
+            return plans
+        try:
+            return [self._catalogue.resolve(model, version).plan]
+        except (ModelNotFound, Unavailable):
+            if not self._catalogue.versions(model):
+                raise InvalidRequest(f"requested model '{model}' is not available") from None
+            raise InvalidRequest(f"requested model version is not available for model '{model}'") from None
+
+    def _statistics(self, plan: VersionPlan) -> ModelStatistics:
+        statistics = ModelStatistics(name=plan.model, version=str(plan.version))
+        if plan.statistics_row < 0:  # nothing is counted of it yet
+            statistics.inference_stats.SetInParent()
+            return statistics
+        counts = self._table.read(plan.statistics_row)
+        statistics.last_inference = counts.last_inference_ms
+        statistics.inference_count, statistics.execution_count = counts.inference_count, counts.execution_count
+        statistics.inference_stats.CopyFrom(_inference_statistics(counts))
+        statistics.batch_stats.extend(_batch_statistics(batch) for batch in counts.batches)
+        return statistics
+
+
+def _inference_statistics(counts: VersionCounts) -> InferStatistics:
+    return InferStatistics(**{name: _duration(getattr(counts, name).count, getattr(counts, name).ns) for name in _DURATIONS})
+
+
+def _batch_statistics(batch: BatchCounts) -> InferBatchStatistics:
+    return InferBatchStatistics(
+        batch_size=batch.batch_size,
+        compute_input=_duration(batch.count, batch.compute_input_ns),
+        compute_infer=_duration(batch.count, batch.compute_infer_ns),
+        compute_output=_duration(batch.count, batch.compute_output_ns),
+    )
+
+
+def _duration(count: int, ns: int) -> StatisticDuration:
+    return StatisticDuration(count=count, ns=ns)
