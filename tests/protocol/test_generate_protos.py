@@ -25,9 +25,7 @@ def script() -> ModuleType:
 
 
 def test_neighbours_are_imported_from_the_package_and_nothing_else_is_touched(script: ModuleType) -> None:
-    compiled = (
-        "import grpc\nimport a_pb2 as a__pb2\nfrom a_pb2 import X\nimport a_pb2\nimport a_pb2_grpc\nimport b_pb2 as b\n    import a_pb2\n"
-    )
+    compiled = "import grpc\nimport a_pb2 as a__pb2\nfrom a_pb2 import X\nimport a_pb2\nimport a_pb2_grpc\nimport b_pb2 as b\n    import a_pb2\n"
     lines = script.finished(compiled, source="a.proto", modules=frozenset({"a_pb2"})).splitlines()
     assert "protos/a.proto" in lines[0]
     assert lines[1:] == [

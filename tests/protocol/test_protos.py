@@ -94,8 +94,7 @@ FIELDS = {
     "cc_model_filenames=9 metric_tags=10 dynamic_batching=11 optimization=12 sequence_batching=13 parameters=14 ensemble_scheduling=15 "
     "model_warmup=16 backend=17 model_operations=18 model_transaction_policy=19 batch_input=20 batch_output=21 "
     "model_repository_agents=23 response_cache=24 runtime=25 model_metrics=26",
-    "ModelInput": "name=1 data_type=2 format=3 dims=4 reshape=5 is_shape_tensor=6 allow_ragged_batch=7 optional=8 "
-    "is_non_linear_format_io=9",
+    "ModelInput": "name=1 data_type=2 format=3 dims=4 reshape=5 is_shape_tensor=6 allow_ragged_batch=7 optional=8 is_non_linear_format_io=9",
     "ModelOutput": "name=1 data_type=2 dims=3 label_filename=4 reshape=5 is_shape_tensor=6 is_non_linear_format_io=7",
     "ModelDynamicBatching": "preferred_batch_size=1 max_queue_delay_microseconds=2 preserve_ordering=3 priority_levels=4 "
     "default_priority_level=5 default_queue_policy=6 priority_queue_policy=7",

@@ -143,9 +143,7 @@ def declared(messages, prefix: str = "") -> dict[str, tuple]:
 def test_every_field_is_declared_as_in_tritonclient_but_for_the_answers_of_loading(module, theirs: str) -> None:
     file = descriptor_pb2.FileDescriptorProto.FromString(ask_tritonclient(f"sys.stdout.buffer.write({theirs}.DESCRIPTOR.serialized_pb)"))
     ours = declared(descriptor_pb2.FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb).message_type)
-    for_kserve = {
-        f"RepositoryModel{verb}Response.{field}" for verb in ("Load", "Unload") for field in ("model_name", f"is{verb}ed") if file.service
-    }
+    for_kserve = {f"RepositoryModel{verb}Response.{field}" for verb in ("Load", "Unload") for field in ("model_name", f"is{verb}ed") if file.service}
     assert for_kserve <= ours.keys()
     assert {name: fact for name, fact in ours.items() if name not in for_kserve} == declared(file.message_type)
 
