@@ -43,10 +43,12 @@ def _configured(said: Batching, limit: int, findings: Findings) -> tuple[Batchin
     plan = _with_settings(said, BatchingPlan(max_batch_size=limit, reason=f"max_batch_size {limit} is configured"), findings)
     if not plan.dynamic:
         plan = replace(plan, reason=f"{plan.reason}, dynamic batching is not: each request runs alone")
-        if plan.max_queue_delay_s or plan.preferred_batch_sizes:
+        if said.max_queue_delay_s or said.preferred_batch_sizes:
             warnings.append("max_queue_delay and preferred_batch_sizes have no effect without dynamic batching")
     fixed = limit > 1 and any(free_sizes(tensor)[:1] == (limit,) for tensor in (*findings.inputs, *findings.outputs) if not tensor.optional)
-    return replace(plan, pad_to=(limit,), useful_batch_size=limit) if fixed else plan, tuple(warnings)
+    if fixed:  # a run has so many rows in any case
+        plan = replace(plan, pad_to=(limit,), useful_batch_size=limit if plan.dynamic else 1)
+    return plan, tuple(warnings)
 
 
 def _on_evidence(said: Batching, findings: Findings, limit: int) -> tuple[BatchingPlan, tuple[str, ...]]:
@@ -70,14 +72,14 @@ def _with_settings(said: Batching, plan: BatchingPlan, findings: Findings) -> Ba
     limit = plan.max_batch_size
     if (largest := max((*(said.pad_to or ()), *(said.preferred_batch_sizes or ())), default=0)) > limit:
         raise PlanFault(f"batching names the size {largest}, but a batch has at most {limit} rows: configure max_batch_size")
+    plan = replace(plan, loop_batch_size=loop_batch_size(findings.cost_us, limit), pad_to=said.pad_to or ())
+    if said.dynamic is False:
+        return replace(plan, dynamic=False, useful_batch_size=1)
     return replace(
         plan,
-        dynamic=said.dynamic is not False,
         useful_batch_size=useful_batch_size(findings.cost_us, limit),
-        loop_batch_size=loop_batch_size(findings.cost_us, limit),
         max_queue_delay_s=float(said.max_queue_delay_s or 0.0),
         preferred_batch_sizes=tuple(sorted(said.preferred_batch_sizes or ())),
-        pad_to=said.pad_to or (),
     )
 
 

@@ -1,4 +1,4 @@
-"""Hashes that tell whether anything has changed: for serving a version, and for what its inspection found."""
+"""Whether anything has changed that a version's plan depends on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from gateway.core.plan import SessionPlan
 from gateway.repository.folder import FoundModel, FoundVersion
 from gateway.repository.plan import PlanDefaults
 
@@ -16,16 +15,6 @@ def fingerprint(model: FoundModel, version: FoundVersion, file_hash: str, defaul
     sidecars = model.sidecars
     files = _file_hashes([sidecars.reference, *sidecars.warmup_files.values()])
     return _sha256(model.name, version, file_hash, model.configuration, sorted(sidecars.labels.items()), files, defaults)
-
-
-def inspection_key(model: FoundModel, file_hash: str, session: SessionPlan) -> str:
-    """Equal where inspecting the file again would find the same: the file, how it is opened, and what trial inputs are made of.
-
-    The version of ONNX Runtime and the machine are the caller's to add.
-    """
-    configuration, sidecars = model.configuration, model.sidecars
-    files = _file_hashes([sidecars.reference, *sidecars.warmup_files.values()])
-    return _sha256(file_hash, session, configuration.batching.max_batch_size, configuration.inputs, configuration.warmup, files)
 
 
 def _file_hashes(paths: Iterable[str]) -> list[str]:

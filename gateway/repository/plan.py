@@ -32,8 +32,10 @@ def plan_version(model: FoundModel, version: FoundVersion, findings: Findings, *
     configuration = model.configuration
     graph_inputs, batching, warnings = plan_batching(configuration, findings, defaults.max_batch_size)
     axis = BatchAxis(batching.max_batch_size > 0, configuration.batching.max_batch_size)
-    inputs = tensor_specs(graph_inputs, configuration.inputs, axis, "input")
-    outputs = tensor_specs(findings.outputs, configuration.outputs, axis, "output")
+    inputs, faults = tensor_specs(graph_inputs, configuration.inputs, axis, "input")
+    outputs, more_faults = tensor_specs(findings.outputs, configuration.outputs, axis, "output")
+    if faults or more_faults:
+        raise PlanFault("; ".join((*faults, *more_faults)))
     outputs, label_files, label_warnings = with_labels(outputs, configuration.outputs, model.sidecars.labels)
     instances, session = plan_instances(configuration, defaults.cores), plan_session(configuration, defaults.cores)
     queue = plan_queue(configuration.queue, defaults.queue)

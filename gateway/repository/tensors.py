@@ -30,14 +30,24 @@ class BatchAxis:
     """The configured max_batch_size; None: the axis was found, or not found, in the graph."""
 
 
-def tensor_specs(graph: Sequence[GraphTensor], configured: Sequence[TensorConfiguration], axis: BatchAxis, kind: str) -> tuple[TensorSpec, ...]:
-    """The graph's inputs (or outputs, as `kind` says) for callers, in the graph's order; raises `PlanFault`."""
+def tensor_specs(
+    graph: Sequence[GraphTensor], configured: Sequence[TensorConfiguration], axis: BatchAxis, kind: str
+) -> tuple[tuple[TensorSpec, ...], tuple[str, ...]]:
+    """The graph's inputs (or outputs, as `kind` says) for callers, in the graph's order, and a sentence for each that cannot be."""
     names = [tensor.name for tensor in graph]
-    for tensor in configured:
-        if tensor.name not in names:
-            raise PlanFault(f"{kind} '{tensor.name}' is configured, but the graph has no such {kind}{did_you_mean(tensor.name, names)}")
+    faults = [
+        f"{kind} '{tensor.name}' is configured, but the graph has no such {kind}{did_you_mean(tensor.name, names)}"
+        for tensor in configured
+        if tensor.name not in names
+    ]
     said = {tensor.name: tensor for tensor in configured}
-    return tuple(_spec(tensor, said.get(tensor.name) or TensorConfiguration(name=tensor.name), axis, kind) for tensor in graph)
+    specs = []
+    for tensor in graph:
+        try:
+            specs.append(_spec(tensor, said.get(tensor.name) or TensorConfiguration(name=tensor.name), axis, kind))
+        except PlanFault as fault:
+            faults.append(str(fault))
+    return tuple(specs), tuple(faults)
 
 
 def free_sizes(tensor: GraphTensor) -> Shape:
@@ -61,7 +71,7 @@ def with_labels(
             files = {fitting[0]: LABELS}
         else:
             warnings.append(f"{LABELS} has {count} lines and fits {len(fitting)} outputs; say which one it is for under `outputs`")
-    labelled = tuple(replace(spec, labels=labels[files[spec.name]]) if spec.name in files else spec for spec in outputs)
+    labelled = tuple(replace(spec, labels=labels.get(files[spec.name], ())) if spec.name in files else spec for spec in outputs)
     warnings += [
         f"output '{spec.name}' has {spec.shape[-1]} columns, but {files[spec.name]} has {len(spec.labels)} lines"
         for spec in labelled

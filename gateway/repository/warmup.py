@@ -6,8 +6,18 @@ from collections.abc import Mapping, Sequence
 
 from gateway.core.plan import BatchingPlan, Findings, TensorSpec, WarmupInput
 from gateway.core.typed_yaml import did_you_mean
-from gateway.repository.configuration import WarmupRequest
+from gateway.repository.configuration import ModelConfiguration, WarmupRequest, WarmupTensor
 from gateway.repository.faults import PlanFault
+
+
+def trial_inputs(configuration: ModelConfiguration, files: Mapping[str, str]) -> tuple[WarmupInput, ...]:
+    """The first configured request, as far as it says datatypes and shapes by itself, for whoever makes trial inputs before the graph is known."""
+    request = next(iter(configuration.warmup or ()), WarmupRequest())
+    return tuple(
+        WarmupInput(name, said.datatype, said.shape, _source(said, files), rows=request.batch_size)
+        for name, said in request.inputs.items()
+        if said.datatype is not None and said.shape is not None
+    )
 
 
 def warmup_batch_sizes(batching: BatchingPlan, findings: Findings) -> tuple[int, ...]:
@@ -16,7 +26,7 @@ def warmup_batch_sizes(batching: BatchingPlan, findings: Findings) -> tuple[int,
         return ()
     if batching.max_batch_size == 0:
         return (1,)
-    useful = batching.useful_batch_size if batching.dynamic else 1
+    useful = batching.useful_batch_size
     sizes = {1 << power for power in range(useful.bit_length())} | {useful, *batching.pad_to}
     if batching.pad_to:
         sizes = {size for size in sizes if size in batching.pad_to or size > batching.pad_to[-1]}
@@ -51,5 +61,8 @@ def _warmup_input(request: WarmupRequest, spec: TensorSpec, what: str, files: Ma
         raise PlanFault(f"{what} must give a shape for '{spec.name}', whose own, {list(expected)}, has free sizes")
     if len(shape) != len(expected) or any(want not in (-1, got) for got, want in zip(shape, expected, strict=True)):
         raise PlanFault(f"{what} gives '{spec.name}' the shape {list(shape)}, but the model has {list(expected)}")
-    source = files[said.file] if said.file else said.data or "zero"
-    return WarmupInput(spec.name, spec.datatype, shape, source, rows=request.batch_size)
+    return WarmupInput(spec.name, spec.datatype, shape, _source(said, files), rows=request.batch_size)
+
+
+def _source(said: WarmupTensor, files: Mapping[str, str]) -> str:
+    return files[said.file] if said.file else said.data or "zero"

@@ -1,0 +1,56 @@
+"""The measured cost of runs decides how many rows are worth putting together."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.repository.cost_curve import loop_batch_size, useful_batch_size
+
+CURVES = st.dictionaries(st.sampled_from([1, 2, 4, 8, 16, 32, 64, 128]), st.floats(0.5, 1e6), max_size=8)
+
+
+@pytest.mark.parametrize(
+    ("cost_us", "limit", "useful"),
+    [
+        ({1: 200, 4: 200, 8: 250, 16: 305, 32: 576, 64: 1047}, 64, 64),
+        ({1: 6100, 16: 109_000}, 64, 1),
+        ({1: 100, 2: 100, 4: 100, 8: 190, 16: 380}, 64, 8),
+        ({1: 100, 2: 100, 4: 100, 8: 192, 16: 384}, 64, 4),
+        ({1: 100, 2: 100, 4: 100, 8: 100}, 4, 4),
+        ({}, 8, 8),
+        ({1: 100}, 8, 8),
+        ({1: 100, 16: 100}, 8, 8),
+        ({1: 100}, 1, 1),
+    ],
+)
+def test_the_smallest_batch_within_five_percent_of_the_best(cost_us, limit, useful):
+    assert useful_batch_size(cost_us, limit) == useful
+
+
+@pytest.mark.parametrize(
+    ("cost_us", "limit", "rows"),
+    [
+        ({1: 10, 2: 20, 4: 49.9, 8: 50}, 64, 4),
+        ({1: 10, 2: 20, 4: 40}, 2, 2),
+        ({1: 50, 2: 100}, 64, 0),
+        ({}, 64, 0),
+        ({1: 49}, 0, 1),
+        ({1: 51}, 0, 0),
+        ({1: 10, 2: 10}, 0, 1),
+    ],
+)
+def test_batches_under_fifty_microseconds_run_on_the_loop(cost_us, limit, rows):
+    assert loop_batch_size(cost_us, limit) == rows
+
+
+@given(CURVES, st.integers(1, 128))
+def test_both_stay_within_the_limit(cost_us, limit):
+    assert 1 <= useful_batch_size(cost_us, limit) <= limit
+    assert 0 <= loop_batch_size(cost_us, limit) <= limit
+
+
+@given(CURVES, st.integers(1, 128), st.floats(0.1, 10))
+def test_a_machine_of_another_speed_finds_the_same_batch_useful(cost_us, limit, factor):
+    per_row = sorted(cost / rows for rows, cost in cost_us.items())
+    if all(abs(cost / per_row[0] - 1.05) > 1e-6 for cost in per_row):
+        assert useful_batch_size({rows: cost * factor for rows, cost in cost_us.items()}, limit) == useful_batch_size(cost_us, limit)
