@@ -19,6 +19,7 @@ from gateway.wire.transport import CallEnded, Metadata, Methods, StreamMethod, T
 
 _STOPPED_S: Final = 10.0  # what cancelled methods may take to end
 _T = TypeVar("_T")
+_STATUS: Final = {code.value[0]: code for code in grpc.StatusCode}  # plain numbers end at 15 in grpc.aio; UNAUTHENTICATED is 16
 _log = logging.getLogger(__name__)
 
 
@@ -49,7 +50,10 @@ class AioCall:
 
     async def send(self, message: bytes) -> None:
         """Sends one message; returns when the core has taken it."""
-        await self._context.write(message)
+        try:
+            await self._context.write(message)
+        except aio.InternalError:  # the core has ended the call: the caller has gone, or the message was over the limit
+            raise asyncio.CancelledError from None
 
 
 class AioServer:
@@ -102,8 +106,8 @@ class AioServer:
             reply = await method(call, message)
             if type(reply) is not bytes:  # grpc.aio would send a str
                 raise TypeError(f"the method answered with {type(reply).__name__}, not bytes")
-            if len(reply) > self._options.max_message_bytes:
-                raise CallEnded(RESOURCE_EXHAUSTED, f"the answer has {len(reply)} bytes, the limit is {self._options.max_message_bytes}")
+            if len(reply) > (limit := self._options.max_message_bytes):  # the core's own words; but grpc.aio would log its refusal as a bug
+                raise CallEnded(RESOURCE_EXHAUSTED, f"SERVER: Sent message larger than max ({len(reply)} vs. {limit})")
             return reply
 
         return await self._run(answer, context)
@@ -133,7 +137,7 @@ class AioServer:
 async def _end(context: Any, end: CallEnded) -> None:
     """Sends this status, and raises what tells grpc.aio so."""
     try:
-        await context.abort(end.code, end.details, end.trailers)
+        await context.abort(_STATUS.get(end.code, grpc.StatusCode.UNKNOWN), end.details, end.trailers)
     except aio.InternalError:  # the core has ended the call itself: its caller has gone, or had sent too long a message
         raise asyncio.CancelledError from None  # what grpc.aio does not log
 

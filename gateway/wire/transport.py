@@ -130,5 +130,6 @@ def channel_arguments(options: TransportOptions) -> tuple[tuple[str, int], ...]:
         arguments["grpc.max_connection_age_ms"] = round(options.max_connection_age_s * 1000)
         arguments["grpc.max_connection_age_grace_ms"] = round(options.max_connection_age_grace_s * 1000)
     if options.response_compression == "gzip":
-        arguments["grpc.default_compression_algorithm"] = 2  # GRPC_COMPRESS_GZIP
+        # GRPC_COMPRESS_LEVEL_LOW: gzip, if the caller accepts it; a default algorithm would be forced on callers that cannot read it
+        arguments["grpc.default_compression_level"] = 1
     return tuple(arguments.items())

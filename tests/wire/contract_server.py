@@ -10,6 +10,7 @@ import dataclasses
 import json
 import logging
 import os
+import pathlib
 import sys
 import threading
 import time
@@ -42,7 +43,9 @@ class Service:
     def methods(self):
         from gateway.wire.transport import Methods
 
-        unary = {name: getattr(self, "unary_" + name.lower()) for name in ("Echo", "Describe", "Fail", "Wait", "WaitInTask", "Slow", "Sized", "Wrong")}
+        unary = {
+            name: getattr(self, "unary_" + name.lower()) for name in ("Echo", "Describe", "Fail", "Wait", "WaitInTask", "Slow", "Sized", "Wrong")
+        }
         stream = {name: getattr(self, "stream_" + name.lower()) for name in ("Echo", "Count", "Fail", "Wait", "Flood", "Three", "Ignore", "Describe")}
         return Methods(
             unary={"/test.Contract/Hot": self.unary_echo} | {f"/test.Contract/{name}": method for name, method in unary.items()},
@@ -162,8 +165,7 @@ def options_from(text):
 
 
 def resident_bytes():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def serve(transport, options_text, records):
@@ -183,7 +185,13 @@ async def serve(transport, options_text, records):
     commands = command_lines()
     while (command := await commands.get())["do"] != "exit":
         if command["do"] == "state":
-            state = {"open": len(server.open), "seen": service.seen, "log": records.lines, "resident": resident_bytes(), "tasks": len(asyncio.all_tasks())}
+            state = {
+                "open": len(server.open),
+                "seen": service.seen,
+                "log": records.lines,
+                "resident": resident_bytes(),
+                "tasks": len(asyncio.all_tasks()),
+            }
             answer(state | {"repr": repr(server)})
         elif command["do"] == "forget":
             service.seen.clear()

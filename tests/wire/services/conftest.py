@@ -1,0 +1,23 @@
+"""A server with all services."""
+
+import grpc
+import pytest
+from service_parts import Served
+
+
+@pytest.fixture
+def served():
+    with Served() as parts:
+        yield parts
+
+
+@pytest.fixture
+def refused():
+    """Calls, and returns the status and the text of the refusal."""
+
+    def call(method, request, **arguments):
+        with pytest.raises(grpc.RpcError) as caught:
+            method(request, timeout=10, **arguments)
+        return caught.value.code(), caught.value.details()
+
+    return call

@@ -1,0 +1,200 @@
+"""All services behind a real server in a thread, with parts of our own at the seams to the control side and to the models."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from dataclasses import replace
+
+import grpc
+
+from gateway.control.messages import IndexEntry, Publish, VersionState
+from gateway.control.statistics import StatisticsTable, create_statistics_file
+from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
+from gateway.core.predictor import Description
+from gateway.core.request import Prediction
+from gateway.protocol.codec import VersionCodec
+from gateway.protocol.generated import inference_pb2_grpc, model_config_pb2
+from gateway.protocol.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse
+from gateway.routing.catalogue import Catalogue, Live
+from gateway.wire.completion_queue.server import CompletionQueueServer
+from gateway.wire.health import Health
+from gateway.wire.server_state import ServerState
+from gateway.wire.services.authorization import Authorization, AuthorizationOptions
+from gateway.wire.services.health import HealthService
+from gateway.wire.services.inference import InferenceService
+from gateway.wire.services.methods import Services, methods
+from gateway.wire.services.models import ModelService
+from gateway.wire.services.open_streams import OpenStreams
+from gateway.wire.services.repository import RepositoryService
+from gateway.wire.services.server import ServerService
+from gateway.wire.services.settings import SettingsService
+from gateway.wire.services.statistics import StatisticsService
+from gateway.wire.transport import TransportOptions
+
+PROCESSES = 2
+TRACE_SETTINGS = {"trace_level": ("TIMESTAMPS", "TENSORS"), "trace_rate": 1000, "trace_file": "", "trace_ids": True}
+LOG_SETTINGS = {"log_info": True, "log_error": True, "log_verbose_level": 0, "log_file": "", "log_format": "default"}
+
+
+def plan(model="m", version=1, *, row=-1, batched=True) -> VersionPlan:
+    """A plan for a model that doubles its input; the optional input is not used."""
+    axis = (-1,) if batched else ()
+    config = model_config_pb2.ModelConfig(name=model, platform="onnxruntime_onnx", max_batch_size=8 if batched else 0)
+    config.input.add(name="x", data_type=model_config_pb2.TYPE_FP32, dims=[4])
+    config.input.add(name="bias", data_type=model_config_pb2.TYPE_FP32, dims=[4], optional=True)
+    config.output.add(name="y", data_type=model_config_pb2.TYPE_FP32, dims=[4])
+    if batched:
+        config.dynamic_batching.SetInParent()
+    return VersionPlan(
+        model, version, path=f"/models/{model}/{version}/model.onnx", fingerprint=f"{model}{version}",
+        inputs=(TensorSpec("x", "FP32", (*axis, 4)), TensorSpec("bias", "FP32", (*axis, 4), optional=True)),
+        outputs=(TensorSpec("y", "FP32", (*axis, 4), labels=("a", "b", "c", "d")),),
+        batching=BatchingPlan(max_batch_size=8 if batched else 0),
+        model_config=config.SerializeToString(), statistics_row=row,
+    )  # fmt: skip
+
+
+class Doubling:
+    """A predictor that needs no model."""
+
+    async def predict(self, request):
+        return Prediction((request.inputs[0] * 2,))
+
+    def describe(self):
+        return Description("doubling")
+
+
+class Uncounted:
+    def record_failures(self, requests, ns):
+        pass
+
+
+def live(of: VersionPlan) -> Live:
+    async def close():
+        pass
+
+    return Live(of, Doubling(), VersionCodec(of), statistics=Uncounted(), now=time.monotonic, close=close)
+
+
+class LedControlSide:
+    """A control side that notes what it is asked, and answers as it is told."""
+
+    def __init__(self):
+        self.asked = []
+        self.answer = None
+
+    async def ask(self, change, model, parameters):
+        self.asked.append((change, model, dict(parameters)))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class Served:
+    """The services of one process; `do` carries something out on its event loop."""
+
+    def __init__(self, options: AuthorizationOptions = AuthorizationOptions()):  # noqa: B008  # frozen
+        self.catalogue, self.state, self.streams, self.control = Catalogue(), ServerState(), OpenStreams(), LedControlSide()
+        self.health = Health(self.state, self.catalogue)
+        self.table = StatisticsTable(create_statistics_file(PROCESSES))
+        self.authorization = Authorization(options)
+        self.services = Services(
+            inference=InferenceService(self.catalogue),
+            server=ServerService(self.state, self.catalogue, "1.2.3"),
+            models=ModelService(self.catalogue),
+            statistics=StatisticsService(self.catalogue, self.table),
+            repository=RepositoryService(self.state, self.control, self.authorization),
+            settings=SettingsService(self.state, self.catalogue, self.control, self.authorization),
+            health=HealthService(self.health, self.streams),
+            streams=self.streams,
+        )
+        self._sequence = 0
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="served")
+
+    def __enter__(self):
+        self._thread.start()
+        self.port = self.run(self._start())
+        self.address = f"127.0.0.1:{self.port}"
+        self.channel = grpc.insecure_channel(self.address, [("grpc.use_local_subchannel_pool", 1)])
+        self.stub = inference_pb2_grpc.GRPCInferenceServiceStub(self.channel)
+        self.check = self._unary("Check", HealthCheckRequest, HealthCheckResponse)
+        self.list = self._unary("List", HealthListRequest, HealthListResponse)
+        return self
+
+    def __exit__(self, *_):
+        self.channel.close()
+        self.do(self.streams.end)
+        self.run(self.server.stop(5))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self.table.close()
+
+    async def _start(self):
+        self.server = CompletionQueueServer(methods(self.services), TransportOptions())
+        return await self.server.start()
+
+    def run(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
+
+    def do(self, function, *arguments, **named):
+        async def on_the_loop():
+            return function(*arguments, **named)
+
+        return self.run(on_the_loop())
+
+    def make_live(self, *plans, retire=()):
+        self.do(self.catalogue.swap, [live(each) for each in plans], retire)
+
+    def publish(self, *index, ready=True, trace=TRACE_SETTINGS, log=LOG_SETTINGS):
+        self._sequence += 1
+        self.do(self.state.publish, Publish(self._sequence, ready, index, trace, log))
+
+    def start_up(self, *plans):
+        """As after a start: these are live, and all is ready."""
+        self.make_live(*plans)
+        self.publish(*(IndexEntry(each.model, str(each.version), VersionState.READY) for each in plans))
+
+    @contextlib.contextmanager
+    def watching(self, service):
+        """The statuses of a watch, as an iterator of names."""
+        watch = self.channel.unary_stream(
+            "/grpc.health.v1.Health/Watch",
+            request_serializer=HealthCheckRequest.SerializeToString, response_deserializer=HealthCheckResponse.FromString,
+        )  # fmt: skip
+        call = watch(HealthCheckRequest(service=service), timeout=20)
+        try:
+            yield (HealthCheckResponse.ServingStatus.Name(response.status) for response in call)
+        finally:
+            call.cancel()
+
+    def _unary(self, name, request, response):
+        return self.channel.unary_unary(
+            f"/grpc.health.v1.Health/{name}", request_serializer=request.SerializeToString, response_deserializer=response.FromString
+        )
+
+
+class PuppetCall:
+    """A call as its method sees it."""
+
+    deadline = float("inf")
+
+    def __init__(self, peer="ipv4:127.0.0.1:5000", metadata=()):
+        self._peer, self._metadata = peer, tuple(metadata)
+
+    def peer(self):
+        return self._peer
+
+    def metadata(self):
+        return self._metadata
+
+
+def two_versions():
+    """`m` with versions 1 and 2, and `single` without a batch axis."""
+    return plan("m", 1, row=0), plan("m", 2, row=1), plan("single", 7, row=2, batched=False)
+
+
+def without_row(of):
+    return replace(of, statistics_row=-1)
