@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from gateway.repository.folder import FoundModel, FoundVersion
+from gateway.repository.found import FoundModel, FoundVersion
 from gateway.repository.plan import PlanDefaults
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from gateway.core.typed_yaml import did_you_mean
 from gateway.repository import pbtxt, yaml_file
 from gateway.repository.configuration import ModelConfiguration, Reading, contradictions
+from gateway.repository.found import FoundModel, FoundVersion, Repository
 from gateway.repository.merge import fill, merge
-from gateway.repository.sidecars import WARMUP, Sidecars, read_sidecars
+from gateway.repository.sidecars import WARMUP, read_sidecars
 from gateway.repository.versions import VersionPolicy, live_versions, missing_versions
 
 MODEL_FILE = "model.onnx"
@@ -26,76 +26,6 @@ _VERSION = re.compile(r"[1-9]\d{0,17}", re.ASCII)
 _LOOKS_LIKE_VERSION = re.compile(r"\d+", re.ASCII)
 _NOT_A_MODEL = ("__pycache__", "lost+found")
 _MISNAMED = {"model.yml": "model.yaml", "model.json": "model.yaml", "config.pbtext": "config.pbtxt", "config.txt": "config.pbtxt"}
-
-
-@dataclass(frozen=True, slots=True)
-class FoundVersion:
-    """One numbered version of a model."""
-
-    version: int
-    path: Path
-    """The model file, absolute."""
-    fault: str = ""
-    """Why it cannot be served; empty where nothing is known against it."""
-
-
-@dataclass(frozen=True)
-class FoundModel:
-    """One model: how it is configured, and which versions are there."""
-
-    name: str
-    folder: Path
-    configuration: ModelConfiguration = field(default_factory=ModelConfiguration)
-    versions: tuple[FoundVersion, ...] = ()
-    """All that are there, ascending."""
-    skipped: str = ""
-    """Why it is of a kind that is not served; empty where it is."""
-    faults: tuple[str, ...] = ()
-    """Why it cannot be served, every reason found; empty where nothing is known against it."""
-    warnings: tuple[str, ...] = ()
-    sidecars: Sidecars = field(default_factory=Sidecars)
-
-    @property
-    def fault(self) -> str:
-        """All the faults as one text."""
-        return "; ".join(self.faults)
-
-    @property
-    def policy(self) -> VersionPolicy:
-        """Which versions should be live."""
-        return self.configuration.versions or VersionPolicy()
-
-    @property
-    def live(self) -> tuple[FoundVersion, ...]:
-        """The versions that the policy wants live; none where the model as a whole is skipped or at fault."""
-        if self.skipped or self.faults:
-            return ()
-        wanted = live_versions(self.policy, [version.version for version in self.versions])
-        return tuple(version for version in self.versions if version.version in wanted)
-
-
-@dataclass(frozen=True)
-class Repository:
-    """What a folder of models held when it was scanned."""
-
-    root: Path
-    models: tuple[FoundModel, ...] = ()
-    """By name, ascending."""
-    fault: str = ""
-    """Why the folder as a whole serves nothing; empty where it holds models."""
-    warnings: tuple[str, ...] = ()
-
-    @cached_property
-    def _by_name(self) -> dict[str, FoundModel]:
-        return {model.name: model for model in self.models}
-
-    def find(self, name: str) -> FoundModel | None:
-        """The model of that name; None: there is none."""
-        return self._by_name.get(name)
-
-    def __repr__(self) -> str:
-        bad = sum(1 for model in self.models if model.faults or model.skipped)
-        return f"<Repository {self.root}: {len(self.models)} models, {bad} of them not served>"
 
 
 def scan(root: Path, name: str | None = None, *, available_providers: Sequence[str] = ()) -> Repository:
@@ -117,6 +47,15 @@ def scan(root: Path, name: str | None = None, *, available_providers: Sequence[s
     return Repository(root, models, fault, tuple(warnings))
 
 
+def reconfigured(model: FoundModel, config: Any, available_providers: Sequence[str] = ()) -> FoundModel:
+    """The same model under an `inference.ModelConfig` in place of its files', as a caller may send one with a load request."""
+    reading = _one_of_both(Reading(), pbtxt.read_model_config(config, available_providers), available_providers)
+    try:
+        return _configured(model.folder, model.name, reading, (), alone=model.alone)
+    except OSError as error:
+        return FoundModel(model.name, model.folder, faults=(f"the folder of model '{model.name}' cannot be read: {error.strerror}",))
+
+
 def _is_one_model(root: Path) -> bool:
     if any((root / file).is_file() for file in (MODEL_FILE, yaml_file.FILE_NAME, pbtxt.FILE_NAME)):
         return True
@@ -136,38 +75,43 @@ def _model_folders(root: Path) -> tuple[list[Path], list[str]]:
 
 
 def _found(folder: Path, name: str, available_providers: Sequence[str], *, alone: bool = False) -> FoundModel:
-    try:
-        reading = _read_configuration(folder, name, available_providers, alone=alone)
-        if reading.skipped or reading.faults:
-            return FoundModel(name, folder, reading.configuration, (), reading.skipped, reading.faults, reading.warnings)
-        versions, warnings = _versions(folder, reading.configuration, alone=alone)
-        sidecars = read_sidecars(folder, reading.configuration)
-    except OSError as error:
-        return FoundModel(name, folder, faults=(f"the folder of model '{name}' cannot be read: {error.strerror}",))
-    policy = reading.configuration.versions or VersionPolicy()
-    numbers = [version.version for version in versions]
-    warnings += [f"version {number} is named by `versions` and is not there" for number in missing_versions(policy, numbers)]
-    faults = [*sidecars.faults, *_version_faults(folder, name, policy, numbers)]
-    return FoundModel(name, folder, reading.configuration, tuple(versions), "", tuple(faults), (*reading.warnings, *warnings), sidecars)
-
-
-def _read_configuration(folder: Path, name: str, available_providers: Sequence[str], *, alone: bool) -> Reading:
-    """The one configuration that both files make."""
     ours = theirs = Reading()
-    if (path := folder / yaml_file.FILE_NAME).exists():
-        ours = yaml_file.read_yaml_file(path)
-    if (path := folder / pbtxt.FILE_NAME).exists():
-        theirs = pbtxt.read_pbtxt_file(path, available_providers, None if alone else name)
+    try:
+        if (path := folder / yaml_file.FILE_NAME).exists():
+            ours = yaml_file.read_yaml_file(path)
+        if (path := folder / pbtxt.FILE_NAME).exists():
+            theirs = pbtxt.read_pbtxt_file(path, available_providers, None if alone else name)
+        reading = _one_of_both(ours, theirs, available_providers)
+        misnamed = [f"{wrong} is not read; is it meant to be {right}?" for wrong, right in _MISNAMED.items() if (folder / wrong).exists()]
+        return _configured(folder, name, reading, misnamed, alone=alone)
+    except OSError as error:
+        return FoundModel(name, folder, faults=(f"the folder of model '{name}' cannot be read: {error.strerror}",), alone=alone)
+
+
+def _one_of_both(ours: Reading, theirs: Reading, available_providers: Sequence[str]) -> Reading:
+    """The one configuration that both files make."""
     configuration, differences = merge(ours.configuration, theirs.configuration, (yaml_file.FILE_NAME, pbtxt.FILE_NAME))
     configuration = fill(configuration, theirs.implied)
-    faults = [*ours.faults, *theirs.faults, *differences, *contradictions(configuration), *_filename_faults(configuration)]
-    misnamed = [f"{wrong} is not read; is it meant to be {right}?" for wrong, right in _MISNAMED.items() if (folder / wrong).exists()]
     return Reading(
         configuration=configuration,
-        warnings=(*ours.warnings, *theirs.warnings, *misnamed, *_provider_warnings(configuration, available_providers)),
-        faults=tuple(faults),
+        warnings=(*ours.warnings, *theirs.warnings, *_provider_warnings(configuration, available_providers)),
+        faults=(*ours.faults, *theirs.faults, *differences, *contradictions(configuration), *_filename_faults(configuration)),
         skipped=theirs.skipped,
     )
+
+
+def _configured(folder: Path, name: str, reading: Reading, warnings: Sequence[str], *, alone: bool) -> FoundModel:
+    """The model in the folder under this configuration."""
+    configuration, warnings = reading.configuration, [*reading.warnings, *warnings]
+    if reading.skipped or reading.faults:
+        return FoundModel(name, folder, configuration, (), reading.skipped, reading.faults, tuple(warnings), alone=alone)
+    versions, version_warnings = _versions(folder, configuration, alone=alone)
+    sidecars = read_sidecars(folder, configuration)
+    policy = configuration.versions or VersionPolicy()
+    numbers = [version.version for version in versions]
+    warnings += [*version_warnings, *(f"version {n} is named by `versions` and is not there" for n in missing_versions(policy, numbers))]
+    faults = (*sidecars.faults, *_version_faults(folder, name, policy, numbers))
+    return FoundModel(name, folder, configuration, tuple(versions), "", faults, tuple(warnings), sidecars, alone)
 
 
 def _versions(folder: Path, configuration: ModelConfiguration, *, alone: bool) -> tuple[list[FoundVersion], list[str]]:

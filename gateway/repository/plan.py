@@ -8,7 +8,7 @@ from gateway.core.plan import Findings, QueuePlan, SessionPlan, VersionPlan
 from gateway.repository.batching_plan import plan_batching
 from gateway.repository.configuration import ModelConfiguration, Queue
 from gateway.repository.faults import PlanFault
-from gateway.repository.folder import FoundModel, FoundVersion
+from gateway.repository.found import FoundModel, FoundVersion
 from gateway.repository.model_config import model_config
 from gateway.repository.tensors import BatchAxis, tensor_specs, with_labels
 from gateway.repository.warmup import warmup_batch_sizes, warmup_inputs

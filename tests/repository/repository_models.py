@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from gateway.core.plan import Findings, GraphTensor
 from gateway.repository.configuration import ModelConfiguration
-from gateway.repository.folder import FoundModel, FoundVersion
+from gateway.repository.found import FoundModel, FoundVersion
 from gateway.repository.sidecars import Sidecars
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from repository_models import linear_model, running_as_root, write, write_model
 
-from gateway.repository.folder import FoundVersion, scan
+from gateway.protocol.generated.model_config_pb2 import ModelConfig
+from gateway.repository.folder import reconfigured, scan
+from gateway.repository.found import FoundVersion
 from gateway.repository.versions import VersionPolicy
 
 
@@ -305,3 +307,17 @@ def test_a_scan_travels_pickled_and_equal_folders_scan_equal(tmp_path):
     write_model(tmp_path / "m/1/model.onnx", linear_model())
     write(tmp_path / "m/model.yaml", "batching: {max_queue_delay: 500us}\nversions: all")
     assert pickle.loads(pickle.dumps(scan(tmp_path))) == scan(tmp_path)
+
+
+def test_a_configuration_sent_with_a_load_takes_the_place_of_the_files(tmp_path):
+    write_model(tmp_path / "m/1/model.onnx")
+    write_model(tmp_path / "m/2/model.onnx")
+    write(tmp_path / "m/model.yaml", "instances: 5")
+    (model,) = scan(tmp_path).models
+    sent = ModelConfig(backend="onnxruntime", max_batch_size=4)
+    sent.version_policy.all.SetInParent()
+    changed = reconfigured(model, sent)
+    assert (live(changed), changed.configuration.instances, changed.configuration.batching.max_batch_size) == ([1, 2], None, 4)
+    assert changed.faults == ()
+    assert "backend 'python' is not served" in reconfigured(model, ModelConfig(backend="python")).skipped
+    assert "max_batch_size must not be negative" in reconfigured(model, ModelConfig(max_batch_size=-1)).fault

@@ -1,0 +1,83 @@
+"""What a scan of a folder of models found: plain frozen facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from gateway.repository.configuration import ModelConfiguration
+from gateway.repository.sidecars import Sidecars
+from gateway.repository.versions import VersionPolicy, live_versions
+
+
+@dataclass(frozen=True, slots=True)
+class FoundVersion:
+    """One numbered version of a model."""
+
+    version: int
+    path: Path
+    """The model file, absolute."""
+    fault: str = ""
+    """Why it cannot be served; empty where nothing is known against it."""
+
+
+@dataclass(frozen=True)
+class FoundModel:
+    """One model: how it is configured, and which versions are there."""
+
+    name: str
+    folder: Path
+    configuration: ModelConfiguration = field(default_factory=ModelConfiguration)
+    versions: tuple[FoundVersion, ...] = ()
+    """All that are there, ascending."""
+    skipped: str = ""
+    """Why it is of a kind that is not served; empty where it is."""
+    faults: tuple[str, ...] = ()
+    """Why it cannot be served, every reason found; empty where nothing is known against it."""
+    warnings: tuple[str, ...] = ()
+    sidecars: Sidecars = field(default_factory=Sidecars)
+    alone: bool = False
+    """The scanned folder is this model itself."""
+
+    @property
+    def fault(self) -> str:
+        """All the faults as one text."""
+        return "; ".join(self.faults)
+
+    @property
+    def policy(self) -> VersionPolicy:
+        """Which versions should be live."""
+        return self.configuration.versions or VersionPolicy()
+
+    @property
+    def live(self) -> tuple[FoundVersion, ...]:
+        """The versions that the policy wants live; none where the model as a whole is skipped or at fault."""
+        if self.skipped or self.faults:
+            return ()
+        wanted = live_versions(self.policy, [version.version for version in self.versions])
+        return tuple(version for version in self.versions if version.version in wanted)
+
+
+@dataclass(frozen=True)
+class Repository:
+    """What a folder of models held when it was scanned."""
+
+    root: Path
+    models: tuple[FoundModel, ...] = ()
+    """By name, ascending."""
+    fault: str = ""
+    """Why the folder as a whole serves nothing; empty where it holds models."""
+    warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def _by_name(self) -> dict[str, FoundModel]:
+        return {model.name: model for model in self.models}
+
+    def find(self, name: str) -> FoundModel | None:
+        """The model of that name; None: there is none."""
+        return self._by_name.get(name)
+
+    def __repr__(self) -> str:
+        bad = sum(1 for model in self.models if model.faults or model.skipped)
+        return f"<Repository {self.root}: {len(self.models)} models, {bad} of them not served>"
