@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from collections.abc import Awaitable, Mapping
 
 from gateway.control.link import ServingLink
+from gateway.control.log_settings import log_level
 from gateway.control.messages import Change, Key, Publish
 from gateway.core.plan import VersionPlan
 from gateway.routing.catalogue import Catalogue
@@ -48,6 +50,7 @@ class ServingProcess:
         """Takes over what every process answers alike; from the first readiness on, what is there is not looked at by the collector."""
         was_ready = self._state.ready
         self._catalogue.explain({(e.model, int(e.version or 0)): e.reason or f"it is {e.state}" for e in publication.index if e.state != "READY"})
+        logging.getLogger().setLevel(log_level(publication.log_settings))
         self._state.publish(publication)
         if publication.ready and not was_ready:
             gc.collect()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 
 from gateway import __version__
@@ -37,8 +38,8 @@ from gateway.wire.transport import TransportOptions
 _LOADING_THREADS = 2  # opening one model while another is warmed; more would take the cores from what is served
 
 
-def run_serving_process(link_fd: int, statistics_fd: int) -> None:
-    """Serves until the control side says stop or is gone."""
+def run_serving_process(link_fd: int, statistics_fd: int, _slot: int) -> None:
+    """Serves until the control side says stop or is gone. Its slot stands in the link's first message too."""
     asyncio.run(_serve(link_fd, statistics_fd))
 
 
@@ -47,7 +48,9 @@ async def _serve(link_fd: int, statistics_fd: int) -> None:
         start = await link.start()
         settings = start.settings
         assert isinstance(settings, ServingSettings)
-        logging.getLogger().setLevel(settings.log_level.upper())
+        logging.basicConfig(
+            level=settings.log_level.upper(), stream=sys.stderr, format=f"%(asctime)s %(levelname)-7s %(name)s [{start.slot}]: %(message)s"
+        )
         try:
             options = transport_options(start, settings)
         except ValueError as error:

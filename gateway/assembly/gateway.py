@@ -1,0 +1,39 @@
+"""The whole gateway: the main process around its serving processes. Nothing heavy is imported here before those are on their way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from gateway.control.log_settings import log_settings_of
+from gateway.control.main_process import MainProcess, Started
+from gateway.control.records import Source
+from gateway.settings import Settings
+from gateway.wire.io_mode import IoMode, apply_io_mode
+
+_log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings, announce: Callable[[Started, IoMode], None]) -> int:
+    """Serves until a signal ends it; returns the exit status. `announce` is called once, when the start-up pass is over."""
+    logging.basicConfig(level=settings.serving.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    # Before anything else: grpc reads its environment when it is imported, in the serving processes, which inherit this one's.
+    io_mode = apply_io_mode(settings.io_mode)
+    main_process = MainProcess(
+        settings.control,
+        settings.serving,
+        lambda: _open_source(settings),
+        announce=lambda started: announce(started, io_mode),
+        log_settings=log_settings_of(settings.serving.log_level),
+    )
+    return asyncio.run(main_process.run())
+
+
+def _open_source(settings: Settings) -> AbstractAsyncContextManager[Source]:
+    """Where models come from: the folder, inspected and planned. Imported late: it brings protobuf and the configuration's types."""
+    from gateway.control.source import FolderSource  # noqa: PLC0415
+
+    return FolderSource(settings)
