@@ -24,7 +24,7 @@ class ReservedPort:
     """A port that no other program can take while this is open."""
 
     def __init__(self, sockets: list[socket.socket]) -> None:
-        self._sockets = sockets
+        self.sockets = sockets
         self.port: int = sockets[0].getsockname()[1]
         self.addresses = tuple(_address_text(s) for s in sockets)
         """Where serving processes listen, as gRPC writes addresses: `127.0.0.1:8001`, `[::1]:8001`."""
@@ -43,9 +43,14 @@ class ReservedPort:
         """An address that a caller on this machine can use."""
         return self.addresses[0].replace("[::]", "127.0.0.1").replace("0.0.0.0", "127.0.0.1")  # noqa: S104
 
+    def listen(self) -> None:
+        """Takes connections itself, for a port that is not shared with other processes."""
+        for held in self.sockets:
+            held.listen(128)
+
     def close(self) -> None:
         """Gives the port up."""
-        for held in self._sockets:
+        for held in self.sockets:
             held.close()
 
 

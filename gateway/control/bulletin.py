@@ -1,0 +1,55 @@
+"""What every process answers alike, kept up to date without a message for each small step."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class Bulletin:
+    """Publishes after changes: soon, and once for many, or at once for who waits for it. Nothing is published before `open`."""
+
+    def __init__(self, publish: Callable[[], Coroutine[Any, Any, None]], pause_s: float = 0.1) -> None:
+        """`publish` tells all processes how things are now; at most once a pause where nobody waits."""
+        self._publish, self._pause_s = publish, pause_s
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._opened = False
+
+    def __repr__(self) -> str:
+        return f"<Bulletin {'opened' if self._opened else 'not opened'}{', change pending' if self._timer else ''}>"
+
+    def open(self) -> None:
+        """Publishes for the first time, to processes that may still be starting."""
+        self._opened = True
+        self._begin()
+
+    def soon(self) -> None:
+        """Something has changed."""
+        if self._opened and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._pause_s, self._begin)
+
+    async def now(self) -> None:
+        """Something has changed; returns when every process answers by it."""
+        self._cancel_timer()
+        if self._opened:
+            await self._publish()
+
+    def close(self) -> None:
+        """Ends a pending publication."""
+        self._cancel_timer()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _begin(self) -> None:
+        self._timer = None
+        self._task = asyncio.ensure_future(self._publish())
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

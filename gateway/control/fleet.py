@@ -1,0 +1,163 @@
+"""The serving processes as one: carries out what the releases decide, and knows when all have agreed.
+
+Who starts and restarts the processes attaches their links here, detaches them, and passes on what they say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Iterable, Mapping
+
+from gateway.control.changes import Action, Change, Drained, Joined, Lacking, Send, Settled
+from gateway.control.link import Link
+from gateway.control.messages import (
+    Committed,
+    IndexEntry,
+    Key,
+    Listen,
+    Prepared,
+    Publish,
+    Published,
+    Retired,
+    Setting,
+    ToControl,
+    ToServing,
+    encode,
+)
+from gateway.control.releases import Releases
+from gateway.core.plan import VersionPlan
+
+log = logging.getLogger(__name__)
+
+NO_SETTINGS: Mapping[str, Setting] = {}
+
+
+class Fleet:
+    """All serving processes that are up, by slot."""
+
+    def __init__(self, concurrent_loads: int) -> None:
+        self._releases = Releases(concurrent_loads)
+        self._observers: list[Callable[[Settled | Drained], None]] = []
+        self._links: dict[int, Link] = {}
+        self._told_to_listen: set[int] = set()
+        self._change_ids = itertools.count(1)
+        self._changes: dict[int, asyncio.Future[Settled]] = {}
+        self._publication: Publish | None = None
+        self._published: dict[int, int] = {}
+        self._agreements: list[tuple[int, asyncio.Future[None]]] = []
+
+    def __repr__(self) -> str:
+        return f"<Fleet of {len(self._links)}: {self._releases!r}>"
+
+    @property
+    def live(self) -> Mapping[Key, VersionPlan]:
+        """What every process has, or is about to have."""
+        return self._releases.committed
+
+    def observe(self, told: Callable[[Settled | Drained], None]) -> None:
+        """Has every end of a change told, in the order they happen."""
+        self._observers.append(told)
+
+    # Processes.
+
+    def attach(self, slot: int, link: Link) -> None:
+        """A process has come up. It listens at once where nobody else does, else when it has all that the others serve."""
+        self._links[slot] = link
+        self._published[slot] = 0
+        if self._publication is not None:
+            link.send(self._publication)
+        if not self._told_to_listen:
+            self._listen(slot)
+        self._do(self._releases.add(slot))
+
+    def detach(self, slot: int) -> None:
+        """A process is gone."""
+        if self._links.pop(slot, None) is not None:
+            self._told_to_listen.discard(slot)
+            del self._published[slot]
+            self._do(self._releases.remove(slot))
+            self._settle_agreements()
+
+    def receive(self, slot: int, message: ToControl) -> None:
+        """A process has said something about changes and publications."""
+        match message:
+            case Prepared():
+                self._do(self._releases.prepared(slot, message))
+            case Committed():
+                self._do(self._releases.was_committed(slot, message))
+            case Retired():
+                self._do(self._releases.retired(slot, message))
+            case Published(sequence):
+                self._published[slot] = sequence
+                self._settle_agreements()
+
+    def broadcast(self, message: ToServing) -> None:
+        """Tells every process."""
+        frame = encode(message)
+        for link in self._links.values():
+            link.send_encoded(frame)
+
+    # What all are to agree on.
+
+    async def change(self, model: str, plans: Iterable[VersionPlan] = (), *, together: bool, replaces: bool = True, retries: int = 0) -> Settled:
+        """Makes the plans live in every process; see `Change`. No other change of the model may be under way."""
+        change = Change(next(self._change_ids), model, tuple(plans), together, replaces, retries)
+        settled = self._changes[change.id] = asyncio.get_running_loop().create_future()
+        self._do(self._releases.begin(change))
+        return await asyncio.shield(settled)
+
+    async def publish(
+        self,
+        *,
+        ready: bool,
+        index: tuple[IndexEntry, ...],
+        trace_settings: Mapping[str, Setting] = NO_SETTINGS,
+        log_settings: Mapping[str, Setting] = NO_SETTINGS,
+    ) -> None:
+        """Tells every process at once, and those that come up later; returns when all that are up answer by it."""
+        sequence = self._publication.sequence + 1 if self._publication is not None else 1
+        self._publication = Publish(sequence, ready, index, trace_settings, log_settings)
+        self.broadcast(self._publication)
+        agreed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._agreements.append((sequence, agreed))
+        self._settle_agreements()
+        await agreed
+
+    def _do(self, actions: Iterable[Action]) -> None:
+        frames: dict[int, bytes] = {}  # a message to several is pickled once
+        for action in actions:
+            match action:
+                case Send(slot, message):
+                    frame = frames.get(id(message)) or frames.setdefault(id(message), encode(message))
+                    self._links[slot].send_encoded(frame)
+                case Settled(change):
+                    self._tell(action)
+                    self._changes.pop(change.id).set_result(action)
+                case Drained():
+                    self._tell(action)
+                case Joined(slot):
+                    self._listen(slot)
+                case Lacking(slot, errors):
+                    for (model, version), text in errors:
+                        log.error("serving process %d could not open %s version %d again and serves without it: %s", slot, model, version, text)
+
+    def _tell(self, what: Settled | Drained) -> None:
+        for told in self._observers:
+            told(what)
+
+    def _listen(self, slot: int) -> None:
+        if slot not in self._told_to_listen:
+            self._told_to_listen.add(slot)
+            self._links[slot].send(Listen())
+
+    def _settle_agreements(self) -> None:
+        lowest = min(self._published.values(), default=0)
+        waiting = []
+        for sequence, agreed in self._agreements:
+            if self._published and sequence > lowest:
+                waiting.append((sequence, agreed))
+            elif not agreed.done():
+                agreed.set_result(None)
+        self._agreements = waiting

@@ -1,0 +1,77 @@
+"""The HTTP port, for probes: is the gateway alive, is it ready, is a model.
+
+A probe reads the status alone: 200, or 400 where the answer is no, as in Triton; 404 for a model that is not there.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Protocol, Self
+
+from aiohttp import web
+
+
+class Health(Protocol):
+    """What is asked for."""
+
+    @property
+    def ready(self) -> bool:
+        """Calls are welcome."""
+        ...
+
+    def model_ready(self, model: str, version: int | None = None) -> bool | None:
+        """A version, or any, is live; None: there is no such model."""
+        ...
+
+
+class HttpPort:
+    """Serves HTTP on sockets that listen already; `async with` starts and stops it."""
+
+    def __init__(self, health: Health, sockets: Sequence[socket.socket]) -> None:
+        self._sockets = sockets
+        self._runner = web.AppRunner(application(health), access_log=None)
+
+    def __repr__(self) -> str:
+        return f"<HttpPort {' '.join(map(str, self._runner.addresses)) or 'not started'}>"
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        for listening in self._sockets:
+            await web.SockSite(self._runner, listening).start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+
+def application(health: Health) -> web.Application:
+    """The routes."""
+    app = web.Application()
+
+    async def live(_: web.Request) -> web.Response:
+        return web.json_response({"live": True})
+
+    async def ready(_: web.Request) -> web.Response:
+        return _yes_or_no({"ready": health.ready})
+
+    async def model_ready(request: web.Request) -> web.Response:
+        name, version = request.match_info["name"], request.match_info.get("version")
+        answer = health.model_ready(name, int(version) if version is not None else None)
+        if answer is None:
+            return web.json_response({"error": f"Request for unknown model: '{name}' is not found"}, status=404)
+        return _yes_or_no({"name": name, **({"version": version} if version is not None else {}), "ready": answer})
+
+    app.add_routes(
+        [
+            web.get("/v2/health/live", live),
+            web.get("/v2/health/ready", ready),
+            web.get("/v2/models/{name}/ready", model_ready),
+            web.get(r"/v2/models/{name}/versions/{version:\d{1,18}}/ready", model_ready),
+        ]
+    )
+    return app
+
+
+def _yes_or_no(answer: dict[str, object]) -> web.Response:
+    return web.json_response(answer, status=200 if answer["ready"] else 400)

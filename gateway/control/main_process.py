@@ -1,0 +1,261 @@
+"""The main process: starts everything in the right order, keeps it, and ends it on a signal.
+
+It imports neither gRPC nor ONNX Runtime. The serving processes are started first: their own start takes longest, so whatever this process
+needs (the repository, HTTP) is imported while they come up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+
+from gateway.control.agreed_settings import AgreedSettings
+from gateway.control.bulletin import Bulletin
+from gateway.control.fleet import NO_SETTINGS, Fleet
+from gateway.control.messages import Ask, Change, Drain, IndexEntry, Setting, Start
+from gateway.control.model_control import ModelControl, StartUpFailed
+from gateway.control.options import ControlOptions
+from gateway.control.ports import PortUnavailable, ReservedPort, reserve_port
+from gateway.control.records import Source
+from gateway.control.rows import StatisticsRows
+from gateway.control.serving_main import SERVING_ENTRY
+from gateway.control.statistics import StatisticsTable, create_statistics_file
+from gateway.control.stopping import Phase, StopSequence
+from gateway.control.supervisor import CannotServe, Supervisor
+from gateway.core.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+HTTP_WAITS_S = 1.0
+"""HTTP is imported after the start-up pass, so as not to delay it, or after this at the latest; until then its callers are kept waiting."""
+INTERRUPTED = 130
+"""Exit status after a second Ctrl-C, as shells have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Told once, when the start-up pass is over and the port is open."""
+
+    address: str
+    """Host and port, for callers on this machine."""
+    http_address: str
+    """Empty: no HTTP."""
+    processes: int
+    index: tuple[IndexEntry, ...]
+    elapsed_s: float
+
+
+class MainProcess:
+    """Everything between the start of the gateway and its exit status.
+
+    `settings` goes to the serving processes as it is. `open_source` makes the source of the models; it is called in a thread, once the serving
+    processes are on their way, so it is the place for slow imports.
+    """
+
+    def __init__(
+        self,
+        options: ControlOptions,
+        settings: object,
+        open_source: Callable[[], AbstractAsyncContextManager[Source]],
+        *,
+        announce: Callable[[Started], None] = lambda _: None,
+        trace_settings: Mapping[str, Setting] = NO_SETTINGS,
+        log_settings: Mapping[str, Setting] = NO_SETTINGS,
+        entry: str = SERVING_ENTRY,
+    ) -> None:
+        self._options, self._settings, self._open_source, self._announce = options, settings, open_source, announce
+        self._stop = StopSequence()
+        self._fleet = Fleet(options.model_control.concurrent_loads)
+        self._bulletin = Bulletin(self._publish)
+        self._agreed = AgreedSettings(trace_settings, log_settings)
+        self._entry = entry
+        self._models: ModelControl | None = None
+        self._rescans: set[asyncio.Task[None]] = set()
+        self._begun_s = time.monotonic()
+
+    async def run(self) -> int:
+        """Serves until a signal ends it; returns the exit status."""
+        try:
+            async with AsyncExitStack() as stack:
+                self._handle_signals(stack)
+                self._port = stack.enter_context(reserve_port(self._options.host, self._options.port))
+                self._http_port = self._reserve_http(stack)
+                self._statistics_fd = create_statistics_file(self._options.processes)
+                stack.callback(os.close, self._statistics_fd)
+                self._supervisor = self._make_supervisor()
+                await self._supervisor.start()
+                return await self._serve_and_stop(stack)
+        except PortUnavailable as error:
+            log.error("%s", error)  # noqa: TRY400  # the text says it all
+            return 1
+
+    @property
+    def ready(self) -> bool:
+        """Calls are welcome."""
+        return self._models is not None and self._models.ready and self._stop.phase is Phase.SERVING
+
+    def model_ready(self, model: str, version: int | None = None) -> bool | None:
+        """A version, or any, is live; None: there is no such model."""
+        return self._models.model_ready(model, version) if self._models is not None else None
+
+    # The start.
+
+    def _handle_signals(self, stack: AsyncExitStack) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.signalled, number)
+            stack.callback(loop.remove_signal_handler, number)
+        loop.add_signal_handler(signal.SIGHUP, self._begin_rescan)
+        stack.callback(loop.remove_signal_handler, signal.SIGHUP)
+
+    def _reserve_http(self, stack: AsyncExitStack) -> ReservedPort | None:
+        """It listens from the start: an early probe waits instead of being refused."""
+        if self._options.http_port is None:
+            return None
+        reserved = stack.enter_context(reserve_port(self._options.host, self._options.http_port, "--http-port"))
+        reserved.listen()
+        return reserved
+
+    def _make_supervisor(self) -> Supervisor:
+        options = self._options
+        starts = tuple(
+            Start(self._settings, self._port.addresses, slot, options.processes, options.stop.grace_s) for slot in range(options.processes)
+        )
+        return Supervisor(
+            options.restart,
+            starts,
+            self._statistics_fd,
+            self._fleet,
+            self._answer,
+            entry=self._entry,
+            kill_after_s=options.stop.kill_after_s,
+        )
+
+    # The life.
+
+    async def _serve_and_stop(self, stack: AsyncExitStack) -> int:
+        loaded = asyncio.Event()
+        lives = [asyncio.create_task(self._load_models(stack, loaded)), asyncio.create_task(self._serve_http(stack, loaded))]
+        try:
+            failure = await self._serve(lives)
+            if failure is None:
+                await self._drain()
+        finally:
+            self._bulletin.close()
+            for life in lives:
+                life.cancel()
+            await asyncio.gather(*lives, return_exceptions=True)
+        if failure is None:
+            return await self._stop_processes()
+        log.error("%s", failure)
+        await self._supervisor.stop(0)
+        return 1
+
+    async def _serve(self, lives: list[asyncio.Task[None]]) -> BaseException | None:
+        """Returns when a signal has come, or what else ended it."""
+        stopping = asyncio.create_task(self._stop.wait(Phase.DRAINING))
+        waiting: set[asyncio.Future[None]] = {stopping, self._supervisor.failed, *lives}
+        while stopping in waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for ended in done - {stopping}:
+                if (error := ended.exception()) is not None:
+                    if not isinstance(error, StartUpFailed | CannotServe):
+                        log.error("the gateway cannot go on", exc_info=error)
+                    stopping.cancel()
+                    return error
+        return None
+
+    async def _load_models(self, stack: AsyncExitStack, loaded: asyncio.Event) -> None:
+        source = await stack.enter_async_context(await asyncio.to_thread(self._open_source))
+        rows = StatisticsRows(StatisticsTable(self._statistics_fd).clear)
+        self._models = ModelControl(self._options.model_control, source, self._fleet, rows, self._bulletin)
+        await self._models.start_up()
+        await self._supervisor.wait_listening()
+        loaded.set()
+        self._announce(
+            Started(
+                self._port.local_address,
+                self._http_port.local_address if self._http_port is not None else "",
+                self._options.processes,
+                self._models.index,
+                time.monotonic() - self._begun_s,
+            )
+        )
+        await self._models.keep_polling()
+
+    async def _serve_http(self, stack: AsyncExitStack, loaded: asyncio.Event) -> None:
+        if self._http_port is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(loaded.wait(), HTTP_WAITS_S)
+        http = await asyncio.to_thread(importlib.import_module, "gateway.control.http")
+        await stack.enter_async_context(http.HttpPort(self, self._http_port.sockets))
+
+    # What comes up.
+
+    async def _publish(self) -> None:
+        assert self._models is not None
+        await self._fleet.publish(
+            ready=self.ready, index=self._models.index, trace_settings=dict(self._agreed.trace), log_settings=dict(self._agreed.log)
+        )
+
+    async def _answer(self, ask: Ask) -> object:
+        if self._models is None:
+            raise Unavailable("the server is starting: nothing can be changed yet")
+        match ask.change:
+            case Change.LOAD:
+                await self._models.load(ask.model, ask.parameters)
+            case Change.UNLOAD:
+                await self._models.unload(ask.model)
+            case Change.TRACE_SETTINGS | Change.LOG_SETTINGS:
+                values = self._agreed.change(ask.change, ask.parameters)
+                if ask.parameters:
+                    await self._bulletin.now()
+                return values
+        return None
+
+    def _begin_rescan(self) -> None:
+        rescan = asyncio.create_task(self._rescan())
+        self._rescans.add(rescan)
+        rescan.add_done_callback(self._rescans.discard)
+
+    async def _rescan(self) -> None:
+        log.info("SIGHUP: looking at the model repository")
+        try:
+            if self._models is not None:
+                await self._models.rescan()
+        except Exception:  # what is live goes on
+            log.exception("looking at the model repository")
+
+    # The end.
+
+    async def _drain(self) -> None:
+        if self._stop.phase is Phase.DRAINING:
+            delay_s = self._options.stop.drain_delay_s
+            log.info("draining: not ready from here on, but everything is served for another %g s", delay_s)
+            self._fleet.broadcast(Drain())
+            self._bulletin.soon()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(Phase.STOPPING), delay_s)
+        self._stop.advance(Phase.STOPPING)
+
+    async def _stop_processes(self) -> int:
+        grace_s = self._options.stop.grace_s
+        log.info("stopping: calls in flight have %g s", grace_s)
+        stopping = asyncio.create_task(self._supervisor.stop(grace_s))
+        killed = asyncio.create_task(self._stop.wait(Phase.KILLED))
+        await asyncio.wait((stopping, killed), return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            self._supervisor.kill()
+            await stopping
+            return INTERRUPTED
+        killed.cancel()
+        return 0 if stopping.result() else 1

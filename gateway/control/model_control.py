@@ -1,0 +1,277 @@
+"""Which models are loaded, when, and by whose word: the start-up pass, looks at the repository, callers' loads and unloads."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+
+from gateway.control.bulletin import Bulletin
+from gateway.control.changes import Drained, Settled
+from gateway.control.fleet import Fleet
+from gateway.control.messages import IndexEntry
+from gateway.control.options import ModelControlMode, ModelControlOptions
+from gateway.control.progress import Progress
+from gateway.control.records import CannotPlan, ModelRecord, Source, SourceModel, all_ready, index_entries
+from gateway.control.rows import StatisticsRows
+from gateway.core.errors import InvalidRequest, ModelFailed, ModelNotFound, Unavailable, Unsupported
+from gateway.core.plan import VersionPlan
+
+log = logging.getLogger(__name__)
+
+EVERY_MODEL = "*"
+
+
+class StartUpFailed(Exception):
+    """The gateway is not to go on; the text says why."""
+
+
+class ModelControl:
+    """The models of one repository, as wanted and as they are."""
+
+    def __init__(self, options: ModelControlOptions, source: Source, fleet: Fleet, rows: StatisticsRows, bulletin: Bulletin) -> None:
+        self._options, self._source, self._fleet, self._rows, self._bulletin = options, source, fleet, rows, bulletin
+        self._records: dict[str, ModelRecord] = {}
+        self._started = False
+        self._scanning = asyncio.Lock()
+        self._scan_fault = ""
+        fleet.observe(self._observe)
+
+    def __repr__(self) -> str:
+        live = sum(bool(record.live) for record in self._records.values())
+        return f"<ModelControl {self._options.mode.value}: {live} of {len(self._records)} models live{'' if self._started else ', starting'}>"
+
+    # What is known.
+
+    @property
+    def ready(self) -> bool:
+        """The start-up pass is over, and under strict readiness every model that is wanted is live."""
+        return self._started and (not self._options.strict_readiness or all_ready(self._records.values()))
+
+    @property
+    def index(self) -> tuple[IndexEntry, ...]:
+        """What RepositoryIndex answers."""
+        return index_entries(self._records.values())
+
+    def model_ready(self, model: str, version: int | None = None) -> bool | None:
+        """A version, or any, is live; None: there is no such model."""
+        record = self._records.get(model)
+        if record is None:
+            return None
+        return bool(record.live) if version is None else version in record.live
+
+    # By itself.
+
+    async def start_up(self) -> None:
+        """Loads what is to be loaded at start; raises `StartUpFailed` where the options make a failure the gateway's."""
+        async with self._scanning:
+            try:
+                self._take_over(await self._source.scan())
+            except OSError as error:
+                raise StartUpFailed(f"the model repository cannot be read: {error}") from error
+            self._bulletin.open()
+            for name in self._options.load_models:
+                if name != EVERY_MODEL and name not in self._records:
+                    record = self._records[name] = ModelRecord(name, wanted=True, fault=_not_in_repository(name))
+                    log.error("model %s is not served: %s", name, record.fault)
+            await self._refresh_all(retry_failed=True)
+            self._started = True
+            failed = sorted(record.name for record in self._records.values() if record.wanted and record.failed)
+            if failed and self._options.exit_on_error:
+                raise StartUpFailed(f"{len(failed)} of {len(self._records)} models cannot be served (--exit-on-error): {', '.join(failed)}")
+            await self._bulletin.now()
+
+    async def rescan(self, *, retry_failed: bool = True) -> None:
+        """Loads what is new or changed, unloads what has gone. A repository that is suddenly empty or unreadable changes nothing."""
+        async with self._scanning:
+            fault = ""
+            try:
+                found = await self._source.scan()
+                if not found and any(record.live for record in self._records.values()):
+                    fault = "it holds no model any more"
+            except OSError as error:
+                fault = str(error)
+            if fault:
+                if fault != self._scan_fault:
+                    log.error("the model repository is taken for gone, and what is live goes on: %s", fault)
+                self._scan_fault = fault
+                return
+            self._scan_fault = ""
+            self._take_over(found)
+            await self._forget_vanished({model.name for model in found})
+            await self._refresh_all(retry_failed=retry_failed)
+            await self._bulletin.now()
+
+    async def keep_polling(self) -> None:
+        """Looks at the repository for ever, where the mode is poll."""
+        while self._options.mode is ModelControlMode.POLL:
+            await asyncio.sleep(self._options.poll_interval_s)
+            try:
+                await self.rescan(retry_failed=False)
+            except Exception:  # the next look may go better
+                log.exception("looking at the model repository")
+
+    # By a caller.
+
+    async def load(self, model: str, parameters: Mapping[str, object]) -> None:
+        """Loads a model as it now stands in the repository: all its versions, in every process, or nothing changes."""
+        self._require_callers_may_change()
+        _refuse_parameters(model, parameters)
+        try:
+            found = {one.name: one for one in await self._source.scan()}.get(model)
+        except OSError as error:
+            raise ModelFailed(f"failed to load '{model}', the model repository cannot be read: {error}") from error
+        if found is None:
+            raise ModelNotFound(f"failed to load '{model}', {_not_in_repository(model)}")
+        record = self._records.setdefault(model, ModelRecord(model))
+        async with record.lock:
+            record.found = found
+            await self._attempt(record, found, together=True)
+            if not record.failed:
+                record.wanted, record.unloaded = True, False
+        await self._bulletin.now()
+        if record.failed:
+            raise ModelFailed(record.load_failure())
+
+    async def unload(self, model: str) -> None:
+        """Takes a model out of service; calls in flight are answered. A name that nobody bears is no error, as in Triton."""
+        self._require_callers_may_change()
+        if (record := self._records.get(model)) is not None:
+            async with record.lock:
+                record.wanted, record.unloaded = False, True
+                await self._take_away(record)
+            await self._bulletin.now()
+
+    def _require_callers_may_change(self) -> None:
+        mode = self._options.mode
+        if mode in (ModelControlMode.NONE, ModelControlMode.POLL):
+            raise Unavailable(f"explicit model load / unload is not allowed if polling is enabled (--model-control {mode.value})")
+
+    # How it is done.
+
+    def _take_over(self, found: tuple[SourceModel, ...]) -> None:
+        for model in found:
+            record = self._records.get(model.name)
+            if record is None:
+                record = self._records[model.name] = ModelRecord(model.name, wanted=self._wants(model.name))
+            record.found = model
+
+    def _wants(self, name: str) -> bool:
+        """A model met for the first time is to be loaded."""
+        if self._options.mode is not ModelControlMode.EXPLICIT:
+            return True
+        return not self._started and (name in self._options.load_models or EVERY_MODEL in self._options.load_models)
+
+    async def _forget_vanished(self, names: set[str]) -> None:
+        for record in [record for record in self._records.values() if record.name not in names]:
+            async with record.lock:
+                await self._take_away(record)
+                del self._records[record.name]
+            log.info("model %s has gone from the repository and is not served any more", record.name)
+
+    async def _refresh_all(self, *, retry_failed: bool) -> None:
+        records = [record for record in self._records.values() if record.wanted and record.found is not None]
+        async with Progress(self._options.progress_interval_s) as progress:
+            await asyncio.gather(*(self._refresh(record, progress, retry_failed=retry_failed) for record in records))
+
+    async def _refresh(self, record: ModelRecord, progress: Progress, *, retry_failed: bool) -> None:
+        async with record.lock:
+            found = record.found
+            if found is None or not record.wanted:
+                return
+            if record.fingerprint == await self._source.fingerprint(found) and not (retry_failed and record.failed):
+                return
+            progress.total += 1
+            await self._attempt(record, found, together=False)
+            progress.ended(failed=record.failed)
+
+    async def _attempt(self, record: ModelRecord, found: SourceModel, *, together: bool) -> None:
+        """Loads the model as found; what went wrong stands in the record. Its lock is held."""
+        record.fault, record.errors = found.fault, {}
+        record.loading = tuple(version for version in found.versions if version not in record.live)
+        self._bulletin.soon()
+        try:
+            record.fingerprint = await self._source.fingerprint(found)
+            if not record.fault:
+                await self._change(record, found, together=together)
+        except Exception as error:  # a fault of ours with one model must not keep the others from being served
+            log.exception("loading %s", record.name)
+            record.fault = f"{type(error).__name__}: {error}"
+        finally:
+            record.loading = ()
+            self._bulletin.soon()
+        _log_attempt(record, found)
+
+    async def _change(self, record: ModelRecord, found: SourceModel, *, together: bool) -> None:
+        outcomes = await asyncio.gather(*(self._plan(found, version) for version in found.versions))
+        plans = [plan for plan in outcomes if isinstance(plan, VersionPlan)]
+        for version, outcome in zip(found.versions, outcomes, strict=True):
+            if isinstance(outcome, str):
+                record.errors[version] = outcome
+        if not plans or (together and record.errors):
+            return
+        retries = 0 if together else 1
+        settled = await self._fleet.change(record.name, plans, together=together, replaces=not record.errors, retries=retries)
+        record.errors.update((version, text) for (_, version), text in settled.errors)
+        for plan in plans:
+            if plan.key not in self._fleet.live:
+                self._rows.release(plan.key)
+
+    async def _plan(self, found: SourceModel, version: int) -> VersionPlan | str:
+        try:
+            plan = await self._source.plan(found, version)
+        except CannotPlan as error:
+            return str(error)
+        for warning in plan.warnings:
+            log.warning("model %s version %d: %s", found.name, version, warning)
+        return replace(plan, statistics_row=self._rows.assign(plan.key))
+
+    async def _take_away(self, record: ModelRecord) -> None:
+        if record.live:
+            await self._fleet.change(record.name, together=True)
+        record.errors, record.fault, record.fingerprint = {}, "", ""
+
+    def _observe(self, end: Settled | Drained) -> None:
+        record = self._records.get(end.change.model)
+        retired = {version for _, version in end.retired}
+        if isinstance(end, Drained):
+            for key in end.retired:
+                if key not in self._fleet.live:
+                    self._rows.release(key)
+        if record is None:
+            return
+        if isinstance(end, Drained):
+            record.draining -= retired
+            record.gone |= retired - record.live
+        else:
+            live = {version for _, version in end.live}
+            record.live = (record.live - retired) | live
+            record.draining = (record.draining | retired) - live
+            record.gone -= live
+        self._bulletin.soon()
+
+
+def _refuse_parameters(model: str, parameters: Mapping[str, object]) -> None:
+    for name in parameters:
+        if name == "config":
+            raise Unsupported(
+                f"failed to load '{model}', its configuration cannot be overridden by the request: write model.yaml or config.pbtxt in its folder"
+            )
+        if name.startswith("file:"):
+            raise Unsupported(f"failed to load '{model}', files are not taken from requests: put them into the model repository")
+        raise InvalidRequest(f"failed to load '{model}', unrecognized load parameter '{name}'")
+
+
+def _not_in_repository(model: str) -> str:
+    return f"failed to poll from model repository: it has no model '{model}'"
+
+
+def _log_attempt(record: ModelRecord, found: SourceModel) -> None:
+    for warning in found.warnings:
+        log.warning("model %s: %s", record.name, warning)
+    goes_on = " (what served before goes on)" if record.live else ""
+    if record.fault:
+        log.error("model %s is not served: %s%s", record.name, record.fault, goes_on)
+    for version, text in sorted(record.errors.items()):
+        log.error("model %s version %d is not served: %s%s", record.name, version, text, goes_on)

@@ -1,0 +1,56 @@
+"""Long loading, told to whoever waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from types import TracebackType
+from typing import Self
+
+log = logging.getLogger(__name__)
+
+
+class Progress:
+    """Counts models that are being loaded, and says every second or so how far it is; `async with` bounds the time it does."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self.total = self.done = self.failed = 0
+        self._started_s = 0.0
+        self._reporting: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Progress {self.text}>"
+
+    @property
+    def text(self) -> str:
+        """`loaded 312 of 1000 models`."""
+        failures = f", {self.failed} of them cannot be served" if self.failed else ""
+        return f"loaded {self.done} of {self.total} model{'' if self.total == 1 else 's'}{failures}"
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since it began."""
+        return asyncio.get_running_loop().time() - self._started_s
+
+    def ended(self, *, failed: bool) -> None:
+        """One more is done."""
+        self.done += 1
+        self.failed += failed
+
+    async def __aenter__(self) -> Self:
+        self._started_s = asyncio.get_running_loop().time()
+        self._reporting = asyncio.create_task(self._report())
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        assert self._reporting is not None
+        self._reporting.cancel()
+        if self.total and error is None:
+            log.info("%s in %.2f s", self.text, self.elapsed_s)
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval_s)
+            if self.total:
+                log.info("%s (%.0f s)", self.text, self.elapsed_s)

@@ -1,0 +1,124 @@
+"""What is known of each model, and what RepositoryIndex and readiness make of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gateway.control.messages import IndexEntry, VersionState
+from gateway.core.plan import VersionPlan
+
+UNLOADED = "unloaded"
+"""Triton's word for a version that is not served because somebody said so."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceModel:
+    """A model as its repository shows it."""
+
+    name: str
+    versions: tuple[int, ...] = ()
+    """Those that are to be live; none where `fault` says why."""
+    fault: str = ""
+    """Why the model as a whole cannot be served."""
+    warnings: tuple[str, ...] = ()
+    """About the model as a whole; those of a version stand in its plan."""
+    details: object = None
+    """The source's own."""
+
+
+class CannotPlan(Exception):
+    """A version cannot be served; the text says why."""
+
+
+class Source(Protocol):
+    """Where models come from."""
+
+    async def scan(self) -> tuple[SourceModel, ...]:
+        """All models that are there; raises OSError where the repository as a whole cannot be read."""
+        ...
+
+    async def fingerprint(self, model: SourceModel) -> str:
+        """Equal to that of an earlier scan: loading the model again would change nothing."""
+        ...
+
+    async def plan(self, model: SourceModel, version: int) -> VersionPlan:
+        """Inspects the version where that is due, and plans it; raises `CannotPlan`."""
+        ...
+
+
+@dataclass(slots=True)
+class ModelRecord:
+    """One model: as found, as wanted, and as it is."""
+
+    name: str
+    found: SourceModel | None = None
+    """None: it is not in the repository."""
+    wanted: bool = False
+    """It is to be loaded: by the mode, or by a caller."""
+    unloaded: bool = False
+    """A caller unloaded it."""
+    fingerprint: str = ""
+    """Of the last attempt to load it; empty: none."""
+    loading: tuple[int, ...] = ()
+    live: set[int] = field(default_factory=set)
+    draining: set[int] = field(default_factory=set)
+    gone: set[int] = field(default_factory=set)
+    """Served once, not any more."""
+    errors: dict[int, str] = field(default_factory=dict)
+    """Why versions could not be loaded at the last attempt."""
+    fault: str = ""
+    """Why the model as a whole could not."""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whoever changes the model: one change at a time."""
+
+    @property
+    def failed(self) -> bool:
+        """The last attempt to load it did not do all that was wanted."""
+        return bool(self.fault or self.errors)
+
+    def load_failure(self) -> str:
+        """What the caller of a load is told."""
+        reasons = [f"version {version} is at UNAVAILABLE state: {text}" for version, text in sorted(self.errors.items())]
+        serving = "; what served before goes on" if self.live else ""
+        return f"failed to load '{self.name}', {self.fault or '; '.join(reasons)}{serving}"
+
+
+def index_entries(records: Iterable[ModelRecord]) -> tuple[IndexEntry, ...]:
+    """The lines of RepositoryIndex, by model and version."""
+    return tuple(entry for record in sorted(records, key=lambda record: record.name) for entry in _entries(record))
+
+
+def all_ready(records: Iterable[ModelRecord]) -> bool:
+    """Every model that is wanted has a version that serves."""
+    return all(record.live for record in records if record.wanted)
+
+
+def _entries(record: ModelRecord) -> Iterator[IndexEntry]:
+    versions = record.live | record.draining | set(record.loading) | record.errors.keys() | record.gone
+    for version in sorted(versions):
+        yield IndexEntry(record.name, str(version), *_state(record, version))
+    if not versions and record.fault:
+        yield IndexEntry(record.name, "", VersionState.UNAVAILABLE, record.fault)
+    elif not versions:
+        yield IndexEntry(record.name, "", VersionState.LOADING if record.wanted else None)
+
+
+def _state(record: ModelRecord, version: int) -> tuple[VersionState, str]:
+    if version in record.live:
+        return VersionState.READY, _last_failure(record, version)
+    if version in record.draining:
+        return VersionState.UNLOADING, ""
+    if version in record.loading:
+        return VersionState.LOADING, ""
+    if version in record.errors:
+        return VersionState.UNAVAILABLE, record.errors[version]
+    return VersionState.UNAVAILABLE, UNLOADED
+
+
+def _last_failure(record: ModelRecord, version: int) -> str:
+    """Why a version that serves is not the newest there is of it."""
+    failure = record.errors.get(version) or record.fault
+    return f"serves as it was loaded before; the last load failed: {failure}" if failure else ""

@@ -1,0 +1,51 @@
+"""Which row of the statistics table belongs to which version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.control.messages import Key
+from gateway.control.statistics import ROWS
+
+
+class StatisticsRows:
+    """Gives each version a row and keeps it as long as it can: a version that is loaded again goes on with its numbers.
+
+    Only when no row is unused is one given to another version: that of the version which has been gone longest.
+    """
+
+    def __init__(self, clear: Callable[[int], None], rows: int = ROWS) -> None:
+        """`clear` sets a row to zero, before another version has it."""
+        self._clear, self._rows = clear, rows
+        self._assigned: dict[Key, int] = {}
+        self._gone: dict[Key, None] = {}
+
+    def __repr__(self) -> str:
+        return f"<StatisticsRows {len(self._assigned)} of {self._rows} assigned, {len(self._gone)} of them to versions that are gone>"
+
+    def assign(self, key: Key) -> int:
+        """The version's row; -1 where every row is a live version's: it is then not counted."""
+        self._gone.pop(key, None)
+        if key not in self._assigned:
+            row = self._unused()
+            if row < 0:
+                return row
+            self._assigned[key] = row
+        return self._assigned[key]
+
+    def release(self, key: Key) -> None:
+        """No process counts for the version any more."""
+        if key in self._assigned:
+            self._gone.pop(key, None)
+            self._gone[key] = None
+
+    def _unused(self) -> int:
+        if len(self._assigned) < self._rows:
+            return len(self._assigned)
+        if not self._gone:
+            return -1
+        oldest = next(iter(self._gone))
+        del self._gone[oldest]
+        row = self._assigned.pop(oldest)
+        self._clear(row)
+        return row

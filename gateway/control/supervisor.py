@@ -1,0 +1,242 @@
+"""Starts the serving processes, replaces those that die, and ends them all.
+
+Each is a fresh interpreter (gRPC does not survive a fork), holding one end of a socket pair, its control link, and the statistics file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+from gateway.control.fleet import Fleet
+from gateway.control.link import Link
+from gateway.control.messages import Ask, Listening, Reply, Start, StartFailed, Stop, Stopped
+from gateway.control.options import RestartOptions
+from gateway.control.serving_main import SERVING_ENTRY
+from gateway.core.errors import GatewayError, Unavailable
+
+log = logging.getLogger(__name__)
+
+LAST_WORDS_S = 2.0
+"""How long what a process said may take to be read after its exit."""
+
+
+class CannotServe(Exception):
+    """No serving process can be started; the text says why."""
+
+
+class Supervisor:
+    """Keeps one serving process in every slot.
+
+    `starts`: the first message to each, by slot. `answer` carries out what a process asks for a caller.
+    """
+
+    def __init__(
+        self,
+        options: RestartOptions,
+        starts: tuple[Start, ...],
+        statistics_fd: int,
+        fleet: Fleet,
+        answer: Callable[[Ask], Awaitable[object]],
+        *,
+        entry: str = SERVING_ENTRY,
+        kill_after_s: float = 5.0,
+    ) -> None:
+        self._options, self._starts, self._statistics_fd, self._fleet, self._answer = options, starts, statistics_fd, fleet, answer
+        self._entry, self._kill_after_s = entry, kill_after_s
+        self._processes: dict[int, Process] = {}
+        self._keepers: list[asyncio.Task[None]] = []
+        self._asks: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._spawning = asyncio.Lock()  # what is blocked is the thread's: two at once would undo each other's
+        self._tried: set[int] = set()
+        self._all_tried = asyncio.Event()
+        self._listening: set[int] = set()
+        self._ever_listened = asyncio.Event()
+        self._killed = 0
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Raises `CannotServe` once that is known."""
+
+    def __repr__(self) -> str:
+        pids = ", ".join(str(process.pid) for process in self._processes.values())
+        return f"<Supervisor of {len(self._starts)}: {len(self._listening)} listening, pids {pids or 'none'}>"
+
+    @property
+    def listening(self) -> int:
+        """Processes whose port is open."""
+        return len(self._listening)
+
+    @property
+    def pids(self) -> Mapping[int, int]:
+        """Process ids of those that run, by slot."""
+        return {slot: process.pid for slot, process in self._processes.items()}
+
+    async def start(self) -> None:
+        """Starts every process; returns when each has been started, or could not be, for the first time."""
+        self._keepers = [asyncio.create_task(self._keep(start)) for start in self._starts]
+        for keeper in self._keepers:
+            keeper.add_done_callback(self._keeper_ended)
+        await self._all_tried.wait()
+
+    async def wait_listening(self) -> None:
+        """Returns when a first process has its port open."""
+        await self._ever_listened.wait()
+
+    async def stop(self, grace_s: float) -> bool:
+        """Ends all: calls in flight have the grace; who stays longer is killed. True: nobody had to be."""
+        self._stopping.set()
+        self._fleet.broadcast(Stop(grace_s))
+        if self._keepers:
+            await asyncio.wait(self._keepers, timeout=grace_s + self._kill_after_s)
+        if self._processes:
+            log.error("killing %d serving processes that did not stop within %g s", len(self._processes), grace_s + self._kill_after_s)
+        self.kill()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        return self._killed == 0
+
+    def kill(self) -> None:
+        """Ends all at once."""
+        self._stopping.set()
+        for process in self._processes.values():
+            self._kill(process)
+
+    # One slot.
+
+    async def _keep(self, start: Start) -> None:
+        loop, deaths = asyncio.get_running_loop(), 0
+        while not self._stopping.is_set():
+            started_s = loop.time()
+            ending = await self._run_one(start)
+            if self._stopping.is_set():
+                return
+            deaths = 1 if loop.time() - started_s >= self._options.stable_s else deaths + 1
+            if deaths >= self._options.attempts and not self._ever_listened.is_set():
+                self._fail(f"serving process {start.slot} {ending} {deaths} times in a row before it could listen; what it wrote stands above")
+                return
+            delay_s = self._options.delay_s(deaths, random.random())  # noqa: S311  # not a secret
+            log.error("serving process %d %s; another takes its place in %.1f s", start.slot, ending, delay_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay_s)
+
+    async def _run_one(self, start: Start) -> str:
+        """Returns how the process ended, when it has."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = await self._spawn(theirs.fileno(), start)
+            except OSError as error:
+                ours.close()
+                return f"cannot be started: {error}"
+            finally:
+                self._tried.add(start.slot)
+                if len(self._tried) == len(self._starts):
+                    self._all_tried.set()
+        self._processes[start.slot] = process
+        link = await Link.open(ours)
+        link.send(start)
+        self._fleet.attach(start.slot, link)
+        if self._stopping.is_set():
+            link.send(Stop(0))
+        try:
+            await self._converse(start.slot, process, link)
+        finally:
+            self._fleet.detach(start.slot)
+            self._listening.discard(start.slot)
+            link.close()
+            ending = await self._ended(process)
+            del self._processes[start.slot]
+        return ending
+
+    async def _spawn(self, link_fd: int, start: Start) -> Process:
+        arguments = (self._entry, str(link_fd), str(self._statistics_fd), str(start.slot), str(start.grace_s + self._kill_after_s))
+        async with self._spawning:
+            with _signals_blocked():
+                return await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-P", "-m", "gateway.control.serving_main", *arguments),
+                    pass_fds=(link_fd, self._statistics_fd),
+                    stdin=DEVNULL,
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},  # noqa: PTH109  # as text
+                )
+
+    async def _converse(self, slot: int, process: Process, link: Link) -> None:
+        """Hears the process out until it is gone, even if something it started keeps its end of the link open."""
+        hearing, exiting = asyncio.create_task(self._hear(slot, link)), asyncio.create_task(process.wait())
+        try:
+            await asyncio.wait((hearing, exiting), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((hearing,), timeout=LAST_WORDS_S)
+            if hearing.done() and (error := hearing.exception()) is not None:
+                log.error("serving process %d said what cannot be read", slot, exc_info=error)
+        finally:
+            hearing.cancel()
+            exiting.cancel()
+
+    async def _hear(self, slot: int, link: Link) -> None:
+        while (message := await link.receive()) is not None:
+            match message:
+                case Ask():
+                    ask = asyncio.create_task(self._answer_one(message, link))
+                    self._asks.add(ask)
+                    ask.add_done_callback(self._asks.discard)
+                case Listening():
+                    self._listening.add(slot)
+                    self._ever_listened.set()
+                case StartFailed(text):
+                    self._fail(text)
+                case Stopped():
+                    return
+                case _:
+                    self._fleet.receive(slot, message)  # type: ignore[arg-type]  # what comes this way is ToControl
+
+    async def _answer_one(self, ask: Ask, link: Link) -> None:
+        try:
+            reply = Reply(ask.request_id, value=await self._answer(ask))
+        except GatewayError as error:
+            reply = Reply(ask.request_id, error)
+        except Exception as error:  # a fault of ours: the caller is not left waiting
+            log.exception("%s %s", ask.change, ask.model)
+            reply = Reply(ask.request_id, Unavailable(f"{ask.change} failed inside the gateway: {type(error).__name__}: {error}"))
+        link.send(reply)
+
+    async def _ended(self, process: Process) -> str:
+        try:
+            status = await asyncio.wait_for(process.wait(), self._kill_after_s)
+        except TimeoutError:
+            self._kill(process)
+            await process.wait()
+            return "lost its control link and was killed"
+        if status < 0:
+            with contextlib.suppress(ValueError):
+                return f"(pid {process.pid}) died with {signal.Signals(-status).name}"
+        return f"(pid {process.pid}) ended with exit status {status}"
+
+    def _kill(self, process: Process) -> None:
+        self._killed += 1
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+
+    def _keeper_ended(self, keeper: asyncio.Task[None]) -> None:
+        if not keeper.cancelled() and (error := keeper.exception()) is not None:
+            log.error("supervising a serving process", exc_info=error)
+            self._fail(f"the supervision of a serving process ended: {error}")
+
+    def _fail(self, text: str) -> None:
+        if not self.failed.done():
+            self.failed.set_exception(CannotServe(text))
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """A signal to the whole process group must not end a child before it has learnt to ignore it; children inherit what is blocked."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
