@@ -58,19 +58,20 @@ def _open_warm(plan: VersionPlan) -> VersionRunner:
 
 
 def warm_up(plan: VersionPlan, runner: VersionRunner) -> None:
-    """Runs every batch size of the plan once, so that no caller pays for the first run; raises ModelFailed where no sample runs."""
+    """Runs the configured requests and every batch size of the plan, so that no caller pays for a first run; raises ModelFailed."""
     tensors, wanted = sample_tensors(plan.inputs), tuple(range(len(plan.outputs)))
+    batched = plan.batching.max_batch_size > 0
+
+    def run(feed: dict[str, Array]) -> list[Array]:
+        return runner.run(feed, wanted, len(next(iter(feed.values()))) if batched and feed else -1)
+
     reference, _ = load_reference(plan.reference, tensors) if plan.reference else ({}, ())
     for warmup in plan.warmup_inputs:
         given, _ = reference_of_warmup(warmup, tensors)
+        run({name: np.repeat(array[:1], warmup[0].rows, axis=0) for name, array in given.items()} if batched else dict(given))
         reference = {**given, **reference}
-    batched = plan.batching.max_batch_size > 0
-    rng = np.random.default_rng(0)
-
-    def run(feed: dict[str, Array]) -> list[Array]:
-        rows = len(next(iter(feed.values()))) if batched and feed else -1
-        return runner.run(feed, wanted, rows)
-
-    kind, _, _ = find_sample(run, plan.inputs, 1 if batched else None, reference, rng)
-    for size in plan.warmup_batch_sizes if batched else ():
-        run(sample_rows(plan.inputs, size, reference, rng, kind))
+    if plan.warmup_batch_sizes:
+        rng = np.random.default_rng(0)
+        kind, _, _ = find_sample(run, plan.inputs, 1 if batched else None, reference, rng)
+        for size in plan.warmup_batch_sizes if batched else ():
+            run(sample_rows(plan.inputs, size, reference, rng, kind))

@@ -56,7 +56,7 @@ class Session:
         values = {}
         for name, array in feed.items():
             if array.dtype == numpy_dtype(BF16):
-                values[name] = ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(array).view(np.uint16), bf16)
+                values[name] = ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.asarray(array, order="C").view(np.uint16), bf16)
             else:
                 values[name] = ort.OrtValue.ortvalue_from_numpy(array)
         return [_array_of(value) for value in self._session.run_with_ort_values(wanted, values)]
@@ -66,12 +66,21 @@ class Session:
 
 
 _ONNX_BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
+_OPTIMIZATION = {
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
 
 
 def _session_options(plan: SessionPlan) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = _SEVERITY_FATAL
     options.intra_op_num_threads, options.inter_op_num_threads = plan.intra_op_threads, plan.inter_op_threads
+    options.execution_mode = ort.ExecutionMode.ORT_PARALLEL if plan.parallel else ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = _OPTIMIZATION[plan.graph_optimization]
+    options.enable_cpu_mem_arena, options.enable_mem_pattern = plan.memory_arena, plan.memory_pattern
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if plan.spinning else "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "1" if plan.spinning else "0")
     for key, value in plan.options:
