@@ -230,7 +230,7 @@ class ModelControl:
     async def _take_away(self, record: ModelRecord) -> None:
         if record.live:
             await self._fleet.change(record.name, together=True)
-        record.errors, record.fault, record.fingerprint = {}, "", ""
+        record.errors, record.fault, record.fingerprint = {}, "", None
 
     def _observe(self, end: Settled | Drained) -> None:
         record = self._records.get(end.change.model)

@@ -60,8 +60,8 @@ class ModelRecord:
     """It is to be loaded: by the mode, or by a caller."""
     unloaded: bool = False
     """A caller unloaded it."""
-    fingerprint: str = ""
-    """Of the last attempt to load it; empty: none."""
+    fingerprint: str | None = None
+    """Of the last attempt to load it; None: there was none."""
     loading: tuple[int, ...] = ()
     live: set[int] = field(default_factory=set)
     draining: set[int] = field(default_factory=set)

@@ -29,6 +29,8 @@ class _Slot:
     catching_up: Prepare | None = None
     """The round that is under way, until it is committed."""
     joined: bool = False
+    aborting: set[int] = field(default_factory=set)
+    """Changes that were aborted while it prepared them: it may yet die of one."""
 
 
 @dataclass(slots=True)
@@ -92,7 +94,9 @@ class Releases:
         if state is not None and state.catching_up is not None and state.catching_up.change_id == message.change_id:
             return list(self._commit_catch_up(slot, state, dict(message.errors)))
         if running is None:
-            return []  # it was aborted meanwhile
+            if state is not None:
+                state.aborting.discard(message.change_id)
+            return list(self._start_waiting())
         running.waiting.discard(slot)
         running.slots.add(slot)
         for key, text in message.errors:
@@ -135,7 +139,9 @@ class Releases:
             return False
         if any(running.change.alone for running in self._running.values()):
             return False
-        return len(self._running) < (1 if change.alone else self._concurrent)
+        if change.alone:
+            return not self._running and not any(slot.aborting for slot in self._slots.values())
+        return len(self._running) < self._concurrent
 
     def _start(self, change: Change) -> Iterator[Action]:
         plans = {plan.key: plan for plan in change.plans if not self._is_live(plan)}
@@ -159,7 +165,7 @@ class Releases:
             return
         live = tuple(key for key in running.plans if key not in running.errors)
         if running.errors and (running.change.together or not live):
-            yield from self._abort(running)
+            yield from self._fail(running)
             return
         retire = () if running.errors else tuple(self._replaced(running.change))
         for key in retire:
@@ -188,10 +194,15 @@ class Releases:
                 slot.lacks.pop(key, None)
             yield Send(number, commit if retire == commit.retire else replace(commit, retire=retire))
 
+    def _fail(self, running: _Running) -> Iterator[Action]:
+        yield from self._abort(running)
+        yield Settled(running.change, errors=tuple(running.errors.items()))
+
     def _abort(self, running: _Running) -> Iterator[Action]:
         del self._running[running.id]
+        for slot in running.waiting:
+            self._slots[slot].aborting.add(running.id)
         yield from (Send(slot, Abort(running.id)) for slot in sorted(running.slots | running.waiting))
-        yield Settled(running.change, errors=tuple(running.errors.items()))
 
     def _settle(self, running: _Running) -> Iterator[Action]:
         if running.waiting or running.commit is None or running.id not in self._running:
@@ -262,10 +273,9 @@ class Releases:
         """A process died while it prepared the change: once more where that is allowed, else a failure."""
         change = running.change
         if change.retries:
-            del self._running[running.id]
-            yield from (Send(slot, Abort(running.id)) for slot in sorted(running.slots | running.waiting))
+            yield from self._abort(running)
             self._queue.appendleft(replace(change, retries=change.retries - 1, alone=True))
             return
         for key in running.plans:
             running.errors.setdefault(key, "a serving process ended while it opened the version; nothing was changed")
-        yield from self._abort(running)
+        yield from self._fail(running)

@@ -222,12 +222,28 @@ def test_a_model_that_kills_again_when_alone_is_the_one_that_fails():
     world.begin(Change(2, "n", (plan("n", 1),), retries=1))
     world.kill(1)
     world.start(1)
+    while world.step(0):
+        pass
     prepared_alone = world.processes[1].inbox[-1].plans[0].model
     world.kill(1)
     world.run()
 
     failed = {c for c, settled in world.settled.items() if settled.errors}
     assert {world.begun[c].model for c in failed} == {prepared_alone}
+
+
+def test_a_model_is_not_tried_alone_while_a_process_may_still_die_of_another():
+    world = start_world()
+    world.begin(Change(1, "killer", (plan("killer", 1),), retries=1))
+    world.begin(Change(2, "m", (plan("m", 1),), retries=1))
+    world.kill(1)
+    world.kill(0)  # it was opening the killer as well
+    world.start(0)
+    alone = world.processes[0].inbox[-1].plans[0].model
+    world.run()
+
+    assert {c for c, settled in world.settled.items() if settled.errors} == set()
+    assert alone in ("killer", "m")
 
 
 def test_a_restarted_process_is_brought_to_what_is_committed_before_it_joins():

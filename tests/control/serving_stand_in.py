@@ -1,0 +1,140 @@
+"""A serving process without gRPC and ONNX Runtime: it speaks the real control link and answers lines of text on the real port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import socket
+import time
+
+from gateway.control.link import ServingLink
+from gateway.control.messages import Change, Publish
+from gateway.control.statistics import StatisticsTable
+from gateway.core.errors import GatewayError
+
+
+class StandIn:
+    """Does as plans' paths and the settings say: `fail`, `crash`, `slow` while preparing."""
+
+    def __init__(self, link: ServingLink, start, statistics: StatisticsTable) -> None:
+        self.link, self.start, self.statistics = link, start, statistics
+        self.prepared, self.live = {}, {}
+        self.publication: Publish | None = None
+        self.draining = False
+        self.in_flight = 0
+        self.idle = asyncio.Event()
+        self.server = None
+
+    async def listen(self) -> int:
+        host, _, port = self.start.addresses[0].rpartition(":")
+        listening = socket.socket()
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listening.bind((host, int(port)))
+        self.server = await asyncio.start_server(self.converse, sock=listening)
+        return int(port)
+
+    async def prepare(self, change_id, plans):
+        errors = []
+        for plan in plans:
+            if plan.path == "crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            if plan.path in ("fail", f"fail in {self.start.slot}"):
+                errors.append((plan.key, "it is broken"))
+            if plan.path == "slow":
+                await asyncio.sleep(0.5)
+        failed = {key for key, _ in errors}
+        self.prepared[change_id] = {plan.key: plan for plan in plans if plan.key not in failed}
+        return tuple(errors)
+
+    def commit(self, change_id, live, retire):
+        prepared = self.prepared.pop(change_id, {})
+        for key in retire:
+            del self.live[key]
+        self.live.update((key, prepared[key]) for key in live)
+        return asyncio.sleep(0)
+
+    def abort(self, change_id):
+        del self.prepared[change_id]
+
+    def publish(self, publication):
+        self.publication = publication
+
+    def drain(self):
+        self.draining = True
+
+    async def stop(self, grace_s):
+        if self.start.settings.get("hang on stop"):
+            time.sleep(3600)  # noqa: ASYNC251  # the loop hangs as well
+        if self.server is not None:
+            self.server.close()
+        if self.in_flight:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.idle.wait(), grace_s)
+
+    async def converse(self, reader, writer):
+        while line := await reader.readline():
+            self.in_flight += 1
+            self.idle.clear()
+            answer = await self.answer(*line.decode().split())
+            writer.write(json.dumps(answer).encode() + b"\n")
+            await writer.drain()
+            self.in_flight -= 1
+            if not self.in_flight:
+                self.idle.set()
+        writer.close()
+
+    async def answer(self, what, *arguments):
+        match what:
+            case "state":
+                index = [dataclasses.astuple(entry) for entry in self.publication.index] if self.publication else None
+                return {
+                    "pid": os.getpid(),
+                    "slot": self.start.slot,
+                    "live": sorted(f"{plan.model}/{plan.version}/{plan.fingerprint}" for plan in self.live.values()),
+                    "prepared": len(self.prepared),
+                    "ready": self.publication is not None and self.publication.ready,
+                    "draining": self.draining,
+                    "index": index,
+                    "log_settings": dict(self.publication.log_settings) if self.publication else None,
+                }
+            case "infer":
+                plan = next(plan for plan in self.live.values() if plan.model == arguments[0])
+                if len(arguments) > 1:
+                    await asyncio.sleep(float(arguments[1]))
+                self.statistics.writer(self.start.slot, plan.statistics_row).record_batch(1, 1, 0, 0, 0, 0, 1, 1)
+                return "answered"
+            case "count":
+                plan = next(plan for plan in self.live.values() if plan.model == arguments[0])
+                return self.statistics.read(plan.statistics_row).success.count
+            case "load" | "unload":
+                return await self.ask(Change(what), arguments[0], dict.fromkeys(arguments[1:], "x"))
+            case "log_settings":
+                return await self.ask(Change.LOG_SETTINGS, "", json.loads(" ".join(arguments)) if arguments else {})
+        return "what?"
+
+    async def ask(self, change, model, parameters):
+        try:
+            return await self.link.ask(change, model, parameters)
+        except GatewayError as error:
+            return f"{type(error).__name__}: {error}"
+
+
+def run(link_fd: int, statistics_fd: int, slot: int) -> int:
+    return asyncio.run(serve(link_fd, statistics_fd))
+
+
+async def serve(link_fd: int, statistics_fd: int) -> int:
+    async with await ServingLink.open(link_fd) as link:
+        start = await link.start()
+        if start.settings.get("crash at start"):
+            return 3
+        if text := start.settings.get("refuse"):
+            await link.refuse(text)
+            return 2
+        await link.serve(StandIn(link, start, StatisticsTable(statistics_fd)))
+    return 0
