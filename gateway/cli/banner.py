@@ -1,0 +1,100 @@
+"""What a gateway says when it has started: where it is, what it serves, and a call to paste."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from gateway.control.main_process import Started
+from gateway.control.messages import IndexEntry, VersionState
+from gateway.settings import Settings
+
+_MOST_LINES = 20  # models, and failures; a repository of a thousand does not fill the screen
+_SAMPLES = ("samples.json", "reference.npz")
+
+
+def banner(settings: Settings, started: Started, io_mode: str) -> str:
+    """The text, some lines without a last newline. `io_mode`: grpcio's, with the reason."""
+    secure = bool(settings.serving.tls_certificate)
+    live = [entry for entry in started.index if entry.state is VersionState.READY]
+    failed = [entry for entry in started.index if entry.state is VersionState.UNAVAILABLE]
+    count = started.processes
+    facts = [
+        ("gRPC", f"{started.address}{' (TLS)' if secure else ''}"),
+        ("HTTP", started.http_address and f"http://{started.http_address}/v2/health/ready"),
+        ("processes", f"{count}{f' ({settings.processes_reason})' if settings.processes_reason else ''}"),
+        ("transport", settings.serving.transport),
+        ("I/O", io_mode),
+    ]
+    lines = [f"gateway is serving {settings.models} (started in {started.elapsed_s:.2f} s)"]
+    lines += [f"  {name:<10} {value}" for name, value in facts if value]
+    lines += ["", *_some(list(_live_lines(live)), "models")] if live else ["", "no model is live"]
+    if failed:
+        lines += ["", "not served:", *_some([_failure(entry) for entry in failed], "failures")]
+    if live:
+        lines += ["", "try it:", *_calls(settings, started.address, live[0].model)]
+    return "\n".join(lines)
+
+
+def _live_lines(live: Iterable[IndexEntry]) -> Iterator[str]:
+    versions: dict[str, list[str]] = {}
+    for entry in live:
+        versions.setdefault(entry.model, []).append(entry.version)
+    width = max(len(model) for model in versions)
+    yield "live:"
+    for model, numbers in versions.items():
+        yield f"  {model:<{width}}  version{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
+
+
+def _failure(entry: IndexEntry) -> str:
+    return f"  {entry.model}{f' version {entry.version}' if entry.version else ''}: {entry.reason}"
+
+
+def _some(lines: list[str], what: str) -> list[str]:
+    return lines if len(lines) <= _MOST_LINES else [*lines[:_MOST_LINES], f"  ... and {len(lines) - _MOST_LINES} more {what}"]
+
+
+def _calls(settings: Settings, address: str, model: str) -> list[str]:
+    return [f"  {_infer_call(settings, address, model)}", "", f"  {_client_call(settings, address, model)}"]
+
+
+def _infer_call(settings: Settings, address: str, model: str) -> str:
+    words = ["gateway", "infer", model, "--address", address]
+    if (sample := _sample(settings.models, model)) is not None:
+        words += ["--input", str(sample)]
+    if settings.serving.tls_certificate:
+        words += ["--tls-ca", "ca.pem"]
+    if settings.serving.tls_client_ca:
+        words += ["--tls-cert", "client.pem", "--tls-key", "client.key"]
+    return shlex.join(words)
+
+
+def _client_call(settings: Settings, address: str, model: str) -> str:
+    """The same with Triton's client, with zeros for inputs; it asks the server what they are."""
+    files = {"root_certificates": "ca.pem"} if settings.serving.tls_certificate else {}
+    if settings.serving.tls_client_ca:
+        files |= {"private_key": "client.key", "certificate_chain": "client.pem"}
+    secure = "".join([", ssl=True", *(f", {name}={file!r}" for name, file in files.items())]) if files else ""
+    steps = (
+        "import numpy as np, tritonclient.grpc as t",
+        f"c = t.InferenceServerClient({address!r}{secure})",
+        f"x = [t.InferInput(i.name, [max(n, 1) for n in i.shape], i.datatype) for i in c.get_model_metadata({model!r}).inputs]",
+        "[i.set_data_from_numpy(np.zeros(i.shape(), t.triton_to_np_dtype(i.datatype()))) for i in x]",
+        f"print(c.infer({model!r}, x).get_response())",
+    )
+    return f"python -c {shlex.quote('; '.join(steps))}"
+
+
+def _sample(models: Path, model: str) -> Path | None:
+    """A file of inputs beside the model, as its caller would write it."""
+    for folder in (models / model, models):
+        for name in _SAMPLES:
+            if (path := folder / name).is_file():
+                return _relative(path)
+    return None
+
+
+def _relative(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

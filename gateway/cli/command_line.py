@@ -1,0 +1,106 @@
+"""Which command is meant, and how each ends.
+
+Only the module of the command that is asked for is imported: `gateway serve` has to have its serving processes on their way before anything
+slow is, and help texts should not wait for gRPC.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
+
+from gateway.cli.faults import USAGE, CommandFault
+from gateway.cli.parser import Parser, nearest, unknown_arguments
+
+COMMANDS = {
+    "serve": "serve the models of a folder",
+    "check": "say what would be served and how, and everything that is wrong with it",
+    "explain": "show what the requests of each model go through",
+    "infer": "ask a model for a prediction",
+}
+
+_EXAMPLES = """\
+examples:
+  gateway serve --models models
+  gateway check models --measure
+  gateway infer digits --input models/digits/samples.json --rows 3
+
+gateway COMMAND --help says what each command takes."""
+
+_INTERRUPTED = 130  # as shells have it
+
+
+class Command(Protocol):
+    """What the module of a command has."""
+
+    DESCRIPTION: str
+    EXAMPLES: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Its options."""
+        ...
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Does it; returns the exit status, or raises `CommandFault`."""
+        ...
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status. Faults go to stderr, a line each."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    name = next((word for word in words if not word.startswith("-")), "")
+    try:
+        return _run(name, words)
+    except CommandFault as fault:
+        for line in fault.faults:
+            print(f"{f'gateway {name}' if name in COMMANDS else 'gateway'}: {line}", file=sys.stderr)
+        return fault.status
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:  # whoever read the output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(name: str, words: list[str]) -> int:
+    if name and name not in COMMANDS:
+        raise CommandFault(f"there is no command '{name}'{nearest(name, COMMANDS)} (commands: {', '.join(COMMANDS)})", USAGE)
+    command = cast("Command", importlib.import_module(f"gateway.cli.{name}")) if name else None
+    parser, chosen = _parsers(name, command)
+    arguments, extras = parser.parse_known_args(words)
+    if extras:
+        raise unknown_arguments(chosen, extras)
+    if command is None:
+        parser.print_help()
+        return USAGE
+    return command.run(arguments)
+
+
+def _parsers(name: str, command: Command | None) -> tuple[Parser, Parser]:
+    """The parser of the whole line and that of the command, which alone has its options filled in."""
+    parser = Parser(prog="gateway", description="Serves ONNX models over the Open Inference Protocol.", epilog=_EXAMPLES)
+    parser.add_argument("--version", action=_VersionAction, help="show the versions of gateway, grpcio, onnxruntime and python")
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=Parser)
+    chosen = parser
+    for each, line in COMMANDS.items():
+        details: dict[str, Any] = {} if command is None or each != name else {"description": command.DESCRIPTION, "epilog": command.EXAMPLES}
+        sub = commands.add_parser(each, help=line, **details)
+        if command is not None and each == name:
+            command.add_arguments(sub)
+            chosen = sub
+    return parser, chosen
+
+
+class _VersionAction(argparse.Action):
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(nargs=0, **arguments)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from gateway.cli.versions import versions  # noqa: PLC0415  # reads the metadata of packages
+
+        print(versions())
+        parser.exit()

@@ -1,0 +1,47 @@
+"""argparse, with faults in one line each and a suggestion for what is misspelt."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+from gateway.cli.faults import CommandFault
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises `CommandFault`; options cannot be shortened, help texts keep their lines."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, "formatter_class": _HelpFormatter, **arguments})
+
+    def error(self, message: str) -> NoReturn:
+        """What argparse found."""
+        raise CommandFault(f"{message} (see {self.prog} --help)")
+
+    def known_options(self) -> list[str]:
+        """Every option string."""
+        return [option for action in self._actions for option in action.option_strings]
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str, **arguments: Any) -> None:
+        super().__init__(prog, **{"max_help_position": 34, "width": 130, **arguments})
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_on_hyphens=False)
+
+
+def unknown_arguments(parser: Parser, extras: Sequence[str]) -> CommandFault:
+    """What to say of arguments that the parser does not know."""
+    unknown = [word for word in extras if word.startswith("-") and word != "-"] or extras
+    known = parser.known_options()
+    return CommandFault([f"unknown option {word}{nearest(word.partition('=')[0], known)}" for word in unknown])
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean x?`, or nothing where nothing is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
