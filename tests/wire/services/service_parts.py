@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import threading
 import time
 from dataclasses import replace
@@ -56,9 +57,14 @@ def plan(model="m", version=1, *, row=-1, batched=True) -> VersionPlan:
 
 
 class Doubling:
-    """A predictor that needs no model."""
+    """A predictor that needs no model, and counts as a batcher does."""
+
+    def __init__(self, statistics):
+        self._statistics = statistics
 
     async def predict(self, request):
+        if self._statistics is not None:
+            self._statistics.record_batch(1, 1, queue_ns=1, compute_input_ns=1, compute_infer_ns=1, compute_output_ns=1, success_ns=4, now_ms=1)
         return Prediction((request.inputs[0] * 2,))
 
     def describe(self):
@@ -70,11 +76,11 @@ class Uncounted:
         pass
 
 
-def live(of: VersionPlan) -> Live:
+def live(of: VersionPlan, statistics=None) -> Live:
     async def close():
         pass
 
-    return Live(of, Doubling(), VersionCodec(of), statistics=Uncounted(), now=time.monotonic, close=close)
+    return Live(of, Doubling(statistics), VersionCodec(of), statistics=Uncounted(), now=time.monotonic, close=close)
 
 
 class LedControlSide:
@@ -130,7 +136,7 @@ class Served:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        self.table.close()
+        os.close(self.table.fd)  # the map itself goes with the last who counts in it
 
     async def _start(self):
         self.server = CompletionQueueServer(methods(self.services), TransportOptions())
@@ -146,7 +152,8 @@ class Served:
         return self.run(on_the_loop())
 
     def make_live(self, *plans, retire=()):
-        self.do(self.catalogue.swap, [live(each) for each in plans], retire)
+        rows = [self.table.writer(0, each.statistics_row) if each.statistics_row >= 0 else None for each in plans]
+        self.do(self.catalogue.swap, [live(each, row) for each, row in zip(plans, rows, strict=True)], retire)
 
     def publish(self, *index, ready=True, trace=TRACE_SETTINGS, log=LOG_SETTINGS):
         self._sequence += 1
@@ -174,6 +181,14 @@ class Served:
         return self.channel.unary_unary(
             f"/grpc.health.v1.Health/{name}", request_serializer=request.SerializeToString, response_deserializer=response.FromString
         )
+
+
+def wait_until(holds, within_s=10.0):
+    """Waits for something that other threads or processes do; whether it came."""
+    give_up = time.monotonic() + within_s
+    while not (value := holds()) and time.monotonic() < give_up:
+        time.sleep(0.005)
+    return bool(value)
 
 
 class PuppetCall:

@@ -7,6 +7,8 @@ from service_parts import plan, two_versions, without_row
 from gateway.protocol.generated import inference_pb2 as pb
 from gateway.protocol.generated import model_config_pb2
 
+pytest_plugins = ["service_fixtures"]
+
 
 def metadata(served, model, version=""):
     return served.stub.ModelMetadata(pb.ModelMetadataRequest(name=model, version=version), timeout=10)
@@ -20,7 +22,14 @@ def statistics(served, model="", version=""):
 def count(served, row, process=0, *, requests=3, rows=6):
     writer = served.table.writer(process, row)
     writer.record_batch(
-        requests, rows, queue_ns=30, compute_input_ns=40, compute_infer_ns=50, compute_output_ns=60, success_ns=700, now_ms=1_700_000_000_000 + process
+        requests,
+        rows,
+        queue_ns=30,
+        compute_input_ns=40,
+        compute_infer_ns=50,
+        compute_output_ns=60,
+        success_ns=700,
+        now_ms=1_700_000_000_000 + process,
     )
 
 

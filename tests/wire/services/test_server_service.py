@@ -7,6 +7,8 @@ from service_parts import two_versions
 from gateway.control.messages import IndexEntry, VersionState
 from gateway.protocol.generated import inference_pb2 as pb
 
+pytest_plugins = ["service_fixtures"]
+
 
 def is_ready(served, model, version=""):
     return served.stub.ModelReady(pb.ModelReadyRequest(name=model, version=version), timeout=10).ready

@@ -7,6 +7,8 @@ from google.protobuf.descriptor import MethodDescriptor
 from gateway.protocol.generated import inference_pb2 as pb
 from gateway.wire.services.methods import SERVED, methods
 
+pytest_plugins = ["service_fixtures"]
+
 EVERY_METHOD = {f"/{service.full_name}/{method.name}": method for service in SERVED for method in service.methods}
 
 
@@ -40,8 +42,10 @@ def test_shared_memory_is_unimplemented_and_says_what_to_use(served, refused, ki
 
 @pytest.mark.parametrize(
     "method",
-    ["ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics", "RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload", "TraceSetting",
-     "LogSettings"],
+    [
+        "ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics", "RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload",
+        "TraceSetting", "LogSettings",
+    ],
 )  # fmt: skip
 def test_bytes_that_are_no_request_are_invalid_and_no_bug(served, method):
     served.start_up()

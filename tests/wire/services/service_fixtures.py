@@ -1,4 +1,4 @@
-"""A server with all services."""
+"""A server with all services. No conftest.py: that of the folder above is imported by its tests under this name."""
 
 import grpc
 import pytest
