@@ -4,10 +4,13 @@ import grpc
 import pytest
 from service_parts import Served
 
+from gateway.wire.aio import AioServer
+from gateway.wire.completion_queue.server import CompletionQueueServer
 
-@pytest.fixture
-def served():
-    with Served() as parts:
+
+@pytest.fixture(params=[CompletionQueueServer, AioServer])
+def served(request):
+    with Served(transport=request.param) as parts:
         yield parts
 
 

@@ -100,7 +100,8 @@ class LedControlSide:
 class Served:
     """The services of one process; `do` carries something out on its event loop."""
 
-    def __init__(self, options: AuthorizationOptions = AuthorizationOptions()):  # noqa: B008  # frozen
+    def __init__(self, options: AuthorizationOptions = AuthorizationOptions(), transport=CompletionQueueServer):  # noqa: B008  # frozen
+        self._transport = transport
         self.catalogue, self.state, self.streams, self.control = Catalogue(), ServerState(), OpenStreams(), LedControlSide()
         self.health = Health(self.state, self.catalogue)
         self.table = StatisticsTable(create_statistics_file(PROCESSES))
@@ -139,7 +140,7 @@ class Served:
         os.close(self.table.fd)  # the map itself goes with the last who counts in it
 
     async def _start(self):
-        self.server = CompletionQueueServer(methods(self.services), TransportOptions())
+        self.server = self._transport(methods(self.services), TransportOptions())
         return await self.server.start()
 
     def run(self, coroutine):
