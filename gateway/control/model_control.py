@@ -67,7 +67,7 @@ class ModelControl:
         """Loads what is to be loaded at start; raises `StartUpFailed` where the options make a failure the gateway's."""
         async with self._scanning:
             try:
-                self._take_over(await self._source.scan())
+                await self._take_over(await self._source.scan())
             except OSError as error:
                 raise StartUpFailed(f"the model repository cannot be read: {error}") from error
             self._bulletin.open()
@@ -98,7 +98,7 @@ class ModelControl:
                 self._scan_fault = fault
                 return
             self._scan_fault = ""
-            self._take_over(found)
+            await self._take_over(found)
             await self._forget_vanished({model.name for model in found})
             await self._refresh_all(retry_failed=retry_failed)
             await self._bulletin.now()
@@ -117,19 +117,21 @@ class ModelControl:
     async def load(self, model: str, parameters: Mapping[str, object]) -> None:
         """Loads a model as it now stands in the repository: all its versions, in every process, or nothing changes."""
         self._require_callers_may_change()
-        _refuse_parameters(model, parameters)
+        configuration = _configuration(model, parameters)
         try:
             found = {one.name: one for one in await self._source.scan()}.get(model)
         except OSError as error:
             raise ModelFailed(f"failed to load '{model}', the model repository cannot be read: {error}") from error
         if found is None:
             raise ModelNotFound(f"failed to load '{model}', {_not_in_repository(model)}")
+        if configuration:
+            found = await self._reconfigured(found, configuration)
         record = self._records.setdefault(model, ModelRecord(model))
         async with record.lock:
             record.found = found
-            await self._attempt(record, found, together=True)
+            await self._attempt(record, found, await self._source.fingerprint(found), together=True)
             if not record.failed:
-                record.wanted, record.unloaded = True, False
+                record.wanted, record.configuration = True, configuration
         await self._bulletin.now()
         if record.failed:
             raise ModelFailed(record.load_failure())
@@ -139,7 +141,7 @@ class ModelControl:
         self._require_callers_may_change()
         if (record := self._records.get(model)) is not None:
             async with record.lock:
-                record.wanted, record.unloaded = False, True
+                record.wanted, record.configuration = False, ""
                 await self._take_away(record)
             await self._bulletin.now()
 
@@ -150,12 +152,18 @@ class ModelControl:
 
     # How it is done.
 
-    def _take_over(self, found: tuple[SourceModel, ...]) -> None:
+    async def _take_over(self, found: tuple[SourceModel, ...]) -> None:
         for model in found:
             record = self._records.get(model.name)
             if record is None:
                 record = self._records[model.name] = ModelRecord(model.name, wanted=self._wants(model.name))
-            record.found = model
+            record.found = await self._reconfigured(model, record.configuration) if record.configuration else model
+
+    async def _reconfigured(self, found: SourceModel, configuration: str) -> SourceModel:
+        try:
+            return await self._source.reconfigured(found, configuration)
+        except CannotPlan as error:
+            return replace(found, versions=(), fault=str(error))
 
     def _wants(self, name: str) -> bool:
         """A model met for the first time is to be loaded."""
@@ -180,22 +188,27 @@ class ModelControl:
             found = record.found
             if found is None or not record.wanted:
                 return
-            if record.fingerprint == await self._source.fingerprint(found) and not (retry_failed and record.failed):
+            try:
+                fingerprint = await self._source.fingerprint(found)
+            except Exception as error:  # a fault of ours with one model must not keep the others from being served
+                log.exception("looking at %s", record.name)
+                record.fault = f"{type(error).__name__}: {error}"
+                return
+            if record.fingerprint == fingerprint and not (retry_failed and record.failed):
                 return
             progress.total += 1
-            await self._attempt(record, found, together=False)
+            await self._attempt(record, found, fingerprint, together=False)
             progress.ended(failed=record.failed)
 
-    async def _attempt(self, record: ModelRecord, found: SourceModel, *, together: bool) -> None:
+    async def _attempt(self, record: ModelRecord, found: SourceModel, fingerprint: str, *, together: bool) -> None:
         """Loads the model as found; what went wrong stands in the record. Its lock is held."""
-        record.fault, record.errors = found.fault, {}
+        record.fingerprint, record.fault, record.errors = fingerprint, found.fault, {}
         record.loading = tuple(version for version in found.versions if version not in record.live)
         self._bulletin.soon()
         try:
-            record.fingerprint = await self._source.fingerprint(found)
             if not record.fault:
                 await self._change(record, found, together=together)
-        except Exception as error:  # a fault of ours with one model must not keep the others from being served
+        except Exception as error:  # as above
             log.exception("loading %s", record.name)
             record.fault = f"{type(error).__name__}: {error}"
         finally:
@@ -252,15 +265,17 @@ class ModelControl:
         self._bulletin.soon()
 
 
-def _refuse_parameters(model: str, parameters: Mapping[str, object]) -> None:
+def _configuration(model: str, parameters: Mapping[str, object]) -> str:
+    """The configuration that came with a load; empty: none. Raises for every parameter that is not served."""
     for name in parameters:
-        if name == "config":
-            raise Unsupported(
-                f"failed to load '{model}', its configuration cannot be overridden by the request: write model.yaml or config.pbtxt in its folder"
-            )
         if name.startswith("file:"):
             raise Unsupported(f"failed to load '{model}', files are not taken from requests: put them into the model repository")
-        raise InvalidRequest(f"failed to load '{model}', unrecognized load parameter '{name}'")
+        if name != "config":
+            raise InvalidRequest(f"failed to load '{model}', unrecognized load parameter '{name}': only config is known")
+    configuration = parameters.get("config", "")
+    if not isinstance(configuration, str):
+        raise InvalidRequest(f"failed to load '{model}', the parameter 'config' must be a string of JSON, got {type(configuration).__name__}")
+    return configuration
 
 
 def _not_in_repository(model: str) -> str:

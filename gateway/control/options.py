@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 
 class ModelControlMode(StrEnum):
@@ -43,6 +44,26 @@ class ModelControlOptions:
             raise ValueError(f"--load-model is for --model-control explicit, not {self.mode.value}: the other modes load all models")
         _require(self.poll_interval_s > 0, "the poll interval must be more than 0", self.poll_interval_s)
         _require(self.concurrent_loads > 0, "at least one model must be loaded at a time", self.concurrent_loads)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """Where models come from, and what holds for those whose configuration says nothing."""
+
+    models: Path
+    """The repository, or one model."""
+    name: str = ""
+    """What a single model is called; empty: as its folder."""
+    cache_dir: Path | None = None
+    """Where the findings of inspections are kept; None: under XDG_CACHE_HOME."""
+    cores: int = 1
+    """Cores that one serving process may count on."""
+    default_max_batch_size: int = 64
+    """For versions that are batched on evidence; 0: none is."""
+    max_queue_requests: int = 4096
+    """Requests of one version that may wait in one process."""
+    max_queue_bytes: int = 512 << 20
+    """Input of one version that may wait in one process."""
 
 
 @dataclass(frozen=True, slots=True)

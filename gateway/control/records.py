@@ -40,6 +40,10 @@ class Source(Protocol):
         """All models that are there; raises OSError where the repository as a whole cannot be read."""
         ...
 
+    async def reconfigured(self, model: SourceModel, configuration: str) -> SourceModel:
+        """The model under Triton's configuration, as JSON, in place of its files'; raises `CannotPlan` where that cannot be read."""
+        ...
+
     async def fingerprint(self, model: SourceModel) -> str:
         """Equal to that of an earlier scan: loading the model again would change nothing."""
         ...
@@ -56,10 +60,10 @@ class ModelRecord:
     name: str
     found: SourceModel | None = None
     """None: it is not in the repository."""
+    configuration: str = ""
+    """What a caller sent with the load, in place of what stands in the repository; empty: nothing."""
     wanted: bool = False
     """It is to be loaded: by the mode, or by a caller."""
-    unloaded: bool = False
-    """A caller unloaded it."""
     fingerprint: str | None = None
     """Of the last attempt to load it; None: there was none."""
     loading: tuple[int, ...] = ()
@@ -79,6 +83,11 @@ class ModelRecord:
         """The last attempt to load it did not do all that was wanted."""
         return bool(self.fault or self.errors)
 
+    @property
+    def queued(self) -> set[int]:
+        """Versions whose turn to be loaded has not come yet."""
+        return set(self.found.versions) if self.found is not None and self.wanted and self.fingerprint is None else set()
+
     def load_failure(self) -> str:
         """What the caller of a load is told."""
         reasons = [f"version {version} is at UNAVAILABLE state: {text}" for version, text in sorted(self.errors.items())]
@@ -97,7 +106,7 @@ def all_ready(records: Iterable[ModelRecord]) -> bool:
 
 
 def _entries(record: ModelRecord) -> Iterator[IndexEntry]:
-    versions = record.live | record.draining | set(record.loading) | record.errors.keys() | record.gone
+    versions = record.live | record.draining | set(record.loading) | record.queued | record.errors.keys() | record.gone
     for version in sorted(versions):
         yield IndexEntry(record.name, str(version), *_state(record, version))
     if not versions and record.fault:
@@ -111,7 +120,7 @@ def _state(record: ModelRecord, version: int) -> tuple[VersionState, str]:
         return VersionState.READY, _last_failure(record, version)
     if version in record.draining:
         return VersionState.UNLOADING, ""
-    if version in record.loading:
+    if version in record.loading or version in record.queued:
         return VersionState.LOADING, ""
     if version in record.errors:
         return VersionState.UNAVAILABLE, record.errors[version]

@@ -22,7 +22,6 @@ from gateway.core.plan import VersionPlan
 class TextSource:
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.plans = 0
 
     async def scan(self):
         found = {file.name: tuple(self.versions(file)) for file in self.root.iterdir()}
@@ -31,11 +30,18 @@ class TextSource:
     def versions(self, file):
         return {int(number): " ".join(how) for number, *how in map(str.split, file.read_text().splitlines())}
 
+    async def reconfigured(self, model, configuration):
+        try:
+            details = {int(number): how for number, how in json.loads(configuration).items()}
+        except ValueError as error:
+            raise CannotPlan(f"{configuration!r} is not JSON") from error
+        return dataclasses.replace(model, versions=tuple(details), details=details)
+
     async def fingerprint(self, model):
-        return (self.root / model.name).read_text()
+        return repr(model.details) if model.details else (self.root / model.name).read_text()
 
     async def plan(self, model, version):
-        how = self.versions(self.root / model.name)[version]
+        how = (model.details or self.versions(self.root / model.name))[version]
         if how == "unplannable":
             raise CannotPlan("its graph makes no sense")
         return VersionPlan(model=model.name, version=version, path=how, fingerprint=how, inputs=(), outputs=())

@@ -112,7 +112,7 @@ class StandIn:
                 plan = next(plan for plan in self.live.values() if plan.model == arguments[0])
                 return self.statistics.read(plan.statistics_row).success.count
             case "load" | "unload":
-                return await self.ask(Change(what), arguments[0], dict.fromkeys(arguments[1:], "x"))
+                return await self.ask(Change(what), arguments[0], dict(word.split("=") for word in arguments[1:]))
             case "log_settings":
                 return await self.ask(Change.LOG_SETTINGS, "", json.loads(" ".join(arguments)) if arguments else {})
         return "what?"

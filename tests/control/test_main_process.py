@@ -314,9 +314,22 @@ class TestModelControl:
         gateway = start()
 
         assert gateway.ask("load", "nobody").startswith("ModelNotFound: failed to load 'nobody', failed to poll from model repository")
-        assert gateway.ask("load", "m", "config").startswith("Unsupported: failed to load 'm', its configuration")
-        assert gateway.ask("load", "m", "file:1/model.onnx").startswith("Unsupported: failed to load 'm', files are not taken")
-        assert "unrecognized load parameter 'x'" in gateway.ask("load", "m", "x")
+        assert gateway.ask("load", "m", "file:1/model.onnx=x").startswith("Unsupported: failed to load 'm', files are not taken")
+        assert "unrecognized load parameter 'x'" in gateway.ask("load", "m", "x=y")
+        assert gateway.ask("load", "m", "config={") == "ModelFailed: failed to load 'm', '{' is not JSON; what served before goes on"
+        assert gateway.live() == [["m/1/ok"]] * 2
+
+    def test_a_configuration_sent_with_a_load_holds_until_the_next_load(self, start, models):
+        gateway = start()
+        assert gateway.ask("load", "m", 'config={"8":"ok"}') is None
+        assert gateway.live() == [["m/8/ok"]] * 2
+        (models / "n").write_text("1 ok\n")
+        gateway.signal(signal.SIGHUP)
+        until(lambda: gateway.live() == [["m/8/ok", "n/1/ok"]] * 2)
+
+        assert gateway.ask("load", "m") is None
+
+        assert gateway.live() == [["m/1/ok", "n/1/ok"]] * 2
 
     def test_an_unload_holds_in_every_process_and_stays_until_a_load(self, start, models):
         gateway = start()

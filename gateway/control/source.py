@@ -1,0 +1,172 @@
+"""Models from a folder: scanned by the repository, inspected in processes of their own, planned.
+
+Imported late: it brings protobuf and the types of the configuration, and the serving processes are on their way before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.util
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from google.protobuf import json_format
+
+from gateway.control.inspection.cache import FindingsCache, default_cache_dir
+from gateway.control.inspection.inspector import Inspector
+from gateway.control.inspection.job import InspectionJob
+from gateway.control.options import SourceOptions
+from gateway.control.records import CannotPlan, SourceModel
+from gateway.core.plan import Findings, QueuePlan, VersionPlan
+from gateway.protocol.generated import model_config_pb2
+from gateway.repository.faults import RepositoryFault
+from gateway.repository.fingerprint import fingerprint
+from gateway.repository.folder import reconfigured, scan
+from gateway.repository.found import FoundModel, FoundVersion
+from gateway.repository.onnx_file import FileHashes
+from gateway.repository.plan import PlanDefaults, plan_session, plan_version
+from gateway.repository.warmup import trial_inputs
+
+log = logging.getLogger(__name__)
+
+PROVIDER_LIBRARIES = {
+    "cann": "CANNExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "dnnl": "DnnlExecutionProvider",
+    "migraphx": "MIGraphXExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "qnn": "QNNExecutionProvider",
+    "rocm": "ROCMExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "vitisai": "VitisAIExecutionProvider",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Inspected:
+    """What has to be known of a version before it is inspected, and after."""
+
+    fingerprint: str
+    job: InspectionJob
+
+
+class FolderSource:
+    """The models of one folder (`gateway.control.records.Source`); `async with` bounds the inspecting processes."""
+
+    def __init__(self, options: SourceOptions) -> None:
+        self._options = options
+        queue = QueuePlan(max_requests=options.max_queue_requests, max_bytes=options.max_queue_bytes)
+        self._defaults = PlanDefaults(cores=options.cores, max_batch_size=options.default_max_batch_size, queue=queue)
+        self._inspector = Inspector(FindingsCache(options.cache_dir or default_cache_dir()))
+        self._hashes = FileHashes()
+        self._providers = installed_providers()
+        self._said: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<FolderSource {self._options.models}: {self._inspector!r}>"
+
+    async def __aenter__(self) -> Self:
+        await self._inspector.__aenter__()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        await self._inspector.__aexit__(kind, error, traceback)
+
+    async def scan(self) -> tuple[SourceModel, ...]:
+        """All models that are there, with what is wrong with them."""
+        root = self._options.models
+        found = await asyncio.to_thread(scan, root, self._options.name or None, available_providers=self._providers)
+        if found.fault and not os.access(root, os.R_OK | os.X_OK):
+            raise OSError(found.fault)
+        self._say((found.fault, *found.warnings))
+        self._hashes.keep_only({version.path for model in found.models for version in model.versions})
+        return tuple(map(_source_model, found.models))
+
+    async def reconfigured(self, model: SourceModel, configuration: str) -> SourceModel:
+        """The model under an `inference.ModelConfig` in JSON in place of its files'."""
+        try:
+            config = json_format.Parse(configuration, model_config_pb2.ModelConfig())
+        except json_format.ParseError as error:
+            raise CannotPlan(f"the configuration sent with the request cannot be read: {error}") from error
+        return _source_model(await asyncio.to_thread(reconfigured, _found(model), config, self._providers))
+
+    async def fingerprint(self, model: SourceModel) -> str:
+        """Over all live versions, what they are made of and how they are configured."""
+        return await asyncio.to_thread(self._fingerprint, _found(model))
+
+    async def plan(self, model: SourceModel, version: int) -> VersionPlan:
+        """Inspects the version, unless it is known, and plans it."""
+        found = _found(model)
+        chosen = next(one for one in found.live if one.version == version)
+        try:
+            inspected = await asyncio.to_thread(self._prepare, found, chosen)
+            findings = await self._inspector.inspect(inspected.job)
+            return await asyncio.to_thread(self._plan, found, chosen, findings, inspected.fingerprint)
+        except RepositoryFault as fault:
+            raise CannotPlan(str(fault)) from fault
+
+    def _fingerprint(self, found: FoundModel) -> str:
+        facts = [found.fault, found.skipped]
+        for version in found.live:
+            try:
+                facts.append(version.fault or self._prepare(found, version).fingerprint)
+            except RepositoryFault as fault:
+                facts.append(str(fault))
+        return hashlib.sha256("\0".join(facts).encode("utf-8", "surrogatepass")).hexdigest()
+
+    def _prepare(self, found: FoundModel, version: FoundVersion) -> _Inspected:
+        if version.fault:
+            raise RepositoryFault(version.fault)
+        file_hash = self._hashes.of(version.path)
+        job = InspectionJob(
+            path=str(version.path),
+            file_hash=file_hash,
+            session=plan_session(found.configuration, self._defaults.cores),
+            reference=found.sidecars.reference,
+            warmup=trial_inputs(found.configuration, found.sidecars.warmup_files),
+            max_batch_size=found.configuration.batching.max_batch_size or 0,
+        )
+        return _Inspected(fingerprint(found, version, file_hash, self._defaults), job)
+
+    def _plan(self, found: FoundModel, version: FoundVersion, findings: Findings, made_of: str) -> VersionPlan:
+        return plan_version(found, version, findings, fingerprint=made_of, defaults=self._defaults)
+
+    def _say(self, texts: Sequence[str]) -> None:
+        """Warns of the folder as a whole, once as long as nothing changes."""
+        said = tuple(filter(None, texts))
+        if said != self._said:
+            for text in said:
+                log.warning("%s", text)
+        self._said = said
+
+
+def installed_providers() -> tuple[str, ...]:
+    """Execution providers of the installed ONNX Runtime, by the libraries that stand in its folder: importing it would cost 30 MB."""
+    spec = importlib.util.find_spec("onnxruntime")
+    if spec is None or spec.origin is None:
+        return ()
+    libraries = (Path(spec.origin).parent / "capi").glob("*onnxruntime_providers_*")
+    names = {library.stem.rpartition("_")[2] for library in libraries}
+    return (*(PROVIDER_LIBRARIES[name] for name in sorted(names & PROVIDER_LIBRARIES.keys())), "AzureExecutionProvider", "CPUExecutionProvider")
+
+
+def _source_model(found: FoundModel) -> SourceModel:
+    fault = found.skipped or found.fault
+    return SourceModel(
+        found.name,
+        tuple(version.version for version in found.live),
+        fault,
+        found.warnings if fault else (),  # the plans of its versions carry them otherwise
+        found,
+    )
+
+
+def _found(model: SourceModel) -> FoundModel:
+    assert isinstance(model.details, FoundModel)
+    return model.details
