@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 
 from gateway.control.log_settings import log_settings_of
 from gateway.control.main_process import MainProcess, Started
+from gateway.control.options import SourceOptions
 from gateway.control.records import Source
 from gateway.settings import Settings
 from gateway.wire.io_mode import IoMode, apply_io_mode
@@ -36,4 +37,14 @@ def _open_source(settings: Settings) -> AbstractAsyncContextManager[Source]:
     """Where models come from: the folder, inspected and planned. Imported late: it brings protobuf and the configuration's types."""
     from gateway.control.source import FolderSource  # noqa: PLC0415
 
-    return FolderSource(settings)
+    return FolderSource(
+        SourceOptions(
+            models=settings.models,
+            name=settings.name,
+            cache_dir=settings.cache_dir,
+            cores=settings.serving.cores,
+            default_max_batch_size=settings.default_max_batch_size,
+            max_queue_requests=settings.max_queue_requests,
+            max_queue_bytes=settings.max_queue_bytes,
+        )
+    )

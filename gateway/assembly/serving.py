@@ -35,6 +35,8 @@ from gateway.wire.services.settings import SettingsService
 from gateway.wire.services.statistics import StatisticsService
 from gateway.wire.transport import TransportOptions
 
+_log = logging.getLogger(__name__)
+
 _LOADING_THREADS = 2  # opening one model while another is warmed; more would take the cores from what is served
 
 
@@ -80,7 +82,10 @@ def _assemble(
         return Live(plan, stack, VersionCodec(plan), statistics=statistics, now=time.monotonic, close=lambda: loader.close(runner))
 
     # The services see the catalogue and the state; whoever wants a change is passed on to the control side, which asks all processes.
-    authorization, control = Authorization(AuthorizationOptions(token=settings.admin_token)), LinkedControlSide(link)
+    authorization, control = (
+        Authorization(AuthorizationOptions(token=settings.admin_token, trust_loopback=settings.trust_loopback)),
+        LinkedControlSide(link),
+    )
     services = Services(
         inference=InferenceService(catalogue),
         server=ServerService(state, catalogue, __version__),
@@ -91,7 +96,9 @@ def _assemble(
         health=HealthService(Health(state, catalogue), streams),
         streams=streams,
     )
-    transport = choose_transport(settings.transport)(methods(services), options)
+    name, new_transport = choose_transport(settings.transport)
+    _log.debug("serving through %s", name)
+    transport = new_transport(methods(services), options)
     return ServingProcess(transport, Versions(catalogue, build), catalogue, state, streams)
 
 

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-SERVING_ENTRY = "gateway.assembly:run_serving_process"
+SERVING_ENTRY = "gateway.assembly.serving:run_serving_process"
 """The function that makes a whole serving process; named, not imported, because it stands above this."""
 
 Entry = Callable[[int, int, int], int | None]

@@ -24,6 +24,7 @@ class EventPump:
     def __init__(self, queue: Any) -> None:
         self._queue = queue
         self._loop = asyncio.get_running_loop()
+        self._over = False  # the loop has taken the queue's last event
         self._idle = threading.Lock()  # held while the loop drains: the thread waits for it before it polls again
         self._thread = threading.Thread(target=self._wait_for_bursts, name="completion-queue", daemon=True)
         self.emptied: asyncio.Future[None] = self._loop.create_future()
@@ -46,6 +47,8 @@ class EventPump:
             if last:
                 return
             self._idle.acquire()
+            if self._over:
+                return
 
     def _drain(self, event: Any) -> None:
         poll, deadline = self._queue.poll, 0
@@ -55,6 +58,7 @@ class EventPump:
                 self._idle.release()
                 return
             if kind == _SHUTDOWN:
+                self._over = True
                 self._idle.release()
                 self.emptied.set_result(None)
                 return
