@@ -37,9 +37,9 @@ class HealthService:
 
     async def watch(self, call: StreamCall) -> None:
         """Watch: the health now and at every change; an unknown name is SERVICE_UNKNOWN, and may become known."""
-        message = await call.receive()
+        message = await self._streams.wait(call.receive())
         if message is None:
             return
-        with self._streams.held(), self._health.watch(parse(HealthCheckRequest, message).service) as watch:
+        with self._health.watch(parse(HealthCheckRequest, message).service) as watch:
             while True:
-                await call.send(_RESPONSES[await watch.next()])
+                await call.send(_RESPONSES[await self._streams.wait(watch.next())])

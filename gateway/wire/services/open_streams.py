@@ -3,46 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
 
 from gateway.wire.status import UNAVAILABLE
 from gateway.wire.transport import CallEnded
 
 _STOPPING: Final = "the server is stopping: open the stream anew, elsewhere"
+T = TypeVar("T")
 
 
 class OpenStreams:
-    """Ends them when the server stops; each would hold up the stop for all of its grace otherwise."""
+    """Ends them when the server stops; each would hold up the stop for all of its grace otherwise.
+
+    A stream is ended where it waits for its caller or for news, never while a message is on its way out: grpc.aio cannot end a call whose
+    sending was cancelled.
+    """
 
     def __init__(self) -> None:
         self._ended = False
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._waiting: set[asyncio.Task[Any]] = set()
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Around the life of a stream, inside its task: when the server stops, the stream is ended at the point where it waits."""
+    async def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """What the coroutine returns; raises CallEnded with UNAVAILABLE when the server stops before. Cancels the task it is awaited in."""
         if self._ended:
+            coroutine.close()
             raise CallEnded(UNAVAILABLE, _STOPPING)
         task = asyncio.current_task()
         assert task is not None, "streams run as tasks"
-        self._tasks.add(task)
+        self._waiting.add(task)
         try:
-            yield
+            return await coroutine
         except asyncio.CancelledError:
-            if self._ended and task not in self._tasks and task.uncancel() == 0:  # by `end` alone, not by the caller as well
+            if task not in self._waiting and task.uncancel() == 0:  # by `end` alone, not by the caller as well
                 raise CallEnded(UNAVAILABLE, _STOPPING) from None
             raise
         finally:
-            self._tasks.discard(task)
+            self._waiting.discard(task)
 
     def end(self) -> None:
-        """Ends all open streams, and every one that comes later, with UNAVAILABLE; to be called once, before the transport stops."""
+        """Ends all that wait, and every one that comes to wait later; to be called before the transport stops."""
         self._ended = True
-        tasks, self._tasks = self._tasks, set()
-        for task in tasks:
+        waiting, self._waiting = self._waiting, set()
+        for task in waiting:
             task.cancel()
 
     def __repr__(self) -> str:
-        return f"<OpenStreams {'ended' if self._ended else f'{len(self._tasks)} open'}>"
+        return f"<OpenStreams {'ended' if self._ended else f'{len(self._waiting)} waiting'}>"

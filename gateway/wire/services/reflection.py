@@ -54,9 +54,8 @@ class ReflectionService:
 
     async def server_reflection_info(self, call: StreamCall) -> None:
         """ServerReflectionInfo: one answer a question, in order."""
-        with self._streams.held():
-            while (message := await call.receive()) is not None:
-                await call.send(self.answer(message))
+        while (message := await self._streams.wait(call.receive())) is not None:
+            await call.send(self.answer(message))
 
     def answer(self, message: bytes) -> bytes:
         """The answer to one question; what is not found is an answer too."""

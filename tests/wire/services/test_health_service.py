@@ -92,7 +92,7 @@ def test_watches_that_their_callers_leave_are_let_go(served):
         assert [next(first), next(second)] == ["SERVICE_UNKNOWN"] * 2
         assert served.do(lambda: repr(served.health)) == "<Health NOT_SERVING, 2 watches of 1 names>"
     assert wait_until(lambda: served.do(lambda: repr(served.health)) == "<Health NOT_SERVING, 0 watches of 0 names>")
-    assert served.do(lambda: repr(served.streams)) == "<OpenStreams 0 open>"
+    assert served.do(lambda: repr(served.streams)) == "<OpenStreams 0 waiting>"
 
 
 def test_an_open_watch_does_not_hold_up_the_stop(served):

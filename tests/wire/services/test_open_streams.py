@@ -9,9 +9,12 @@ from gateway.wire.status import UNAVAILABLE
 from gateway.wire.transport import CallEnded
 
 
+async def for_ever():
+    await asyncio.get_running_loop().create_future()
+
+
 async def wait_for_ever(streams):
-    with streams.held():
-        await asyncio.get_running_loop().create_future()
+    await streams.wait(for_ever())
 
 
 def test_ending_ends_streams_where_they_wait_with_a_status():
@@ -19,7 +22,7 @@ def test_ending_ends_streams_where_they_wait_with_a_status():
         streams = OpenStreams()
         tasks = [asyncio.ensure_future(wait_for_ever(streams)) for _ in range(3)]
         await asyncio.sleep(0)
-        assert repr(streams) == "<OpenStreams 3 open>"
+        assert repr(streams) == "<OpenStreams 3 waiting>"
         streams.end()
         for ended in await asyncio.gather(*tasks, return_exceptions=True):
             assert isinstance(ended, CallEnded)
@@ -37,7 +40,7 @@ def test_a_stream_that_its_caller_cancels_is_cancelled():
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert repr(streams) == "<OpenStreams 0 open>"
+        assert repr(streams) == "<OpenStreams 0 waiting>"
 
     asyncio.run(run())
 
@@ -66,12 +69,23 @@ def test_a_stream_that_comes_after_the_end_is_refused():
     asyncio.run(run())
 
 
-def test_a_stream_that_has_ended_by_itself_is_not_ended_again():
+def test_a_stream_is_not_ended_while_it_sends():
     async def run():
-        streams = OpenStreams()
-        with streams.held():
-            pass
+        streams, sending, sent = OpenStreams(), asyncio.Event(), asyncio.get_running_loop().create_future()
+
+        async def stream():
+            assert await streams.wait(asyncio.sleep(0, "question")) == "question"
+            sending.set()
+            await sent
+            await streams.wait(for_ever())
+
+        task = asyncio.ensure_future(stream())
+        await sending.wait()
         streams.end()
         await asyncio.sleep(0)
+        assert not task.done()
+        sent.set_result(None)
+        with pytest.raises(CallEnded):
+            await task
 
     asyncio.run(run())
