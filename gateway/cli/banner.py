@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -75,15 +76,20 @@ def _client_call(settings: Settings, address: str, model: str) -> str:
     files = {"root_certificates": "ca.pem"} if settings.serving.tls_certificate else {}
     if settings.serving.tls_client_ca:
         files |= {"private_key": "client.key", "certificate_chain": "client.pem"}
-    secure = "".join([", ssl=True", *(f", {name}={file!r}" for name, file in files.items())]) if files else ""
+    secure = "".join([", ssl=True", *(f", {name}={_text(file)}" for name, file in files.items())]) if files else ""
     steps = (
         "import numpy as np, tritonclient.grpc as t",
-        f"c = t.InferenceServerClient({address!r}{secure})",
-        f"x = [t.InferInput(i.name, [max(n, 1) for n in i.shape], i.datatype) for i in c.get_model_metadata({model!r}).inputs]",
+        f"c = t.InferenceServerClient({_text(address)}{secure})",
+        f"x = [t.InferInput(i.name, [max(n, 1) for n in i.shape], i.datatype) for i in c.get_model_metadata({_text(model)}).inputs]",
         "[i.set_data_from_numpy(np.zeros(i.shape(), t.triton_to_np_dtype(i.datatype()))) for i in x]",
-        f"print(c.infer({model!r}, x).get_response())",
+        f"print(c.infer({_text(model)}, x).get_response())",
     )
     return f"python -c {shlex.quote('; '.join(steps))}"
+
+
+def _text(value: str) -> str:
+    """As Python writes it, in double quotes: single ones hold the whole for the shell."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _sample(models: Path, model: str) -> Path | None:

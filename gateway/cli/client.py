@@ -1,0 +1,155 @@
+"""A gateway, or any server of the protocol, as `gateway infer` asks it; what goes wrong is said with what to do about it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+
+from gateway.cli.faults import FAILED, CommandFault
+from gateway.cli.parser import nearest
+from gateway.core.plan import TensorSpec
+from gateway.core.quantities import format_duration
+from gateway.core.request import Array
+from gateway.protocol.generated.inference_pb2 import (
+    ModelConfigRequest,
+    ModelInferRequest,
+    ModelInferResponse,
+    ModelMetadataRequest,
+    RepositoryIndexRequest,
+)
+from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
+from gateway.protocol.tensors import encode_raw
+
+T = TypeVar("T")
+
+_CODES = grpc.StatusCode
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """Where the server is and how it is spoken to."""
+
+    address: str
+    timeout_s: float = 5.0
+    """For everything that is asked, together."""
+    tls: bool = False
+    tls_ca: str = ""
+    """Roots the server's certificate leads to, a PEM file; empty: those gRPC brings."""
+    tls_cert: str = ""
+    tls_key: str = ""
+    """The client's own, PEM files; empty: it has none."""
+    tls_server_name: str = ""
+    """The name in the server's certificate; empty: that of the address."""
+
+
+class Client:
+    """Asks a server; `with` closes the connection. Every method raises `CommandFault`."""
+
+    def __init__(self, options: ClientOptions) -> None:
+        self._options = options
+        self._ends = time.monotonic() + options.timeout_s
+
+    def __enter__(self) -> Self:
+        self._channel = _open_channel(self._options)
+        self._stub = GRPCInferenceServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._channel.close()
+
+    def inputs(self, model: str, version: str) -> tuple[TensorSpec, ...]:
+        """The inputs of a model, none of them known to be optional."""
+        metadata = self._ask(self._stub.ModelMetadata, ModelMetadataRequest(name=model, version=version), model)
+        return tuple(TensorSpec(tensor.name, tensor.datatype, tuple(tensor.shape)) for tensor in metadata.inputs)
+
+    def optional_inputs(self, model: str, version: str) -> frozenset[str]:
+        """Names of inputs that may be left out; none where the server does not tell."""
+        try:
+            config = self._ask(self._stub.ModelConfig, ModelConfigRequest(name=model, version=version), model).config
+        except CommandFault:
+            return frozenset()
+        return frozenset(tensor.name for tensor in config.input if tensor.optional)
+
+    def infer(self, model: str, version: str, inputs: Mapping[str, Array], datatypes: Mapping[str, str]) -> ModelInferResponse:
+        """The model's answer."""
+        request = ModelInferRequest(model_name=model, model_version=version)
+        for name, array in inputs.items():
+            request.inputs.add(name=name, datatype=datatypes[name], shape=array.shape)
+            request.raw_input_contents.append(encode_raw(array, datatypes[name]))
+        response: ModelInferResponse = self._ask(self._stub.ModelInfer, request, model)
+        return response
+
+    def _ask(self, method: Callable[..., T], request: object, model: str) -> T:
+        try:
+            return method(request, timeout=max(0.0, self._ends - time.monotonic()))
+        except grpc.RpcError as error:
+            code, details = error.code(), error.details() or "no details"
+            hints = self._hints(code, details, model)
+            raise CommandFault([f"{code.name}: {details}", *hints], FAILED) from None
+
+    def _hints(self, code: Any, details: str, model: str) -> Sequence[str]:
+        if code is _CODES.NOT_FOUND:
+            return self._other_models(model)
+        return tuple(filter(None, [hint(code, details, self._options)]))
+
+    def _other_models(self, model: str) -> Sequence[str]:
+        try:
+            index = self._stub.RepositoryIndex(RepositoryIndexRequest(ready=True), timeout=1)
+        except grpc.RpcError:
+            return ()
+        names = sorted({entry.name for entry in index.models})
+        return (f"the server has {', '.join(names) or 'no live model'}{nearest(model, names)}",)
+
+
+def hint(code: Any, details: str, options: ClientOptions) -> str:
+    """What to do about a status; empty where the server's own text says it all."""
+    if code is _CODES.UNAVAILABLE:
+        return _unavailable_hint(details.lower(), options)
+    if code is _CODES.DEADLINE_EXCEEDED:
+        return f"{options.address} did not answer within {format_duration(options.timeout_s)}: give it longer with --timeout"
+    if code is _CODES.RESOURCE_EXHAUSTED:
+        return "send fewer rows (--rows N), or try again when the server is less busy"
+    if code is _CODES.UNIMPLEMENTED:
+        return f"{options.address} is a gRPC server, but does not speak the Open Inference Protocol: is it the right port?"
+    return ""
+
+
+def _unavailable_hint(details: str, options: ClientOptions) -> str:
+    """Only the words tell whether nobody was there or somebody who would not talk."""
+    if any(word in details for word in ("handshake", "ssl", "certificate")):
+        return "TLS failed: give the roots of the server's certificate with --tls-ca, and the name in it with --tls-server-name"
+    if "connect" in details:
+        return f"nothing answers at {options.address}: start a server there with `gateway serve --models DIR`, or say where it is with --address"
+    if "closed" in details and not _is_secure(options):
+        return f"{options.address} took the connection and closed it: does it want TLS (--tls-ca FILE), or is it no gRPC server?"
+    return "it may be loading still, or stopping: try again; `gateway check DIR` tells what is wrong with a model"
+
+
+def _open_channel(options: ClientOptions) -> Any:
+    arguments = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.enable_retries", 0)]
+    if not _is_secure(options):
+        return grpc.insecure_channel(options.address, arguments)
+    if options.tls_server_name:
+        arguments.append(("grpc.ssl_target_name_override", options.tls_server_name))  # type: ignore[arg-type]  # numbers or texts
+    files = {option: _read(option, getattr(options, option)) for option in ("tls_ca", "tls_cert", "tls_key")}
+    if (files["tls_cert"] is None) != (files["tls_key"] is None):
+        raise CommandFault("--tls-cert and --tls-key, the client's own, come together")
+    credentials = grpc.ssl_channel_credentials(files["tls_ca"], files["tls_key"], files["tls_cert"])
+    return grpc.secure_channel(options.address, credentials, arguments)
+
+
+def _is_secure(options: ClientOptions) -> bool:
+    return options.tls or bool(options.tls_ca or options.tls_cert or options.tls_key or options.tls_server_name)
+
+
+def _read(option: str, path: str) -> bytes | None:
+    try:
+        return Path(path).read_bytes() if path else None
+    except OSError as error:
+        raise CommandFault(f"--{option.replace('_', '-')}: {path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,114 @@
+"""A repository looked at as `gateway serve` would: scanned, inspected in processes of their own, planned. Nothing is served."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.cli.faults import CommandFault
+from gateway.control.options import SourceOptions
+from gateway.control.processes import choose_processes_here, usable_cores
+from gateway.control.records import CannotPlan, SourceModel
+from gateway.control.source import FolderSource, installed_providers
+from gateway.core.plan import Findings, VersionPlan
+from gateway.repository.faults import RepositoryFault
+from gateway.repository.folder import scan
+from gateway.repository.found import FoundModel, Repository
+
+_PROGRESS_S = 1.0  # what is quicker needs no progress
+
+
+@dataclass(frozen=True, slots=True)
+class ExaminedVersion:
+    """What became of one version that is to be live."""
+
+    version: int
+    findings: Findings = field(default_factory=Findings)
+    plan: VersionPlan | None = None
+    """None: it cannot be served, see `fault`."""
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExaminedModel:
+    """One model and those of its versions that are to be live."""
+
+    found: FoundModel
+    versions: tuple[ExaminedVersion, ...] = ()
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Everything that keeps it, or a version of it, from being served, with its name."""
+        name = self.found.name
+        bad = [f"{name} version {version.version}: {version.fault}" for version in self.versions if version.fault]
+        return (*(f"{name}: {fault}" for fault in self.found.faults), *bad)
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A repository and its models."""
+
+    repository: Repository
+    models: tuple[ExaminedModel, ...] = ()
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Everything that is wrong, a sentence each."""
+        whole = (self.repository.fault,) if self.repository.fault else ()
+        return (*whole, *(fault for model in self.models for fault in model.faults))
+
+
+def examine(root: Path, name: str | None = None, cache_dir: Path | None = None) -> Examined:
+    """Looks at everything, with progress on stderr where that takes long; raises `CommandFault` where there is no such folder."""
+    if not root.is_dir():
+        what = f"is a file; give the folder that holds it: {root.absolute().parent}" if root.exists() else "does not exist"
+        raise CommandFault(f"{root} {what}")
+    repository = scan(root, name, available_providers=installed_providers())
+    cores = max(1, usable_cores() // choose_processes_here(root).processes)
+    options = SourceOptions(models=root.absolute(), name=name or "", cache_dir=cache_dir, cores=cores)
+    return Examined(repository, asyncio.run(_examine_models(repository, options)))
+
+
+class _Source(FolderSource):
+    """Gives what was found out of a version as well, not only the plan made of it."""
+
+    async def examine(self, model: FoundModel, version: int) -> ExaminedVersion:
+        chosen = next(one for one in model.live if one.version == version)
+        try:
+            inspected = await asyncio.to_thread(self._prepare, model, chosen)
+            findings = await self._inspector.inspect(inspected.job)
+            if findings.error:
+                return ExaminedVersion(version, fault=findings.error)
+            plan = await self.plan(SourceModel(model.name, (version,), details=model), version)
+        except (RepositoryFault, CannotPlan) as fault:
+            return ExaminedVersion(version, fault=str(fault))
+        return ExaminedVersion(version, findings, plan)
+
+
+async def _examine_models(repository: Repository, options: SourceOptions) -> tuple[ExaminedModel, ...]:
+    total = sum(len(model.live) for model in repository.models)
+    async with _Source(options) as source:
+        done: list[int] = []
+        reporting = asyncio.create_task(_report(lambda: f"inspected {len(done)} of {total} versions"))
+        try:
+            return tuple(await asyncio.gather(*(_examine_model(source, model, done.append) for model in repository.models)))
+        finally:
+            reporting.cancel()
+
+
+async def _examine_model(source: _Source, model: FoundModel, done: Callable[[int], None]) -> ExaminedModel:
+    async def examine_version(version: int) -> ExaminedVersion:
+        examined = await source.examine(model, version)
+        done(version)
+        return examined
+
+    return ExaminedModel(model, tuple(await asyncio.gather(*(examine_version(version.version) for version in model.live))))
+
+
+async def _report(text: Callable[[], str]) -> None:
+    while True:
+        await asyncio.sleep(_PROGRESS_S)
+        print(f"gateway: {text()}", file=sys.stderr, flush=True)

@@ -1,0 +1,122 @@
+"""`gateway infer`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from pathlib import Path
+
+from gateway.cli.client import Client, ClientOptions
+from gateway.cli.faults import FAILED, CommandFault
+from gateway.cli.input_files import read_inputs
+from gateway.cli.input_tensors import make_tensors, make_zeros
+from gateway.cli.predictions import as_json, as_npz, as_table, read_outputs
+from gateway.core.errors import InvalidRequest
+from gateway.core.plan import TensorSpec
+from gateway.core.quantities import parse_duration_s
+from gateway.core.request import Array
+
+DESCRIPTION = """\
+Asks a model for a prediction, over gRPC, and prints what it answers.
+
+FILE is one of these; what it holds is made into the datatypes and shapes that the server says the model takes:
+  JSON   {"x": [[1, 2], [3, 4]]}, the same under "inputs", or the protocol's own {"inputs": [{"name": ..., "shape": ..., "data": ...}]}
+  .npz   an array for each input
+  CSV    a column for each input of one value a row; or, for a model with one input, a column for each of its values
+What a file has besides, such as a column `label`, is not sent."""
+
+EXAMPLES = """\
+examples:
+  gateway infer digits --input models/digits/samples.json --rows 3
+  gateway infer penguins --input models/penguins/samples.csv
+  gateway infer digits --version 1 --address 127.0.0.1:8001 --input models/digits/reference.npz --output-format json
+  echo '{"features": [[0.5, 1.5]]}' | gateway infer NAME --input -
+  gateway infer breast_cancer --rows 4"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    parser.add_argument("model", metavar="MODEL", help="its name")
+    parser.add_argument("--address", metavar="HOST:PORT", default="127.0.0.1:8001", help="where the server is [default: 127.0.0.1:8001]")
+    parser.add_argument("--version", metavar="N", default="", help="the model's version [default: the server's choice, the newest]")
+    parser.add_argument("--input", metavar="FILE", help="JSON, .npz or CSV; - is standard input [default: zeros and empty texts]")
+    parser.add_argument("--rows", metavar="N", help="send no more than the first N rows; without --input, so many are made up [default: all, 1]")
+    parser.add_argument("--timeout", metavar="DURATION", default="5s", help="for everything that is asked [default: 5s]")
+    parser.add_argument("--output-format", metavar="FORMAT", default="table", help="table, json or npz [default: table]")
+    parser.add_argument("--output", metavar="FILE", help="where the answer is written [default: standard output]")
+    tls = parser.add_argument_group("TLS")
+    tls.add_argument("--tls", action="store_true", help="speak TLS; so does every option below")
+    tls.add_argument("--tls-ca", metavar="FILE", default="", help="roots that the server's certificate leads to, PEM [default: gRPC's own]")
+    tls.add_argument("--tls-cert", metavar="FILE", default="", help="the client's own certificate, PEM")
+    tls.add_argument("--tls-key", metavar="FILE", default="", help="its key, PEM")
+    tls.add_argument("--tls-server-name", metavar="NAME", default="", help="the name in the server's certificate [default: as in HOST:PORT]")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Asks and prints; returns the exit status."""
+    options, rows = _read(arguments)
+    model, version = arguments.model, arguments.version
+    with Client(options) as client:
+        specs = client.inputs(model, version)
+        if arguments.input is None:
+            optional = client.optional_inputs(model, version)
+            inputs = {spec.name: make_zeros(spec, 1 if rows is None else rows) for spec in specs if spec.name not in optional}
+        else:
+            inputs = _inputs(arguments.input, specs, rows)
+        asked = time.perf_counter()
+        response = client.infer(model, version, inputs, {spec.name: spec.datatype for spec in specs})
+        took_ms = (time.perf_counter() - asked) * 1000
+    try:
+        outputs = read_outputs(response)
+    except InvalidRequest as error:
+        raise CommandFault(f"the server's answer is not well formed: {error}", FAILED) from error
+    if arguments.output_format == "npz":
+        _write(arguments.output, as_npz(outputs))
+    elif arguments.output_format == "json":
+        _write(arguments.output, f"{as_json(response, outputs)}\n".encode())
+    else:
+        heading = f"{response.model_name} version {response.model_version} answered in {took_ms:.1f} ms"
+        _write(arguments.output, f"{heading}\n\n{as_table(outputs)}\n".encode())
+    return 0
+
+
+def _read(arguments: argparse.Namespace) -> tuple[ClientOptions, int | None]:
+    """What the arguments say beyond texts; raises `CommandFault` with all that is wrong with them."""
+    faults, timeout_s, rows = [], 0.0, arguments.rows
+    if not re.fullmatch(r".+:\d{1,5}|unix:.+", arguments.address):
+        faults.append(f"--address: expected HOST:PORT, such as 127.0.0.1:8001, got {arguments.address!r}")
+    if arguments.output_format not in ("table", "json", "npz"):
+        faults.append(f"--output-format: expected table, json or npz, got {arguments.output_format!r}")
+    elif arguments.output_format == "npz" and arguments.output is None and sys.stdout.isatty():
+        faults.append("--output-format npz is not for the screen: name a file with --output")
+    if rows is not None and not (rows.isascii() and rows.isdigit() and int(rows) > 0):
+        faults.append(f"--rows: expected a number of 1 or more, got {rows!r}")
+    try:
+        timeout_s = parse_duration_s(arguments.timeout)
+    except ValueError as error:
+        faults.append(f"--timeout: {error}")
+    if faults:
+        raise CommandFault(faults)
+    names = ("address", "tls", "tls_ca", "tls_cert", "tls_key", "tls_server_name")
+    return ClientOptions(timeout_s=timeout_s, **{name: getattr(arguments, name) for name in names}), None if rows is None else int(rows)
+
+
+def _inputs(source: str, specs: tuple[TensorSpec, ...], rows: int | None) -> dict[str, Array]:
+    inputs, strangers = make_tensors(read_inputs(source, specs), specs, source)
+    if strangers:
+        print(f"gateway infer: not sent, because the model has no such inputs: {', '.join(strangers)}", file=sys.stderr)
+    free = {spec.name for spec in specs if spec.shape[:1] == (-1,)}
+    return {name: array[:rows] if name in free else array for name, array in inputs.items()}
+
+
+def _write(path: str | None, content: bytes) -> None:
+    if path is None:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        Path(path).write_bytes(content)
+    except OSError as error:
+        raise CommandFault(f"--output: {path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,108 @@
+"""Values as people write them become tensors of a model: the right datatype, the right shape, and a sentence where they do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from gateway.cli.faults import CommandFault
+from gateway.cli.parser import nearest
+from gateway.core.datatypes import BF16, BYTES, numpy_dtype
+from gateway.core.plan import TensorSpec
+from gateway.core.request import Array
+from gateway.protocol.signature import fits, shape_text
+
+_INTEGERS: Final = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
+_EXACT: Final = 2.0**53  # floats beyond it skip whole numbers
+
+
+def make_tensors(values: Mapping[str, Any], specs: Sequence[TensorSpec], source: str) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """The inputs by name, in the model's order, and the names in `values` that are no inputs; raises `CommandFault` with all that does not fit."""
+    names = [spec.name for spec in specs]
+    strangers = [name for name in values if name not in names]
+    missing = [name for name in names if name not in values]
+    misspelt = [f"{source}: '{name}' is no input of the model{hint}" for name in strangers if (hint := nearest(name, missing))]
+    if misspelt or (missing and len(missing) == len(names) and names):
+        raise CommandFault(misspelt or f"{source}: has none of the model's inputs ({', '.join(names)}), only {', '.join(strangers) or 'nothing'}")
+    tensors: dict[str, Array] = {}
+    faults: list[str] = []
+    for spec in specs:
+        if spec.name in values:
+            try:
+                tensors[spec.name] = make_tensor(values[spec.name], spec)
+            except ValueError as error:
+                faults.append(f"{source}: input '{spec.name}': {error}")
+    if faults:
+        raise CommandFault(faults)
+    return tensors, tuple(strangers)
+
+
+def make_tensor(values: Any, spec: TensorSpec) -> Array:
+    """Nested lists or an array as one input; raises ValueError."""
+    return fit_shape(_texts(values) if spec.datatype == BYTES else _numbers(values, spec.datatype), spec.shape)
+
+
+def make_zeros(spec: TensorSpec, rows: int) -> Array:
+    """An input of zeros, or of empty texts; free sizes are 1, but the first, which is `rows`."""
+    shape = [(rows if axis == 0 else 1) if size < 0 else size for axis, size in enumerate(spec.shape)]
+    return np.full(shape, "", object) if spec.datatype == BYTES else np.zeros(shape, numpy_dtype(spec.datatype))
+
+
+def fit_shape(array: Array, shape: tuple[int, ...]) -> Array:
+    """The array in the shape, where -1 is free; a first axis of one may be left out, and a last one. Raises ValueError."""
+    last = [(*array.shape, 1)] if shape[-1:] == (1,) else []
+    for candidate in (array.shape, *last, (1, *array.shape)):
+        if fits(candidate, shape):
+            return array.reshape(candidate)
+    if array.size == 1 and all(size in (-1, 1) for size in shape):
+        return array.reshape((1,) * len(shape))
+    raise ValueError(f"has the shape {shape_text(array.shape)}, the model takes {shape_text(shape)} (-1: any size)")
+
+
+def _texts(values: Any) -> Array:
+    array = np.array(values, object) if not isinstance(values, np.ndarray) else values.astype(object)
+    if odd := [element for element in array.ravel() if not isinstance(element, str | bytes)]:
+        raise ValueError("has rows of different lengths" if isinstance(odd[0], list) else f"takes texts, got {odd[0]!r}")
+    return array
+
+
+def _numbers(values: Any, datatype: str) -> Array:
+    try:
+        wide = np.asarray(values)
+    except (ValueError, OverflowError) as error:
+        raise ValueError("has rows of different lengths" if "inhomogeneous" in str(error) else str(error)) from None
+    if wide.dtype.kind not in "biuf" and wide.dtype.name != "bfloat16":
+        odd = next((element for element in wide.ravel().tolist() if not isinstance(element, int | float)), values)
+        raise ValueError(f"takes numbers ({datatype}), got {odd!r}")
+    if datatype == "BOOL":
+        return _booleans(wide)
+    return _whole_numbers(wide, datatype) if datatype in _INTEGERS else _floats(wide, datatype)
+
+
+def _booleans(wide: Array) -> Array:
+    if wide.dtype.kind != "b" and not np.isin(wide, (0, 1)).all():
+        raise ValueError(f"takes true or false, got {wide[~np.isin(wide, (0, 1))].ravel()[0]!s}")
+    return wide.astype(np.bool_)
+
+
+def _whole_numbers(wide: Array, datatype: str) -> Array:
+    bounds = np.iinfo(numpy_dtype(datatype))
+    odd = np.zeros(wide.shape, np.bool_)
+    if wide.dtype.kind == "f":
+        odd = (wide != np.floor(wide)) | ~(np.abs(wide) <= _EXACT)
+    if not odd.any() and wide.size:
+        odd = np.array([not bounds.min <= int(element) <= bounds.max for element in (wide.min(), wide.max())])
+        odd = (wide < bounds.min) | (wide > bounds.max) if odd.any() else np.zeros(wide.shape, np.bool_)
+    if odd.any():
+        raise ValueError(f"takes whole numbers of {bounds.min} to {bounds.max} ({datatype}), got {wide[odd].ravel()[0]!s}")
+    return wide.astype(numpy_dtype(datatype))
+
+
+def _floats(wide: Array, datatype: str) -> Array:
+    with np.errstate(over="ignore"):
+        narrow = wide.astype(numpy_dtype(datatype))
+    if datatype != BF16 and wide.dtype.name != "bfloat16" and (lost := np.isinf(narrow) & ~np.isinf(wide)).any():
+        raise ValueError(f"{wide[lost].ravel()[0]!s} is too large for {datatype}")
+    return narrow
