@@ -28,6 +28,7 @@ from gateway.protocol.generated.inference_pb2 import ModelInferRequest
 from gateway.protocol.requests import ParsedRequest
 from gateway.routing.catalogue import Catalogue, Live
 from gateway.wire.services.inference import InferenceService
+from gateway.wire.services.open_streams import OpenStreams
 
 _REQUESTS = 128
 _ROUNDS = 40
@@ -111,7 +112,7 @@ async def measure(turns: int) -> dict[str, float]:
     live = Live(plan, stack, VersionCodec(plan), statistics=counts, now=time.monotonic, close=_nothing)
     catalogue = Catalogue()
     catalogue.swap([live], ())
-    service, call, message = InferenceService(catalogue), _Call(), _message()
+    service, call, message = InferenceService(catalogue, OpenStreams()), _Call(), _message()
     form = live.codec.read(ParsedRequest(message), time.monotonic()).request.form
     row = (np.zeros((1, 64), "f4"),)
     ways: dict[str, Callable[[], Awaitable[Any]]] = {

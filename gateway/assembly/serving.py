@@ -87,7 +87,7 @@ def _assemble(
         LinkedControlSide(link),
     )
     services = Services(
-        inference=InferenceService(catalogue),
+        inference=InferenceService(catalogue, streams),
         server=ServerService(state, catalogue, __version__),
         models=ModelService(catalogue),
         statistics=StatisticsService(catalogue, table),

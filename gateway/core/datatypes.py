@@ -7,9 +7,10 @@ Python `str` objects in arrays of dtype object, because ONNX strings are UTF-8.
 from __future__ import annotations
 
 import functools
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np  # 70 ms to import, and the control side, which starts first, needs only the names
 
 BYTES: Final = "BYTES"
 BF16: Final = "BF16"
@@ -34,6 +35,8 @@ _ONNX: Final[dict[str, str]] = {
 @functools.cache
 def numpy_dtype(datatype: str) -> np.dtype[Any]:
     """The dtype of arrays that hold this datatype; KeyError for a name the protocol does not have."""
+    import numpy as np  # noqa: PLC0415  # see above
+
     if datatype == BF16:
         import ml_dtypes  # noqa: PLC0415  # only models with BF16 need it
 

@@ -13,6 +13,7 @@ from gateway.protocol.generated.inference_pb2 import ModelInferResponse, ModelSt
 from gateway.protocol.layout import Layouts
 from gateway.protocol.requests import ParsedRequest
 from gateway.routing.catalogue import Catalogue, Live
+from gateway.wire.services.open_streams import OpenStreams
 from gateway.wire.transport import Call, StreamCall
 
 _STREAM_AHEAD: Final = 256  # requests of one stream that may be under way; the caller's next message waits in the core
@@ -31,8 +32,8 @@ _FINAL_RESPONSE: Final = _final_response()  # merges into a response by concaten
 class InferenceService:
     """Answers inference requests with the versions of a catalogue."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalogue: Catalogue, streams: OpenStreams) -> None:
+        self._catalogue, self._streams = catalogue, streams
         self._layouts = Layouts()
         catalogue.on_change(self._layouts.clear)
 
@@ -67,7 +68,7 @@ class InferenceService:
 
     async def _read_stream(self, call: StreamCall, under_way: asyncio.Queue[asyncio.Task[bytes] | None], *, ends_at_error: bool) -> None:
         try:
-            while (message := await call.receive()) is not None:
+            while (message := await self._streams.wait(call.receive())) is not None:
                 await under_way.put(asyncio.ensure_future(self._infer_in_stream(call, message, ends_at_error=ends_at_error)))
         finally:
             await under_way.put(None)

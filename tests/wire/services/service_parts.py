@@ -107,7 +107,7 @@ class Served:
         self.table = StatisticsTable(create_statistics_file(PROCESSES))
         self.authorization = Authorization(options)
         self.services = Services(
-            inference=InferenceService(self.catalogue),
+            inference=InferenceService(self.catalogue, self.streams),
             server=ServerService(self.state, self.catalogue, "1.2.3"),
             models=ModelService(self.catalogue),
             statistics=StatisticsService(self.catalogue, self.table),
