@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 class Bulletin:
     """Publishes after changes: soon, and once for many, or at once for who waits for it. Nothing is published before `open`."""
 
-    def __init__(self, publish: Callable[[], Coroutine[Any, Any, None]], pause_s: float = 0.1) -> None:
+    def __init__(self, publish: Callable[[], Coroutine[Any, Any, None]], pause_s: float = 0.5) -> None:
         """`publish` tells all processes how things are now; at most once a pause where nobody waits."""
         self._publish, self._pause_s = publish, pause_s
         self._timer: asyncio.TimerHandle | None = None
@@ -32,6 +32,12 @@ class Bulletin:
         """Something has changed."""
         if self._opened and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._pause_s, self._begin)
+
+    def at_once(self) -> None:
+        """Something has changed that nobody is to learn late."""
+        if self._opened:
+            self._cancel_timer()
+            self._begin()
 
     async def now(self) -> None:
         """Something has changed; returns when every process answers by it."""

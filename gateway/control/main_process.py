@@ -242,7 +242,7 @@ class MainProcess:
             delay_s = self._options.stop.drain_delay_s
             log.info("draining: not ready from here on, but everything is served for another %g s", delay_s)
             self._fleet.broadcast(Drain())
-            self._bulletin.soon()
+            self._bulletin.at_once()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(Phase.STOPPING), delay_s)
         self._stop.advance(Phase.STOPPING)

@@ -137,11 +137,12 @@ class Releases:
         """With no process to ask only an unload can be decided."""
         if change.plans and not any(slot.joined for slot in self._slots.values()):
             return False
-        if any(running.change.alone for running in self._running.values()):
+        preparing = [running for running in self._running.values() if running.commit is None]
+        if any(running.change.alone for running in preparing):
             return False
         if change.alone:
-            return not self._running and not any(slot.aborting for slot in self._slots.values())
-        return len(self._running) < self._concurrent
+            return not preparing and not any(slot.aborting for slot in self._slots.values())
+        return len(preparing) < self._concurrent
 
     def _start(self, change: Change) -> Iterator[Action]:
         plans = {plan.key: plan for plan in change.plans if not self._is_live(plan)}

@@ -23,7 +23,7 @@ from gateway.control.inspection.inspector import Inspector
 from gateway.control.inspection.job import InspectionJob
 from gateway.control.options import SourceOptions
 from gateway.control.records import CannotPlan, SourceModel
-from gateway.core.plan import Findings, QueuePlan, VersionPlan
+from gateway.core.plan import QueuePlan, VersionPlan
 from gateway.protocol.generated import model_config_pb2
 from gateway.repository.faults import RepositoryFault
 from gateway.repository.fingerprint import fingerprint
@@ -49,8 +49,8 @@ PROVIDER_LIBRARIES = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Inspected:
-    """What has to be known of a version before it is inspected, and after."""
+class _Prepared:
+    """What a version is made of, before it is inspected."""
 
     fingerprint: str
     job: InspectionJob
@@ -66,6 +66,7 @@ class FolderSource:
         self._inspector = Inspector(FindingsCache(options.cache_dir or default_cache_dir()))
         self._hashes = FileHashes()
         self._providers = installed_providers()
+        self._prepared: dict[tuple[str, int], tuple[FoundModel, _Prepared]] = {}
         self._said: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -85,6 +86,7 @@ class FolderSource:
         if found.fault and not os.access(root, os.R_OK | os.X_OK):
             raise OSError(found.fault)
         self._say((found.fault, *found.warnings))
+        self._prepared.clear()
         self._hashes.keep_only({version.path for model in found.models for version in model.versions})
         return tuple(map(_source_model, found.models))
 
@@ -105,9 +107,11 @@ class FolderSource:
         found = _found(model)
         chosen = next(one for one in found.live if one.version == version)
         try:
-            inspected = await asyncio.to_thread(self._prepare, found, chosen)
-            findings = await self._inspector.inspect(inspected.job)
-            return await asyncio.to_thread(self._plan, found, chosen, findings, inspected.fingerprint)
+            of, prepared = self._prepared.pop((found.name, version), (None, None))  # the fingerprint has just been asked for, as a rule
+            if prepared is None or of is not found:
+                prepared = await asyncio.to_thread(self._prepare, found, chosen)
+            findings = await self._inspector.inspect(prepared.job)
+            return plan_version(found, chosen, findings, fingerprint=prepared.fingerprint, defaults=self._defaults)
         except RepositoryFault as fault:
             raise CannotPlan(str(fault)) from fault
 
@@ -115,12 +119,14 @@ class FolderSource:
         facts = [found.fault, found.skipped]
         for version in found.live:
             try:
-                facts.append(version.fault or self._prepare(found, version).fingerprint)
+                prepared = self._prepare(found, version)
+                self._prepared[found.name, version.version] = found, prepared
+                facts.append(prepared.fingerprint)
             except RepositoryFault as fault:
                 facts.append(str(fault))
         return hashlib.sha256("\0".join(facts).encode("utf-8", "surrogatepass")).hexdigest()
 
-    def _prepare(self, found: FoundModel, version: FoundVersion) -> _Inspected:
+    def _prepare(self, found: FoundModel, version: FoundVersion) -> _Prepared:
         if version.fault:
             raise RepositoryFault(version.fault)
         file_hash = self._hashes.of(version.path)
@@ -132,10 +138,7 @@ class FolderSource:
             warmup=trial_inputs(found.configuration, found.sidecars.warmup_files),
             max_batch_size=found.configuration.batching.max_batch_size or 0,
         )
-        return _Inspected(fingerprint(found, version, file_hash, self._defaults), job)
-
-    def _plan(self, found: FoundModel, version: FoundVersion, findings: Findings, made_of: str) -> VersionPlan:
-        return plan_version(found, version, findings, fingerprint=made_of, defaults=self._defaults)
+        return _Prepared(fingerprint(found, version, file_hash, self._defaults), job)
 
     def _say(self, texts: Sequence[str]) -> None:
         """Warns of the folder as a whole, once as long as nothing changes."""
