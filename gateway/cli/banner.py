@@ -30,7 +30,7 @@ def banner(settings: Settings, started: Started, io_mode: str) -> str:
     ]
     lines = [f"gateway is serving {settings.models} (started in {started.elapsed_s:.2f} s)"]
     lines += [f"  {name:<10} {value}" for name, value in facts if value]
-    lines += ["", *_some(list(_live_lines(live)), "models")] if live else ["", "no model is live"]
+    lines += ["", "live:", *_some(list(_live_lines(live)), "models")] if live else ["", "no model is live"]
     if failed:
         lines += ["", "not served:", *_some([_failure(entry) for entry in failed], "failures")]
     if live:
@@ -43,7 +43,6 @@ def _live_lines(live: Iterable[IndexEntry]) -> Iterator[str]:
     for entry in live:
         versions.setdefault(entry.model, []).append(entry.version)
     width = max(len(model) for model in versions)
-    yield "live:"
     for model, numbers in versions.items():
         yield f"  {model:<{width}}  version{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from gateway.cli.compose import compose
 from gateway.cli.configuration import option_name, read_config_file, read_options
 from gateway.cli.faults import CommandFault
 from gateway.cli.serve_options import GROUPS, Option
-from gateway.settings import ConfigFile, Settings, merge
+from gateway.settings import ConfigFile, IoMode, Settings, merge
+from gateway.wire.io_mode import apply_io_mode
 
 DESCRIPTION = """\
 Serves the ONNX models of a folder over the Open Inference Protocol on gRPC.
@@ -43,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serves until a signal ends it; returns the exit status."""
     settings = read_settings(vars(arguments))
+    _check_io_mode(settings.io_mode)
     from gateway.assembly.gateway import serve  # noqa: PLC0415  # nothing of it is needed for a fault in the settings
 
     return serve(settings, lambda started, io_mode: print(banner(settings, started, str(io_mode)), flush=True))
@@ -57,6 +60,15 @@ def read_settings(arguments: Mapping[str, Any]) -> Settings:
     if faults:
         raise CommandFault(faults)
     return compose(merge(*said))
+
+
+def _check_io_mode(wanted: IoMode) -> None:
+    """Tries it on a copy of the environment. `auto` can always be had, and the look into grpcio's core that it takes is left out."""
+    if wanted != "auto":
+        try:
+            apply_io_mode(wanted, dict(os.environ))
+        except ValueError as error:
+            raise CommandFault(str(error)) from error
 
 
 def _read(read: Callable[[], ConfigFile], faults: list[str]) -> ConfigFile:

@@ -1,0 +1,80 @@
+"""What a gateway says when it has started."""
+
+import dataclasses
+from pathlib import Path
+
+from gateway.cli.banner import banner
+from gateway.control.main_process import Started
+from gateway.control.messages import IndexEntry, VersionState
+from gateway.settings import ServingSettings, Settings
+
+READY, UNAVAILABLE = VersionState.READY, VersionState.UNAVAILABLE
+
+
+def text(*index, models=Path("/nowhere"), http="127.0.0.1:8002", serving=None, reason="one for each of 2 cores"):
+    settings = Settings(models=models, serving=serving or ServingSettings(), processes_reason=reason)
+    started = Started("127.0.0.1:8001", http, 2, index, 1.234)
+    return banner(settings, started, "polling (the faster one)")
+
+
+def test_it_says_where_and_how_it_serves():
+    lines = text(IndexEntry("a", "1", READY)).splitlines()
+    assert lines[0] == "gateway is serving /nowhere (started in 1.23 s)"
+    assert [line.split(None, 1) for line in lines[1:6]] == [
+        ["gRPC", "127.0.0.1:8001"],
+        ["HTTP", "http://127.0.0.1:8002/v2/health/ready"],
+        ["processes", "2 (one for each of 2 cores)"],
+        ["transport", "auto"],
+        ["I/O", "polling (the faster one)"],
+    ]
+
+
+def test_without_http_nothing_is_said_of_it():
+    assert "HTTP" not in text(IndexEntry("a", "1", READY), http="")
+
+
+def test_live_models_come_with_their_versions_and_failed_ones_with_the_reason():
+    out = text(
+        IndexEntry("digits", "1", READY),
+        IndexEntry("digits", "3", READY),
+        IndexEntry("wine", "1", READY),
+        IndexEntry("bad", "2", UNAVAILABLE, "it is corrupt"),
+        IndexEntry("worse", "", UNAVAILABLE, "no version folder"),
+        IndexEntry("idle", "", None),
+    )
+    assert "live:\n  digits  versions 1, 3\n  wine    version 1\n" in out
+    assert "not served:\n  bad version 2: it is corrupt\n  worse: no version folder\n" in out
+    assert "idle" not in out
+
+
+def test_nothing_live_is_said_and_nothing_is_there_to_try():
+    out = text(IndexEntry("bad", "2", UNAVAILABLE, "it is corrupt"))
+    assert "no model is live" in out
+    assert "try it" not in out
+
+
+def test_a_thousand_models_do_not_fill_the_screen():
+    out = text(*(IndexEntry(f"m{i:04}", "1", READY) for i in range(1000)), *(IndexEntry(f"bad{i}", "1", UNAVAILABLE, "no") for i in range(30)))
+    assert "  ... and 980 more models" in out
+    assert "  ... and 10 more failures" in out
+    assert len(out.splitlines()) < 60
+
+
+def test_the_call_to_paste_names_a_sample_that_stands_beside_the_model(tmp_path):
+    (tmp_path / "a model").mkdir()
+    (tmp_path / "a model" / "samples.json").touch()
+    out = text(IndexEntry("a model", "1", READY), models=tmp_path)
+    assert f"  gateway infer 'a model' --address 127.0.0.1:8001 --input '{tmp_path}/a model/samples.json'\n" in out
+    assert "  gateway infer b --address 127.0.0.1:8001\n" in text(IndexEntry("b", "1", READY), models=tmp_path)
+
+
+def test_under_tls_the_calls_say_what_they_need_and_no_secret_is_shown():
+    serving = ServingSettings(tls_certificate=b"CERT", tls_key=b"SECRET", tls_client_ca=b"ROOTS", admin_token="SECRET")
+    out = text(IndexEntry("a", "1", READY), serving=serving)
+    assert "127.0.0.1:8001 (TLS)" in out
+    assert "--tls-ca ca.pem --tls-cert client.pem --tls-key client.key" in out
+    assert 'ssl=True, root_certificates="ca.pem", private_key="client.key", certificate_chain="client.pem"' in out
+    assert "SECRET" not in out
+    plain = text(IndexEntry("a", "1", READY), serving=dataclasses.replace(serving, tls_client_ca=b""))
+    assert "--tls-ca ca.pem" in plain
+    assert "client.pem" not in plain
