@@ -1,0 +1,70 @@
+"""What pyproject.toml declares is what the code imports."""
+
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+MODULES = {  # where the name of a module is not that of its distribution
+    "google": "protobuf",
+    "grpc": "grpcio",
+    "yaml": "pyyaml",
+    "sklearn": "scikit-learn",
+    "importlinter": "import-linter",
+}
+
+
+def names(requirements):
+    return {re.match(r"[A-Za-z0-9_.-]+", requirement)[0].lower().replace("_", "-") for requirement in requirements}
+
+
+RUNTIME = names(PROJECT["dependencies"])
+TESTS = names(PROJECT["optional-dependencies"]["test"])
+DEVELOPMENT = names(PROJECT["optional-dependencies"]["dev"])
+
+
+def imported(*folders):
+    """The distributions that the Python files in these folders import, with a file for each."""
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
+    own = {file.stem for file in files} | {"gateway", "load_tests"}
+    found = {}
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                modules = [node.module]
+            for module in {module.partition(".")[0] for module in modules} - own - sys.stdlib_module_names:
+                found.setdefault(MODULES.get(module, module).lower().replace("_", "-"), file)
+    return found
+
+
+def test_the_package_imports_what_it_depends_on_and_nothing_else():
+    assert set(imported("gateway")) == RUNTIME
+
+
+@pytest.mark.parametrize("folder", ["tests", "load_tests", "models", "protos"])
+def test_what_is_beside_the_package_is_declared_in_an_extra(folder):
+    undeclared = {name: file for name, file in imported(folder).items() if name not in RUNTIME | TESTS | DEVELOPMENT}
+    assert not undeclared
+
+
+@pytest.mark.parametrize(
+    ("lock", "wanted"),
+    [("requirements.lock", RUNTIME | TESTS | DEVELOPMENT), (".ci/oldest.lock", RUNTIME | TESTS), (".ci/newest.lock", RUNTIME | TESTS)],
+)
+def test_lock_files_pin_everything_that_is_declared(lock, wanted):
+    pinned = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / lock).read_text(), re.MULTILINE))
+    assert wanted - {"onnx-gateway"} <= pinned
+
+
+def test_the_lower_bounds_are_what_ci_tests_with():
+    lock = (ROOT / ".ci" / "oldest.lock").read_text()
+    for requirement in PROJECT["dependencies"]:
+        name, bound = re.match(r"([A-Za-z0-9_.-]+)>=([0-9.]+)", requirement).groups()
+        pinned = re.search(rf"^{name.lower().replace('_', '-')}==([0-9.]+)", lock, re.MULTILINE)[1]
+        assert f"{pinned}.0.0".startswith(f"{bound}."), requirement

@@ -1,0 +1,78 @@
+"""The floors of the house: who may import whom, and what the main process does without."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LINT = "import sys; from importlinter.cli import lint_imports_command; sys.argv = ['lint-imports', '--no-cache']; lint_imports_command()"
+
+
+def lint_imports(folder):
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    done = subprocess.run([sys.executable, "-c", LINT], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_imports_go_down_the_floors():
+    status, text = lint_imports(ROOT)
+    assert status == 0, text
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("house")
+    shutil.copytree(ROOT / "gateway", folder / "gateway", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "contract"),
+    [
+        ("core/errors.py", "import gateway.protocol.codec", "Imports go down the floors"),
+        ("batching/window.py", "import gateway.routing.catalogue", "Imports go down the floors"),
+        ("control/link.py", "import gateway.wire.transport", "Imports go down the floors"),
+        ("assembly/stack.py", "import gateway.cli.faults", "Imports go down the floors"),
+        ("attic/__init__.py", "", "Imports go down the floors"),
+        ("routing/catalogue.py", "import grpc", "gRPC is known to the wire and to clients alone"),
+        ("wire/status.py", "import onnxruntime", "ONNX Runtime is known to those who open models"),
+        ("core/errors.py", "import google.protobuf", "The words know neither the wire's messages nor the web"),
+    ],
+)
+def test_an_import_that_goes_up_is_found(copy, file, line, contract):
+    path = copy / "gateway" / file
+    path.parent.mkdir(exist_ok=True)
+    before = path.read_text() if path.exists() else None
+    path.write_text(f"{before or ''}\n{line}\n")
+    try:
+        status, text = lint_imports(copy)
+    finally:
+        if before is None:
+            shutil.rmtree(path.parent)
+        else:
+            path.write_text(before)
+    assert status == 1
+    broken = {found.partition(" BROKEN")[0] for found in text.splitlines() if " BROKEN" in found}
+    assert contract in broken, text
+
+
+def modules_after(*imports):
+    """What is loaded in a new Python after these imports, without the standard library."""
+    script = f"import sys, {', '.join(imports)}; print(*{{m.partition('.')[0] for m in sys.modules}})"
+    out = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return set(out.split()) - set(sys.stdlib_module_names)
+
+
+def test_serving_processes_start_before_anything_slow_is_imported():
+    assert not modules_after("gateway.cli.serve", "gateway.assembly.gateway") & {"google", "aiohttp", "grpc", "numpy", "onnxruntime"}
+
+
+def test_the_main_process_reads_repositories_and_answers_probes_without_grpc_numpy_and_onnxruntime():
+    modules = modules_after("gateway.assembly.gateway", "gateway.control.main_process", "gateway.control.source", "gateway.control.http")
+    assert "aiohttp" in modules
+    assert not modules & {"grpc", "numpy", "ml_dtypes", "onnxruntime"}
