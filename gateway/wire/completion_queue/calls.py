@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from grpc._cython import cygrpc
 
 from gateway.core.waiter import Driven
+from gateway.wire.completion_queue.open_calls import OpenCalls
 from gateway.wire.endings import ending, without_message
 from gateway.wire.status import DEADLINE_EXCEEDED
 from gateway.wire.transport import Metadata, UnaryMethod
-
-if TYPE_CHECKING:
-    from gateway.wire.completion_queue.server import CompletionQueueServer
 
 # Operations that carry no metadata and no details own no memory of the core and may be shared; others must be made anew for each call.
 _INITIAL_METADATA = cygrpc.SendInitialMetadataOperation((), 0)
@@ -29,14 +27,14 @@ class UnaryCall(Driven):
     after all (`watch`, from the server's one timer). That operation then also reports cancellations that came earlier.
     """
 
-    __slots__ = ("_call", "_metadata", "_method", "_server", "deadline", "ended", "tick", "watched")
+    __slots__ = ("_call", "_metadata", "_method", "_open", "deadline", "ended", "tick", "watched")
 
-    def __init__(self, server: CompletionQueueServer, event: Any, method: UnaryMethod) -> None:
-        self._server, self._call, self._method = server, event.call, method
+    def __init__(self, open_calls: OpenCalls, event: Any, method: UnaryMethod) -> None:
+        self._open, self._call, self._method = open_calls, event.call, method
         self._metadata = event.invocation_metadata
         wall_deadline = event.call_details.deadline
         self.deadline = wall_deadline if wall_deadline == float("inf") else wall_deadline - time.time() + time.monotonic()
-        self.tick, self.watched, self.ended = server.tick, False, False
+        self.tick, self.watched, self.ended = open_calls.tick, False, False
         self._task = self._waiter = None
         self._call.start_server_batch((cygrpc.ReceiveMessageOperation(0),), self._received)
 
@@ -66,13 +64,13 @@ class UnaryCall(Driven):
             end = without_message()
             self._end(end.code, end.details)
             return
-        self._server.open.add(self)
+        self._open.members.add(self)
         self.start(self._method(self, message))
 
     def _closed(self, event: Any) -> None:
         if event.batch_operations[0].cancelled():
             self.ended = True  # nobody is there to take an answer
-            self._server.open.discard(self)
+            self._open.members.discard(self)
             self.cancel()
 
     def _finished(self, value: bytes) -> None:
@@ -82,15 +80,15 @@ class UnaryCall(Driven):
             self._failed(TypeError(f"the method answered with {type(value).__name__}, not bytes"))
             return
         self.ended = True
-        server = self._server
-        server.open.discard(self)
-        if server.destroyed:
+        open_calls = self._open
+        open_calls.members.discard(self)
+        if open_calls.destroyed:
             return
         if self.watched:
             operations: tuple[Any, ...] = (_INITIAL_METADATA, cygrpc.SendMessageOperation(value, 0), _OK)
         else:
             operations = (_INITIAL_METADATA, cygrpc.SendMessageOperation(value, 0), _OK, cygrpc.ReceiveCloseOnServerOperation(0))
-        server.outbox.send(self._call, operations, sent)
+        open_calls.outbox.send(self._call, operations, sent)
 
     def _failed(self, error: BaseException) -> None:
         end = ending(error)
@@ -102,13 +100,13 @@ class UnaryCall(Driven):
         if self.ended:
             return
         self.ended = True
-        server = self._server
-        server.open.discard(self)
-        if server.destroyed:
+        open_calls = self._open
+        open_calls.members.discard(self)
+        if open_calls.destroyed:
             return
         status = cygrpc.SendStatusFromServerOperation(trailers, code, details.encode(), 0)
         operations: tuple[Any, ...] = (cygrpc.SendInitialMetadataOperation((), 0), status)
-        server.outbox.send(self._call, operations if self.watched else (*operations, cygrpc.ReceiveCloseOnServerOperation(0)), sent)
+        open_calls.outbox.send(self._call, operations if self.watched else (*operations, cygrpc.ReceiveCloseOnServerOperation(0)), sent)
 
 
 def sent(_event: Any) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import time
+from collections.abc import Collection
 from typing import Any, Final
 
 from gateway.wire.completion_queue import internals
 from gateway.wire.completion_queue.calls import UnaryCall
+from gateway.wire.completion_queue.open_calls import OpenCall, OpenCalls
 from gateway.wire.completion_queue.outbox import Corks, Outbox
 from gateway.wire.completion_queue.queue import EventPump
 from gateway.wire.completion_queue.streams import BidirectionalCall
@@ -24,24 +25,21 @@ _log = logging.getLogger(__name__)
 
 
 class CompletionQueueServer:
-    """Serves `methods` on the running event loop.
-
-    `open`: calls received and not answered; an answered one is let go at once, it holds kilobytes in the core. `destroyed`: the core's
-    server is gone, and a batch started now would abort the process.
-    """
+    """Serves `methods` on the running event loop."""
 
     def __init__(self, methods: Methods, options: TransportOptions) -> None:
         self._methods, self._options = methods, options
         self._loop = asyncio.get_running_loop()
-        self.open: set[UnaryCall | BidirectionalCall] = set()
-        self.tick = 0
-        self.destroyed = self._stopping = False
-        self._slots_out = 0
+        self._open = OpenCalls(Outbox(corks=Corks()))
+        self._stopping = False
         self._core, self._queue = internals.new_server(options)
         self._pump = EventPump(self._queue)
-        self.outbox = Outbox(corks=Corks())
         self._hot = methods.unary.get(methods.hot)
-        self._sweeper: asyncio.TimerHandle | None = None
+
+    @property
+    def open(self) -> Collection[OpenCall]:
+        """Calls received and not answered."""
+        return self._open.members
 
     async def start(self) -> int:
         """Listens; raises OSError where the address cannot be had, ValueError for unusable TLS files."""
@@ -67,10 +65,9 @@ class CompletionQueueServer:
             self._core.shutdown(self._queue, self._core_stopped)
         await asyncio.wait([self._pump.emptied], timeout=grace_s)
         if not self._pump.emptied.done():
-            _log.warning("%d calls were not finished within the grace of %g s and are cancelled", len(self.open), grace_s)
+            _log.warning("%d calls were not finished within the grace of %g s and are cancelled", len(self._open.members), grace_s)
             self._core.cancel_all_calls()
-            for call in tuple(self.open):
-                call.cancel()
+            self._open.cancel()
             await asyncio.wait([self._pump.emptied], timeout=_STOPPED_S)
         self._pump.join()
 
@@ -85,7 +82,7 @@ class CompletionQueueServer:
             if not self._stopping:
                 self._offer_hot_slot()
             assert self._hot is not None
-            UnaryCall(self, event, self._hot)
+            UnaryCall(self._open, event, self._hot)
 
     def _called(self, event: Any) -> None:
         if not event.success:
@@ -94,35 +91,25 @@ class CompletionQueueServer:
             self._offer_slot()
         path = event.call_details.method.decode()
         if (unary := self._methods.unary.get(path)) is not None:
-            UnaryCall(self, event, unary)
+            UnaryCall(self._open, event, unary)
         else:  # a stream, too, is what is not known: it is told so at once, whether or not a message comes
-            BidirectionalCall(self, event, self._methods.stream.get(path) or functools.partial(_unknown_method, path))
+            BidirectionalCall(self._open, event, self._methods.stream.get(path) or functools.partial(_unknown_method, path))
 
     def _sweep(self) -> None:
-        """One timer for all calls: expires those whose time is over, watches those that have waited since the last sweep."""
-        if not self.destroyed:
-            now = time.monotonic()
-            for call in tuple(self.open):
-                if call.deadline <= now:
-                    call.expire()
-                elif call.tick < self.tick and not call.watched:
-                    call.watch()
-        self.tick += 1
-        if not self._pump.emptied.done():
-            self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
+        """One timer for all calls."""
+        if not self._open.destroyed:
+            self._open.sweep()
+            self._loop.call_later(_SWEEP_S, self._sweep)
 
     def _core_stopped(self, _event: Any) -> None:
         """The core has finished every call it accepted."""
-        self.destroyed = True
-        self.outbox.close()
-        for call in tuple(self.open):  # their clients are gone
-            call.cancel()
+        self._open.destroy()
         self._core.destroy()
         self._queue.shutdown()
 
     def __repr__(self) -> str:
-        state = "stopped" if self.destroyed else "stopping" if self._stopping else "serving"
-        return f"<CompletionQueueServer {self._options.address} {state}, {len(self.open)} calls open>"
+        state = "stopped" if self._open.destroyed else "stopping" if self._stopping else "serving"
+        return f"<CompletionQueueServer {self._options.address} {state}, {len(self._open.members)} calls open>"
 
 
 async def _unknown_method(path: str, _call: object) -> None:

@@ -4,34 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from grpc._cython import cygrpc
 
 from gateway.core.waiter import Waiter
 from gateway.wire.completion_queue.calls import sent
+from gateway.wire.completion_queue.open_calls import OpenCalls
 from gateway.wire.endings import ending
 from gateway.wire.status import DEADLINE_EXCEEDED, OK
 from gateway.wire.transport import Metadata, StreamMethod
-
-if TYPE_CHECKING:
-    from gateway.wire.completion_queue.server import CompletionQueueServer
 
 
 class BidirectionalCall:
     """A call with many messages either way; its method runs as a Task. At most one `receive` and one `send` are under way at a time."""
 
-    __slots__ = ("_call", "_metadata", "_server", "_started", "_task", "deadline", "ended", "tick", "watched")
+    __slots__ = ("_call", "_metadata", "_open", "_started", "_task", "deadline", "ended", "tick", "watched")
 
-    def __init__(self, server: CompletionQueueServer, event: Any, method: StreamMethod) -> None:
-        self._server, self._call = server, event.call
+    def __init__(self, open_calls: OpenCalls, event: Any, method: StreamMethod) -> None:
+        self._open, self._call = open_calls, event.call
         self._metadata = event.invocation_metadata
         wall_deadline = event.call_details.deadline
         self.deadline = wall_deadline if wall_deadline == float("inf") else wall_deadline - time.time() + time.monotonic()
         self._started = self.ended = False
-        self.tick, self.watched = server.tick, True
+        self.tick, self.watched = open_calls.tick, True
         self._call.start_server_batch((cygrpc.ReceiveCloseOnServerOperation(0),), self._closed)
-        server.open.add(self)
+        open_calls.members.add(self)
         self._task = asyncio.get_running_loop().create_task(self._serve(method))
 
     def metadata(self) -> Metadata:
@@ -67,7 +65,7 @@ class BidirectionalCall:
         await self._batch((operation,) if self._started else (cygrpc.SendInitialMetadataOperation((), 0), operation))
 
     async def _batch(self, operations: tuple[Any, ...]) -> Any:
-        if self.ended or self._server.destroyed:
+        if self.ended or self._open.destroyed:
             raise asyncio.CancelledError
         if isinstance(operations[0], cygrpc.SendInitialMetadataOperation):
             self._started = True
@@ -87,16 +85,16 @@ class BidirectionalCall:
     def _closed(self, event: Any) -> None:
         if event.batch_operations[0].cancelled():
             self.ended = True
-            self._server.open.discard(self)
+            self._open.members.discard(self)
             self.cancel()
 
     def _end(self, code: int, details: str, trailers: Metadata = ()) -> None:
         if self.ended:
             return
         self.ended = True
-        server = self._server
-        server.open.discard(self)
-        if server.destroyed:
+        open_calls = self._open
+        open_calls.members.discard(self)
+        if open_calls.destroyed:
             return
         status = cygrpc.SendStatusFromServerOperation(trailers, code, details.encode(), 0)
-        server.outbox.send(self._call, (status,) if self._started else (cygrpc.SendInitialMetadataOperation((), 0), status), sent)
+        open_calls.outbox.send(self._call, (status,) if self._started else (cygrpc.SendInitialMetadataOperation((), 0), status), sent)

@@ -1,0 +1,68 @@
+"""The calls of one server that are received and not answered, and what they share."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from gateway.wire.completion_queue.outbox import Outbox
+
+
+class OpenCall(Protocol):
+    """A call that waits for its answer."""
+
+    deadline: float
+    """Seconds of the monotonic clock."""
+    tick: int
+    """The sweep it was received in."""
+    watched: bool
+    """A cancellation is told at once."""
+
+    def watch(self) -> None:
+        """Asks to be told of a cancellation from now on."""
+        ...
+
+    def expire(self) -> None:
+        """Ends the call: its time is over."""
+        ...
+
+    def cancel(self) -> None:
+        """Cancels the method."""
+        ...
+
+
+class OpenCalls:
+    """Who is open, and the way out.
+
+    An answered call is let go at once: it holds kilobytes in the core. `destroyed`: the core's server is gone, and a batch started now would
+    abort the process.
+    """
+
+    __slots__ = ("destroyed", "members", "outbox", "tick")
+
+    def __init__(self, outbox: Outbox) -> None:
+        self.outbox = outbox
+        self.members: set[OpenCall] = set()
+        self.tick = 0
+        self.destroyed = False
+
+    def sweep(self) -> None:
+        """Expires those whose time is over, watches those that have waited since the last sweep."""
+        now = time.monotonic()
+        for call in tuple(self.members):
+            if call.deadline <= now:
+                call.expire()
+            elif call.tick < self.tick and not call.watched:
+                call.watch()
+        self.tick += 1
+
+    def cancel(self) -> None:
+        """Cancels all."""
+        for call in tuple(self.members):
+            call.cancel()
+
+    def destroy(self) -> None:
+        """The core's server is about to go, and whoever is still open has no client any more."""
+        self.destroyed = True
+        self.outbox.close()
+        self.cancel()
