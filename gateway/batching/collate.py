@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from gateway.core.request import Array, InferenceRequest, Prediction
 
+_REALIGNED_BYTES: Final = 1 << 16  # copying so much takes 2 us; 600 KB take 11
+
 
 def join(requests: Sequence[InferenceRequest], rows: int, padded_rows: int) -> dict[str, Array]:
-    """The inputs of requests of one line, one behind the other along the first axis; a lone request's as they are, uncopied.
+    """The inputs of requests of one line, one behind the other along the first axis; a lone request's as they are, the large ones uncopied.
 
     Where `padded_rows` is more than `rows`, the last row is repeated: a row the model is known to accept.
     """
     first = requests[0]
     if len(requests) == 1 and padded_rows <= rows:
-        return dict(zip(first.form.names, first.inputs, strict=True))
+        return _alone(first)
     if len(first.inputs) == 1 and padded_rows <= rows:
         return {first.form.names[0]: np.concatenate([request.inputs[0] for request in requests])}
     feed: dict[str, Array] = {}
@@ -28,6 +30,20 @@ def join(requests: Sequence[InferenceRequest], rows: int, padded_rows: int) -> d
             parts.append(np.repeat(last[-1:], padded_rows - rows, axis=0))
         feed[name] = np.concatenate(parts)
     return feed
+
+
+def _alone(request: InferenceRequest) -> dict[str, Array]:
+    """One request's inputs, small ones copied into memory of their own.
+
+    Where a tensor stands in a message is chance, and Eigen adds up in another order where memory is not aligned: the last bit of an answer would
+    hang on the length of the request's id.
+    """
+    form = request.form
+    if form.input_bytes > _REALIGNED_BYTES:
+        return dict(zip(form.names, request.inputs, strict=True))
+    if len(request.inputs) == 1:
+        return {form.names[0]: request.inputs[0].copy()}
+    return {name: array.copy() for name, array in zip(form.names, request.inputs, strict=True)}
 
 
 def padded(rows: int, sizes: Sequence[int]) -> int:
