@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 
 from gateway.control.changes import Action, Change, Drained, Joined, Lacking, Send, Settled
-from gateway.control.link import Link
+from gateway.control.channel import Channel
 from gateway.control.messages import (
     Committed,
     IndexEntry,
@@ -40,7 +40,7 @@ class Fleet:
     def __init__(self, concurrent_loads: int) -> None:
         self._releases = Releases(concurrent_loads)
         self._observers: list[Callable[[Settled | Drained], None]] = []
-        self._links: dict[int, Link] = {}
+        self._channels: dict[int, Channel] = {}
         self._told_to_listen: set[int] = set()
         self._change_ids = itertools.count(1)
         self._changes: dict[int, asyncio.Future[Settled]] = {}
@@ -49,7 +49,7 @@ class Fleet:
         self._agreements: list[tuple[int, asyncio.Future[None]]] = []
 
     def __repr__(self) -> str:
-        return f"<Fleet of {len(self._links)}: {self._releases!r}>"
+        return f"<Fleet of {len(self._channels)}: {self._releases!r}>"
 
     @property
     def live(self) -> Mapping[Key, VersionPlan]:
@@ -62,19 +62,19 @@ class Fleet:
 
     # Processes.
 
-    def attach(self, slot: int, link: Link) -> None:
+    def attach(self, slot: int, channel: Channel) -> None:
         """A process has come up. It listens at once where nobody else does, else when it has all that the others serve."""
-        self._links[slot] = link
+        self._channels[slot] = channel
         self._published[slot] = 0
         if self._publication is not None:
-            link.send(self._publication)
+            channel.send(self._publication)
         if not self._told_to_listen:
             self._listen(slot)
         self._do(self._releases.add(slot))
 
     def detach(self, slot: int) -> None:
         """A process is gone."""
-        if self._links.pop(slot, None) is not None:
+        if self._channels.pop(slot, None) is not None:
             self._told_to_listen.discard(slot)
             del self._published[slot]
             self._do(self._releases.remove(slot))
@@ -96,8 +96,8 @@ class Fleet:
     def broadcast(self, message: ToServing) -> None:
         """Tells every process."""
         frame = encode(message)
-        for link in self._links.values():
-            link.send_encoded(frame)
+        for channel in self._channels.values():
+            channel.send_encoded(frame)
 
     # What all are to agree on.
 
@@ -131,7 +131,7 @@ class Fleet:
             match action:
                 case Send(slot, message):
                     frame = frames.get(id(message)) or frames.setdefault(id(message), encode(message))
-                    self._links[slot].send_encoded(frame)
+                    self._channels[slot].send_encoded(frame)
                 case Settled(change):
                     self._tell(action)
                     self._changes.pop(change.id).set_result(action)
@@ -150,7 +150,7 @@ class Fleet:
     def _listen(self, slot: int) -> None:
         if slot not in self._told_to_listen:
             self._told_to_listen.add(slot)
-            self._links[slot].send(Listen())
+            self._channels[slot].send(Listen())
 
     def _settle_agreements(self) -> None:
         lowest = min(self._published.values(), default=0)

@@ -1,4 +1,4 @@
-"""The two ends of the control link: whole messages in, whole messages out."""
+"""The serving side of the control link: what the control side says is carried out, what callers want changed is asked."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import socket
 from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, Protocol, Self
 
+from gateway.control.channel import Channel
 from gateway.control.messages import (
-    LENGTH,
     Abort,
     Ask,
     Change,
@@ -30,69 +30,11 @@ from gateway.control.messages import (
     StartFailed,
     Stop,
     Stopped,
-    ToControl,
-    ToServing,
-    decode,
-    encode,
 )
 from gateway.core.errors import Unavailable
 from gateway.core.plan import VersionPlan
 
 log = logging.getLogger(__name__)
-
-
-class Link:
-    """One end of the control link. Sending never waits; after the other end has gone it does nothing.
-
-    What is sent in one turn of the event loop leaves in one piece: a thousand models are loaded by many small messages.
-    """
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-        self._frames: list[bytes] = []
-
-    @classmethod
-    async def open(cls, end: socket.socket) -> Link:
-        """Takes over one end of a socket pair."""
-        reader, writer = await asyncio.open_unix_connection(sock=end)
-        return cls(reader, writer)
-
-    def send(self, message: ToServing | ToControl) -> None:
-        """Sends one message."""
-        self.send_encoded(encode(message))
-
-    def send_encoded(self, frame: bytes) -> None:
-        """Sends what `encode` made: one message to many is pickled once."""
-        if not self._frames:
-            asyncio.get_running_loop().call_soon(self._write)
-        self._frames.append(frame)
-
-    def _write(self) -> None:
-        if self._frames and not self._writer.is_closing():
-            self._writer.write(b"".join(self._frames))
-        self._frames = []
-
-    async def receive(self) -> ToServing | ToControl | None:
-        """The next message; None when the other end is gone."""
-        try:
-            (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
-            return decode(await self._reader.readexactly(length))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return None
-
-    async def flush(self) -> None:
-        """Waits until the kernel has all that was sent, or the other end is gone."""
-        self._write()
-        try:
-            self._writer.transport.set_write_buffer_limits(high=0)
-            await self._writer.drain()
-        except ConnectionError:
-            pass
-
-    def close(self) -> None:
-        """Closes this end when all that was sent has left; the other sees the end of the link."""
-        self._write()
-        self._writer.close()
 
 
 class Served(Protocol):
@@ -140,8 +82,8 @@ class ServingLink:
     Used as: ``async with await ServingLink.open(fd) as link: start = await link.start(); await link.serve(served)``.
     """
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
         self._grace_s = 0.0
         self._asked: dict[int, asyncio.Future[object]] = {}
         self._next_request_id = 0
@@ -157,7 +99,7 @@ class ServingLink:
     async def open(cls, link_fd: int) -> ServingLink:
         """Takes over the inherited end of the link."""
         os.set_inheritable(link_fd, False)
-        return cls(await Link.open(socket.socket(fileno=link_fd)))
+        return cls(await Channel.open(socket.socket(fileno=link_fd)))
 
     async def __aenter__(self) -> Self:
         return self
@@ -166,12 +108,12 @@ class ServingLink:
         for task in (*self._tasks, *self._preparing.values()):
             task.cancel()
         self._end_asked()
-        await self._link.flush()
-        self._link.close()
+        await self._channel.flush()
+        self._channel.close()
 
     async def start(self) -> Start:
         """The first message; ends the process when there is none, because the supervisor is gone."""
-        message = await self._link.receive()
+        message = await self._channel.receive()
         if not isinstance(message, Start):
             raise SystemExit(0)
         self._grace_s = message.grace_s
@@ -179,8 +121,8 @@ class ServingLink:
 
     async def refuse(self, text: str) -> None:
         """Tells the supervisor that no process can start with these settings, and why; the caller exits next."""
-        self._link.send(StartFailed(text))
-        await self._link.flush()
+        self._channel.send(StartFailed(text))
+        await self._channel.flush()
 
     async def ask(self, change: Change, model: str = "", parameters: Mapping[str, object] | None = None) -> object:
         """Has the control side change the server. Returns when the change holds in every process; raises the `GatewayError` that ended it.
@@ -193,7 +135,7 @@ class ServingLink:
         request_id = self._next_request_id
         reply: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self._asked[request_id] = reply
-        self._link.send(Ask(request_id, change, model, dict(parameters or {})))
+        self._channel.send(Ask(request_id, change, model, dict(parameters or {})))
         try:
             return await reply
         finally:
@@ -207,11 +149,11 @@ class ServingLink:
             log.warning("the supervisor is gone: stopping")
             grace_s = self._grace_s
         await served.stop(grace_s)
-        self._link.send(Stopped())
+        self._channel.send(Stopped())
 
     async def _carry_out_orders(self, served: Served) -> None:
         """Goes on while `served` stops: a caller in flight may still wait for a reply."""
-        while (message := await self._link.receive()) is not None:
+        while (message := await self._channel.receive()) is not None:
             match message:
                 case Stop(grace_s):
                     self._end_with(grace_s)
@@ -223,13 +165,13 @@ class ServingLink:
                     self._preparing[change_id] = asyncio.ensure_future(self._prepare(served, change_id, plans))
                 case Commit(change_id, live, retire):
                     drained = served.commit(change_id, live, retire)
-                    self._link.send(Committed(change_id))
+                    self._channel.send(Committed(change_id))
                     self._spawn(self._report_retired(change_id, drained))
                 case Abort(change_id):
                     self._spawn(self._abort(served, change_id))
                 case Publish(sequence):
                     served.publish(message)
-                    self._link.send(Published(sequence))
+                    self._channel.send(Published(sequence))
                 case Drain():
                     served.drain()
         self._end_asked()
@@ -240,7 +182,7 @@ class ServingLink:
             self._end.set_result(grace_s)
 
     async def _listen(self, served: Served) -> None:
-        self._link.send(Listening(await served.listen()))
+        self._channel.send(Listening(await served.listen()))
 
     async def _prepare(self, served: Served, change_id: int, plans: tuple[VersionPlan, ...]) -> None:
         try:
@@ -248,12 +190,12 @@ class ServingLink:
         except Exception as error:  # a fault of ours with one model must not end the process that serves the others
             log.exception("preparing %s", ", ".join(f"{p.model} version {p.version}" for p in plans))
             errors = tuple((p.key, f"{type(error).__name__}: {error}") for p in plans)
-        self._link.send(Prepared(change_id, errors))
+        self._channel.send(Prepared(change_id, errors))
         del self._preparing[change_id]
 
     async def _report_retired(self, change_id: int, drained: Awaitable[None]) -> None:
         await drained
-        self._link.send(Retired(change_id))
+        self._channel.send(Retired(change_id))
 
     async def _abort(self, served: Served, change_id: int) -> None:
         if (preparing := self._preparing.get(change_id)) is not None:

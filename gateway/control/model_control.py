@@ -8,15 +8,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gateway.control.bulletin import Bulletin
-from gateway.control.changes import Drained, Settled
 from gateway.control.fleet import Fleet
 from gateway.control.messages import IndexEntry
+from gateway.control.model_loading import ModelLoading, requested_configuration
 from gateway.control.options import ModelControlMode, ModelControlOptions
 from gateway.control.progress import Progress
 from gateway.control.records import CannotPlan, ModelRecord, Source, SourceModel, all_ready, index_entries
 from gateway.control.rows import StatisticsRows
-from gateway.core.errors import InvalidRequest, ModelFailed, ModelNotFound, Unavailable, Unsupported
-from gateway.core.plan import VersionPlan
+from gateway.core.errors import ModelFailed, ModelNotFound, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +30,12 @@ class ModelControl:
     """The models of one repository, as wanted and as they are."""
 
     def __init__(self, options: ModelControlOptions, source: Source, fleet: Fleet, rows: StatisticsRows, bulletin: Bulletin) -> None:
-        self._options, self._source, self._fleet, self._rows, self._bulletin = options, source, fleet, rows, bulletin
+        self._options, self._source, self._bulletin = options, source, bulletin
         self._records: dict[str, ModelRecord] = {}
+        self._loading = ModelLoading(self._records, source, fleet, rows, bulletin)
         self._started = False
         self._scanning = asyncio.Lock()
         self._scan_fault = ""
-        fleet.observe(self._observe)
 
     def __repr__(self) -> str:
         live = sum(bool(record.live) for record in self._records.values())
@@ -117,7 +116,7 @@ class ModelControl:
     async def load(self, model: str, parameters: Mapping[str, object]) -> None:
         """Loads a model as it now stands in the repository: all its versions, in every process, or nothing changes."""
         self._require_callers_may_change()
-        configuration = _configuration(model, parameters)
+        configuration = requested_configuration(model, parameters)
         try:
             found = {one.name: one for one in await self._source.scan()}.get(model)
         except OSError as error:
@@ -128,8 +127,9 @@ class ModelControl:
             found = await self._reconfigured(found, configuration)
         record = self._records.setdefault(model, ModelRecord(model))
         async with record.lock:
+            self._records[model] = record  # a look at the repository may have forgotten it meanwhile
             record.found = found
-            await self._attempt(record, found, await self._source.fingerprint(found), together=True)
+            await self._loading.attempt(record, found, await self._source.fingerprint(found), together=True)
             if not record.failed:
                 record.wanted, record.configuration = True, configuration
         await self._bulletin.now()
@@ -142,7 +142,7 @@ class ModelControl:
         if (record := self._records.get(model)) is not None:
             async with record.lock:
                 record.wanted, record.configuration = False, ""
-                await self._take_away(record)
+                await self._loading.take_away(record)
             await self._bulletin.now()
 
     def _require_callers_may_change(self) -> None:
@@ -174,7 +174,7 @@ class ModelControl:
     async def _forget_vanished(self, names: set[str]) -> None:
         for record in [record for record in self._records.values() if record.name not in names]:
             async with record.lock:
-                await self._take_away(record)
+                await self._loading.take_away(record)
                 del self._records[record.name]
             log.info("model %s has gone from the repository and is not served any more", record.name)
 
@@ -197,96 +197,9 @@ class ModelControl:
             if record.fingerprint == fingerprint and not (retry_failed and record.failed):
                 return
             progress.total += 1
-            await self._attempt(record, found, fingerprint, together=False)
+            await self._loading.attempt(record, found, fingerprint, together=False)
             progress.ended(failed=record.failed)
-
-    async def _attempt(self, record: ModelRecord, found: SourceModel, fingerprint: str, *, together: bool) -> None:
-        """Loads the model as found; what went wrong stands in the record. Its lock is held."""
-        record.fingerprint, record.fault, record.errors = fingerprint, found.fault, {}
-        record.loading = tuple(version for version in found.versions if version not in record.live)
-        self._bulletin.soon()
-        try:
-            if not record.fault:
-                await self._change(record, found, together=together)
-        except Exception as error:  # as above
-            log.exception("loading %s", record.name)
-            record.fault = f"{type(error).__name__}: {error}"
-        finally:
-            record.loading = ()
-            self._bulletin.soon()
-        _log_attempt(record, found)
-
-    async def _change(self, record: ModelRecord, found: SourceModel, *, together: bool) -> None:
-        outcomes = await asyncio.gather(*(self._plan(found, version) for version in found.versions))
-        plans = [plan for plan in outcomes if isinstance(plan, VersionPlan)]
-        for version, outcome in zip(found.versions, outcomes, strict=True):
-            if isinstance(outcome, str):
-                record.errors[version] = outcome
-        if not plans or (together and record.errors):
-            return
-        retries = 0 if together else 1
-        settled = await self._fleet.change(record.name, plans, together=together, replaces=not record.errors, retries=retries)
-        record.errors.update((version, text) for (_, version), text in settled.errors)
-        for plan in plans:
-            if plan.key not in self._fleet.live:
-                self._rows.release(plan.key)
-
-    async def _plan(self, found: SourceModel, version: int) -> VersionPlan | str:
-        try:
-            plan = await self._source.plan(found, version)
-        except CannotPlan as error:
-            return str(error)
-        for warning in plan.warnings:
-            log.warning("model %s version %d: %s", found.name, version, warning)
-        return replace(plan, statistics_row=self._rows.assign(plan.key))
-
-    async def _take_away(self, record: ModelRecord) -> None:
-        if record.live:
-            await self._fleet.change(record.name, together=True)
-        record.errors, record.fault, record.fingerprint = {}, "", None
-
-    def _observe(self, end: Settled | Drained) -> None:
-        record = self._records.get(end.change.model)
-        retired = {version for _, version in end.retired}
-        if isinstance(end, Drained):
-            for key in end.retired:
-                if key not in self._fleet.live:
-                    self._rows.release(key)
-        if record is None:
-            return
-        if isinstance(end, Drained):
-            record.draining -= retired
-            record.gone |= retired - record.live
-        else:
-            live = {version for _, version in end.live}
-            record.live = (record.live - retired) | live
-            record.draining = (record.draining | retired) - live
-            record.gone -= live
-        self._bulletin.soon()
-
-
-def _configuration(model: str, parameters: Mapping[str, object]) -> str:
-    """The configuration that came with a load; empty: none. Raises for every parameter that is not served."""
-    for name in parameters:
-        if name.startswith("file:"):
-            raise Unsupported(f"failed to load '{model}', files are not taken from requests: put them into the model repository")
-        if name != "config":
-            raise InvalidRequest(f"failed to load '{model}', unrecognized load parameter '{name}': only config is known")
-    configuration = parameters.get("config", "")
-    if not isinstance(configuration, str):
-        raise InvalidRequest(f"failed to load '{model}', the parameter 'config' must be a string of JSON, got {type(configuration).__name__}")
-    return configuration
 
 
 def _not_in_repository(model: str) -> str:
     return f"failed to poll from model repository: it has no model '{model}'"
-
-
-def _log_attempt(record: ModelRecord, found: SourceModel) -> None:
-    for warning in found.warnings:
-        log.warning("model %s: %s", record.name, warning)
-    goes_on = " (what served before goes on)" if record.live else ""
-    if record.fault:
-        log.error("model %s is not served: %s%s", record.name, record.fault, goes_on)
-    for version, text in sorted(record.errors.items()):
-        log.error("model %s version %d is not served: %s%s", record.name, version, text, goes_on)

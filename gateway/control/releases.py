@@ -3,7 +3,7 @@
 A change concerns one model. Its versions are prepared in every process; only when all have them open and warm is the change committed, and
 only then anything goes live. A failure or a death before that aborts it everywhere: what was live stays.
 
-What is committed is what counts. A process that comes up, for the first time or again, is first brought to it (`_Slot.catching_up`) and
+What is committed is what counts. A process that comes up, for the first time or again, is first brought to it (`Slot.catching_up`) and
 takes part in changes from then on; a process that dies owes nothing any more.
 
 Every method takes one thing that happened and returns what is to be done about it, in order. Nothing here waits, sends or looks at a clock.
@@ -14,41 +14,12 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
+from gateway.control.attempts import Attempt, Slot
 from gateway.control.changes import Action, Change, Drained, Joined, Lacking, Send, Settled
 from gateway.control.messages import Abort, Commit, Committed, Key, Prepare, Prepared, Retired
 from gateway.core.plan import VersionPlan
-
-
-@dataclass(slots=True)
-class _Slot:
-    holds: dict[Key, VersionPlan] = field(default_factory=dict)
-    lacks: dict[Key, VersionPlan] = field(default_factory=dict)
-    """Committed, but it could not be opened here."""
-    catching_up: Prepare | None = None
-    """The round that is under way, until it is committed."""
-    joined: bool = False
-    aborting: set[int] = field(default_factory=set)
-    """Changes that were aborted while it prepared them: it may yet die of one."""
-
-
-@dataclass(slots=True)
-class _Running:
-    """A change that has begun."""
-
-    id: int
-    """On the links. Another for every attempt: answers to one that was aborted may still be on their way."""
-    change: Change
-    plans: dict[Key, VersionPlan]
-    """Those that must be prepared."""
-    waiting: set[int]
-    """Slots that have not answered: to Prepare, then to Commit."""
-    errors: dict[Key, str] = field(default_factory=dict)
-    slots: set[int] = field(default_factory=set)
-    """That have it open."""
-    commit: Commit | None = None
-    undrained: set[int] = field(default_factory=set)
 
 
 class Releases:
@@ -57,10 +28,10 @@ class Releases:
     def __init__(self, concurrent: int) -> None:
         self._concurrent = concurrent
         self.committed: dict[Key, VersionPlan] = {}
-        self._slots: dict[int, _Slot] = {}
+        self._slots: dict[int, Slot] = {}
         self._queue: deque[Change] = deque()
-        self._running: dict[int, _Running] = {}
-        self._draining: dict[int, _Running] = {}
+        self._running: dict[int, Attempt] = {}
+        self._draining: dict[int, Attempt] = {}
         self._ids = itertools.count(1)
 
     def __repr__(self) -> str:
@@ -79,7 +50,7 @@ class Releases:
 
     def add(self, slot: int) -> list[Action]:
         """A process has come up; it holds nothing."""
-        self._slots[slot] = _Slot()
+        self._slots[slot] = Slot()
         return list(self._catch_up(slot))
 
     def remove(self, slot: int) -> list[Action]:
@@ -147,7 +118,7 @@ class Releases:
     def _start(self, change: Change) -> Iterator[Action]:
         plans = {plan.key: plan for plan in change.plans if not self._is_live(plan)}
         joined = {number for number, slot in self._slots.items() if slot.joined}
-        running = _Running(next(self._ids), change, plans, waiting=joined if plans else set(), slots=set() if plans else joined)
+        running = Attempt(next(self._ids), change, plans, waiting=joined if plans else set(), slots=set() if plans else joined)
         self._running[running.id] = running
         if plans:
             prepare = Prepare(running.id, tuple(plans.values()))
@@ -161,7 +132,7 @@ class Releases:
 
     # From prepared to settled.
 
-    def _decide(self, running: _Running) -> Iterator[Action]:
+    def _decide(self, running: Attempt) -> Iterator[Action]:
         if running.waiting:
             return
         live = tuple(key for key in running.plans if key not in running.errors)
@@ -182,7 +153,7 @@ class Releases:
         if change.replaces:
             yield from (key for key in self.committed if key[0] == change.model and key not in wanted)
 
-    def _commit(self, running: _Running, commit: Commit) -> Iterator[Action]:
+    def _commit(self, running: Attempt, commit: Commit) -> Iterator[Action]:
         running.waiting, running.undrained = set(running.slots), set(running.slots)
         for number in sorted(running.slots):
             slot = self._slots[number]
@@ -195,17 +166,17 @@ class Releases:
                 slot.lacks.pop(key, None)
             yield Send(number, commit if retire == commit.retire else replace(commit, retire=retire))
 
-    def _fail(self, running: _Running) -> Iterator[Action]:
+    def _fail(self, running: Attempt) -> Iterator[Action]:
         yield from self._abort(running)
         yield Settled(running.change, errors=tuple(running.errors.items()))
 
-    def _abort(self, running: _Running) -> Iterator[Action]:
+    def _abort(self, running: Attempt) -> Iterator[Action]:
         del self._running[running.id]
         for slot in running.waiting:
             self._slots[slot].aborting.add(running.id)
         yield from (Send(slot, Abort(running.id)) for slot in sorted(running.slots | running.waiting))
 
-    def _settle(self, running: _Running) -> Iterator[Action]:
+    def _settle(self, running: Attempt) -> Iterator[Action]:
         if running.waiting or running.commit is None or running.id not in self._running:
             return
         del self._running[running.id]
@@ -213,7 +184,7 @@ class Releases:
         yield Settled(running.change, running.commit.live, running.commit.retire, tuple(running.errors.items()))
         yield from self._drain(running)
 
-    def _drain(self, running: _Running) -> Iterator[Action]:
+    def _drain(self, running: Attempt) -> Iterator[Action]:
         if running.undrained or running.id not in self._draining:
             return
         del self._draining[running.id]
@@ -239,7 +210,7 @@ class Releases:
             slot.catching_up = None
             yield from self._join(number, slot)
 
-    def _commit_catch_up(self, number: int, slot: _Slot, errors: dict[Key, str]) -> Iterator[Action]:
+    def _commit_catch_up(self, number: int, slot: Slot, errors: dict[Key, str]) -> Iterator[Action]:
         assert slot.catching_up is not None
         wanted = {plan.key: plan for plan in slot.catching_up.plans if self.committed.get(plan.key) == plan}
         for key, plan in wanted.items():
@@ -248,7 +219,7 @@ class Releases:
         if lacking := tuple((key, errors[key]) for key in wanted if key in errors):
             yield Lacking(number, lacking)
 
-    def _join(self, number: int, slot: _Slot) -> Iterator[Action]:
+    def _join(self, number: int, slot: Slot) -> Iterator[Action]:
         """From here on it takes part, also in what is being prepared already."""
         slot.joined = True
         yield Joined(number)
@@ -270,7 +241,7 @@ class Releases:
             elif concerned:
                 yield from self._lose(running)
 
-    def _lose(self, running: _Running) -> Iterator[Action]:
+    def _lose(self, running: Attempt) -> Iterator[Action]:
         """A process died while it prepared the change: once more where that is allowed, else a failure."""
         change = running.change
         if change.retries:

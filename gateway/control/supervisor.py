@@ -16,8 +16,8 @@ import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
+from gateway.control.channel import Channel
 from gateway.control.fleet import Fleet
-from gateway.control.link import Link
 from gateway.control.messages import Ask, Listening, Reply, Start, StartFailed, Stop, Stopped
 from gateway.control.options import RestartOptions
 from gateway.control.serving_main import SERVING_ENTRY
@@ -61,7 +61,8 @@ class Supervisor:
         self._all_tried = asyncio.Event()
         self._listening: set[int] = set()
         self._ever_listened = asyncio.Event()
-        self._killed = 0
+        self._answered: set[int] = set()
+        self._lost = 0
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Raises `CannotServe` once that is known."""
 
@@ -91,7 +92,7 @@ class Supervisor:
         await self._ever_listened.wait()
 
     async def stop(self, grace_s: float) -> bool:
-        """Ends all: calls in flight have the grace; who stays longer is killed. True: nobody had to be."""
+        """Ends all: calls in flight have the grace; who stays longer is killed. True: every process answered all of its calls."""
         self._stopping.set()
         self._fleet.broadcast(Stop(grace_s))
         if self._keepers:
@@ -100,7 +101,7 @@ class Supervisor:
             log.error("killing %d serving processes that did not stop within %g s", len(self._processes), grace_s + self._kill_after_s)
         self.kill()
         await asyncio.gather(*self._keepers, return_exceptions=True)
-        return self._killed == 0
+        return self._lost == 0
 
     def kill(self) -> None:
         """Ends all at once."""
@@ -116,6 +117,9 @@ class Supervisor:
             started_s = loop.time()
             ending = await self._run_one(start)
             if self._stopping.is_set():
+                if start.slot not in self._answered:
+                    self._lost += 1
+                    log.error("serving process %d %s before it had stopped", start.slot, ending)
                 return
             deaths = 1 if loop.time() - started_s >= self._options.stable_s else deaths + 1
             if deaths >= self._options.attempts and not self._ever_listened.is_set():
@@ -140,17 +144,18 @@ class Supervisor:
                 if len(self._tried) == len(self._starts):
                     self._all_tried.set()
         self._processes[start.slot] = process
-        link = await Link.open(ours)
-        link.send(start)
-        self._fleet.attach(start.slot, link)
+        self._answered.discard(start.slot)
+        channel = await Channel.open(ours)
+        channel.send(start)
+        self._fleet.attach(start.slot, channel)
         if self._stopping.is_set():
-            link.send(Stop(0))
+            channel.send(Stop(0))
         try:
-            await self._converse(start.slot, process, link)
+            await self._converse(start.slot, process, channel)
         finally:
             self._fleet.detach(start.slot)
             self._listening.discard(start.slot)
-            link.close()
+            channel.close()
             ending = await self._ended(process)
             del self._processes[start.slot]
         return ending
@@ -166,9 +171,9 @@ class Supervisor:
                     env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},  # noqa: PTH109  # as text
                 )
 
-    async def _converse(self, slot: int, process: Process, link: Link) -> None:
+    async def _converse(self, slot: int, process: Process, channel: Channel) -> None:
         """Hears the process out until it is gone, even if something it started keeps its end of the link open."""
-        hearing, exiting = asyncio.create_task(self._hear(slot, link)), asyncio.create_task(process.wait())
+        hearing, exiting = asyncio.create_task(self._hear(slot, channel)), asyncio.create_task(process.wait())
         try:
             await asyncio.wait((hearing, exiting), return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait((hearing,), timeout=LAST_WORDS_S)
@@ -178,11 +183,11 @@ class Supervisor:
             hearing.cancel()
             exiting.cancel()
 
-    async def _hear(self, slot: int, link: Link) -> None:
-        while (message := await link.receive()) is not None:
+    async def _hear(self, slot: int, channel: Channel) -> None:
+        while (message := await channel.receive()) is not None:
             match message:
                 case Ask():
-                    ask = asyncio.create_task(self._answer_one(message, link))
+                    ask = asyncio.create_task(self._answer_one(message, channel))
                     self._asks.add(ask)
                     ask.add_done_callback(self._asks.discard)
                 case Listening():
@@ -191,11 +196,12 @@ class Supervisor:
                 case StartFailed(text):
                     self._fail(text)
                 case Stopped():
+                    self._answered.add(slot)  # whatever becomes of it now, no call is lost
                     return
                 case _:
                     self._fleet.receive(slot, message)  # type: ignore[arg-type]  # what comes this way is ToControl
 
-    async def _answer_one(self, ask: Ask, link: Link) -> None:
+    async def _answer_one(self, ask: Ask, channel: Channel) -> None:
         try:
             reply = Reply(ask.request_id, value=await self._answer(ask))
         except GatewayError as error:
@@ -203,7 +209,7 @@ class Supervisor:
         except Exception as error:  # a fault of ours: the caller is not left waiting
             log.exception("%s %s", ask.change, ask.model)
             reply = Reply(ask.request_id, Unavailable(f"{ask.change} failed inside the gateway: {type(error).__name__}: {error}"))
-        link.send(reply)
+        channel.send(reply)
 
     async def _ended(self, process: Process) -> str:
         try:
@@ -218,7 +224,6 @@ class Supervisor:
         return f"(pid {process.pid}) ended with exit status {status}"
 
     def _kill(self, process: Process) -> None:
-        self._killed += 1
         with contextlib.suppress(ProcessLookupError):
             process.kill()
 

@@ -99,6 +99,7 @@ class StandIn:
                     "prepared": len(self.prepared),
                     "ready": self.publication is not None and self.publication.ready,
                     "draining": self.draining,
+                    "in_flight": self.in_flight - 1,
                     "index": index,
                     "log_settings": dict(self.publication.log_settings) if self.publication else None,
                 }

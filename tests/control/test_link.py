@@ -7,7 +7,8 @@ import socket
 
 import pytest
 
-from gateway.control.link import Link, ServingLink
+from gateway.control.channel import Channel
+from gateway.control.link import ServingLink
 from gateway.control.messages import (
     Abort,
     Ask,
@@ -89,7 +90,7 @@ class Pair:
 
     async def __aenter__(self):
         ours, theirs = socket.socketpair()
-        self.control = await Link.open(ours)
+        self.control = await Channel.open(ours)
         self.serving = await ServingLink.open(theirs.detach())
         self.control.send(START)
         assert await self.serving.start() == START
@@ -253,7 +254,7 @@ def test_callers_are_not_left_waiting_when_the_supervisor_goes():
 def test_a_process_that_cannot_start_says_so_before_it_goes():
     async def run():
         ours, theirs = socket.socketpair()
-        control, serving = await Link.open(ours), await ServingLink.open(theirs.detach())
+        control, serving = await Channel.open(ours), await ServingLink.open(theirs.detach())
         control.send(START)
         async with serving:
             await serving.start()

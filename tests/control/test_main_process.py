@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import until
+from running_gateway import until
 
 
 def alive(pid: int) -> bool:
@@ -176,8 +176,7 @@ class TestDeaths:
     def test_a_killed_supervisor_leaves_no_process_behind_and_the_port_free(self, start):
         gateway = start()
         pids = [state["pid"] for state in gateway.states()]
-        connection = gateway.connect()
-        connection.send("infer", "m", "0.5")
+        connection = gateway.begin_call(0.5)
 
         gateway.process.kill()
 
@@ -213,9 +212,7 @@ class TestStopping:
 
     def test_a_call_in_flight_is_answered_within_the_grace(self, start):
         gateway = start(stop={"drain_delay_s": 0})
-        connection = gateway.connect()
-        connection.send("infer", "m", "0.5")
-        until(lambda: gateway.ask("state"))
+        connection = gateway.begin_call(0.5)
 
         gateway.signal(signal.SIGTERM)
 
@@ -241,8 +238,7 @@ class TestStopping:
     def test_a_second_ctrl_c_ends_at_once(self, start):
         gateway = start(stop={"grace_s": 3600})
         pids = [state["pid"] for state in gateway.states()]
-        connection = gateway.connect()
-        connection.send("infer", "m", "3600")
+        gateway.begin_call(3600)
         gateway.signal(signal.SIGINT)
         until(lambda: "stopping" in gateway.log)
 
@@ -253,9 +249,7 @@ class TestStopping:
 
     def test_a_signal_to_the_whole_process_group_is_the_supervisors_alone(self, start):
         gateway = start()
-        connection = gateway.connect()
-        connection.send("infer", "m", "0.6")
-        until(lambda: gateway.ask("state"))
+        connection = gateway.begin_call(0.5)
 
         os.killpg(gateway.process.pid, signal.SIGINT)
 

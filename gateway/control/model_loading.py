@@ -1,0 +1,114 @@
+"""One model loaded or taken away: planned version by version, changed in all processes, and kept in its record."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+
+from gateway.control.bulletin import Bulletin
+from gateway.control.changes import Drained, Settled
+from gateway.control.fleet import Fleet
+from gateway.control.records import CannotPlan, ModelRecord, Source, SourceModel
+from gateway.control.rows import StatisticsRows
+from gateway.core.errors import InvalidRequest, Unsupported
+from gateway.core.plan import VersionPlan
+
+log = logging.getLogger(__name__)
+
+
+class ModelLoading:
+    """Carries out what is decided about single models. The records are the caller's; this writes in them what became of them."""
+
+    def __init__(self, records: Mapping[str, ModelRecord], source: Source, fleet: Fleet, rows: StatisticsRows, bulletin: Bulletin) -> None:
+        self._records, self._source, self._fleet, self._rows, self._bulletin = records, source, fleet, rows, bulletin
+        fleet.observe(self._observe)
+
+    async def attempt(self, record: ModelRecord, found: SourceModel, fingerprint: str, *, together: bool) -> None:
+        """Loads the model as found; what went wrong stands in the record, whose lock the caller holds."""
+        record.fingerprint, record.fault, record.errors = fingerprint, found.fault, {}
+        record.loading = tuple(version for version in found.versions if version not in record.live)
+        self._bulletin.soon()
+        try:
+            if not record.fault:
+                await self._change(record, found, together=together)
+        except Exception as error:  # a fault of ours with one model must not keep the others from being served
+            log.exception("loading %s", record.name)
+            record.fault = f"{type(error).__name__}: {error}"
+        finally:
+            record.loading = ()
+            self._bulletin.soon()
+        _log_attempt(record, found)
+
+    async def take_away(self, record: ModelRecord) -> None:
+        """Takes the model out of service; the caller holds the record's lock."""
+        if record.live:
+            await self._fleet.change(record.name, together=True)
+        record.errors, record.fault, record.fingerprint = {}, "", None
+
+    async def _change(self, record: ModelRecord, found: SourceModel, *, together: bool) -> None:
+        outcomes = await asyncio.gather(*(self._plan(found, version) for version in found.versions))
+        plans = [plan for plan in outcomes if isinstance(plan, VersionPlan)]
+        for version, outcome in zip(found.versions, outcomes, strict=True):
+            if isinstance(outcome, str):
+                record.errors[version] = outcome
+        if not plans or (together and record.errors):
+            return
+        retries = 0 if together else 1
+        settled = await self._fleet.change(record.name, plans, together=together, replaces=not record.errors, retries=retries)
+        record.errors.update((version, text) for (_, version), text in settled.errors)
+        for plan in plans:
+            if plan.key not in self._fleet.live:
+                self._rows.release(plan.key)
+
+    async def _plan(self, found: SourceModel, version: int) -> VersionPlan | str:
+        try:
+            plan = await self._source.plan(found, version)
+        except CannotPlan as error:
+            return str(error)
+        for warning in plan.warnings:
+            log.warning("model %s version %d: %s", found.name, version, warning)
+        return replace(plan, statistics_row=self._rows.assign(plan.key))
+
+    def _observe(self, end: Settled | Drained) -> None:
+        record = self._records.get(end.change.model)
+        retired = {version for _, version in end.retired}
+        if isinstance(end, Drained):
+            for key in end.retired:
+                if key not in self._fleet.live:
+                    self._rows.release(key)
+        if record is None:
+            return
+        if isinstance(end, Drained):
+            record.draining -= retired
+            record.gone |= retired - record.live
+        else:
+            live = {version for _, version in end.live}
+            record.live = (record.live - retired) | live
+            record.draining = (record.draining | retired) - live
+            record.gone -= live
+        self._bulletin.soon()
+
+
+def requested_configuration(model: str, parameters: Mapping[str, object]) -> str:
+    """The configuration that came with a load; empty: none. Raises for every parameter that is not served."""
+    for name in parameters:
+        if name.startswith("file:"):
+            raise Unsupported(f"failed to load '{model}', files are not taken from requests: put them into the model repository")
+        if name != "config":
+            raise InvalidRequest(f"failed to load '{model}', unrecognized load parameter '{name}': only config is known")
+    configuration = parameters.get("config", "")
+    if not isinstance(configuration, str):
+        raise InvalidRequest(f"failed to load '{model}', the parameter 'config' must be a string of JSON, got {type(configuration).__name__}")
+    return configuration
+
+
+def _log_attempt(record: ModelRecord, found: SourceModel) -> None:
+    for warning in found.warnings:
+        log.warning("model %s: %s", record.name, warning)
+    goes_on = " (what served before goes on)" if record.live else ""
+    if record.fault:
+        log.error("model %s is not served: %s%s", record.name, record.fault, goes_on)
+    for version, text in sorted(record.errors.items()):
+        log.error("model %s version %d is not served: %s%s", record.name, version, text, goes_on)
