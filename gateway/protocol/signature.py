@@ -33,5 +33,9 @@ def shape_text(shape: tuple[int, ...]) -> str:
 
 
 def fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
-    """The shape is an instance of the expected one, in which -1 is free."""
-    return len(shape) == len(expected) and all(want in (-1, got) for got, want in zip(shape, expected, strict=True))
+    """The shape is an instance of the expected one, in which -1 is free.
+
+    Without axes the expected one says nothing: ONNX Runtime's interface shows rank 0 and a rank that the graph leaves open alike, and it takes any
+    tensor for either.
+    """
+    return not expected or (len(shape) == len(expected) and all(want in (-1, got) for got, want in zip(shape, expected, strict=True)))
