@@ -19,6 +19,7 @@ from gateway.wire.transport import CallEnded, Metadata, Methods, StreamMethod, T
 
 _STOPPED_S: Final = 10.0  # what cancelled methods may take to end
 _T = TypeVar("_T")
+_GRPC_LOG: Final = logging.getLogger("grpc._cython.cygrpc")
 _STATUS: Final = {code.value[0]: code for code in grpc.StatusCode}  # plain numbers end at 15 in grpc.aio; UNAUTHENTICATED is 16
 _log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class AioServer:
         self._methods, self._options = methods, options
         self.open: set[AioCall] = set()
         self._stopping = self._stopped = False
+        self._unanswered = _Unanswered()
         self._server = aio.server(handlers=(_Handlers(self, methods),), options=channel_arguments(options))
 
     async def start(self) -> int:
@@ -75,6 +77,7 @@ class AioServer:
             port = 0
         if port == 0:
             raise OSError(f"cannot listen on {address}")
+        _GRPC_LOG.addFilter(self._unanswered)
         await self._server.start()
         return port
 
@@ -86,6 +89,7 @@ class AioServer:
         cancelling.cancel()
         if left := self._cancel_methods():
             await asyncio.wait(left, timeout=_STOPPED_S)
+        _GRPC_LOG.removeFilter(self._unanswered)
         self._stopped = True
 
     def _cancel_methods(self) -> list[asyncio.Task[Any]]:
@@ -140,6 +144,13 @@ async def _end(context: Any, end: CallEnded) -> None:
         await context.abort(_STATUS.get(end.code, grpc.StatusCode.UNKNOWN), end.details, end.trailers)
     except aio.InternalError:  # the core has ended the call itself: its caller has gone, or had sent too long a message
         raise asyncio.CancelledError from None  # what grpc.aio does not log
+
+
+class _Unanswered(logging.Filter):
+    """Drops what grpc.aio logs, as an error with a traceback, about an answer whose caller has gone meanwhile."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], aio.InternalError))
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types

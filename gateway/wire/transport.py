@@ -77,8 +77,9 @@ class TransportOptions:
     """Calls a connection may have open (callers hold back the rest on their own side), and call slots offered to the core at most."""
     reuse_port: bool = False
     """Several processes share the port."""
-    keepalive_time_s: float = 7200.0
-    """Silence after which a connection is pinged (gRPC's default: two hours)."""
+    keepalive_time_s: float = 60.0
+    """Silence after which a connection is pinged (gRPC's default: two hours). Finds clients that vanished without a word, and those whose
+    TCP reset gRPC's core overlooks when its I/O is done by polling (the reset came together with the last data)."""
     keepalive_timeout_s: float = 20.0
     """Time for the answer to a ping before the connection counts as dead (gRPC's default)."""
     min_client_ping_interval_s: float = 5.0
@@ -116,12 +117,16 @@ def channel_arguments(options: TransportOptions) -> tuple[tuple[str, int], ...]:
         "grpc.max_receive_message_length": options.max_message_bytes,
         "grpc.max_send_message_length": options.max_message_bytes,
         "grpc.max_concurrent_streams": options.max_concurrent_calls,
+        # or streams that are over, but not yet freed, count as well, and a client that keeps to the limit sees some of its calls UNAVAILABLE
+        "grpc.http.overload_protection": 0,
         "grpc.server.max_pending_requests": never_sheds,
         "grpc.server.max_pending_requests_hard_limit": never_sheds,
         "grpc.server_max_unrequested_time_in_server": 3600,
         "grpc.keepalive_time_ms": round(options.keepalive_time_s * 1000),
         "grpc.keepalive_timeout_ms": round(options.keepalive_timeout_s * 1000),
         "grpc.keepalive_permit_without_calls": 1,
+        # a keepalive ping waits for the answer to any other ping, and that by default for a minute
+        "grpc.http2.ping_timeout_ms": round(options.keepalive_timeout_s * 1000),
         "grpc.http2.min_ping_interval_without_data_ms": round(options.min_client_ping_interval_s * 1000),
         "grpc.http2.min_recv_ping_interval_without_data_ms": round(options.min_client_ping_interval_s * 1000),
         "grpc.enable_channelz": 0,

@@ -128,8 +128,13 @@ class Service:
             await call.send(message)
 
     async def stream_wait(self, call):
-        await call.send(b"ready")
-        await self._wait(call, asyncio.get_running_loop().create_future())
+        never = asyncio.get_running_loop().create_future()
+
+        async def ready_and_wait():
+            await call.send(b"ready")
+            await never
+
+        await self._wait(call, ready_and_wait())
 
     async def stream_flood(self, call):
         """Sends messages of 64 KiB until it is stopped."""
