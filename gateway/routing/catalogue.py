@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.core.errors import GatewayError, InvalidRequest, ModelNotFound, Unavailable
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Description, Predictor
 from gateway.core.request import InferenceRequest, Prediction
 from gateway.protocol.codec import VersionCodec
+
+_LEAVING: Final = "it is UNLOADING"
 
 
 class FailureStatistics(Protocol):
@@ -106,6 +108,8 @@ class Catalogue:
         for model, version in retire:
             if (old := self._models.get(model, {}).pop(version, None)) is not None:
                 out.append(old)
+        if out:  # until it is explained: nobody is to be told that there is no such model
+            self._reasons = {**self._reasons, **{(old.plan.model, old.plan.version): _LEAVING for old in out}}
         for new in live:
             versions = self._models.setdefault(new.plan.model, {})
             if (old := versions.get(new.plan.version)) is not None:

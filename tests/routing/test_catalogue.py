@@ -92,6 +92,17 @@ def test_what_is_known_and_not_live_is_unavailable_and_says_why():
         catalogue.resolve("bad", "")
 
 
+def test_what_was_taken_out_is_unavailable_until_it_is_explained():
+    catalogue = Catalogue()
+    catalogue.swap([live()], ())
+    catalogue.swap([], [("m", 1)])
+    with pytest.raises(Unavailable, match="'m' is not at ready state: it is UNLOADING"):
+        catalogue.resolve("m", "")
+    catalogue.explain({})
+    with pytest.raises(ModelNotFound):
+        catalogue.resolve("m", "")
+
+
 def test_a_swap_replaces_and_retires_in_one_step_and_tells_everybody_once():
     catalogue, told = Catalogue(), []
     old, gone, new = live(version=1), live(version=2), live(version=1)
