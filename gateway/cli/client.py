@@ -122,12 +122,18 @@ def hint(code: Any, details: str, options: ClientOptions) -> str:
 
 def _unavailable_hint(details: str, options: ClientOptions) -> str:
     """Only the words tell whether nobody was there or somebody who would not talk."""
-    if any(word in details for word in ("handshake", "ssl", "certificate")):
+    address, secure = options.address, _is_secure(options)
+    if "wrong_version_number" in details:
+        return f"{address} does not speak TLS: leave out --tls and its like"
+    if any(word in details for word in ("handshake", "certificate", "verification")):
         return "TLS failed: give the roots of the server's certificate with --tls-ca, and the name in it with --tls-server-name"
-    if "connect" in details:
-        return f"nothing answers at {options.address}: start a server there with `gateway serve --models DIR`, or say where it is with --address"
-    if "closed" in details and not _is_secure(options):
-        return f"{options.address} took the connection and closed it: does it want TLS (--tls-ca FILE), or is it no gRPC server?"
+    if "http/2" in details:
+        return f"{address} is no gRPC server: is it the right port?"
+    if "closed" in details or "reset" in details:
+        wants = "a certificate of its clients (--tls-cert FILE --tls-key FILE)" if secure else "TLS (--tls-ca FILE)"
+        return f"{address} took the connection and closed it: does it want {wants}, or is it no gRPC server?"
+    if "connect" in details or "dns" in details:
+        return f"nothing answers at {address}: start a server there with `gateway serve --models DIR`, or say where it is with --address"
     return "it may be loading still, or stopping: try again; `gateway check DIR` tells what is wrong with a model"
 
 

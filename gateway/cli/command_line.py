@@ -69,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(name: str, words: list[str]) -> int:
     if name and name not in COMMANDS:
         raise CommandFault(f"there is no command '{name}'{nearest(name, COMMANDS)} (commands: {', '.join(COMMANDS)})", USAGE)
+    if name == "infer":
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when grpc is imported; what it would log is told in our words
     command = cast("Command", importlib.import_module(f"gateway.cli.{name}")) if name else None
     parser, chosen = _parsers(name, command)
     arguments, extras = parser.parse_known_args(words)

@@ -79,7 +79,7 @@ def _column(name: str, cells: list[str], lines: list[int], datatype: str) -> Any
             values[i] = read(cell)
         except (ValueError, KeyError):
             raise ValueError(f"line {lines[i]}, column '{name}': expected {expected}, got {cell!r}") from None
-    return values if datatype == BYTES else np.array(values.tolist())
+    return values
 
 
 def _reader(datatype: str) -> tuple[Callable[[str], Any], str]:

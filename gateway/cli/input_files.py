@@ -14,7 +14,6 @@ import numpy as np
 
 from gateway.cli.csv_inputs import read_csv
 from gateway.cli.faults import CommandFault
-from gateway.core.datatypes import BYTES
 from gateway.core.plan import TensorSpec
 
 _ZIP: Final = b"PK\x03\x04"
@@ -75,7 +74,6 @@ def _protocol_tensor(item: dict[str, Any]) -> Any:
     if "shape" not in item:
         return item["data"]
     try:
-        flat = np.array(item["data"], object if item.get("datatype") == BYTES else None)
-        return flat.reshape(item["shape"])
-    except (ValueError, TypeError, OverflowError) as error:
+        return np.array(item["data"], object).reshape(item["shape"])
+    except (ValueError, TypeError) as error:
         raise ValueError(f"the tensor '{item['name']}' does not have the shape {item['shape']}: {error}") from error

@@ -69,38 +69,46 @@ def _texts(values: Any) -> Array:
 
 
 def _numbers(values: Any, datatype: str) -> Array:
-    try:
-        wide = np.asarray(values)
-    except (ValueError, OverflowError) as error:
-        raise ValueError("has rows of different lengths" if "inhomogeneous" in str(error) else str(error)) from None
-    if wide.dtype.kind not in "biuf" and wide.dtype.name != "bfloat16":
-        odd = next((element for element in wide.ravel().tolist() if not isinstance(element, int | float)), values)
-        raise ValueError(f"takes numbers ({datatype}), got {odd!r}")
+    known = isinstance(values, np.ndarray) and values.dtype != object
+    wide = values if known else _python_numbers(values, datatype)
+    if wide.dtype.kind not in "biufO" and wide.dtype.name != "bfloat16":
+        raise ValueError(f"takes numbers ({datatype}), got an array of {wide.dtype}")
     if datatype == "BOOL":
         return _booleans(wide)
     return _whole_numbers(wide, datatype) if datatype in _INTEGERS else _floats(wide, datatype)
 
 
+def _python_numbers(values: Any, datatype: str) -> Array:
+    """Python's own numbers, kept as they are: numpy would make floats of whole numbers beyond 63 bits."""
+    array = np.array(values, object)
+    if odd := [element for element in array.ravel() if not isinstance(element, int | float)]:
+        raise ValueError("has rows of different lengths" if isinstance(odd[0], list) else f"takes numbers ({datatype}), got {odd[0]!r}")
+    return array
+
+
 def _booleans(wide: Array) -> Array:
-    if wide.dtype.kind != "b" and not np.isin(wide, (0, 1)).all():
-        raise ValueError(f"takes true or false, got {wide[~np.isin(wide, (0, 1))].ravel()[0]!s}")
+    if odd := [element for element in wide.ravel().tolist() if element not in (0, 1)]:
+        raise ValueError(f"takes true or false, got {odd[0]!r}")
     return wide.astype(np.bool_)
 
 
 def _whole_numbers(wide: Array, datatype: str) -> Array:
     bounds = np.iinfo(numpy_dtype(datatype))
-    odd = np.zeros(wide.shape, np.bool_)
-    if wide.dtype.kind == "f":
-        odd = (wide != np.floor(wide)) | ~(np.abs(wide) <= _EXACT)
-    if not odd.any() and wide.size:
-        odd = np.array([not bounds.min <= int(element) <= bounds.max for element in (wide.min(), wide.max())])
-        odd = (wide < bounds.min) | (wide > bounds.max) if odd.any() else np.zeros(wide.shape, np.bool_)
-    if odd.any():
-        raise ValueError(f"takes whole numbers of {bounds.min} to {bounds.max} ({datatype}), got {wide[odd].ravel()[0]!s}")
+    if wide.dtype.kind in "biu" and np.can_cast(wide.dtype, numpy_dtype(datatype)):
+        return wide.astype(numpy_dtype(datatype))
+    for element in wide.ravel().tolist():
+        fraction = isinstance(element, float) and not (element.is_integer() and abs(element) <= _EXACT)
+        if fraction or not bounds.min <= element <= bounds.max:
+            raise ValueError(f"takes whole numbers of {bounds.min} to {bounds.max} ({datatype}), got {element!r}")
     return wide.astype(numpy_dtype(datatype))
 
 
 def _floats(wide: Array, datatype: str) -> Array:
+    if wide.dtype == object:
+        try:
+            wide = wide.astype(np.float64)
+        except OverflowError as error:
+            raise ValueError(f"a number is too large for {datatype}") from error
     with np.errstate(over="ignore"):
         narrow = wide.astype(numpy_dtype(datatype))
     if datatype != BF16 and wide.dtype.name != "bfloat16" and (lost := np.isinf(narrow) & ~np.isinf(wide)).any():
