@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 
 from gateway.control.channel import Channel
 from gateway.control.fleet import Fleet
@@ -69,16 +69,6 @@ class Supervisor:
     def __repr__(self) -> str:
         pids = ", ".join(str(process.pid) for process in self._processes.values())
         return f"<Supervisor of {len(self._starts)}: {len(self._listening)} listening, pids {pids or 'none'}>"
-
-    @property
-    def listening(self) -> int:
-        """Processes whose port is open."""
-        return len(self._listening)
-
-    @property
-    def pids(self) -> Mapping[int, int]:
-        """Process ids of those that run, by slot."""
-        return {slot: process.pid for slot, process in self._processes.items()}
 
     async def start(self) -> None:
         """Starts every process; returns when each has been started, or could not be, for the first time."""
