@@ -54,3 +54,43 @@ def slow(repository: Path, name: str, version: int = 1, repeats: int = 40, width
         [("y", TensorProto.FLOAT, ["N", width])],
         [weights],
     )
+
+
+def patient(repository: Path, name: str, version: int = 1, reference_rounds: int = 400) -> Path:
+    """`y = x`, INT64 [N, 1], after as many rounds of a loop as the largest value of x says: a call takes as long as its caller wants.
+
+    A reference sample of `reference_rounds` lies beside it, so that inspection sees how long it takes, too.
+    """
+    rng = np.random.default_rng(0)
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["more"], ["go_on"]),
+            helper.make_node("MatMul", ["state", "w"], ["product"]),
+            helper.make_node("Tanh", ["product"], ["next"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("round", TensorProto.INT64, []),
+            helper.make_tensor_value_info("more", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("state", TensorProto.FLOAT, [1, 64]),
+        ],
+        [helper.make_tensor_value_info("go_on", TensorProto.BOOL, []), helper.make_tensor_value_info("next", TensorProto.FLOAT, [1, 64])],
+        [numpy_helper.from_array((rng.standard_normal((64, 64)) / 8).astype("f4"), "w")],
+    )
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["rounds"], keepdims=0),
+        helper.make_node("Loop", ["rounds", "yes", "first"], ["last"], body=body),
+        helper.make_node("ReduceMax", ["last"], ["most"], keepdims=0),
+        helper.make_node("Clip", ["most", "zero", "zero"], ["nought"]),
+        helper.make_node("Cast", ["nought"], ["none"], to=TensorProto.INT64),
+        helper.make_node("Add", ["x", "none"], ["y"]),
+    ]
+    constants = [
+        numpy_helper.from_array(np.array(True), "yes"),
+        numpy_helper.from_array(np.ones((1, 64), "f4"), "first"),
+        numpy_helper.from_array(np.array(0, "f4"), "zero"),
+    ]
+    infos = [("x", TensorProto.INT64, ["N", 1])], [("y", TensorProto.INT64, ["N", 1])]
+    path = save(repository / name / str(version) / "model.onnx", nodes, *infos, constants)
+    np.savez(repository / name / "reference.npz", x=np.array([[reference_rounds]], "i8"))
+    return path
