@@ -64,6 +64,10 @@ class RawClient:
         self._http2.send_data(stream, data, end_stream=end)
         self._flush()
 
+    def window(self, stream):
+        """The bytes that may be sent on a stream now."""
+        return self._http2.local_flow_control_window(stream)
+
     def end(self, stream):
         """Closes the client's side of a stream."""
         self._http2.end_stream(stream)

@@ -8,7 +8,7 @@ import time
 
 import grpc
 import pytest
-from conftest import stream, unary, wait_until
+from contract_client import stream, unary, wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from raw_client import RawClient, bytes_of_a_call, framed

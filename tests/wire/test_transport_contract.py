@@ -5,7 +5,7 @@ import time
 
 import grpc
 import pytest
-from conftest import unary
+from contract_client import unary
 from raw_client import RawClient, framed, parsed
 
 from gateway.core import errors
