@@ -24,9 +24,13 @@ def test_it_says_where_and_how_it_serves():
         ["gRPC", "127.0.0.1:8001"],
         ["HTTP", "http://127.0.0.1:8002/v2/health/ready"],
         ["processes", "2 (one for each of 2 cores)"],
-        ["transport", "auto"],
+        ["transport", "auto (the completion queue, or aio where a warning in the log says so)"],
         ["I/O", "polling (the faster one)"],
     ]
+
+
+def test_a_transport_that_was_asked_for_is_named():
+    assert "  transport  aio\n" in text(IndexEntry("a", "1", READY), serving=ServingSettings(transport="aio"))
 
 
 def test_without_http_nothing_is_said_of_it():

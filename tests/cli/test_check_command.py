@@ -127,8 +127,8 @@ def test_a_folder_without_models_is_a_fault_and_one_that_is_not_there_too(gatewa
 
 
 def test_progress_is_told_where_it_takes_long(gateway, tmp_path):
-    """A chain of matrix products, some 10 GFLOP for a full batch, keeps the inspecting process busy for seconds."""
-    width, depth = 1024, 80
+    """A chain of matrix products, some 50 GFLOP for a full batch, keeps the inspecting process busy for seconds."""
+    width, depth = 1024, 400
     weights = numpy_helper.from_array((np.random.default_rng(0).standard_normal((width, width)) / width**0.5).astype("f4"), "w")
     names = ["x", *(f"h{i}" for i in range(depth - 1)), "y"]
     nodes = [helper.make_node("MatMul", [before, "w"], [after]) for before, after in itertools.pairwise(names)]
