@@ -30,6 +30,8 @@ def compose(said: ConfigFile) -> Settings:
     control = _control(said, choice.processes, faults)
     serving = _serving(said, max(1, usable_cores() // choice.processes), faults)
     faults.extend(_limit_faults(said))
+    if said.tls_cert or said.tls_key or said.tls_client_ca:
+        faults.extend(_tls_faults(said))
     if faults or models is None or control is None:
         raise CommandFault(faults)
     return Settings(
@@ -91,10 +93,6 @@ def _control(said: ConfigFile, processes: int, faults: list[str]) -> ControlOpti
 
 
 def _serving(said: ConfigFile, cores: int, faults: list[str]) -> ServingSettings:
-    if said.tls_cert is None and (said.tls_key or said.tls_client_ca):
-        faults.append(f"--tls-{'key' if said.tls_key else 'client-ca'} is given without --tls-cert: TLS takes --tls-cert and --tls-key")
-    elif said.tls_cert and not said.tls_key:
-        faults.append("--tls-cert is given without --tls-key: TLS takes both")
     return ServingSettings(
         cores=cores,
         tls_certificate=_content(said.tls_cert, "--tls-cert", faults),
@@ -113,6 +111,12 @@ def _serving(said: ConfigFile, cores: int, faults: list[str]) -> ServingSettings
             log_level=said.log_level,
         ),
     )
+
+
+def _tls_faults(said: ConfigFile) -> Iterator[str]:
+    from gateway.cli.tls_files import tls_faults  # noqa: PLC0415  # brings OpenSSL, which most starts can do without
+
+    return tls_faults(said.tls_cert, said.tls_key, said.tls_client_ca)
 
 
 def _limit_faults(said: ConfigFile) -> Iterator[str]:

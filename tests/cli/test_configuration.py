@@ -1,5 +1,8 @@
 """Settings from a file and from the command line."""
 
+import shutil
+import subprocess
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,10 +102,20 @@ def test_the_defaults_that_the_help_names_are_those_that_hold(tmp_path):
     assert settings(tmp_path, "--models", tmp_path, *words) == settings(tmp_path, "--models", tmp_path)
 
 
-def test_settings_reach_the_part_that_owns_them(tmp_path):
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A certificate and its key, and the key of another."""
+    folder = tmp_path_factory.mktemp("pair")
+    for line in ("req -x509 -newkey rsa:2048 -nodes -keyout k -out c -days 2 -subj /CN=localhost", "genrsa -out other 2048"):
+        subprocess.run(["openssl", *line.split()], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def test_settings_reach_the_part_that_owns_them(tmp_path, pair):
     (tmp_path / "m").mkdir()
-    for name, content in {"c": "cert", "k": "key", "r": "roots", "a": " token\n"}.items():
-        (tmp_path / name).write_text(content)
+    for name, source in {"c": "c", "k": "k", "r": "c"}.items():
+        shutil.copy(pair / source, tmp_path / name)
+    (tmp_path / "a").write_text(" token\n")
     file = "\n".join(f"{key}: {value!r}" if isinstance(value, str) else f"{key}: {value}" for key, value in EXAMPLES.items())
     made = settings(tmp_path, file=file)
     assert (made.models, made.name, made.io_mode, made.cache_dir) == (tmp_path / "m", "n", "polling", tmp_path / "d")
@@ -112,12 +125,14 @@ def test_settings_reach_the_part_that_owns_them(tmp_path):
     models = control.model_control
     assert (models.mode, models.load_models, models.poll_interval_s) == (ModelControlMode.EXPLICIT, ("x", "y"), 5.0)
     assert (models.strict_readiness, models.exit_on_error, control.stop.drain_delay_s, control.stop.grace_s) == (True, True, 1.0, 2.0)
-    assert (serving.tls_certificate, serving.tls_key, serving.tls_client_ca, serving.admin_token) == (b"cert", b"key", b"roots", "token")
+    assert (serving.tls_certificate, serving.tls_key, serving.tls_client_ca, serving.admin_token) == (
+        (pair / "c").read_bytes(), (pair / "k").read_bytes(), (pair / "c").read_bytes(), "token",
+    )  # fmt: skip
     assert (serving.transport, serving.worker_threads, serving.trust_loopback, serving.log_level) == ("aio", 4, False, "debug")
     assert (serving.max_message_bytes, serving.max_concurrent_calls, serving.response_compression) == (1 << 20, 5, "gzip")
     assert (serving.max_connection_age_s, serving.max_connection_age_grace_s) == (60.0, 3.0)
-    assert "key" not in repr(serving).replace("tls_key", "")
-    assert "token" not in repr(serving).replace("admin_token", "")
+    assert "PRIVATE" not in repr(made)
+    assert "token" not in repr(serving)
 
 
 def test_relative_paths_in_the_file_start_at_its_folder_and_those_typed_where_they_are_typed(tmp_path, monkeypatch):
@@ -177,6 +192,20 @@ def test_a_flag_of_the_file_can_be_taken_back_on_the_command_line(tmp_path):
 )
 def test_a_wrong_value_is_refused_with_what_was_expected(tmp_path, words, text):
     assert text in faults(tmp_path, "--models", tmp_path, *words)
+
+
+def test_tls_files_that_do_not_go_together_are_found_before_anything_starts(tmp_path, pair):
+    (tmp_path / "text").write_text("hello")
+    (tmp_path / "empty").touch()
+    models, cert, key = ["--models", tmp_path], ["--tls-cert", pair / "c"], ["--tls-key", pair / "k"]
+    assert settings(tmp_path, *models, *cert, *key, "--tls-client-ca", pair / "c").serving.tls_client_ca
+    (fault,) = faults(tmp_path, *models, *cert, "--tls-key", pair / "other")
+    assert fault.startswith(f"--tls-cert {pair}/c and --tls-key {pair}/other cannot be used together, PEM files without a password: ")
+    assert "mismatch" in fault
+    assert "cannot be used together" in faults(tmp_path, *models, "--tls-cert", tmp_path / "text", *key)[0]
+    (fault,) = faults(tmp_path, *models, *cert, *key, "--tls-client-ca", tmp_path / "text")
+    assert fault.startswith(f"--tls-client-ca: {tmp_path}/text does not hold PEM certificates")
+    assert f"--tls-client-ca: {tmp_path}/empty is empty" in faults(tmp_path, *models, *cert, *key, "--tls-client-ca", tmp_path / "empty")
 
 
 def test_models_must_be_named_and_be_a_folder(tmp_path):
