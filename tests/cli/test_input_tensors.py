@@ -3,7 +3,7 @@
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -15,6 +15,7 @@ INTEGERS = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UIN
 DATATYPES = (*ITEM_BYTES, "BYTES")
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # other programs on the machine are no fault of the tensors
 @given(st.data())
 def test_what_an_array_says_as_lists_comes_back_as_the_array(data):
     """Every datatype but BF16, every rank: nested lists and the array itself give the same tensor."""
