@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, Self
-
-import msgspec
+from typing import Literal
 
 from gateway.control.options import ControlOptions
-from gateway.core.quantities import ByteSize, Duration
 
 IoMode = Literal["auto", "polling", "event-engine"]
-Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,85 +60,3 @@ class Settings:
     max_queue_requests: int = 4096
     """Requests of one version that may wait in one process, where its configuration says nothing."""
     max_queue_bytes: int = 512 << 20
-
-
-class HttpPort(int):
-    """A port, 0 for a free one, or -1 for none."""
-
-    __slots__ = ()
-
-    @classmethod
-    def parse(cls, value: object) -> Self:
-        """The port that is said; raises ValueError. YAML reads a bare `off` as false."""
-        if value is False or value == "off":
-            return cls(-1)
-        return cls(_whole_number(value, 0, 65535, "a port of 0 to 65535 (0: a free one), or off"))
-
-
-class ProcessCount(int):
-    """A number of processes, or 0 for as many as the machine can take."""
-
-    __slots__ = ()
-
-    @classmethod
-    def parse(cls, value: object) -> Self:
-        """The number that is said; raises ValueError."""
-        return cls(0) if value == "auto" else cls(_whole_number(value, 1, 64, "a number of 1 to 64, or auto"))
-
-
-class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """The keys of the file given with `--config` (YAML). Each is the command line's option of the same name, which wins over it.
-
-    None: nothing was said.
-    """
-
-    models: str | None = None
-    name: str | None = None
-    host: str | None = None
-    port: Port | None = None
-    http_port: HttpPort | None = None
-    processes: ProcessCount | None = None
-    transport: Literal["auto", "completion-queue", "aio"] | None = None
-    io_mode: IoMode | None = None
-    worker_threads: Positive | None = None
-    tls_cert: str | None = None
-    tls_key: str | None = None
-    tls_client_ca: str | None = None
-    admin_token_file: str | None = None
-    trust_loopback: bool | None = None
-    model_control: Literal["open", "none", "poll", "explicit"] | None = None
-    load_model: tuple[str, ...] | None = None
-    poll_interval: Duration | None = None
-    strict_readiness: bool | None = None
-    exit_on_error: bool | None = None
-    drain_delay: Duration | None = None
-    grace: Duration | None = None
-    cache_dir: str | None = None
-    max_message_size: ByteSize | None = None
-    max_concurrent_calls: Positive | None = None
-    max_connection_age: Duration | None = None
-    max_connection_age_grace: Duration | None = None
-    response_compression: Literal["none", "gzip"] | None = None
-    default_max_batch_size: NotNegative | None = None
-    max_queue_requests: Positive | None = None
-    max_queue_size: ByteSize | None = None
-    log_level: Literal["debug", "info", "warning", "error"] | None = None
-
-
-PATHS = ("models", "tls_cert", "tls_key", "tls_client_ca", "admin_token_file", "cache_dir")
-"""Keys whose values are paths."""
-
-
-def merge(first: ConfigFile, second: ConfigFile) -> ConfigFile:
-    """What either says; where both speak, the first."""
-    names = ConfigFile.__struct_fields__
-    return ConfigFile(**{name: getattr(second, name) if getattr(first, name) is None else getattr(first, name) for name in names})
-
-
-def _whole_number(value: object, least: int, most: int, expected: str) -> int:
-    text = value.strip() if isinstance(value, str) else value
-    if isinstance(text, str) and text.isascii() and text.isdigit():
-        text = int(text[:20])
-    if isinstance(text, bool) or not isinstance(text, int) or not least <= text <= most:
-        raise ValueError(f"expected {expected}, got {value!r}")
-    return text

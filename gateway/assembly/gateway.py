@@ -7,13 +7,16 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
 
 from gateway.control.log_settings import log_settings_of
 from gateway.control.main_process import MainProcess, Started
 from gateway.control.options import SourceOptions
-from gateway.control.records import Source
 from gateway.settings import Settings
 from gateway.wire.io_mode import IoMode, apply_io_mode
+
+if TYPE_CHECKING:
+    from gateway.control.records import Source
 
 _log = logging.getLogger(__name__)
 

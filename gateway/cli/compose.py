@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gateway.cli.config_file import ConfigFile, ProcessCount
 from gateway.cli.faults import CommandFault
 from gateway.control.options import ControlOptions, ModelControlMode, ModelControlOptions, StopOptions
 from gateway.control.processes import ProcessChoice, choose_processes_here, usable_cores
 from gateway.core.quantities import format_duration
-from gateway.settings import ConfigFile, ProcessCount, ServingSettings, Settings
-from gateway.wire.services.authorization import read_token
+from gateway.settings import ServingSettings, Settings
 
 T = TypeVar("T")
 
@@ -142,8 +142,12 @@ def _content(path: str | None, option: str, faults: list[str]) -> bytes:
 
 
 def _token(path: str | None, faults: list[str]) -> str:
+    if path is None:
+        return ""
+    from gateway.wire.services.authorization import read_token  # noqa: PLC0415  # 5 ms that most starts need not pay
+
     try:
-        return read_token(Path(path)) if path else ""
+        return read_token(Path(path))
     except OSError as error:
         faults.append(f"--admin-token-file: {path} cannot be read: {error.strerror}")
     except ValueError as error:

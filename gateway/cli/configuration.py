@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
+from gateway.cli.config_file import PATHS, ConfigFile
 from gateway.cli.faults import CommandFault
 from gateway.core.typed_yaml import TypedYamlFault, decode_mapping, decode_yaml
-from gateway.settings import PATHS, ConfigFile
 
 
 def read_config_file(path: Path) -> ConfigFile:

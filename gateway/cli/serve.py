@@ -10,10 +10,11 @@ from typing import Any
 
 from gateway.cli.banner import banner
 from gateway.cli.compose import compose
+from gateway.cli.config_file import ConfigFile, merge
 from gateway.cli.configuration import option_name, read_config_file, read_options
 from gateway.cli.faults import CommandFault
 from gateway.cli.serve_options import GROUPS, Option
-from gateway.settings import ConfigFile, IoMode, Settings, merge
+from gateway.settings import IoMode, Settings
 from gateway.wire.io_mode import apply_io_mode
 
 DESCRIPTION = """\

@@ -16,21 +16,24 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway.control.agreed_settings import AgreedSettings
 from gateway.control.bulletin import Bulletin
 from gateway.control.fleet import NO_SETTINGS, Fleet
 from gateway.control.messages import Ask, Change, Drain, IndexEntry, Setting, Start
-from gateway.control.model_control import ModelControl, StartUpFailed
 from gateway.control.options import ControlOptions
 from gateway.control.ports import PortUnavailable, ReservedPort, reserve_port
-from gateway.control.records import Source
 from gateway.control.rows import StatisticsRows
 from gateway.control.serving_main import SERVING_ENTRY
 from gateway.control.statistics import StatisticsTable, create_statistics_file
-from gateway.control.stopping import Phase, StopSequence
+from gateway.control.stopping import Phase, StartUpFailed, StopSequence
 from gateway.control.supervisor import CannotServe, Supervisor
 from gateway.core.errors import Unavailable
+
+if TYPE_CHECKING:  # imported while the serving processes come up
+    from gateway.control.model_control import ModelControl
+    from gateway.control.records import Source
 
 log = logging.getLogger(__name__)
 
@@ -174,6 +177,8 @@ class MainProcess:
         return None
 
     async def _load_models(self, stack: AsyncExitStack, loaded: asyncio.Event) -> None:
+        from gateway.control.model_control import ModelControl  # noqa: PLC0415  # the serving processes are on their way by now
+
         source = await stack.enter_async_context(await asyncio.to_thread(self._open_source))
         rows = StatisticsRows(StatisticsTable(self._statistics_fd).clear)
         self._models = ModelControl(self._options.model_control, source, self._fleet, rows, self._bulletin)

@@ -15,15 +15,12 @@ from gateway.control.options import ModelControlMode, ModelControlOptions
 from gateway.control.progress import Progress
 from gateway.control.records import CannotPlan, ModelRecord, Source, SourceModel, all_ready, index_entries
 from gateway.control.rows import StatisticsRows
+from gateway.control.stopping import StartUpFailed
 from gateway.core.errors import ModelFailed, ModelNotFound, Unavailable
 
 log = logging.getLogger(__name__)
 
 EVERY_MODEL = "*"
-
-
-class StartUpFailed(Exception):
-    """The gateway is not to go on; the text says why."""
 
 
 class ModelControl:

@@ -7,6 +7,7 @@ nothing behind it is as good as not written.
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import types
 import typing
@@ -14,7 +15,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-import yaml
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -29,9 +29,11 @@ class TypedYamlFault(ValueError):
 
 def decode_yaml(text: str, into: type[T]) -> T:
     """The struct that the text describes; raises `TypedYamlFault` with all that is wrong with it."""
+    import yaml  # noqa: PLC0415  # 10 ms that a start without a configuration file need not pay
+
     try:
         # the loader is a SafeLoader that also refuses a key said twice
-        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506
+        data = yaml.load(text, Loader=_strict_loader())  # noqa: S506
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise TypedYamlFault([f"is not YAML: {_one_line(error)}"]) from error
     return decode_mapping({} if data is None else data, into)
@@ -53,20 +55,26 @@ def did_you_mean(word: object, known: Sequence[str]) -> str:
     return f"; did you mean '{near[0]}'?" if near else f"; known are {', '.join(known)}"
 
 
-_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times quicker where PyYAML was built with libyaml
+@functools.cache
+def _strict_loader() -> Any:
+    """A SafeLoader, the ten times quicker one where PyYAML was built with libyaml, that also refuses a key said twice."""
+    import yaml  # noqa: PLC0415  # as above
 
+    safe_loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-class _StrictLoader(_SafeLoader):  # type: ignore[misc]  # one of two classes
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[object] = set()
-        for key_node, _ in node.value:
-            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is said twice", key_node.start_mark)
-            if key is not None:
-                seen.add(key)
-        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
-        return mapping
+    class StrictLoader(safe_loader):  # type: ignore[misc]  # one of two classes
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+            seen: set[object] = set()
+            for key_node, _ in node.value:
+                key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+                if key in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is said twice", key_node.start_mark)
+                if key is not None:
+                    seen.add(key)
+            mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
+            return mapping
+
+    return StrictLoader
 
 
 def _value(data: object, type_: Any, path: str, faults: list[str]) -> Any:

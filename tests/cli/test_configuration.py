@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.cli.config_file import PATHS, ConfigFile, merge
 from gateway.cli.configuration import option_name, read_config_file, read_options
 from gateway.cli.faults import CommandFault
 from gateway.cli.parser import Parser
@@ -14,7 +15,6 @@ from gateway.cli.serve import add_arguments, read_settings
 from gateway.cli.serve_options import GROUPS
 from gateway.control.options import ModelControlMode
 from gateway.core.quantities import parse_bytes, parse_duration_s
-from gateway.settings import PATHS, ConfigFile, merge
 
 EXAMPLES = {
     "models": "m", "name": "n", "host": "h", "port": 1, "http_port": 2, "processes": 3, "transport": "aio", "io_mode": "polling",
