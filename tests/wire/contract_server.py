@@ -183,6 +183,7 @@ async def serve(transport, options_text, records):
     try:
         port = await server.start()
     except (OSError, ValueError) as error:
+        await server.stop(1)
         answer({"error": f"{type(error).__name__}: {error}"})
         return
     answer({"port": port})
@@ -204,6 +205,7 @@ async def serve(transport, options_text, records):
             answer({})
         elif command["do"] == "begin stop":
             stops.append(asyncio.create_task(server.stop(command["grace_s"])))
+            await asyncio.sleep(0)  # its first step
             answer({})
         elif command["do"] == "await stop":
             began = time.monotonic()

@@ -31,7 +31,7 @@ class CompletionQueueServer:
         self._methods, self._options = methods, options
         self._loop = asyncio.get_running_loop()
         self._open = OpenCalls(Outbox(corks=Corks()))
-        self._stopping = False
+        self._started = self._stopping = False
         self._core, self._queue = internals.new_server(options)
         self._pump = EventPump(self._queue)
         self._hot = methods.unary.get(methods.hot)
@@ -56,20 +56,28 @@ class CompletionQueueServer:
             self._offer_slot()
         self._sweep()
         self._pump.start()
+        self._started = True
         return port
 
     async def stop(self, grace_s: float) -> None:
         """Accepts no more, answers what was accepted (after `grace_s` the rest is cancelled), and takes the queue down."""
+        if not self._started:
+            return
+        emptied = self._pump.emptied
         if not self._stopping:
             self._stopping = True
             self._core.shutdown(self._queue, self._core_stopped)
-        await asyncio.wait([self._pump.emptied], timeout=grace_s)
-        if not self._pump.emptied.done():
-            _log.warning("%d calls were not finished within the grace of %g s and are cancelled", len(self._open.members), grace_s)
+        await asyncio.wait([emptied], timeout=grace_s)
+        if not emptied.done():  # calls hang, or clients do not read that they are to leave
+            if self._open.members:
+                _log.warning("%d calls were not finished within the grace of %g s and are cancelled", len(self._open.members), grace_s)
             self._core.cancel_all_calls()
             self._open.cancel()
-            await asyncio.wait([self._pump.emptied], timeout=_STOPPED_S)
-        self._pump.join()
+            await asyncio.wait([emptied], timeout=_STOPPED_S)
+        if emptied.done():
+            self._pump.join()
+        else:
+            _log.error("gRPC's core has not reported all calls finished after %g s more; a method must be ignoring its cancellation", _STOPPED_S)
 
     def _offer_hot_slot(self) -> None:
         self._core.request_registered_call(self._queue, self._queue, self._methods.hot, self._hot_called)
