@@ -69,7 +69,12 @@ class InferenceService:
     async def _read_stream(self, call: StreamCall, under_way: asyncio.Queue[asyncio.Task[bytes] | None], *, ends_at_error: bool) -> None:
         try:
             while (message := await self._streams.wait(call.receive())) is not None:
-                await under_way.put(asyncio.ensure_future(self._infer_in_stream(call, message, ends_at_error=ends_at_error)))
+                task = asyncio.ensure_future(self._infer_in_stream(call, message, ends_at_error=ends_at_error))
+                try:
+                    await under_way.put(task)
+                except asyncio.CancelledError:  # whoever empties the queue will not find it there
+                    task.cancel()
+                    raise
         finally:
             await under_way.put(None)
 
