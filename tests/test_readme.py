@@ -1,0 +1,82 @@
+"""What the READMEs tell people to type exists."""
+
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+READMES = sorted(
+    [ROOT / "README.md", *(file for folder in ("gateway", "load_tests", "models", "protos", "tests") for file in (ROOT / folder).rglob("README.md"))]
+)
+COMMANDS = ("serve", "check", "explain", "infer")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+
+
+def name(file):
+    return str(file.relative_to(ROOT))
+
+
+def code(file):
+    """All that stands in code blocks and code spans, one command or word each."""
+    text = file.read_text()
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    indented = re.findall(r"^    (\S.*)$", text, re.MULTILINE)
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+    lines = [line.split("   # ")[0] for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [*lines, *indented, *spans]
+
+
+@cache
+def options(*program):
+    done = subprocess.run([sys.executable, "-m", *program, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(OPTION.findall(done.stdout))
+
+
+def test_there_are_readmes_to_look_at():
+    assert {"README.md", "gateway/repository/README.md", "load_tests/README.md", "models/README.md"} <= set(map(name, READMES))
+
+
+@pytest.mark.parametrize("file", READMES, ids=name)
+def test_links_lead_to_files(file):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", file.read_text())
+    assert [link for link in links if not (file.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("file", READMES, ids=name)
+def test_make_targets_exist(file):
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {found for text in code(file) for found in re.findall(r"^make ([a-z]+)", text)}
+    assert named <= targets
+
+
+@pytest.mark.parametrize("file", READMES, ids=name)
+def test_options_of_gateway_commands_exist(file):
+    for text in code(file):
+        for command, line in re.findall(r"\bgateway ([a-z]+) ?(.*)", text):
+            if command in COMMANDS:
+                assert set(OPTION.findall(line)) <= options("gateway", command), text
+
+
+def test_options_that_the_readme_names_by_themselves_are_the_servers():
+    alone = {option for text in code(ROOT / "README.md") if text.startswith("--") for option in OPTION.findall(text)}
+    assert len(alone) > 10
+    assert alone <= options("gateway", "serve")
+
+
+@pytest.mark.parametrize("file", READMES, ids=name)
+def test_programs_of_the_load_tests_and_their_options_exist(file):
+    for text in code(file):
+        for module, line in re.findall(r"-m (load_tests\.\w+)([^`']*)", text):
+            if module != "load_tests.tools":  # takes none and has no help
+                assert set(OPTION.findall(line)) <= options(module), text
+
+
+def test_every_make_target_tells_what_it_does():
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    assert re.findall(r"^  make (\w+) +\S", done.stdout, re.MULTILINE) == targets
