@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Mapping
 
 from gateway.control.link import ServingLink
 from gateway.control.log_settings import log_level
-from gateway.control.messages import Change, Key, Publish
+from gateway.control.messages import Change, Key, Listening, Publish
 from gateway.core.plan import VersionPlan
 from gateway.routing.catalogue import Catalogue
 from gateway.routing.versions import Versions
@@ -23,14 +23,17 @@ _GC_THRESHOLDS = (50_000, 20, 50)  # a burst of requests is no leak: looking for
 class ServingProcess:
     """Carries out the control side's orders (`gateway.control.link.Served`)."""
 
-    def __init__(self, transport: Transport, versions: Versions, catalogue: Catalogue, state: ServerState, streams: OpenStreams) -> None:
-        self._transport, self._versions, self._catalogue = transport, versions, catalogue
+    def __init__(
+        self, transport: Transport, transport_name: str, versions: Versions, catalogue: Catalogue, state: ServerState, streams: OpenStreams
+    ) -> None:
+        self._transport, self._transport_name = transport, transport_name
+        self._versions, self._catalogue = versions, catalogue
         self._state, self._streams = state, streams
         self._tasks: set[asyncio.Future[None]] = set()
 
-    async def listen(self) -> int:
+    async def listen(self) -> Listening:
         """Opens the port."""
-        return await self._transport.start()
+        return Listening(await self._transport.start(), self._transport_name)
 
     async def prepare(self, change_id: int, plans: tuple[VersionPlan, ...]) -> tuple[tuple[Key, str], ...]:
         """Opens and warms versions; returns those that failed."""
@@ -49,7 +52,13 @@ class ServingProcess:
     def publish(self, publication: Publish) -> None:
         """Takes over what every process answers alike; from the first readiness on, what is there is not looked at by the collector."""
         was_ready = self._state.ready
-        self._catalogue.explain({(e.model, int(e.version or 0)): e.reason or f"it is {e.state}" for e in publication.index if e.state != "READY"})
+        self._catalogue.explain(
+            {
+                (e.model, int(e.version or 0)): e.reason or (f"it is {e.state}" if e.state else "it is not loaded")
+                for e in publication.index
+                if e.state != "READY"
+            }
+        )
         logging.getLogger().setLevel(log_level(publication.log_settings))
         self._state.publish(publication)
         if publication.ready and not was_ready:

@@ -35,8 +35,6 @@ from gateway.wire.services.settings import SettingsService
 from gateway.wire.services.statistics import StatisticsService
 from gateway.wire.transport import TransportOptions
 
-_log = logging.getLogger(__name__)
-
 _LOADING_THREADS = 2  # opening one model while another is warmed; more would take the cores from what is served
 
 
@@ -96,16 +94,15 @@ def _assemble(
         health=HealthService(Health(state, catalogue), streams),
         streams=streams,
     )
-    name, new_transport = choose_transport(settings.transport)
-    _log.debug("serving through %s", name)
+    transport_name, new_transport = choose_transport(settings.transport)
     transport = new_transport(methods(services), options)
-    return ServingProcess(transport, Versions(catalogue, build), catalogue, state, streams)
+    return ServingProcess(transport, transport_name, Versions(catalogue, build), catalogue, state, streams)
 
 
 def transport_options(start: Start, settings: ServingSettings) -> TransportOptions:
     """What the transport listens on, and its limits."""
     return TransportOptions(
-        address=start.addresses[0],
+        addresses=start.addresses,
         max_message_bytes=settings.max_message_bytes,
         max_concurrent_calls=settings.max_concurrent_calls,
         reuse_port=True,  # also for one process: the supervisor holds the port with a socket of its own

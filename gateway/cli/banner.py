@@ -25,7 +25,7 @@ def banner(settings: Settings, started: Started, io_mode: str) -> str:
         ("gRPC", f"{started.address}{' (TLS)' if secure else ''}"),
         ("HTTP", started.http_address and f"http://{started.http_address}/v2/health/ready"),
         ("processes", f"{count}{f' ({settings.processes_reason})' if settings.processes_reason else ''}"),
-        ("transport", _transport(settings.serving.transport)),
+        ("transport", started.transport),
         ("I/O", io_mode),
     ]
     lines = [f"gateway is serving {settings.models} (started in {started.elapsed_s:.2f} s)"]
@@ -36,11 +36,6 @@ def banner(settings: Settings, started: Started, io_mode: str) -> str:
     if live:
         lines += ["", "try it:", *_calls(settings, started.address, live[0].model)]
     return "\n".join(lines)
-
-
-def _transport(wanted: str) -> str:
-    """The serving processes choose, and warn where they fall back."""
-    return "auto (the completion queue, or aio where a warning in the log says so)" if wanted == "auto" else wanted
 
 
 def _live_lines(live: Iterable[IndexEntry]) -> Iterator[str]:

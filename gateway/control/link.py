@@ -44,8 +44,8 @@ class Served(Protocol):
     next call. An exception from any of them ends the process: it could not be trusted to agree with the others any more.
     """
 
-    async def listen(self) -> int:
-        """Opens the port; returns its number."""
+    async def listen(self) -> Listening:
+        """Opens the port; raises OSError or ValueError where no process could."""
         ...
 
     async def prepare(self, change_id: int, plans: tuple[VersionPlan, ...]) -> tuple[tuple[Key, str], ...]:
@@ -182,7 +182,10 @@ class ServingLink:
             self._end.set_result(grace_s)
 
     async def _listen(self, served: Served) -> None:
-        self._channel.send(Listening(await served.listen()))
+        try:
+            self._channel.send(await served.listen())
+        except (OSError, ValueError) as error:
+            await self.refuse(str(error))
 
     async def _prepare(self, served: Served, change_id: int, plans: tuple[VersionPlan, ...]) -> None:
         try:

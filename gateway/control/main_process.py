@@ -54,6 +54,8 @@ class Started:
     processes: int
     index: tuple[IndexEntry, ...]
     elapsed_s: float
+    transport: str = ""
+    """What the serving processes chose to serve through."""
 
 
 class MainProcess:
@@ -192,6 +194,7 @@ class MainProcess:
                 self._options.processes,
                 self._models.index,
                 time.monotonic() - self._begun_s,
+                self._supervisor.transport,
             )
         )
         await self._models.keep_polling()

@@ -158,6 +158,8 @@ class Listening:
     """The port is open."""
 
     port: int
+    transport: str = ""
+    """What serves it, for people."""
 
 
 @dataclass(frozen=True, slots=True)

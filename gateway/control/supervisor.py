@@ -59,6 +59,8 @@ class Supervisor:
         self._spawning = asyncio.Lock()  # what is blocked is the thread's: two at once would undo each other's
         self._tried: set[int] = set()
         self._all_tried = asyncio.Event()
+        self.transport = ""
+        """What the serving processes serve through, once one listens."""
         self._listening: set[int] = set()
         self._ever_listened = asyncio.Event()
         self._answered: set[int] = set()
@@ -182,6 +184,7 @@ class Supervisor:
                     ask.add_done_callback(self._asks.discard)
                 case Listening():
                     self._listening.add(slot)
+                    self.transport = message.transport
                     self._ever_listened.set()
                 case StartFailed(text):
                     self._fail(text)

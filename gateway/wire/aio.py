@@ -70,21 +70,24 @@ class AioServer:
     async def start(self) -> int:
         """Listens; raises OSError where the address cannot be had, ValueError for unusable TLS files."""
         credentials = server_credentials(self._options)
-        address = self._options.address
+        ports = [self._add_port(address, credentials) for address in self._options.addresses]
+        _GRPC_LOG.addFilter(self._unanswered)
+        await self._server.start()
+        return ports[0]
+
+    def _add_port(self, address: str, credentials: Any) -> int:
         try:
             port: int = self._server.add_insecure_port(address) if credentials is None else self._server.add_secure_port(address, credentials)
         except RuntimeError:
             port = 0
         if port == 0:
             raise OSError(f"cannot listen on {address}")
-        _GRPC_LOG.addFilter(self._unanswered)
-        await self._server.start()
         return port
 
     async def stop(self, grace_s: float) -> None:
         """Accepts no more, answers what was accepted (after `grace_s` the rest is cancelled), and closes the connections."""
         self._stopping = True
-        cancelling = asyncio.get_running_loop().call_later(grace_s, self._cancel_methods)
+        cancelling = asyncio.get_running_loop().call_later(grace_s, self._cancel_unfinished, grace_s)
         await self._server.stop(grace_s)
         cancelling.cancel()
         if left := self._cancel_methods():
@@ -92,9 +95,12 @@ class AioServer:
         _GRPC_LOG.removeFilter(self._unanswered)
         self._stopped = True
 
-    def _cancel_methods(self) -> list[asyncio.Task[Any]]:
+    def _cancel_unfinished(self, grace_s: float) -> None:
         if self.open:
-            _log.warning("%d calls were not finished within the grace and are cancelled", len(self.open))
+            _log.warning("%d calls were not finished within the grace of %g s and are cancelled", len(self.open), grace_s)
+        self._cancel_methods()
+
+    def _cancel_methods(self) -> list[asyncio.Task[Any]]:
         tasks = [call.task for call in self.open if call.task is not None]
         for task in tasks:
             task.cancel()
@@ -135,7 +141,7 @@ class AioServer:
 
     def __repr__(self) -> str:
         state = "stopped" if self._stopped else "stopping" if self._stopping else "serving"
-        return f"<AioServer {self._options.address} {state}, {len(self.open)} calls open>"
+        return f"<AioServer {', '.join(self._options.addresses)} {state}, {len(self.open)} calls open>"
 
 
 async def _end(context: Any, end: CallEnded) -> None:

@@ -69,8 +69,8 @@ class Methods:
 class TransportOptions:
     """What a transport listens on, and its limits."""
 
-    address: str = "127.0.0.1:0"
-    """Host and port; port 0 takes a free one."""
+    addresses: tuple[str, ...] = ("127.0.0.1:0",)
+    """Hosts and ports; port 0 takes a free one, and only one address may have it."""
     max_message_bytes: int = 64 << 20
     """Longest message either way; longer ones end with RESOURCE_EXHAUSTED. Triton: 2 GiB, gRPC: 4 MiB."""
     max_concurrent_calls: int = 4096
@@ -101,7 +101,7 @@ class Transport(Protocol):
     """A listening gRPC server on the running event loop."""
 
     async def start(self) -> int:
-        """Listens, and returns the port; raises OSError where that fails."""
+        """Listens on every address, and returns the first one's port; raises OSError where that fails, ValueError for unusable TLS files."""
         ...
 
     async def stop(self, grace_s: float) -> None:

@@ -11,9 +11,9 @@ from gateway.settings import ServingSettings, Settings
 READY, UNAVAILABLE = VersionState.READY, VersionState.UNAVAILABLE
 
 
-def text(*index, models=Path("/nowhere"), http="127.0.0.1:8002", serving=None, reason="one for each of 2 cores"):
+def text(*index, models=Path("/nowhere"), http="127.0.0.1:8002", serving=None, reason="one for each of 2 cores", transport="completion-queue"):
     settings = Settings(models=models, serving=serving or ServingSettings(), processes_reason=reason)
-    started = Started("127.0.0.1:8001", http, 2, index, 1.234)
+    started = Started("127.0.0.1:8001", http, 2, index, 1.234, transport)
     return banner(settings, started, "polling (the faster one)")
 
 
@@ -24,13 +24,13 @@ def test_it_says_where_and_how_it_serves():
         ["gRPC", "127.0.0.1:8001"],
         ["HTTP", "http://127.0.0.1:8002/v2/health/ready"],
         ["processes", "2 (one for each of 2 cores)"],
-        ["transport", "auto (the completion queue, or aio where a warning in the log says so)"],
+        ["transport", "completion-queue"],
         ["I/O", "polling (the faster one)"],
     ]
 
 
-def test_a_transport_that_was_asked_for_is_named():
-    assert "  transport  aio\n" in text(IndexEntry("a", "1", READY), serving=ServingSettings(transport="aio"))
+def test_the_transport_that_serves_is_named_not_the_one_asked_for():
+    assert "  transport  aio\n" in text(IndexEntry("a", "1", READY), transport="aio")
 
 
 def test_without_http_nothing_is_said_of_it():

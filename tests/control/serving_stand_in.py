@@ -12,7 +12,7 @@ import socket
 import time
 
 from gateway.control.link import ServingLink
-from gateway.control.messages import Change, Publish
+from gateway.control.messages import Change, Listening, Publish
 from gateway.control.statistics import StatisticsTable
 from gateway.core.errors import GatewayError
 
@@ -29,14 +29,14 @@ class StandIn:
         self.idle = asyncio.Event()
         self.server = None
 
-    async def listen(self) -> int:
+    async def listen(self):
         host, _, port = self.start.addresses[0].rpartition(":")
         listening = socket.socket()
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listening.bind((host, int(port)))
         self.server = await asyncio.start_server(self.converse, sock=listening)
-        return int(port)
+        return Listening(int(port))
 
     async def prepare(self, change_id, plans):
         errors = []

@@ -55,7 +55,7 @@ class Recorder:
         self.fault: Exception | None = None
 
     async def listen(self):
-        return 4711
+        return Listening(4711)
 
     async def prepare(self, change_id, plans):
         self.preparing.set()

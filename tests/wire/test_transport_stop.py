@@ -161,12 +161,12 @@ def test_a_second_stop_with_a_shorter_grace_counts(start_server, connect):
 def test_the_port_is_free_after_a_stop(start_server):
     server = start_server()
     stop(server, 0)
-    again = start_server(address=f"127.0.0.1:{server.port}")
+    again = start_server(addresses=(f"127.0.0.1:{server.port}",))
     assert again.error is None
 
 
 def test_a_server_that_could_not_start_can_be_stopped_and_its_process_ends_well(start_server):
     port = start_server().port
-    server = start_server(address=f"127.0.0.1:{port}")
+    server = start_server(addresses=(f"127.0.0.1:{port}",))
     assert server.error == f"OSError: cannot listen on 127.0.0.1:{port}"
     assert server.exit() == 0

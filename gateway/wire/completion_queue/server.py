@@ -43,9 +43,12 @@ class CompletionQueueServer:
 
     async def start(self) -> int:
         """Listens; raises OSError where the address cannot be had, ValueError for unusable TLS files."""
-        port: int = self._core.add_http2_port(self._options.address.encode(), internals.credentials(self._options))
-        if port == 0:
-            raise OSError(f"cannot listen on {self._options.address}")
+        credentials = internals.credentials(self._options)
+        ports: list[int] = []
+        for address in self._options.addresses:
+            ports.append(self._core.add_http2_port(address.encode(), credentials))
+            if ports[-1] == 0:
+                raise OSError(f"cannot listen on {address}")
         if self._hot is not None:
             self._core.register_method(self._methods.hot)
         self._core.start()
@@ -57,7 +60,7 @@ class CompletionQueueServer:
         self._sweep()
         self._pump.start()
         self._started = True
-        return port
+        return ports[0]
 
     async def stop(self, grace_s: float) -> None:
         """Accepts no more, answers what was accepted (after `grace_s` the rest is cancelled), and takes the queue down."""
@@ -117,7 +120,7 @@ class CompletionQueueServer:
 
     def __repr__(self) -> str:
         state = "stopped" if self._open.destroyed else "stopping" if self._stopping else "serving"
-        return f"<CompletionQueueServer {self._options.address} {state}, {len(self._open.members)} calls open>"
+        return f"<CompletionQueueServer {', '.join(self._options.addresses)} {state}, {len(self._open.members)} calls open>"
 
 
 async def _unknown_method(path: str, _call: object) -> None:
