@@ -29,7 +29,7 @@ class Server:
     def __init__(self, transport, **options):
         transport, io_mode = transport.split("/")
         encoded = {name: base64.b64encode(value).decode() if isinstance(value, bytes) else value for name, value in options.items()}
-        environ = {name: value for name, value in os.environ.items() if name != "GRPC_EXPERIMENTS"}
+        environ = {name: value for name, value in os.environ.items() if name != "GRPC_EXPERIMENTS"} | {"GRPC_VERBOSITY": "ERROR"}
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by `exit`
         self._process = subprocess.Popen(
             [sys.executable, SERVER, transport, io_mode, json.dumps(encoded)],
