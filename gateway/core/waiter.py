@@ -56,12 +56,13 @@ class Waiter(Generic[T]):
         return True
 
     def result(self) -> T:
-        """The value, or raises the error."""
+        """The value, or raises the error; that once only: kept, it would hold the frames it passes, and they the request and this."""
         if self._error is not None:
+            error, self._error = self._error, None
             try:
-                raise self._error
+                raise error
             finally:
-                self._error.__traceback__ = None  # or the frames, and the request in them, live as long as the error
+                del error
         if not self.settled:
             raise asyncio.InvalidStateError("the waiter is not settled")
         return self._value
@@ -119,7 +120,10 @@ class Driven:
             self._finished(end.value)
         except BaseException as error:  # noqa: BLE001  # cancellation too is for the subclass to tell
             self._coroutine = self._waiter = None
-            self._failed(error)
+            try:
+                self._failed(error)
+            finally:
+                error.__traceback__ = None  # its frames hold the error and the request: only the garbage collector would find them
         else:
             if isinstance(awaited, Waiter):
                 self._waiter = awaited

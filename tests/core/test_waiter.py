@@ -1,6 +1,7 @@
 """Waiters under hand-driven coroutines and under Tasks."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -163,5 +164,43 @@ def test_an_error_leaves_no_frames_behind():
         waiter.fail(error)
         with pytest.raises(ValueError, match="x"):
             await waiter
+
+    run(main)
+
+
+@pytest.mark.parametrize("as_task", [False, True])
+def test_a_failed_wait_leaves_nothing_to_the_garbage_collector(as_task):
+    async def main():
+        loop = asyncio.get_running_loop()
+
+        async def outer(waiter):
+            await inner(waiter)
+
+        async def inner(waiter):
+            return await waiter
+
+        async def once():
+            waiter = Waiter()
+            if as_task:
+                task = loop.create_task(outer(waiter))
+                await asyncio.sleep(0)
+                waiter.fail(ValueError("no"))
+                await asyncio.wait([task])
+                assert isinstance(task.exception(), ValueError)
+            else:
+                driven = Ended()
+                driven.start(outer(waiter))
+                waiter.fail(ValueError("no"))
+                assert isinstance(driven.error, ValueError)
+
+        await once()
+        gc.collect()
+        gc.disable()
+        try:
+            await once()
+            await asyncio.sleep(0)
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
 
     run(main)
