@@ -71,7 +71,8 @@ class Waiter(Generic[T]):
         if self._driver is not None:
             self._driver.resume()
         elif self._callbacks is not None:
-            for loop, callback, context in self._callbacks:
+            callbacks, self._callbacks = self._callbacks, None  # the Task that waited, too, is held no longer
+            for loop, callback, context in callbacks:
                 loop.call_soon(callback, self, context=context)
 
     # What a Task asks of the future it waits for.
