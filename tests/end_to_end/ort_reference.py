@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx
 import onnxruntime as ort
-from infer_calls import BF16
+from tensor_bytes import BF16
 
 
 class OrtReference:

@@ -10,10 +10,11 @@ from typing import Self
 import grpc
 import numpy as np
 import pytest
-from infer_calls import difference, outputs, request
+from infer_calls import outputs, request
 from onnx_cases import Case, light_cases, node_cases, seldom_seen
 from ort_reference import OrtReference
 from running import RunningGateway
+from tensor_bytes import difference
 
 from gateway.protocol.generated import inference_pb2 as pb
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
