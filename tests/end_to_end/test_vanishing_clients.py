@@ -1,0 +1,76 @@
+"""A client with a thousand calls in flight is gone from one moment to the next."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import graphs
+import pytest
+from callers import answered_so_far, factor_of, multiply, take_time, until
+
+from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
+
+CALLS, CONNECTIONS = 1000, 4
+ROUNDS = 60_000  # of which 1000 calls take a second or more, in batches of 64
+WARM_UP, REPEATS = 3, 9
+AT_ONCE_S = 2.0  # a busy machine
+
+
+@pytest.fixture(params=["completion-queue", "aio"])
+def served(gateway, models, request):
+    graphs.scale(models, "scale", factor=2.0)
+    graphs.patient(models, "patient")
+    with gateway("--processes", "1", "--http-port", "off", "--transport", request.param) as running:
+        yield running
+
+
+def vanish(address: str, after_s: float) -> None:
+    """A client makes its calls and is killed while they wait, so long after the last was sent."""
+    client = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("vanishing_client.py")), address, str(CALLS), str(CONNECTIONS)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with client:
+        client.stdin.write(take_time("patient", ROUNDS).SerializeToString())
+        client.stdin.close()
+        assert client.stdout.readline() == b"sent\n"
+        time.sleep(after_s)
+        client.kill()
+
+
+def resident_mib(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0]) / 1024
+
+
+def connections_of(pid: int) -> int:
+    return sum(descriptor.readlink().name.startswith("socket:") for descriptor in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def test_the_gateway_forgets_them_and_serves_others_at_once(served, connect):
+    """It lives, its queue empties without running what nobody waits for, and its memory does not grow from time to time."""
+    (pid,) = served.serving_pids()
+    channel = connect(served)
+    stub = GRPCInferenceServiceStub(channel)
+    before = connections_of(pid)
+    sizes = []
+    for repeat in range(REPEATS):
+        counted = answered_so_far(channel, "patient")
+        vanish(served.address, after_s=0.1 * (repeat % 3))  # on their way, arriving, all waiting
+
+        began = time.monotonic()
+        fresh = GRPCInferenceServiceStub(connect(served))
+        assert factor_of(fresh.ModelInfer(multiply("scale", 3.0), timeout=10), 3.0) == 2.0
+        assert time.monotonic() - began < AT_ONCE_S
+        fresh.ModelInfer(take_time("patient", 1), timeout=10)
+        assert time.monotonic() - began < AT_ONCE_S
+        assert answered_so_far(channel, "patient") - counted < CALLS / 2
+        sizes.append(resident_mib(pid))
+    until(lambda: connections_of(pid) <= before + REPEATS)  # the fresh clients are still there
+
+    assert served.serving_pids() == [pid]
+    assert stub.ModelInfer(take_time("patient", 1), timeout=10)
+    assert sizes[-1] - sizes[WARM_UP - 1] < 20, sizes  # 36 MiB if what belongs to a call waits for the garbage collector
