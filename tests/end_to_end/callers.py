@@ -86,7 +86,13 @@ class Callers:
     """
 
     def __init__(
-        self, infer: Callable[[int, pb.ModelInferRequest], pb.ModelInferResponse], model: str, count: int = 3, *, version: str = "", pause_s: float = 0.0
+        self,
+        infer: Callable[[int, pb.ModelInferRequest], pb.ModelInferResponse],
+        model: str,
+        count: int = 3,
+        *,
+        version: str = "",
+        pause_s: float = 0.0,
     ) -> None:
         self._infer, self._model, self._version, self._pause_s = infer, model, version, pause_s
         self._outcomes: list[list[Outcome]] = [[] for _ in range(count)]
@@ -132,7 +138,7 @@ class Callers:
                 if self._leaving.wait(self._pause_s) if self._pause_s else self._leaving.is_set():
                     return
                 self._outcomes[caller].append(self._call(caller, float(number * (caller + 1))))
-        except BaseException as fault:  # told by the main thread
+        except BaseException as fault:  # noqa: BLE001  # told by the main thread
             self._faults.append(fault)
 
     def _call(self, caller: int, x: float) -> Outcome:
