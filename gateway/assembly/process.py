@@ -17,7 +17,7 @@ from gateway.wire.server_state import ServerState
 from gateway.wire.services.open_streams import OpenStreams
 from gateway.wire.transport import Transport
 
-_GC_THRESHOLDS = (50_000, 20, 50)  # a burst of requests is no leak: looking for cycles in each took 4 % of the time
+_GC_THRESHOLDS = (10_000, 10, 10)  # a burst of requests is no leak: looking for cycles in each took 4 % of the time
 
 
 class ServingProcess:
