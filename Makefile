@@ -48,7 +48,7 @@ lint: setup ## style, types and floors
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: setup ## write the code as `make lint` wants it
 	$(BIN)/ruff check --fix
