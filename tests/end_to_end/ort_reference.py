@@ -12,11 +12,14 @@ from tensor_bytes import BF16
 
 
 class OrtReference:
-    """A model in ONNX Runtime, with the options it has by itself."""
+    """A model in ONNX Runtime, with the options it has by itself.
 
-    def __init__(self, model: onnx.ModelProto | bytes | str) -> None:
+    `threads` inside a run, 0: one a core. Sums that are shared out over threads (those of tree ensembles) come out otherwise by their number.
+    """
+
+    def __init__(self, model: onnx.ModelProto | bytes | str, threads: int = 0) -> None:
         options = ort.SessionOptions()
-        options.log_severity_level = 4
+        options.log_severity_level, options.intra_op_num_threads = 4, threads
         source = model.SerializeToString() if isinstance(model, onnx.ModelProto) else model
         self.session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         self.inputs = [node.name for node in self.session.get_inputs()]
