@@ -13,6 +13,7 @@ import grpc
 from grpc import aio
 
 from gateway.wire.endings import ending, without_message
+from gateway.wire.finishing import until_finished
 from gateway.wire.status import RESOURCE_EXHAUSTED, UNIMPLEMENTED
 from gateway.wire.tls import server_credentials
 from gateway.wire.transport import CallEnded, Metadata, Methods, StreamMethod, TransportOptions, UnaryMethod, channel_arguments
@@ -58,7 +59,7 @@ class AioCall:
 
 
 class AioServer:
-    """Serves `methods` on the running event loop. `open`: calls whose method runs."""
+    """Serves `methods` on the running event loop. `open`: calls received whose answer has not left."""
 
     def __init__(self, methods: Methods, options: TransportOptions) -> None:
         self._methods, self._options = methods, options
@@ -87,18 +88,18 @@ class AioServer:
     async def stop(self, grace_s: float) -> None:
         """Accepts no more, answers what was accepted (after `grace_s` the rest is cancelled), and closes the connections."""
         self._stopping = True
-        cancelling = asyncio.get_running_loop().call_later(grace_s, self._cancel_unfinished, grace_s)
-        await self._server.stop(grace_s)
-        cancelling.cancel()
+        finished = asyncio.ensure_future(self._server.stop(grace_s + _STOPPED_S))  # it is told sooner below
+        await until_finished(finished, lambda: self.open, grace_s)
+        if not finished.done():
+            if self.open:
+                _log.warning("%d calls were not finished within the grace of %g s and are cancelled", len(self.open), grace_s)
+            self._cancel_methods()
+            await self._server.stop(0)
+        await finished
         if left := self._cancel_methods():
             await asyncio.wait(left, timeout=_STOPPED_S)
         _GRPC_LOG.removeFilter(self._unanswered)
         self._stopped = True
-
-    def _cancel_unfinished(self, grace_s: float) -> None:
-        if self.open:
-            _log.warning("%d calls were not finished within the grace of %g s and are cancelled", len(self.open), grace_s)
-        self._cancel_methods()
 
     def _cancel_methods(self) -> list[asyncio.Task[Any]]:
         tasks = [call.task for call in self.open if call.task is not None]
@@ -129,6 +130,7 @@ class AioServer:
     async def _run(self, method: Callable[[AioCall], Awaitable[_T]], context: Any) -> _T:
         call = AioCall(context)
         self.open.add(call)
+        context.add_done_callback(lambda _: self.open.discard(call))  # once its answer has left
         try:
             return await method(call)
         except (Exception, asyncio.CancelledError) as error:
@@ -136,8 +138,6 @@ class AioServer:
                 raise  # the caller has gone, or the grace is over: the core knows
             await _end(context, ending(error))
             raise  # for the type checker
-        finally:
-            self.open.discard(call)
 
     def __repr__(self) -> str:
         state = "stopped" if self._stopped else "stopping" if self._stopping else "serving"

@@ -46,7 +46,10 @@ class Service:
         unary = {
             name: getattr(self, "unary_" + name.lower()) for name in ("Echo", "Describe", "Fail", "Wait", "WaitInTask", "Slow", "Sized", "Wrong")
         }
-        stream = {name: getattr(self, "stream_" + name.lower()) for name in ("Echo", "Count", "Fail", "Wait", "Flood", "Three", "Ignore", "Describe")}
+        stream = {
+            name: getattr(self, "stream_" + name.lower())
+            for name in ("Echo", "Count", "Fail", "Wait", "Flood", "Three", "Sized", "Ignore", "Describe")
+        }
         return Methods(
             unary={"/test.Contract/Hot": self.unary_echo} | {f"/test.Contract/{name}": method for name, method in unary.items()},
             stream={f"/test.Contract/Stream{name}": method for name, method in stream.items()},
@@ -111,6 +114,9 @@ class Service:
         """As many messages as the caller's first one says."""
         for number in range(int(await call.receive())):
             await call.send(b"%d" % number)
+
+    async def stream_sized(self, call):
+        await call.send(bytes(int(await call.receive())))
 
     async def stream_three(self, call):
         """Ends after three messages, whatever the caller would still send."""

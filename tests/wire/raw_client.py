@@ -10,6 +10,8 @@ import h2.errors
 import h2.events
 import h2.settings
 
+GOAWAY = 7  # a frame's type
+
 
 def framed(message):
     """A message as it travels: not compressed, its length, itself."""
@@ -36,6 +38,7 @@ class RawClient:
         self.trailers, self.bodies, self.resets, self.headers, self.goaway = {}, {}, {}, {}, None
         self.settings = {}
         self.closed = False
+        self._unread = b""
         self._http2.initiate_connection()
         self._flush()
 
@@ -93,7 +96,7 @@ class RawClient:
             except ConnectionResetError:
                 data = b""
             self.closed = not data
-            for event in self._http2.receive_data(data):
+            for event in self._http2.receive_data(self._without_goaway(data)):
                 self._note(event)
             self._flush()
         return holds()
@@ -108,6 +111,18 @@ class RawClient:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.close()
 
+    def _without_goaway(self, data):
+        """Whole frames only, and no GOAWAY: h2 takes it for the connection's end, but streams that are open may go on."""
+        self._unread += data
+        passed = b""
+        while len(self._unread) >= 9 and len(self._unread) >= 9 + (length := int.from_bytes(self._unread[:3], "big")):
+            frame, self._unread = self._unread[: 9 + length], self._unread[9 + length :]
+            if frame[3] == GOAWAY:
+                self.goaway = int.from_bytes(frame[13:17], "big")
+            else:
+                passed += frame
+        return passed
+
     def _note(self, event):
         match event:
             case h2.events.ResponseReceived():
@@ -121,8 +136,6 @@ class RawClient:
                 self._http2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             case h2.events.StreamReset():
                 self.resets[event.stream_id] = event.error_code
-            case h2.events.ConnectionTerminated():
-                self.goaway = event.error_code
             case h2.events.RemoteSettingsChanged():
                 self.settings |= {code: changed.new_value for code, changed in event.changed_settings.items()}
 

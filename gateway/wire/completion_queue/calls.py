@@ -36,6 +36,7 @@ class UnaryCall(Driven):
         self.deadline = wall_deadline if wall_deadline == float("inf") else wall_deadline - time.time() + time.monotonic()
         self.tick, self.watched, self.ended = open_calls.tick, False, False
         self._task = self._waiter = None
+        open_calls.members.add(self)
         self._call.start_server_batch((cygrpc.ReceiveMessageOperation(0),), self._received)
 
     def metadata(self) -> Metadata:
@@ -63,9 +64,8 @@ class UnaryCall(Driven):
         if message is None:  # the client ended its side without one; or it has gone, or sent too long a one: then the core has answered
             end = without_message()
             self._end(end.code, end.details)
-            return
-        self._open.members.add(self)
-        self.start(self._method(self, message))
+        elif not self.ended:  # its time may have been over before the message came
+            self.start(self._method(self, message))
 
     def _closed(self, event: Any) -> None:
         if event.batch_operations[0].cancelled():
@@ -88,7 +88,7 @@ class UnaryCall(Driven):
             operations: tuple[Any, ...] = (_INITIAL_METADATA, cygrpc.SendMessageOperation(value, 0), _OK)
         else:
             operations = (_INITIAL_METADATA, cygrpc.SendMessageOperation(value, 0), _OK, cygrpc.ReceiveCloseOnServerOperation(0))
-        open_calls.outbox.send(self._call, operations, sent)
+        open_calls.outbox.send(self._call, operations)
 
     def _failed(self, error: BaseException) -> None:
         end = ending(error)
@@ -106,8 +106,4 @@ class UnaryCall(Driven):
             return
         status = cygrpc.SendStatusFromServerOperation(trailers, code, details.encode(), 0)
         operations: tuple[Any, ...] = (cygrpc.SendInitialMetadataOperation((), 0), status)
-        open_calls.outbox.send(self._call, operations if self.watched else (*operations, cygrpc.ReceiveCloseOnServerOperation(0)), sent)
-
-
-def sent(_event: Any) -> None:
-    """The reply has left; or nobody was there to take it (`event.success` false, or the last operation says cancelled)."""
+        open_calls.outbox.send(self._call, operations if self.watched else (*operations, cygrpc.ReceiveCloseOnServerOperation(0)))

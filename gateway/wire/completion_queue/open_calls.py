@@ -46,6 +46,10 @@ class OpenCalls:
         self.tick = 0
         self.destroyed = False
 
+    def are_busy(self) -> bool:
+        """Some call is under way, or its answer is."""
+        return bool(self.members or self.outbox.leaving)
+
     def sweep(self) -> None:
         """Expires those whose time is over, watches those that have waited since the last sweep."""
         now = time.monotonic()

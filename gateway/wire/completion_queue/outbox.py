@@ -22,21 +22,30 @@ _SCAN_SHARE: Final = 0.02  # part of the time that looking for sockets may take
 
 
 class Outbox:
-    """Collects the last batches of calls and starts them in one go, at the loop's next turn."""
+    """Collects the last batches of calls and starts them in one go, at the loop's next turn.
+
+    `leaving`: batches that the core has not reported done, whether sent or, their caller being gone, given up.
+    """
 
     def __init__(self, *, corks: Corks | None) -> None:
         self._loop = asyncio.get_running_loop()
         self._corks = corks
-        self._batches: list[tuple[Any, tuple[Any, ...], Any]] = []
+        self._batches: list[tuple[Any, tuple[Any, ...]]] = []
+        self._tag = self._left
+        self.leaving = 0
         self._busy: dict[bytes, int] = {}
         self._turn = 0
         self._closed = False
 
-    def send(self, call: Any, operations: tuple[Any, ...], tag: Any) -> None:
+    def send(self, call: Any, operations: tuple[Any, ...]) -> None:
         """Starts this batch soon."""
         if not self._batches:
             self._loop.call_soon(self.flush)
-        self._batches.append((call, operations, tag))
+        self._batches.append((call, operations))
+        self.leaving += 1
+
+    def _left(self, _event: Any) -> None:
+        self.leaving -= 1
 
     def close(self) -> None:
         """Sends nothing any more: the core's server is gone, and so are the callers."""
@@ -50,18 +59,19 @@ class Outbox:
         if self._closed:
             return
         corked = self._corks.cork(self._busy_peers(batches)) if self._corks is not None and len(batches) >= _REPLIES_PER_SOCKET else []
+        tag = self._tag
         try:
-            for call, operations, tag in batches:
+            for call, operations in batches:
                 call.start_server_batch(operations, tag)
         finally:
             if corked and self._corks is not None:
                 self._corks.uncork(corked)
 
-    def _busy_peers(self, batches: list[tuple[Any, tuple[Any, ...], Any]]) -> Iterable[bytes]:
+    def _busy_peers(self, batches: list[tuple[Any, tuple[Any, ...]]]) -> Iterable[bytes]:
         """The peers most replies go to, by sample; none where there are too many for corks to pay."""
         self._turn += 1
         busy = self._busy
-        for call, _, _ in batches[::_SAMPLE]:
+        for call, _ in batches[::_SAMPLE]:
             busy[call.peer()] = self._turn
         if len(busy) * _REPLIES_PER_SOCKET > len(batches):
             oldest = self._turn - _REMEMBERED_TURNS

@@ -14,6 +14,7 @@ from gateway.wire.completion_queue.open_calls import OpenCall, OpenCalls
 from gateway.wire.completion_queue.outbox import Corks, Outbox
 from gateway.wire.completion_queue.queue import EventPump
 from gateway.wire.completion_queue.streams import BidirectionalCall
+from gateway.wire.finishing import until_finished
 from gateway.wire.status import UNIMPLEMENTED
 from gateway.wire.transport import CallEnded, Methods, TransportOptions
 
@@ -70,8 +71,8 @@ class CompletionQueueServer:
         if not self._stopping:
             self._stopping = True
             self._core.shutdown(self._queue, self._core_stopped)
-        await asyncio.wait([emptied], timeout=grace_s)
-        if not emptied.done():  # calls hang, or clients do not read that they are to leave
+        await until_finished(emptied, self._open.are_busy, grace_s)
+        if not emptied.done():
             if self._open.members:
                 _log.warning("%d calls were not finished within the grace of %g s and are cancelled", len(self._open.members), grace_s)
             self._core.cancel_all_calls()

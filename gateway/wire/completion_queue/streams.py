@@ -9,7 +9,6 @@ from typing import Any
 from grpc._cython import cygrpc
 
 from gateway.core.waiter import Waiter
-from gateway.wire.completion_queue.calls import sent
 from gateway.wire.completion_queue.open_calls import OpenCalls
 from gateway.wire.endings import ending
 from gateway.wire.status import DEADLINE_EXCEEDED, OK
@@ -97,4 +96,4 @@ class BidirectionalCall:
         if open_calls.destroyed:
             return
         status = cygrpc.SendStatusFromServerOperation(trailers, code, details.encode(), 0)
-        open_calls.outbox.send(self._call, (status,) if self._started else (cygrpc.SendInitialMetadataOperation((), 0), status), sent)
+        open_calls.outbox.send(self._call, (status,) if self._started else (cygrpc.SendInitialMetadataOperation((), 0), status))
