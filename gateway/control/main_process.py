@@ -108,8 +108,9 @@ class MainProcess:
         return self._models is not None and self._models.ready and self._stop.phase is Phase.SERVING
 
     def model_ready(self, model: str, version: int | None = None) -> bool | None:
-        """A version, or any, is live; None: there is no such model."""
-        return self._models.model_ready(model, version) if self._models is not None else None
+        """A version, or any, is live, and the gateway is not on its way out; None: there is no such model."""
+        live = self._models.model_ready(model, version) if self._models is not None else None
+        return live and self._stop.phase is Phase.SERVING
 
     # The start.
 
