@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -58,6 +59,16 @@ class RunningGateway:
                 if self.process.poll() is not None or time.monotonic() > until:
                     raise AssertionError(f"the gateway did not come up (exit status {self.process.poll()}):\n{self.text()}")
                 time.sleep(0.05)
+
+    def wait_text(self, pattern: str, timeout_s: float = START_S) -> str:
+        """Returns when it has printed what matches the pattern: the pattern's group."""
+        until = time.monotonic() + timeout_s
+        while (found := re.search(pattern, self.text())) is None:
+            assert self.process is not None
+            if self.process.poll() is not None or time.monotonic() > until:
+                raise AssertionError(f"the gateway did not say {pattern!r} (exit status {self.process.poll()}):\n{self.text()}")
+            time.sleep(0.02)
+        return found[1]
 
     def text(self) -> str:
         return self.log.read_text(errors="replace")
