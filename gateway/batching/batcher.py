@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from gateway.batching.batch import Batch, Runner
+from gateway.batching.split import Part
 from gateway.batching.window import Entry, Window
 from gateway.core.errors import DeadlineExpired, GatewayError, ModelFailed, Overloaded
 from gateway.core.plan import VersionPlan
@@ -229,6 +230,8 @@ class Batcher:
     def _count(self, waiting: list[Waiting], batch: Batch) -> None:
         now_ns, n = time.monotonic_ns(), len(waiting)
         arrived_ns = int(sum([entry.arrived for entry in waiting]) * 1e9)
+        if n == 1 and type(waiting[0].request) is Part:  # it fills a run by itself; rows and the run count, the request when its last part does
+            n = arrived_ns = 0
         self._statistics.record_batch(
             requests=n,
             rows=max(batch.rows, 1),

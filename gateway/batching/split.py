@@ -11,6 +11,12 @@ from gateway.core.request import InferenceRequest, Prediction, RequestForm
 from gateway.core.waiter import become_task
 
 
+class Part(InferenceRequest):
+    """All the rows that a run holds, of a request that has more to come. It is not counted as a request: the last part is."""
+
+    __slots__ = ()
+
+
 class Split:
     """A Predictor that cuts requests of more than `max_rows` rows into parts for `inner` and joins their answers."""
 
@@ -51,5 +57,6 @@ class Split:
                 timeout_s=form.timeout_s,
             )
             inputs = tuple(array[start : start + rows] for array in request.inputs)
-            parts.append(InferenceRequest(part, inputs, request.arrived, request.deadline, request.id))
+            kind = Part if start + rows < form.rows else InferenceRequest
+            parts.append(kind(part, inputs, request.arrived, request.deadline, request.id))
         return parts

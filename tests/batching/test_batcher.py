@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.batching.batcher import Batcher
+from gateway.batching.split import Split
 from gateway.core.errors import DeadlineExpired, ModelFailed, Overloaded
 from gateway.core.plan import BatchingPlan, QueuePlan, TensorSpec, VersionPlan
 from gateway.core.request import InferenceRequest, RequestForm
@@ -411,5 +412,21 @@ def test_callers_that_vanish_while_no_worker_is_free_leave_no_memory_behind():
             await turns()
         assert made.idle
         assert sum(len(line.entries) for line in made._window._lines.values()) <= 64
+
+    run(main())
+
+
+def test_a_request_that_is_split_counts_once_and_its_rows_all():
+    async def main():
+        workers = PuppetWorkers()
+        made = batcher(workers)
+        tasks = start(Split(made, 8), request(1, 20), request(2), request(3, 16))
+        await turns()
+        while workers.running:
+            workers.finish()
+            await turns()
+        assert values(tasks) == [[2] * 20, [4], [6] * 16]
+        counts = made._statistics
+        assert (counts.requests, counts.rows) == (3, 37)
 
     run(main())
