@@ -1,0 +1,25 @@
+"""Many models at once. `load_tests.many_models` takes the times with a thousand; here it is asked whether it holds at all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from running import ROOT
+
+COUNT = 100
+
+
+def test_all_of_many_models_are_live_and_cost_no_threads_of_their_own():
+    """The program itself fails where a model is not live, an answer is wrong, or threads grow with models."""
+    done = subprocess.run(
+        [sys.executable, "-m", "load_tests.many_models", "--models", str(COUNT), "--processes", "2"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=110,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(f"loaded {COUNT + 3} of {COUNT + 3} models in") == 2
