@@ -73,7 +73,7 @@ class Outbox:
         busy = self._busy
         for call, _ in batches[::_SAMPLE]:
             busy[call.peer()] = self._turn
-        if len(busy) * _REPLIES_PER_SOCKET > len(batches):
+        if self._turn % _REMEMBERED_TURNS == 0 or len(busy) * _REPLIES_PER_SOCKET > len(batches):
             oldest = self._turn - _REMEMBERED_TURNS
             self._busy = busy = {peer: turn for peer, turn in busy.items() if turn > oldest}
         return busy if len(busy) * _REPLIES_PER_SOCKET <= len(batches) else ()
@@ -92,19 +92,18 @@ class Corks:
 
     def cork(self, peers: Iterable[bytes]) -> list[socket.socket]:
         """Corks the sockets of these peers, as far as they are known; returns those to uncork."""
-        known, corked = self._sockets, []
-        for peer in peers:
-            found = known.get(peer)
-            if found is None and time.monotonic() >= self._next_scan:
-                self._scan()
-                known = self._sockets
-                found = known.get(peer)
+        wanted = list(peers)
+        if time.monotonic() >= self._next_scan and not all(peer in self._sockets for peer in wanted):
+            self._scan()  # before anything is corked: it lets go of the sockets it knew, and who is let go of while corked stays corked
+        corked = []
+        for peer in wanted:
+            found = self._sockets.get(peer)
             if found is not None:
                 try:
                     found.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
                     corked.append(found)
                 except OSError:
-                    known.pop(peer).detach()
+                    self._sockets.pop(peer).detach()
         return corked
 
     def uncork(self, corked: Iterable[socket.socket]) -> None:
