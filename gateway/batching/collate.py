@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from gateway.core.request import Array, InferenceRequest, Prediction
 
-_REALIGNED_BYTES: Final = 1 << 16  # copying so much takes 2 us; 600 KB take 11
-
 
 def join(requests: Sequence[InferenceRequest], rows: int, padded_rows: int) -> dict[str, Array]:
-    """The inputs of requests of one line, one behind the other along the first axis; a lone request's as they are, the large ones uncopied.
+    """The inputs of requests of one line, one behind the other along the first axis; a lone request's as they are.
 
     Where `padded_rows` is more than `rows`, the last row is repeated: a row the model is known to accept.
     """
@@ -33,17 +31,15 @@ def join(requests: Sequence[InferenceRequest], rows: int, padded_rows: int) -> d
 
 
 def _alone(request: InferenceRequest) -> dict[str, Array]:
-    """One request's inputs, small ones copied into memory of their own.
+    """One request's inputs, each copied once, into memory that is aligned.
 
-    Where a tensor stands in a message is chance, and Eigen adds up in another order where memory is not aligned: the last bit of an answer would
-    hang on the length of the request's id.
+    Where a tensor stands in a message is chance. On memory that is not aligned to 16 bytes Eigen adds up in another order, so the last bit of an
+    answer would hang on the length of the request's id; and off its elements' own alignment Eigen reduces number by number: the maxima of
+    600 KB took 150 us instead of 23. The copy takes 11 us (0.15 where the tensor is small).
     """
-    form = request.form
-    if form.input_bytes > _REALIGNED_BYTES:
-        return dict(zip(form.names, request.inputs, strict=True))
     if len(request.inputs) == 1:
-        return {form.names[0]: request.inputs[0].copy()}
-    return {name: array.copy() for name, array in zip(form.names, request.inputs, strict=True)}
+        return {request.form.names[0]: request.inputs[0].copy()}
+    return {name: array.copy() for name, array in zip(request.form.names, request.inputs, strict=True)}
 
 
 def padded(rows: int, sizes: Sequence[int]) -> int:
