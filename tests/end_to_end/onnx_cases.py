@@ -48,6 +48,17 @@ def node_cases() -> Iterator[Case]:
             yield Case(found.name, found.model, {value.name: _array(given) for value, given in zip(graph.input, arrays, strict=True)})
 
 
+def converted_cases() -> Iterator[Case]:
+    """Graphs that PyTorch exported and graphs of several operators, with the inputs that ship with onnx."""
+    for path in sorted((Path(onnx.__file__).parent / "backend/test/data").glob("*/test_*/model.onnx")):
+        model, folder = onnx.load(path), path.parent / "test_data_set_0"
+        values = [value for value in model.graph.input if value.name not in {tensor.name for tensor in model.graph.initializer}]
+        files = sorted(folder.glob("input_*.pb"), key=lambda file: int(file.stem.rpartition("_")[2]))
+        if all(value.type.HasField("tensor_type") for value in (*values, *model.graph.output)):
+            tensors = [onnx.load_tensor(file) for file in files]
+            yield Case(path.parent.name, model, {value.name: _array(tensor) for value, tensor in zip(values, tensors, strict=True)})
+
+
 def light_cases(*names: str) -> Iterator[Case]:
     """Well-known networks that ship with onnx, by name; all of them where none is given. Their weights are made when they are opened."""
     folder = Path(onnx.__file__).parent / "backend/test/data/light"
