@@ -31,8 +31,7 @@ def test_the_server_itself_ends_a_call_whose_deadline_has_passed(server, path):
     with RawClient(server) as client:  # it has no clock of its own
         call = client.begin(f"/test.Contract/{path}", ("grpc-timeout", "200m"))
         client.send(call, framed(b""), end=path != "StreamWait")
-        ended = client.ended(call, 5)
-        assert isinstance(ended, int) or ended["grpc-status"] == "4"
+        assert client.ended(call, 5)["grpc-status"] == "4"
     server.wait_for("cancelled")
 
 
@@ -40,8 +39,7 @@ def test_the_server_itself_ends_a_call_whose_deadline_has_passed(server, path):
 def test_a_call_that_never_sends_its_message_ends_at_its_deadline(server, path):
     with RawClient(server) as client:
         call = client.begin(f"/test.Contract/{path}", ("grpc-timeout", "200m"))
-        ended = client.ended(call, 5)
-        assert isinstance(ended, int) or ended["grpc-status"] == "4"
+        assert client.ended(call, 5)["grpc-status"] == "4"
 
 
 @pytest.mark.parametrize("method", WAITS)

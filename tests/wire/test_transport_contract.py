@@ -190,11 +190,18 @@ def test_answers_are_compressed_where_that_is_configured_and_the_caller_accepts_
 
 
 def test_callers_wait_on_their_own_side_for_more_calls_than_a_connection_may_have(start_server, connect):
-    server = start_server(max_concurrent_calls=3)
+    server = start_server(max_concurrent_calls=8)
     channel = connect(server)
-    calls = [unary(channel, "Slow").future(b"0.2", timeout=30) for _ in range(9)]
-    server.wait_for("started", 3)
-    assert server.seen("started") == 3
+    calls = [unary(channel, "Slow").future(b"0.2", timeout=30) for _ in range(24)]
+    server.wait_for("started", 8)
+    assert server.seen("started") == 8
     began = time.monotonic()
-    assert [call.result() for call in calls] == [b"0.2"] * 9
+    assert [call.result() for call in calls] == [b"0.2"] * 24
     assert time.monotonic() - began > 0.3
+
+
+@pytest.mark.parametrize("method", ["Hot", "Echo"])
+def test_callers_that_keep_to_the_limit_of_calls_are_never_refused(start_server, connect, method):
+    channel = connect(start_server(max_concurrent_calls=8))
+    calls = [unary(channel, method).future(b"x", timeout=30) for _ in range(1500)]
+    assert [call.exception() for call in calls] == [None] * 1500
