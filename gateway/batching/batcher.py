@@ -7,6 +7,7 @@ is for models where a fuller batch pays). This is the asyncio shell: `window` de
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -21,8 +22,11 @@ from gateway.core.predictor import Description
 from gateway.core.request import InferenceRequest, Prediction
 from gateway.core.waiter import Waiter
 
+_log = logging.getLogger(__name__)
+
 _OVERSTAY_NS: Final = 250_000  # CPU time of a run on the loop that is too long: five times the 50 us by which it was let on
-_OVERSTAYS: Final = 3  # so many such runs in a row, and a version goes to threads for good; a single one may be a page fault or a cache miss
+_OVERSTAYS: Final = 20  # so many times that long in all, and a version goes to threads for good: one run of 5 ms, or a few long ones
+_FORGIVEN: Final = 0.01  # what a run of the right length takes off: page faults and the collector make a long one now and then
 _TURN_NS: Final = 1_000_000  # runs on the loop before everything else gets its turn
 
 
@@ -89,7 +93,8 @@ class Batcher:
         self._window = Window(plan.batching)
         self._loop = asyncio.get_running_loop()
         self._now = self._loop.time
-        self._waiting_bytes = self._running = self._overstays = 0
+        self._waiting_bytes = self._running = 0
+        self._overstays = 0.0
         self._pull_due = self._worker_due = False
         self._loop_rows = plan.batching.loop_batch_size
         self._axis = plan.batching.max_batch_size > 0
@@ -107,14 +112,17 @@ class Batcher:
         window = self._window
         if window.count >= self._queue.max_requests or (self._waiting_bytes + form.input_bytes > self._queue.max_bytes and window.count):
             raise Overloaded(self._full_text())
-        window.add(waiting)
-        self._waiting_bytes += form.input_bytes
+        self._wait(waiting)
         if waiting.deadline != math.inf:
             self._watch_deadline(waiting.deadline)
+        return await waiting
+
+    def _wait(self, waiting: Waiting) -> None:
+        self._window.add(waiting)
+        self._waiting_bytes += waiting.request.form.input_bytes
         if not self._pull_due:
             self._pull_due = True
             self._loop.call_soon(self._pull)
-        return await waiting
 
     def describe(self) -> Description:
         """Where requests become batches."""
@@ -205,13 +213,21 @@ class Batcher:
         if on_loop:
             before_ns = time.thread_time_ns()
             batch.run(self._runner)
-            self._overstays = self._overstays + 1 if time.thread_time_ns() - before_ns > _OVERSTAY_NS else 0
-            if self._overstays == _OVERSTAYS:
-                self._loop_rows = 0
+            self._judge(time.thread_time_ns() - before_ns)
             self._settle(waiting, batch)
         else:
             self._running += 1
             self._workers.run(lambda: batch.run(self._runner), lambda: self._ran(waiting, batch))
+
+    def _judge(self, ran_ns: int) -> None:
+        """A version whose runs are not as short as they were measured goes to threads for good."""
+        if ran_ns > _OVERSTAY_NS:
+            self._overstays += ran_ns / _OVERSTAY_NS
+            if self._overstays > _OVERSTAYS:
+                _log.info("%s version %d held the event loop for %.1f ms: it runs in threads from here on", *self._plan.key, ran_ns / 1e6)
+                self._loop_rows = 0
+        elif self._overstays:
+            self._overstays = max(0.0, self._overstays - _FORGIVEN)
 
     def _ran(self, waiting: list[Waiting], batch: Batch) -> None:
         self._running -= 1
@@ -220,7 +236,10 @@ class Batcher:
 
     def _settle(self, waiting: list[Waiting], batch: Batch) -> None:
         if batch.error is not None:
-            self._fail(waiting, batch.error)
+            if len(waiting) > 1:
+                self._tell_apart(waiting, batch.error)
+            else:
+                self._fail(waiting[0], batch.error)
             return
         predictions = batch.predictions()
         self._count(waiting, batch)
@@ -243,13 +262,19 @@ class Batcher:
             now_ms=int(time.time() * 1000),
         )
 
-    def _fail(self, waiting: list[Waiting], error: Exception) -> None:
-        """Each request gets an exception of its own: they carry tracebacks."""
+    def _tell_apart(self, waiting: list[Waiting], error: Exception) -> None:
+        """One request's values may have failed the batch: each waits again, in a line of its own, and what fails alone is at fault itself."""
+        _log.info("a batch of %d requests for %s version %d failed and is run one by one: %s", len(waiting), *self._plan.key, error)
         for entry in waiting:
-            if isinstance(error, GatewayError):
-                entry.fail(type(error)(str(error)))
-            else:
-                entry.fail(ModelFailed(f"'{self._plan.model}' version {self._plan.version} failed: {type(error).__name__}: {error}"))
+            if not entry.settled:
+                entry.taken, entry.key = False, (id(entry),)
+                self._wait(entry)
+
+    def _fail(self, entry: Waiting, error: Exception) -> None:
+        if isinstance(error, GatewayError):
+            entry.fail(error)
+        else:
+            entry.fail(ModelFailed(f"'{self._plan.model}' version {self._plan.version} failed: {type(error).__name__}: {error}"))
 
     def _expire(self, entries: list[Any]) -> None:
         for entry in entries:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 
 from gateway.core.predictor import Description, Predictor
 from gateway.core.request import InferenceRequest, Prediction, RequestForm
 from gateway.core.waiter import become_task
+
+_AHEAD: Final = 4  # parts under way at a time: those of others come in between, and the queue is not filled by one request
 
 
 class Part(InferenceRequest):
@@ -28,13 +33,18 @@ class Split:
         if request.form.rows <= self._max_rows:
             return await self._inner.predict(request)
         await become_task()
-        tasks = [asyncio.ensure_future(self._inner.predict(part)) for part in self._parts(request)]
+        answers: list[Prediction] = []
+        under_way: deque[asyncio.Task[Prediction]] = deque()
         try:
-            answers = await asyncio.gather(*tasks)
-        except BaseException:
-            for task in tasks:
+            for part in self._parts(request):
+                if len(under_way) == _AHEAD:
+                    answers.append(await under_way.popleft())
+                under_way.append(asyncio.ensure_future(self._inner.predict(part)))
+            while under_way:
+                answers.append(await under_way.popleft())
+        finally:
+            for task in under_way:
                 task.cancel()
-            raise
         outputs = tuple(np.concatenate(arrays) for arrays in zip(*(answer.outputs for answer in answers), strict=True))
         return Prediction(outputs, answers[0].parameters)
 
@@ -42,8 +52,8 @@ class Split:
         """The limit and what is inside."""
         return Description("Split", f"more than {self._max_rows} rows run in parts", self._inner.describe())
 
-    def _parts(self, request: InferenceRequest) -> list[InferenceRequest]:
-        form, parts = request.form, []
+    def _parts(self, request: InferenceRequest) -> Iterator[InferenceRequest]:
+        form = request.form
         for start in range(0, form.rows, self._max_rows):
             rows = min(self._max_rows, form.rows - start)
             part = RequestForm(
@@ -58,5 +68,4 @@ class Split:
             )
             inputs = tuple(array[start : start + rows] for array in request.inputs)
             kind = Part if start + rows < form.rows else InferenceRequest
-            parts.append(kind(part, inputs, request.arrived, request.deadline, request.id))
-        return parts
+            yield kind(part, inputs, request.arrived, request.deadline, request.id)

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import selectors
+import time
 
 import numpy as np
 import pytest
@@ -335,16 +336,75 @@ def test_versions_without_a_batch_axis_run_each_request_alone_on_their_instances
     run(main())
 
 
-def test_each_request_of_a_failed_batch_gets_an_error_of_its_own():
+def test_one_requests_values_fail_nobody_else():
+    async def main():
+        workers, model = PuppetWorkers(), Doubler()
+        made = batcher(workers, runner=model)
+        tasks = start(made, request(1), request(-2), request(3), request(-4))
+        await turns()
+        while workers.running:
+            workers.finish()
+            await turns()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [a.outputs[0].tolist() for a in (answers[0], answers[2])] == [[[2]], [[6]]]
+        assert all(isinstance(answers[n], ModelFailed) for n in (1, 3))
+        assert answers[1] is not answers[3]
+        assert model.batches[0] == [1, -2, 3, -4]
+        assert sorted(model.batches[1:]) == [[-4], [-2], [1], [3]]
+        assert made.idle
+
+    run(main())
+
+
+def test_a_caller_may_leave_while_a_failed_batch_is_told_apart():
     async def main():
         workers = PuppetWorkers()
         made = batcher(workers)
-        tasks = start(made, request(-1), request(2))
+        tasks = start(made, request(-1), request(2), request(3))
         await turns()
         workers.finish()
-        errors = await asyncio.gather(*tasks, return_exceptions=True)
-        assert all(isinstance(e, ModelFailed) for e in errors)
-        assert errors[0] is not errors[1]
+        tasks[1].cancel()
+        await turns()
+        while workers.running:
+            workers.finish()
+            await turns()
+        assert tasks[1].cancelled()
+        assert values([tasks[2]]) == [[6]]
+        assert isinstance(tasks[0].exception(), ModelFailed)
+        assert made.idle
+        assert made._waiting_bytes == 0
+
+    run(main())
+
+
+class Burner(Doubler):
+    """A model that takes its time on large values."""
+
+    def run(self, feed, wanted, rows):
+        if (feed["x"] > 100).any():
+            until = time.thread_time_ns() + int(feed["x"].max() * 1000)
+            while time.thread_time_ns() < until:
+                pass
+        return super().run(feed, wanted, rows)
+
+
+@pytest.mark.parametrize("long_us", [[20_000], [900] * 8])
+def test_a_version_that_holds_the_loop_goes_to_threads_for_good(long_us):
+    """One run that is far too long is enough, and so are several between short ones."""
+
+    async def main():
+        workers = PuppetWorkers()
+        made = batcher(workers, runner=Burner(), loop_batch_size=8)
+        for us in long_us:
+            await asyncio.gather(*start(made, request(us)))
+            if not made._loop_rows:
+                break
+            await asyncio.gather(*start(made, request(1)))
+        tasks = start(made, request(2))
+        await turns()
+        assert len(workers.running) == 1
+        workers.finish()
+        await asyncio.gather(*tasks)
 
     run(main())
 
@@ -374,7 +434,8 @@ def test_whoever_leaves_whenever_every_other_caller_is_answered_exactly_once(eve
             if kind == "come":
                 n = len(tasks) + 1
                 deadline = math.inf if b is None else loop.time() + b
-                tasks += start(made, request(n, a, deadline=deadline, priority=c, width=1 + n % 2))
+                value = -n if n % 7 == 0 else n  # every seventh fails
+                tasks += start(made, request(value, a, deadline=deadline, priority=c, width=1 + n % 2))
             elif kind == "leave" and tasks:
                 tasks[a % len(tasks)].cancel()
             elif kind == "finish" and workers.running:
@@ -392,7 +453,7 @@ def test_whoever_leaves_whenever_every_other_caller_is_answered_exactly_once(eve
                 output = task.result().outputs[0]
                 assert (output == 2 * n).all()
             elif not task.cancelled():
-                assert isinstance(task.exception(), DeadlineExpired)
+                assert isinstance(task.exception(), (DeadlineExpired, ModelFailed) if n % 7 == 0 else DeadlineExpired)
         assert made.idle
         assert made._waiting_bytes == 0
         assert made._window.rows == 0

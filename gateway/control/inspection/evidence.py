@@ -223,13 +223,18 @@ class _Trials:
         return f"{text}; {_ROUNDING}" if far <= _ROUNDING_MOST and not self._neighbours_count(index) else text
 
     def _neighbours_count(self, index: int) -> bool:
-        """A row's answer changes with the row beside it; where not even a bit does, batches only round otherwise than single rows."""
+        """A row's answer changes with the row beside it; where not even a bit does, batches only round otherwise than single rows.
+
+        Every row is tried, before and behind its neighbour: where a scale is taken over the batch, the row that sets it sees no change.
+        """
         if self.rows < 3:  # noqa: PLR2004
             return True
-        for place in (0, 1):
-            first, second = (self.run(_taken(self.feed, np.roll([0, beside], place)))[index] for beside in (1, 2))
-            if first[place].tobytes() != second[place].tobytes():
-                return True
+        for row in range(self.rows):
+            others = [other for other in range(self.rows) if other != row]
+            for place in (0, 1):
+                answers = {self.run(_taken(self.feed, np.roll([row, beside], place)))[index][place].tobytes() for beside in others[:4] + others[-1:]}
+                if len(answers) > 1:
+                    return True
         return False
 
     def _agreement(self, tried: list[str]) -> str:
