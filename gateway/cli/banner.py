@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from gateway.control.main_process import Started
 from gateway.control.messages import IndexEntry, VersionState
@@ -15,7 +18,25 @@ _MOST_LINES = 20  # models, and failures; a repository of a thousand does not fi
 _SAMPLES = ("samples.json", "reference.npz")
 
 
-def banner(settings: Settings, started: Started, io_mode: str) -> str:
+@dataclass(frozen=True)
+class Programs:
+    """How this gateway and its Python are called from the folder it was started in, so that what is printed can be pasted."""
+
+    gateway: tuple[str, ...] = ("gateway",)
+    python: str = "python"
+
+    @classmethod
+    def of(cls, argv0: str, executable: str) -> Self:
+        """As they were called to start this process."""
+        python = str(_relative(Path(executable)))
+        if Path(argv0).name != "gateway":
+            return cls((python, "-m", "gateway"), python)
+        on_path = shutil.which("gateway")
+        known = on_path is not None and Path(on_path).resolve() == Path(argv0).resolve()
+        return cls(("gateway" if known else str(_relative(Path(argv0))),), python)
+
+
+def banner(settings: Settings, started: Started, io_mode: str, programs: Programs = Programs()) -> str:
     """The text, some lines without a last newline. `io_mode`: grpcio's, with the reason."""
     secure = bool(settings.serving.tls_certificate)
     live = [entry for entry in started.index if entry.state is VersionState.READY]
@@ -34,7 +55,7 @@ def banner(settings: Settings, started: Started, io_mode: str) -> str:
     if failed:
         lines += ["", "not served:", *_some([_failure(entry) for entry in failed], "failures")]
     if live:
-        lines += ["", "try it:", *_calls(settings, started.address, live[0].model)]
+        lines += ["", "try it:", *_calls(settings, started.address, live[0].model, programs)]
     return "\n".join(lines)
 
 
@@ -55,12 +76,12 @@ def _some(lines: list[str], what: str) -> list[str]:
     return lines if len(lines) <= _MOST_LINES else [*lines[:_MOST_LINES], f"  ... and {len(lines) - _MOST_LINES} more {what}"]
 
 
-def _calls(settings: Settings, address: str, model: str) -> list[str]:
-    return [f"  {_infer_call(settings, address, model)}", "", f"  {_client_call(settings, address, model)}"]
+def _calls(settings: Settings, address: str, model: str, programs: Programs) -> list[str]:
+    return [f"  {_infer_call(settings, address, model, programs)}", "", f"  {_client_call(settings, address, model, programs)}"]
 
 
-def _infer_call(settings: Settings, address: str, model: str) -> str:
-    words = ["gateway", "infer", model, "--address", address]
+def _infer_call(settings: Settings, address: str, model: str, programs: Programs) -> str:
+    words = [*programs.gateway, "infer", model, "--address", address]
     if (sample := _sample(settings.models, model)) is not None:
         words += ["--input", str(sample)]
     if settings.serving.tls_certificate:
@@ -70,7 +91,7 @@ def _infer_call(settings: Settings, address: str, model: str) -> str:
     return shlex.join(words)
 
 
-def _client_call(settings: Settings, address: str, model: str) -> str:
+def _client_call(settings: Settings, address: str, model: str, programs: Programs) -> str:
     """The same with Triton's client, with zeros for inputs; it asks the server what they are."""
     files = {"root_certificates": "ca.pem"} if settings.serving.tls_certificate else {}
     if settings.serving.tls_client_ca:
@@ -83,7 +104,7 @@ def _client_call(settings: Settings, address: str, model: str) -> str:
         "[i.set_data_from_numpy(np.zeros(i.shape(), t.triton_to_np_dtype(i.datatype()))) for i in x]",
         f"print(c.infer({_text(model)}, x).get_response())",
     )
-    return f"python -c {shlex.quote('; '.join(steps))}"
+    return f"{shlex.quote(programs.python)} -c {shlex.quote('; '.join(steps))}"
 
 
 def _text(value: str) -> str:

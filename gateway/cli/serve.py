@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway.cli.banner import banner
+from gateway.cli.banner import Programs, banner
 from gateway.cli.compose import compose
 from gateway.cli.config_file import ConfigFile, merge
 from gateway.cli.configuration import option_name, read_config_file, read_options
@@ -49,7 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     _check_io_mode(settings.io_mode)
     from gateway.assembly.gateway import serve  # noqa: PLC0415  # nothing of it is needed for a fault in the settings
 
-    return serve(settings, lambda started, io_mode: print(banner(settings, started, str(io_mode)), flush=True))
+    programs = Programs.of(sys.argv[0], sys.executable)
+    return serve(settings, lambda started, io_mode: print(banner(settings, started, str(io_mode), programs), flush=True))
 
 
 def read_settings(arguments: Mapping[str, Any]) -> Settings:

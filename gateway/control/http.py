@@ -5,6 +5,7 @@ A probe reads the status alone: 200, or 400 where the answer is no, as in Triton
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Sequence
 from typing import Protocol, Self
@@ -36,6 +37,7 @@ class HttpPort:
         return f"<HttpPort {' '.join(map(str, self._runner.addresses)) or 'not started'}>"
 
     async def __aenter__(self) -> Self:
+        logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # or whoever sends rubbish here fills the log with tracebacks
         await self._runner.setup()
         for listening in self._sockets:
             await web.SockSite(self._runner, listening).start()
@@ -70,7 +72,13 @@ def application(health: Health) -> web.Application:
             web.get(r"/v2/models/{name}/versions/{version:\d{1,18}}/ready", model_ready),
         ]
     )
+    app.router.add_route("*", "/{elsewhere:.*}", _elsewhere)
     return app
+
+
+async def _elsewhere(request: web.Request) -> web.Response:
+    text = f"there is no {request.path} here: this port answers probes (/v2/health/live, /v2/health/ready, /v2/models/NAME/ready); inference is gRPC"
+    return web.json_response({"error": text}, status=404)
 
 
 def _yes_or_no(answer: dict[str, object]) -> web.Response:

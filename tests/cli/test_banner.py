@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from gateway.cli.banner import banner
+from gateway.cli.banner import Programs, banner
 from gateway.control.main_process import Started
 from gateway.control.messages import IndexEntry, VersionState
 from gateway.settings import ServingSettings, Settings
@@ -82,3 +82,19 @@ def test_under_tls_the_calls_say_what_they_need_and_no_secret_is_shown():
     plain = text(IndexEntry("a", "1", READY), serving=dataclasses.replace(serving, tls_client_ca=b""))
     assert "--tls-ca ca.pem" in plain
     assert "client.pem" not in plain
+
+
+def test_programs_are_named_as_they_were_started(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / "elsewhere"))
+    here = Programs.of(str(tmp_path / ".venv/bin/gateway"), str(tmp_path / ".venv/bin/python"))
+    assert here == Programs((".venv/bin/gateway",), ".venv/bin/python")
+    assert Programs.of(".venv/bin/gateway", "/usr/bin/python3") == Programs((".venv/bin/gateway",), "/usr/bin/python3")
+    assert Programs.of("/x/gateway/__main__.py", "/usr/bin/python3").gateway == ("/usr/bin/python3", "-m", "gateway")
+
+
+def test_a_program_on_the_path_needs_no_path(tmp_path, monkeypatch):
+    program = tmp_path / "gateway"
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert Programs.of(str(program), "/usr/bin/python3").gateway == ("gateway",)
