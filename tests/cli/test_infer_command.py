@@ -225,8 +225,8 @@ def test_tls_both_ways_and_what_is_said_where_it_fails(gateway, cache, certifica
 
 
 def test_the_call_that_the_banner_pastes_runs_as_written(served):
-    line = next(line.strip() for line in served.banner.splitlines() if line.strip().startswith("gateway infer"))
-    done = subprocess.run(as_installed(line), shell=True, capture_output=True, text=True, check=False, cwd=ROOT)
+    line = next(line.strip() for line in served.banner.splitlines() if " infer " in line)
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("breast_cancer version 1 answered in ")
     assert f"--address {served.address} " in line
@@ -235,8 +235,7 @@ def test_the_call_that_the_banner_pastes_runs_as_written(served):
 def test_the_call_with_tritons_client_that_the_banner_pastes_runs_as_written(served):
     pytest.importorskip("tritonclient", reason="needs tritonclient[grpc], of the dev extra")
     line = served.banner.splitlines()[-1].strip()
-    assert line.startswith("python -c ")
-    done = subprocess.run(line.replace("python", shlex.quote(sys.executable), 1), shell=True, capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert 'model_name: "breast_cancer"' in done.stdout
 
