@@ -67,6 +67,11 @@ class Lane(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def abort(self) -> None:
+        """Drops the connection without a word."""
+        if self._transport is not None:
+            self._transport.abort()
+
 
 async def open_lanes(address: str, count: int, on_answers: Callable[[Lane, list[Answer]], None], *, timeout_ms: int = 0) -> list[Lane]:
     """`count` lanes to HOST:PORT, each with the server's limits known; ConnectionError if it sends none.

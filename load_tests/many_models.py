@@ -9,7 +9,6 @@ a single model. Both cores are used, as in production; models are asked for answ
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from gateway.protocol.generated import inference_pb2 as pb
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
 from load_tests.benchmark_models import build, copy_name
 from load_tests.payloads import make_payload
+from load_tests.processes import serving_pids, usage
 from load_tests.servers import Server, check, started
 
 READY_WITHIN_S = 300
@@ -57,9 +57,9 @@ def start(models: Path, names: list[str], cache: Path, log: Path, processes: str
         with grpc.insecure_channel(server.address, options=[("grpc.max_receive_message_length", -1)]) as channel:
             stub = GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
             index = stub.RepositoryIndex(pb.RepositoryIndexRequest(ready=True), timeout=20)
-        serving = [_status(pid) for pid in _serving_pids(server.process.pid)]
+        serving = [usage(pid) for pid in serving_pids(server.process.pid)]
         said = tuple(line for line in log.read_text().splitlines() if " models" in line and "loaded" in line)
-        return Start(seconds, len(index.models), max(s[0] for s in serving), max(s[1] for s in serving), said)
+        return Start(seconds, len(index.models), max(one.threads for one in serving), max(one.resident_mib for one in serving), said)
 
 
 def _wait_ready(server: Server, log: Path) -> None:
@@ -76,24 +76,6 @@ def _wait_ready(server: Server, log: Path) -> None:
             if time.monotonic() > until:
                 raise SystemExit(f"the gateway was not ready within {READY_WITHIN_S} s\n{log.read_text()[-2000:]}")
             time.sleep(POLL_S)
-
-
-def _serving_pids(group: int) -> list[int]:
-    """The serving processes of the gateway that leads this process group."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.getpgid(int(path.name)) == group and b"serving_main" in (path / "cmdline").read_bytes():
-                found.append(int(path.name))
-        except OSError:
-            continue
-    return found
-
-
-def _status(pid: int) -> tuple[int, float]:
-    """Threads, and resident memory in MiB."""
-    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return int(fields["Threads"]), int(fields["VmRSS"].split()[0]) / 1024
 
 
 def main() -> None:
