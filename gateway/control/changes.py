@@ -70,4 +70,13 @@ class Lacking:
     errors: tuple[tuple[Key, str], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A process is gone, and with it all that it had and lacked."""
+
+    slot: int
+
+
 Action = Send | Settled | Drained | Joined | Lacking
+Event = Settled | Drained | Joined | Lacking | Left
+"""What is told to who observes the processes."""

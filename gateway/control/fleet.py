@@ -10,7 +10,7 @@ import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
-from gateway.control.changes import Action, Change, Drained, Joined, Lacking, Send, Settled
+from gateway.control.changes import Action, Change, Drained, Event, Joined, Lacking, Left, Send, Settled
 from gateway.control.channel import Channel
 from gateway.control.messages import (
     Committed,
@@ -39,7 +39,7 @@ class Fleet:
 
     def __init__(self, concurrent_loads: int) -> None:
         self._releases = Releases(concurrent_loads)
-        self._observers: list[Callable[[Settled | Drained], None]] = []
+        self._observers: list[Callable[[Event], None]] = []
         self._channels: dict[int, Channel] = {}
         self._told_to_listen: set[int] = set()
         self._change_ids = itertools.count(1)
@@ -56,8 +56,17 @@ class Fleet:
         """What every process has, or is about to have."""
         return self._releases.committed
 
-    def observe(self, told: Callable[[Settled | Drained], None]) -> None:
-        """Has every end of a change told, in the order they happen."""
+    @property
+    def lacking(self) -> Mapping[Key, Mapping[int, str]]:
+        """Which processes serve without what is live elsewhere, and why, by slot."""
+        return self._releases.lacking
+
+    def is_held(self, key: Key) -> bool:
+        """A process has the version open, or is about to."""
+        return self._releases.is_held(key)
+
+    def observe(self, told: Callable[[Event], None]) -> None:
+        """Has every end of a change told, and what processes come to have or lack, in the order it happens."""
         self._observers.append(told)
 
     # Processes.
@@ -78,6 +87,7 @@ class Fleet:
             self._told_to_listen.discard(slot)
             del self._published[slot]
             self._do(self._releases.remove(slot))
+            self._tell(Left(slot))
             self._settle_agreements()
 
     def receive(self, slot: int, message: ToControl) -> None:
@@ -139,11 +149,13 @@ class Fleet:
                     self._tell(action)
                 case Joined(slot):
                     self._listen(slot)
+                    self._tell(action)
                 case Lacking(slot, errors):
                     for (model, version), text in errors:
                         log.error("serving process %d could not open %s version %d again and serves without it: %s", slot, model, version, text)
+                    self._tell(action)
 
-    def _tell(self, what: Settled | Drained) -> None:
+    def _tell(self, what: Event) -> None:
         for told in self._observers:
             told(what)
 

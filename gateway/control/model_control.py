@@ -21,6 +21,9 @@ from gateway.core.errors import ModelFailed, ModelNotFound, Unavailable
 log = logging.getLogger(__name__)
 
 EVERY_MODEL = "*"
+FIRST_RETRY_S = 2.0
+LONGEST_RETRY_S = 60.0
+"""What a restarted process could not open again is tried again after the first, then after twice as long each time, up to the longest."""
 
 
 class ModelControl:
@@ -29,7 +32,8 @@ class ModelControl:
     def __init__(self, options: ModelControlOptions, source: Source, fleet: Fleet, rows: StatisticsRows, bulletin: Bulletin) -> None:
         self._options, self._source, self._bulletin = options, source, bulletin
         self._records: dict[str, ModelRecord] = {}
-        self._loading = ModelLoading(self._records, source, fleet, rows, bulletin)
+        self._loading = ModelLoading(self._records, source, fleet, rows, bulletin, self._keep_retrying)
+        self._retries: dict[str, asyncio.Task[None]] = {}
         self._started = False
         self._scanning = asyncio.Lock()
         self._scan_fault = ""
@@ -42,7 +46,7 @@ class ModelControl:
 
     @property
     def ready(self) -> bool:
-        """The start-up pass is over, and under strict readiness every model that is wanted is live."""
+        """The start-up pass is over, and under strict readiness every model that is wanted is live in every process."""
         return self._started and (not self._options.strict_readiness or all_ready(self._records.values()))
 
     @property
@@ -51,11 +55,11 @@ class ModelControl:
         return index_entries(self._records.values())
 
     def model_ready(self, model: str, version: int | None = None) -> bool | None:
-        """A version, or any, is live; None: there is no such model."""
+        """A version, or any, is live in a process; None: there is no such model."""
         record = self._records.get(model)
         if record is None:
             return None
-        return bool(record.live) if version is None else version in record.live
+        return bool(record.serving) if version is None else version in record.serving
 
     # By itself.
 
@@ -73,7 +77,7 @@ class ModelControl:
                     log.error("model %s is not served: %s", name, record.fault)
             await self._refresh_all(retry_failed=True)
             self._started = True
-            failed = sorted(record.name for record in self._records.values() if record.wanted and record.failed)
+            failed = sorted(record.name for record in self._records.values() if record.wanted and record.failed and not record.skipped)
             if failed and self._options.exit_on_error:
                 raise StartUpFailed(f"{len(failed)} of {len(self._records)} models cannot be served (--exit-on-error): {', '.join(failed)}")
             await self._bulletin.now()
@@ -191,11 +195,49 @@ class ModelControl:
                 log.exception("looking at %s", record.name)
                 record.fault = f"{type(error).__name__}: {error}"
                 return
-            if record.fingerprint == fingerprint and not (retry_failed and record.failed):
+            retries = record.lacking or (retry_failed and record.failed and not record.skipped)
+            if record.fingerprint == fingerprint and not retries:
+                return
+            if record.skipped:
+                await self._loading.attempt(record, found, fingerprint, together=False)
                 return
             progress.total += 1
             await self._loading.attempt(record, found, fingerprint, together=False)
             progress.ended(failed=record.failed)
+
+    # What a restarted process could not open again.
+
+    def _keep_retrying(self, record: ModelRecord) -> None:
+        if record.name not in self._retries:
+            task = self._retries[record.name] = asyncio.create_task(self._retry_until_held(record.name))
+            task.add_done_callback(lambda _: self._retries.pop(record.name, None))
+
+    async def _retry_until_held(self, name: str) -> None:
+        delay_s = FIRST_RETRY_S
+        while (record := self._records.get(name)) is not None and record.lacking:
+            await asyncio.sleep(delay_s)
+            delay_s = min(2 * delay_s, LONGEST_RETRY_S)
+            try:
+                await self._retry(record)
+            except Exception:  # the next attempt may go better
+                log.exception("loading %s again", name)
+
+    async def _retry(self, record: ModelRecord) -> None:
+        """One more attempt, in all processes. While it fails the record keeps what it says of the last load: what is live came of that."""
+        async with record.lock:
+            found = next((one for one in await self._source.scan() if one.name == record.name), record.found)
+            if found is None or not record.lacking:
+                return
+            if record.configuration:
+                found = await self._reconfigured(found, record.configuration)
+            before = record.found, record.fingerprint, record.errors, record.fault
+            await self._loading.attempt(record, found, await self._source.fingerprint(found), together=False)
+            if record.lacking:
+                record.found, record.fingerprint, record.errors, record.fault = before
+            else:
+                record.found = found
+                log.info("model %s is served by every process again", record.name)
+        await self._bulletin.now()
 
 
 def _not_in_repository(model: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from gateway.control.bulletin import Bulletin
-from gateway.control.changes import Drained, Settled
+from gateway.control.changes import Drained, Event, Settled
 from gateway.control.fleet import Fleet
 from gateway.control.records import CannotPlan, ModelRecord, Source, SourceModel
 from gateway.control.rows import StatisticsRows
@@ -21,13 +21,23 @@ log = logging.getLogger(__name__)
 class ModelLoading:
     """Carries out what is decided about single models. The records are the caller's; this writes in them what became of them."""
 
-    def __init__(self, records: Mapping[str, ModelRecord], source: Source, fleet: Fleet, rows: StatisticsRows, bulletin: Bulletin) -> None:
+    def __init__(
+        self,
+        records: Mapping[str, ModelRecord],
+        source: Source,
+        fleet: Fleet,
+        rows: StatisticsRows,
+        bulletin: Bulletin,
+        lacks: Callable[[ModelRecord], None] = lambda _: None,
+    ) -> None:
+        """`lacks` is told whenever a process is known to lack a live version of the model."""
+        self._lacks, self._lacking = lacks, set[str]()
         self._records, self._source, self._fleet, self._rows, self._bulletin = records, source, fleet, rows, bulletin
         fleet.observe(self._observe)
 
     async def attempt(self, record: ModelRecord, found: SourceModel, fingerprint: str, *, together: bool) -> None:
         """Loads the model as found; what went wrong stands in the record, whose lock the caller holds."""
-        record.fingerprint, record.fault, record.errors = fingerprint, found.fault, {}
+        record.fingerprint, record.fault, record.errors = fingerprint, found.skipped or found.fault, {}
         record.loading = tuple(version for version in found.versions if version not in record.live)
         self._bulletin.soon()
         try:
@@ -71,7 +81,27 @@ class ModelLoading:
             log.warning("model %s version %d: %s", found.name, version, warning)
         return replace(plan, statistics_row=self._rows.assign(plan.key))
 
-    def _observe(self, end: Settled | Drained) -> None:
+    def _observe(self, event: Event) -> None:
+        if isinstance(event, Settled | Drained):
+            self._end(event)
+        self._note_lacking()
+
+    def _note_lacking(self) -> None:
+        """Writes in the records what processes lack now."""
+        lacking = self._fleet.lacking
+        names = {model for model, _ in lacking}
+        for name in self._lacking | names:
+            if (record := self._records.get(name)) is None:
+                continue
+            mine = {version: slots for (model, version), slots in lacking.items() if model == name}
+            record.lacking = {version: _lack_text(slots) for version, slots in mine.items()}
+            record.held_nowhere = {version for version in mine if not self._fleet.is_held((name, version))}
+            if record.lacking:
+                self._lacks(record)
+            self._bulletin.soon()
+        self._lacking = names
+
+    def _end(self, end: Settled | Drained) -> None:
         record = self._records.get(end.change.model)
         retired = {version for _, version in end.retired}
         if isinstance(end, Drained):
@@ -104,11 +134,18 @@ def requested_configuration(model: str, parameters: Mapping[str, object]) -> str
     return configuration
 
 
+def _lack_text(slots: Mapping[int, str]) -> str:
+    """Which processes lack a version, and why."""
+    return "; ".join(f"serving process {slot} could not open it again after a restart: {text}" for slot, text in slots.items())
+
+
 def _log_attempt(record: ModelRecord, found: SourceModel) -> None:
     for warning in found.warnings:
         log.warning("model %s: %s", record.name, warning)
     goes_on = " (what served before goes on)" if record.live else ""
-    if record.fault:
+    if found.skipped:
+        log.info("model %s is not served: %s; skipped%s", record.name, found.skipped, goes_on)
+    elif record.fault:
         log.error("model %s is not served: %s%s", record.name, record.fault, goes_on)
     for version, text in sorted(record.errors.items()):
         log.error("model %s version %d is not served: %s%s", record.name, version, text, goes_on)

@@ -25,6 +25,8 @@ class SourceModel:
     """Why the model as a whole cannot be served."""
     warnings: tuple[str, ...] = ()
     """About the model as a whole; those of a version stand in its plan."""
+    skipped: str = ""
+    """Why a model of its kind is not served at all, which is no failure."""
     details: object = None
     """The source's own."""
 
@@ -75,6 +77,10 @@ class ModelRecord:
     """Why versions could not be loaded at the last attempt."""
     fault: str = ""
     """Why the model as a whole could not."""
+    lacking: dict[int, str] = field(default_factory=dict)
+    """Live versions that processes could not open again after a restart: which, and why."""
+    held_nowhere: set[int] = field(default_factory=set)
+    """Those of them that no process has."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by whoever changes the model: one change at a time."""
 
@@ -82,6 +88,16 @@ class ModelRecord:
     def failed(self) -> bool:
         """The last attempt to load it did not do all that was wanted."""
         return bool(self.fault or self.errors)
+
+    @property
+    def skipped(self) -> bool:
+        """It is of a kind that is not served, and does not serve as something else it was before."""
+        return self.found is not None and bool(self.found.skipped) and not self.live
+
+    @property
+    def serving(self) -> set[int]:
+        """Versions that a process can answer with."""
+        return self.live - self.held_nowhere
 
     @property
     def queued(self) -> set[int]:
@@ -101,8 +117,8 @@ def index_entries(records: Iterable[ModelRecord]) -> tuple[IndexEntry, ...]:
 
 
 def all_ready(records: Iterable[ModelRecord]) -> bool:
-    """Every model that is wanted has a version that serves."""
-    return all(record.live for record in records if record.wanted)
+    """Every model that is wanted, and of a kind that is served, has a version that serves, and no process lacks one."""
+    return all(record.live and not record.lacking for record in records if record.wanted and not record.skipped)
 
 
 def _entries(record: ModelRecord) -> Iterator[IndexEntry]:
@@ -116,6 +132,8 @@ def _entries(record: ModelRecord) -> Iterator[IndexEntry]:
 
 
 def _state(record: ModelRecord, version: int) -> tuple[VersionState, str]:
+    if version in record.lacking:
+        return VersionState.UNAVAILABLE if version in record.held_nowhere else VersionState.READY, record.lacking[version]
     if version in record.live:
         return VersionState.READY, _last_failure(record, version)
     if version in record.draining:

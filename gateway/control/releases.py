@@ -29,6 +29,7 @@ class Releases:
         self._concurrent = concurrent
         self.committed: dict[Key, VersionPlan] = {}
         self._slots: dict[int, Slot] = {}
+        self._reasons: dict[tuple[int, Key], str] = {}
         self._queue: deque[Change] = deque()
         self._running: dict[int, Attempt] = {}
         self._draining: dict[int, Attempt] = {}
@@ -40,6 +41,20 @@ class Releases:
             f"<Releases {len(self.committed)} live, {joined} of {len(self._slots)} processes joined,"
             f" {len(self._running)} changes running, {len(self._queue)} waiting>"
         )
+
+    @property
+    def lacking(self) -> dict[Key, dict[int, str]]:
+        """Which processes could not open again what is live, and why each could not."""
+        found: dict[Key, dict[int, str]] = {}
+        for number, slot in sorted(self._slots.items()):
+            for key, plan in slot.lacks.items():
+                if self.committed.get(key) == plan:
+                    found.setdefault(key, {})[number] = self._reasons.get((number, key), "")
+        return found
+
+    def is_held(self, key: Key) -> bool:
+        """A process has the version open, or is about to."""
+        return any(key in slot.holds for slot in self._slots.values())
 
     # What happens.
 
@@ -57,6 +72,7 @@ class Releases:
         """A process is gone."""
         if self._slots.pop(slot, None) is None:
             return []
+        self._reasons = {of: text for of, text in self._reasons.items() if of[0] != slot}
         return [*self._forget(slot), *self._start_waiting()]
 
     def prepared(self, slot: int, message: Prepared) -> list[Action]:
@@ -214,7 +230,12 @@ class Releases:
         assert slot.catching_up is not None
         wanted = {plan.key: plan for plan in slot.catching_up.plans if self.committed.get(plan.key) == plan}
         for key, plan in wanted.items():
-            (slot.lacks if key in errors else slot.holds)[key] = plan
+            if key in errors:
+                slot.lacks[key] = plan
+                self._reasons[number, key] = errors[key]
+            else:
+                slot.holds[key] = plan
+                slot.lacks.pop(key, None)
         yield Send(number, Commit(slot.catching_up.change_id, tuple(key for key in wanted if key not in errors)))
         if lacking := tuple((key, errors[key]) for key in wanted if key in errors):
             yield Lacking(number, lacking)

@@ -160,12 +160,12 @@ def installed_providers() -> tuple[str, ...]:
 
 
 def _source_model(found: FoundModel) -> SourceModel:
-    fault = found.skipped or found.fault
     return SourceModel(
         found.name,
         tuple(version.version for version in found.live),
-        fault,
-        found.warnings if fault else (),  # the plans of its versions carry them otherwise
+        found.fault,
+        found.warnings if found.skipped or found.fault else (),  # the plans of its versions carry them otherwise
+        found.skipped,
         found,
     )
 

@@ -1,6 +1,7 @@
 """A main process with the stand-in for serving processes, on a folder of text files for models.
 
-A file is a model; its lines are versions: `1 ok`, `2 fail`, `3 crash`, `4 slow`, `5 unplannable`.
+A file is a model; its lines are versions: `1 ok`, `2 fail`, `3 crash`, `4 slow`, `5 unplannable`, `6 while FILE`; with `7 unserved`
+it is of a kind that is not served.
 """
 
 from __future__ import annotations
@@ -24,8 +25,13 @@ class TextSource:
         self.root = root
 
     async def scan(self):
-        found = {file.name: tuple(self.versions(file)) for file in self.root.iterdir()}
-        return tuple(SourceModel(name, versions, "" if versions else "no version is there") for name, versions in found.items())
+        found = {file.name: self.versions(file) for file in self.root.iterdir()}
+        return tuple(self.model(name, versions) for name, versions in found.items())
+
+    def model(self, name, versions):
+        if "unserved" in versions.values():
+            return SourceModel(name, skipped="backend 'python' is not served")
+        return SourceModel(name, tuple(versions), "" if versions else "no version is there")
 
     def versions(self, file):
         return {int(number): " ".join(how) for number, *how in map(str.split, file.read_text().splitlines())}

@@ -18,7 +18,7 @@ from gateway.core.errors import GatewayError
 
 
 class StandIn:
-    """Does as plans' paths and the settings say: `fail`, `crash`, `slow` while preparing."""
+    """Does as plans' paths and the settings say: `fail`, `crash`, `slow`, `while FILE` (is there) while preparing."""
 
     def __init__(self, link: ServingLink, start, statistics: StatisticsTable) -> None:
         self.link, self.start, self.statistics = link, start, statistics
@@ -45,6 +45,8 @@ class StandIn:
                 os.kill(os.getpid(), signal.SIGSEGV)
             if plan.path in ("fail", f"fail in {self.start.slot}"):
                 errors.append((plan.key, "it is broken"))
+            if plan.path.startswith("while ") and not os.path.exists(plan.path.removeprefix("while ")):  # noqa: ASYNC240, PTH110  # at once
+                errors.append((plan.key, "its file is gone"))
             if plan.path == "slow":
                 await asyncio.sleep(0.5)
         failed = {key for key, _ in errors}

@@ -147,6 +147,22 @@ class TestIndex:
         assert all_ready([record("m", 1, live={1}), ModelRecord("unwanted")])
         assert not all_ready([record("m", 1, live={1}), record("n", 1, errors={1: "broken"})])
 
+    def test_what_a_process_lacks_is_said_and_is_unavailable_where_no_process_has_it(self):
+        one = record("m", 1, 2, live={1, 2}, lacking={1: "0 lacks it", 2: "0 and 1 lack it"}, held_nowhere={2})
+
+        assert index_entries([one]) == (
+            IndexEntry("m", "1", VersionState.READY, "0 lacks it"),
+            IndexEntry("m", "2", VersionState.UNAVAILABLE, "0 and 1 lack it"),
+        )
+        assert one.serving == {1}
+        assert not all_ready([one])
+
+    def test_a_model_of_a_kind_that_is_not_served_keeps_nobody_from_being_ready(self):
+        skipped = ModelRecord("e", SourceModel("e", skipped="an ensemble"), wanted=True, fingerprint="f", fault="an ensemble")
+
+        assert all_ready([skipped, record("m", 1, live={1})])
+        assert index_entries([skipped]) == (IndexEntry("e", "", VersionState.UNAVAILABLE, "an ensemble"),)
+
 
 class TestSettings:
     def test_a_change_is_all_or_nothing(self):

@@ -193,6 +193,92 @@ class TestDeaths:
         until(lambda: not any(map(alive, pids)))
 
 
+class TestLacking:
+    """A restarted process that cannot open again what is live."""
+
+    def lose(self, gateway, *slots):
+        pids = {state["pid"] for state in gateway.states() if state["slot"] in slots}
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: len(states := gateway.states()) == 2 and not pids & {state["pid"] for state in states})
+
+    @pytest.fixture
+    def file(self, models, tmp_path):
+        file = tmp_path / "opens"
+        file.touch()
+        (models / "m").write_text(f"1 while {file}\n")
+        return file
+
+    def test_what_one_process_lacks_is_said_and_opened_again_by_itself(self, start, file):
+        gateway = start(http_port=0, mode="none", model_control={"strict_readiness": True})
+        before = gateway.live()
+        file.unlink()
+        self.lose(gateway, 1)
+
+        reason = "serving process 1 could not open it again after a restart: its file is gone"
+        until(lambda: gateway.index() == {"m/1": ("READY", reason)})
+        assert not gateway.ask("state")["ready"]
+        assert _http(gateway, "/v2/models/m/ready")[0] == 200
+        assert gateway.live() == [before[0], []]
+        until(lambda: "model m version 1 is not served: its file is gone" in gateway.log)  # tried again, in vain
+        file.touch()
+
+        until(lambda: gateway.index() == {"m/1": ("READY", "")})
+        until(lambda: gateway.ask("state")["ready"])
+        assert gateway.live() == before
+
+    def test_what_no_process_has_is_not_ready_and_a_look_at_the_repository_tries_at_once(self, start, file):
+        gateway = start(http_port=0)
+        before = gateway.live()
+        file.unlink()
+        self.lose(gateway, 0, 1)
+
+        until(lambda: gateway.index()["m/1"][0] == "UNAVAILABLE")
+        until(lambda: gateway.index()["m/1"][1].count("could not open it again after a restart: its file is gone") == 2)
+        assert _http(gateway, "/v2/models/m/ready")[0] == 400
+        assert _http(gateway, "/v2/models/m/versions/1/ready")[0] == 400
+        file.touch()
+        gateway.signal(signal.SIGHUP)
+
+        until(lambda: gateway.index() == {"m/1": ("READY", "")})
+        assert _http(gateway, "/v2/models/m/ready")[0] == 200
+        assert gateway.live() == before
+
+    def test_a_callers_load_opens_what_a_process_lacks(self, start, file):
+        gateway = start()
+        before = gateway.live()
+        file.unlink()
+        self.lose(gateway, 0)
+        until(lambda: "could not open it again" in gateway.index()["m/1"][1])
+        file.touch()
+
+        assert gateway.ask("load", "m") is None
+
+        assert gateway.live() == before
+        assert gateway.index() == {"m/1": ("READY", "")}
+
+
+class TestSkipped:
+    def test_a_model_of_a_kind_that_is_not_served_is_no_failure(self, start, models):
+        (models / "ens").write_text("1 unserved\n")
+        gateway = start(model_control={"exit_on_error": True, "strict_readiness": True})
+
+        assert gateway.ask("state")["ready"]
+        assert gateway.index() == {"ens/": ("UNAVAILABLE", "backend 'python' is not served"), "m/1": ("READY", "")}
+        (models / "n").write_text("1 ok\n")
+        gateway.signal(signal.SIGHUP)
+        until(lambda: gateway.live() == [["m/1/ok", "n/1/ok"]] * 2)
+        assert gateway.log.count("INFO model ens is not served: backend 'python' is not served; skipped") == 1
+        assert "cannot be served" not in gateway.log
+        assert "ERROR" not in gateway.log
+
+    def test_a_load_of_it_fails_with_the_reason(self, start, models):
+        (models / "ens").write_text("1 unserved\n")
+        gateway = start()
+
+        assert gateway.ask("load", "ens") == "ModelFailed: failed to load 'ens', backend 'python' is not served"
+
+
 class TestStopping:
     def test_sigterm_drains_serving_everything_and_then_exits_with_zero(self, start):
         gateway = start(http_port=0, stop={"drain_delay_s": 1.0})

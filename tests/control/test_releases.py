@@ -336,12 +336,15 @@ def test_a_process_that_cannot_open_again_what_is_live_serves_without_it_until_t
     world.processes[0].finish_preparing(next(iter(world.processes[0].preparing)), failing=True)
     world.run()
     assert world.lacking[0] == {("m", 1)}
+    assert world.releases.lacking == {("m", 1): {0: "broken"}}
+    assert world.releases.is_held(("m", 1))
     assert 0 in world.joined
 
     world.begin(Change(2, "m", (plan("m", 1),), together=True))
     world.run()
 
     assert world.processes[0].live == {("m", 1): plan("m", 1)}
+    assert world.releases.lacking == {}
     assert isinstance(world.releases.begin(Change(3, "m", (plan("m", 1),), together=True))[0], Settled)
 
 

@@ -104,7 +104,7 @@ def test_faults_stand_where_they_belong(models):
 
     assert sorted(found) == ["broken", "empty", "good", "python"]
     assert found["good"].fault == found["broken"].fault == ""
-    assert "backend 'python' is not served" in found["python"].fault
+    assert "backend 'python' is not served" in found["python"].skipped
     assert found["python"].versions == ()
     assert "model.onnx" in texts["broken"]
     assert "has no model.onnx" in texts["empty"]
