@@ -14,7 +14,7 @@ from failover import OPTIONS, WatchingClient
 
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
 
-STOPS = int(os.environ.get("GATEWAY_TEST_STOPS", "6"))
+STOPS = int(os.environ.get("GATEWAY_TEST_STOPS", "8"))
 """One takes about three seconds; GATEWAY_TEST_STOPS=20 for more certainty."""
 SERVE = ("--processes", "1", "--drain-delay", "700ms", "--http-port", "off")
 CLIENT_SIDE_HEALTH = json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}})
@@ -35,7 +35,7 @@ def test_callers_that_watch_health_lose_no_call(two):
     exits, took_long = [], []
     with WatchingClient([one.address for one in two]) as client:
         until(lambda: client.serving(0) and client.serving(1))
-        with Callers(client.infer, "scale", 4) as callers:
+        with Callers(client.infer, "scale", 4, pause_s=0.002) as callers:
             for stop in range(STOPS):
                 callers.go_on()
                 stopped = two[stop % 2]
@@ -59,7 +59,7 @@ def test_grpcs_own_health_checking_loses_no_call(two):
     target = "ipv4:" + ",".join(one.address for one in two)
     with grpc.insecure_channel(target, options=[("grpc.service_config", CLIENT_SIDE_HEALTH), *OPTIONS]) as channel:
         stub = GRPCInferenceServiceStub(channel)
-        with Callers(lambda _, request: stub.ModelInfer(request, timeout=30), "scale", 4) as callers:
+        with Callers(lambda _, request: stub.ModelInfer(request, timeout=30), "scale", 4, pause_s=0.002) as callers:
             for stopped in two:
                 callers.go_on()
                 assert stopped.stop() == 0
