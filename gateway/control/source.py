@@ -28,7 +28,7 @@ from gateway.protocol.generated import model_config_pb2
 from gateway.repository.faults import RepositoryFault
 from gateway.repository.fingerprint import fingerprint
 from gateway.repository.folder import reconfigured, scan
-from gateway.repository.found import FoundModel, FoundVersion
+from gateway.repository.found import FoundModel, FoundVersion, Repository
 from gateway.repository.onnx_file import FileHashes
 from gateway.repository.plan import PlanDefaults, plan_session, plan_version
 from gateway.repository.warmup import trial_inputs
@@ -68,6 +68,7 @@ class FolderSource:
         self._providers = installed_providers()
         self._prepared: dict[tuple[str, int], tuple[FoundModel, _Prepared]] = {}
         self._said: tuple[str, ...] = ()
+        self._is_one_model: bool | None = None
 
     def __repr__(self) -> str:
         return f"<FolderSource {self._options.models}: {self._inspector!r}>"
@@ -80,15 +81,27 @@ class FolderSource:
         await self._inspector.__aexit__(kind, error, traceback)
 
     async def scan(self) -> tuple[SourceModel, ...]:
-        """All models that are there, with what is wrong with them."""
+        """All models that are there, with what is wrong with them; raises OSError where the folder is not what it was."""
         root = self._options.models
         found = await asyncio.to_thread(scan, root, self._options.name or None, available_providers=self._providers)
         if found.fault and not os.access(root, os.R_OK | os.X_OK):
             raise OSError(found.fault)
+        self._require_same_kind(found)
         self._say((found.fault, *found.warnings))
         self._prepared.clear()
         self._hashes.keep_only({version.path for model in found.models for version in model.versions})
         return tuple(map(_source_model, found.models))
+
+    def _require_same_kind(self, found: Repository) -> None:
+        """A file put at the top by mistake makes one model of a folder of models, and would take all of them away."""
+        if not found.models:
+            return
+        is_one_model = found.models[0].alone
+        if self._is_one_model is None:
+            self._is_one_model = is_one_model
+        elif is_one_model != self._is_one_model:
+            was, now = ("one model", "a folder of models") if self._is_one_model else ("a folder of models", "one model, by what stands at its top")
+            raise OSError(f"{self._options.models} was {was} and now looks like {now}; put it right, or start the gateway anew if it is meant so")
 
     async def reconfigured(self, model: SourceModel, configuration: str) -> SourceModel:
         """The model under an `inference.ModelConfig` in JSON in place of its files'."""

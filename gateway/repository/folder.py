@@ -7,7 +7,7 @@ callers send are only looked up among the names found here; no path is ever made
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -36,7 +36,8 @@ def scan(root: Path, name: str | None = None, *, available_providers: Sequence[s
     root = root.absolute()
     try:
         if _is_one_model(root):
-            return Repository(root, (_found(root, name or root.resolve().name or "model", available_providers, alone=True),))
+            model = _found(root, name or root.resolve().name or "model", available_providers, alone=True)
+            return Repository(root, (model,), warnings=tuple(_hidden_models(root)))
         folders, warnings = _model_folders(root)
     except OSError as error:
         return Repository(root, fault=f"the model folder {root} cannot be read: {error.strerror}")
@@ -60,6 +61,23 @@ def _is_one_model(root: Path) -> bool:
     if any((root / file).is_file() for file in (MODEL_FILE, yaml_file.FILE_NAME, pbtxt.FILE_NAME)):
         return True
     return any(_VERSION.fullmatch(entry.name) and (entry / MODEL_FILE).exists() for entry in root.iterdir() if entry.is_dir())
+
+
+def _hidden_models(root: Path) -> Iterator[str]:
+    """What looks like a folder of models, but for a file or version at its top that makes it one model."""
+    hidden = [folder.name for folder in _model_folders(root)[0] if not _VERSION.fullmatch(folder.name) and _looks_like_model(folder)]
+    if hidden:
+        yield (
+            f"{root} is taken for one model, because of {MODEL_FILE}, a configuration or a version at its top: what looks like models in it"
+            f" is not served ({', '.join(hidden)})"
+        )
+
+
+def _looks_like_model(folder: Path) -> bool:
+    try:
+        return _is_one_model(folder)
+    except OSError:
+        return False
 
 
 def _model_folders(root: Path) -> tuple[list[Path], list[str]]:

@@ -134,3 +134,26 @@ def test_a_folder_that_cannot_be_read_is_an_error_and_an_empty_one_is_empty(tmp_
 
 def test_the_cpu_is_always_among_the_providers():
     assert "CPUExecutionProvider" in installed_providers()
+
+
+@pytest.mark.parametrize("start", ["a folder of models", "one model"])
+def test_a_folder_does_not_become_another_kind_while_it_is_served(models, start):
+    if start == "one model":
+        (models / "good").rename(models.parent / "aside")
+        models.rmdir()
+        (models.parent / "aside").rename(models)
+
+    async def do(source):
+        before = [model.name for model in await source.scan()]
+        write_model(models / ("2" if start == "a folder of models" else "another/1") / "model.onnx")
+        if start == "one model":
+            (models / "1").rename(models / "another" / "2")
+        with pytest.raises(OSError, match=f"was {start} and now looks like"):
+            await source.scan()
+        if start == "a folder of models":
+            (models / "2").rename(models / "good" / "2")
+        else:
+            (models / "another" / "2").rename(models / "1")
+        assert [model.name for model in await source.scan()] == before
+
+    with_source(models, do)

@@ -166,3 +166,17 @@ def test_a_repository_that_cannot_be_read_for_a_while_takes_nothing_away(gateway
 
         until(lambda: factor_of(stub.ModelInfer(multiply("scale", 1.0), timeout=10), 1.0) == 3.0)
         assert running.text().count("taken for gone") == 1
+
+
+def test_a_version_put_at_the_top_by_mistake_takes_no_model_away(gateway, models, connect):
+    graphs.scale(models, "first")
+    graphs.scale(models, "second")
+    with gateway("--processes", "1", "--http-port", "off", "--model-control", "poll", "--poll-interval", "100ms") as running:
+        channel = connect(running)
+        graphs.scale(models.parent / "aside", "second", version=2)
+        (models.parent / "aside" / "second" / "2").rename(models / "2")
+        running.wait_text("(was a folder of models and now looks like one model)")
+        assert live(channel) == {"first/1", "second/1"}
+        (models / "2").rename(models / "second" / "2")
+
+        until(lambda: live(channel) == {"first/1", "second/2"})

@@ -169,6 +169,16 @@ def test_one_model_at_the_top_beside_version_folders_is_ignored_and_said(tmp_pat
     assert model.warnings == ("model.onnx at the top is ignored, because there are version folders",)
 
 
+@pytest.mark.parametrize("stray", ["model.onnx", "2/model.onnx", "model.yaml"])
+def test_models_hidden_by_what_stands_at_the_top_are_said(tmp_path, stray):
+    write_model(tmp_path / "first/1/model.onnx")
+    write_model(tmp_path / "second/model.onnx")
+    write(tmp_path / "notes/readme", "")
+    write(tmp_path / stray, "") if stray.endswith("yaml") else write_model(tmp_path / stray)
+    (warning,) = scan(tmp_path).warnings
+    assert warning.endswith("what looks like models in it is not served (first, second)")
+
+
 def test_a_repository_of_models_with_numbers_for_names_is_a_repository(tmp_path):
     write_model(tmp_path / "7/1/model.onnx")
     assert [model.name for model in scan(tmp_path).models] == ["7"]
