@@ -22,6 +22,12 @@ _TYPED: Final[dict[str, str]] = {
     "FP32": "fp32_contents", "FP64": "fp64_contents", BYTES: "bytes_contents",
 }  # fmt: skip
 
+# Named, not left to numpy: it takes whole numbers beyond 63 bits for float64.
+_TYPED_DTYPE: Final[dict[str, str]] = {
+    "bool_contents": "?", "int_contents": "<i4", "int64_contents": "<i8", "uint_contents": "<u4", "uint64_contents": "<u8",
+    "fp32_contents": "<f4", "fp64_contents": "<f8",
+}  # fmt: skip
+
 
 def element_count(shape: tuple[int, ...]) -> int:
     """Elements in a tensor of this shape; 1 for rank 0."""
@@ -98,11 +104,8 @@ def decode_typed(contents: Any, datatype: str, shape: tuple[int, ...], name: str
         out = np.empty(count, object)
         out[:] = [decode_text(element, name, i) for i, element in enumerate(values)]
         return out.reshape(shape)
-    try:
-        wide = np.array(values, dtype=np.bool_ if datatype == "BOOL" else None) if count else np.empty(0)
-        narrow = wide.astype(numpy_dtype(datatype))
-    except (OverflowError, ValueError) as error:
-        raise InvalidRequest(f"input '{name}': {error}") from None
+    wide = np.array(values, dtype=_TYPED_DTYPE[field])
+    narrow = wide.astype(numpy_dtype(datatype))
     if wide.dtype.kind in "iu" and not np.array_equal(wide, narrow):
         raise InvalidRequest(f"input '{name}' is {datatype}, and an element of '{field}' does not fit it")
     return narrow.reshape(shape)

@@ -106,7 +106,7 @@ def seldom(tmp_path_factory) -> Iterator[Answers]:
 
 @pytest.mark.timeout(600 if EVERY_CASE else 180)
 def test_the_standards_own_models_are_answered_as_onnx_runtime_does(standard):
-    assert len(standard.cases) > 1500 / ONE_OF + 90
+    assert len(standard.cases) > 1400 / ONE_OF + 80
     faults = [fault for name in standard.cases for fault in standard.faults(name)]
     assert not faults, f"{len(faults)} of {len(standard.cases)}:\n" + "\n".join(faults)
 

@@ -334,6 +334,12 @@ def test_typed_contents_in_the_wrong_field_or_out_of_range_are_refused():
         read(codec(("x", "INT8", (1,), False)), request.SerializeToString())
 
 
+def test_typed_whole_numbers_keep_all_their_bits():
+    values = np.array([0, 2**63 + 1, 2**64 - 1], "u8")
+    got = read(codec(("x", "UINT64", (3,), False)), message(("x", "UINT64", values), raw=False)).request.inputs[0]
+    assert got.tolist() == values.tolist()
+
+
 def test_requested_outputs_come_in_the_order_asked_for():
     outputs = (("p", "FP32", (-1, 2)), ("q", "FP32", (-1, 1)))
     made = codec(X, outputs=outputs, max_batch_size=4)
