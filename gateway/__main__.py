@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
-from gateway.cli.command_line import main
+from gateway.control.spawning import Spawner
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status. A serving process that will be needed is on its way before anything else is imported."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    with Spawner() as spawner:
+        if words[:1] == ["serve"] and not {"-h", "--help"}.intersection(words):
+            spawner.start_ahead()
+        from gateway.cli.command_line import main as run  # noqa: PLC0415  # see above
+
+        return run(words, spawner)
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -38,6 +38,8 @@ class ServingSettings:
     cores: int = 1
     """Cores that one serving process may count on."""
     log_level: str = "info"
+    grpc_experiments: str = ""
+    """What gRPC's core is to read as GRPC_EXPERIMENTS; chosen by `gateway.wire.io_mode`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 import time
 
@@ -13,6 +14,7 @@ from gateway.assembly.stack import build_stack
 from gateway.control.link import ServingLink
 from gateway.control.messages import Start
 from gateway.control.statistics import StatisticsTable
+from gateway.control.supervisor_watch import SupervisorWatch
 from gateway.core.plan import VersionPlan
 from gateway.protocol.codec import VersionCodec
 from gateway.routing.catalogue import Catalogue, Live
@@ -22,6 +24,7 @@ from gateway.runtime.workers import ThreadWorkers
 from gateway.settings import ServingSettings
 from gateway.wire.choose import choose_transport
 from gateway.wire.health import Health
+from gateway.wire.io_mode import EXPERIMENTS_VARIABLE
 from gateway.wire.server_state import ServerState
 from gateway.wire.services.authorization import Authorization, AuthorizationOptions
 from gateway.wire.services.health import HealthService
@@ -38,16 +41,19 @@ from gateway.wire.transport import TransportOptions
 _LOADING_THREADS = 2  # opening one model while another is warmed; more would take the cores from what is served
 
 
-def run_serving_process(link_fd: int, statistics_fd: int, _slot: int) -> None:
-    """Serves until the control side says stop or is gone. Its slot stands in the link's first message too."""
-    asyncio.run(_serve(link_fd, statistics_fd))
+def run_serving_process(link_fd: int, statistics_fd: int, watch: SupervisorWatch) -> None:
+    """Serves until the control side says stop or is gone."""
+    asyncio.run(_serve(link_fd, statistics_fd, watch))
 
 
-async def _serve(link_fd: int, statistics_fd: int) -> None:
+async def _serve(link_fd: int, statistics_fd: int, watch: SupervisorWatch) -> None:
     async with await ServingLink.open(link_fd) as link:
         start = await link.start()
         settings = start.settings
         assert isinstance(settings, ServingSettings)
+        watch.limit_s = start.orphan_limit_s
+        if settings.grpc_experiments:
+            os.environ[EXPERIMENTS_VARIABLE] = settings.grpc_experiments  # read when the transport imports grpc, further down
         logging.basicConfig(
             level=settings.log_level.upper(), stream=sys.stderr, format=f"%(asctime)s %(levelname)-7s %(name)s [{start.slot}]: %(message)s"
         )

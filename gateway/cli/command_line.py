@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 
 from gateway.cli.faults import USAGE, CommandFault
 from gateway.cli.parser import Parser, nearest, unknown_arguments
+from gateway.control.spawning import Spawner
 
 COMMANDS = {
     "serve": "serve the models of a folder",
@@ -49,12 +50,11 @@ class Command(Protocol):
         ...
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit status. Faults go to stderr, a line each."""
-    words = list(sys.argv[1:] if argv is None else argv)
+def main(words: Sequence[str], spawner: Spawner) -> int:
+    """Runs one command; returns the exit status. Faults go to stderr, a line each. `spawner` is for what the command serves with."""
     name = next((word for word in words if not word.startswith("-")), "")
     try:
-        return _run(name, words)
+        return _run(name, words, spawner)
     except CommandFault as fault:
         for line in fault.faults:
             print(f"{f'gateway {name}' if name in COMMANDS else 'gateway'}: {line}", file=sys.stderr)
@@ -66,14 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _run(name: str, words: list[str]) -> int:
+def _run(name: str, words: Sequence[str], spawner: Spawner) -> int:
     if name and name not in COMMANDS:
         raise CommandFault(f"there is no command '{name}'{nearest(name, COMMANDS)} (commands: {', '.join(COMMANDS)})", USAGE)
     if name == "infer":
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when grpc is imported; what it would log is told in our words
     command = cast("Command", importlib.import_module(f"gateway.cli.{name}")) if name else None
     parser, chosen = _parsers(name, command)
-    arguments, extras = parser.parse_known_args(words)
+    arguments, extras = parser.parse_known_args(words, argparse.Namespace(spawner=spawner))
     if extras:
         raise unknown_arguments(chosen, extras)
     if command is None:

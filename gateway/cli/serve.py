@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gateway.assembly.gateway import serve  # noqa: PLC0415  # nothing of it is needed for a fault in the settings
 
     programs = Programs.of(sys.argv[0], sys.executable)
-    return serve(settings, lambda started, io_mode: print(banner(settings, started, str(io_mode), programs), flush=True))
+    return serve(settings, lambda started, io_mode: print(banner(settings, started, str(io_mode), programs), flush=True), arguments.spawner)
 
 
 def read_settings(arguments: Mapping[str, Any]) -> Settings:

@@ -1,7 +1,7 @@
 """The main process: starts everything in the right order, keeps it, and ends it on a signal.
 
-It imports neither gRPC nor ONNX Runtime. The serving processes are started first: their own start takes longest, so whatever this process
-needs (the repository, HTTP) is imported while they come up.
+It imports neither gRPC nor ONNX Runtime. The serving processes are started first, one of them before this module is imported: their own start
+takes longest, so whatever this process needs (the repository, HTTP) is imported while they come up.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import importlib
 import logging
-import os
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -25,8 +24,8 @@ from gateway.control.messages import Ask, Change, Drain, IndexEntry, Setting, St
 from gateway.control.options import ControlOptions
 from gateway.control.ports import PortUnavailable, ReservedPort, reserve_port
 from gateway.control.rows import StatisticsRows
-from gateway.control.serving_main import SERVING_ENTRY
-from gateway.control.statistics import StatisticsTable, create_statistics_file
+from gateway.control.spawning import Spawner
+from gateway.control.statistics import StatisticsTable, size_statistics_file
 from gateway.control.stopping import Phase, StartUpFailed, StopSequence
 from gateway.control.supervisor import CannotServe, Supervisor
 from gateway.core.errors import Unavailable
@@ -62,7 +61,7 @@ class MainProcess:
     """Everything between the start of the gateway and its exit status.
 
     `settings` goes to the serving processes as it is. `open_source` makes the source of the models; it is called in a thread, once the serving
-    processes are on their way, so it is the place for slow imports.
+    processes are on their way, so it is the place for slow imports. `spawner` starts those processes; it is the caller's to close.
     """
 
     def __init__(
@@ -70,18 +69,18 @@ class MainProcess:
         options: ControlOptions,
         settings: object,
         open_source: Callable[[], AbstractAsyncContextManager[Source]],
+        spawner: Spawner,
         *,
         announce: Callable[[Started], None] = lambda _: None,
         trace_settings: Mapping[str, Setting] = NO_SETTINGS,
         log_settings: Mapping[str, Setting] = NO_SETTINGS,
-        entry: str = SERVING_ENTRY,
     ) -> None:
         self._options, self._settings, self._open_source, self._announce = options, settings, open_source, announce
+        self._spawner = spawner
         self._stop = StopSequence()
         self._fleet = Fleet(options.model_control.concurrent_loads)
         self._bulletin = Bulletin(self._publish)
         self._agreed = AgreedSettings(trace_settings, log_settings)
-        self._entry = entry
         self._models: ModelControl | None = None
         self._rescans: set[asyncio.Task[None]] = set()
         self._begun_s = time.monotonic()
@@ -93,8 +92,7 @@ class MainProcess:
                 self._handle_signals(stack)
                 self._port = stack.enter_context(reserve_port(self._options.host, self._options.port))
                 self._http_port = self._reserve_http(stack)
-                self._statistics_fd = create_statistics_file(self._options.processes)
-                stack.callback(os.close, self._statistics_fd)
+                size_statistics_file(self._spawner.statistics_fd, self._options.processes)
                 self._supervisor = self._make_supervisor()
                 await self._supervisor.start()
                 return await self._serve_and_stop(stack)
@@ -131,18 +129,18 @@ class MainProcess:
         return reserved
 
     def _make_supervisor(self) -> Supervisor:
-        options = self._options
+        options, stop = self._options, self._options.stop
+        orphan_limit_s = stop.grace_s + stop.kill_after_s
         starts = tuple(
-            Start(self._settings, self._port.addresses, slot, options.processes, options.stop.grace_s) for slot in range(options.processes)
+            Start(self._settings, self._port.addresses, slot, options.processes, stop.grace_s, orphan_limit_s) for slot in range(options.processes)
         )
         return Supervisor(
             options.restart,
             starts,
-            self._statistics_fd,
+            self._spawner,
             self._fleet,
             self._answer,
-            entry=self._entry,
-            kill_after_s=options.stop.kill_after_s,
+            kill_after_s=stop.kill_after_s,
         )
 
     # The life.
@@ -183,7 +181,7 @@ class MainProcess:
         from gateway.control.model_control import ModelControl  # noqa: PLC0415  # the serving processes are on their way by now
 
         source = await stack.enter_async_context(await asyncio.to_thread(self._open_source))
-        rows = StatisticsRows(StatisticsTable(self._statistics_fd).clear)
+        rows = StatisticsRows(StatisticsTable(self._spawner.statistics_fd).clear)
         self._models = ModelControl(self._options.model_control, source, self._fleet, rows, self._bulletin)
         await self._models.start_up()
         await self._supervisor.wait_listening()

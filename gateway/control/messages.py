@@ -83,6 +83,8 @@ class Start:
     processes: int
     grace_s: float
     """How long calls in flight may take to end when the supervisor is gone."""
+    orphan_limit_s: float = 60.0
+    """How long the process may outlive its supervisor, whatever it hangs on."""
 
 
 @dataclass(frozen=True, slots=True)

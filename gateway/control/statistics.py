@@ -203,5 +203,10 @@ class StatisticsTable:
 def create_statistics_file(slots: int) -> int:
     """A file descriptor of an empty table for so many serving processes, at most `MAX_SLOTS`; inherited by none unless passed on."""
     fd = os.memfd_create("gateway-statistics", os.MFD_CLOEXEC)
-    os.ftruncate(fd, slots * ROWS * ROW_BYTES)
+    size_statistics_file(fd, slots)
     return fd
+
+
+def size_statistics_file(fd: int, slots: int) -> None:
+    """Makes an empty file an empty table for so many serving processes."""
+    os.ftruncate(fd, slots * ROWS * ROW_BYTES)

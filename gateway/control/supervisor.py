@@ -1,6 +1,6 @@
 """Starts the serving processes, replaces those that die, and ends them all.
 
-Each is a fresh interpreter (gRPC does not survive a fork), holding one end of a socket pair, its control link, and the statistics file.
+How a process is started stands in `gateway.control.spawning`, what it does then in `gateway.control.serving_main`.
 """
 
 from __future__ import annotations
@@ -8,19 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import random
 import signal
-import socket
-import sys
-from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 from gateway.control.channel import Channel
+from gateway.control.child import Child
 from gateway.control.fleet import Fleet
 from gateway.control.messages import Ask, Listening, Reply, Start, StartFailed, Stop, Stopped
 from gateway.control.options import RestartOptions
-from gateway.control.serving_main import SERVING_ENTRY
+from gateway.control.spawning import Spawner
 from gateway.core.errors import GatewayError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -43,20 +40,18 @@ class Supervisor:
         self,
         options: RestartOptions,
         starts: tuple[Start, ...],
-        statistics_fd: int,
+        spawner: Spawner,
         fleet: Fleet,
         answer: Callable[[Ask], Awaitable[object]],
         *,
-        entry: str = SERVING_ENTRY,
         kill_after_s: float = 5.0,
     ) -> None:
-        self._options, self._starts, self._statistics_fd, self._fleet, self._answer = options, starts, statistics_fd, fleet, answer
-        self._entry, self._kill_after_s = entry, kill_after_s
-        self._processes: dict[int, Process] = {}
+        self._options, self._starts, self._spawner, self._fleet, self._answer = options, starts, spawner, fleet, answer
+        self._kill_after_s = kill_after_s
+        self._processes: dict[int, Child] = {}
         self._keepers: list[asyncio.Task[None]] = []
         self._asks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
-        self._spawning = asyncio.Lock()  # what is blocked is the thread's: two at once would undo each other's
         self._tried: set[int] = set()
         self._all_tried = asyncio.Event()
         self.transport = ""
@@ -99,7 +94,7 @@ class Supervisor:
         """Ends all at once."""
         self._stopping.set()
         for process in self._processes.values():
-            self._kill(process)
+            process.kill()
 
     # One slot.
 
@@ -124,20 +119,17 @@ class Supervisor:
 
     async def _run_one(self, start: Start) -> str:
         """Returns how the process ended, when it has."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                process = await self._spawn(theirs.fileno(), start)
-            except OSError as error:
-                ours.close()
-                return f"cannot be started: {error}"
-            finally:
-                self._tried.add(start.slot)
-                if len(self._tried) == len(self._starts):
-                    self._all_tried.set()
-        self._processes[start.slot] = process
+        try:
+            pid, link = self._spawner.spawn()
+        except OSError as error:
+            return f"cannot be started: {error}"
+        finally:
+            self._tried.add(start.slot)
+            if len(self._tried) == len(self._starts):
+                self._all_tried.set()
+        process = self._processes[start.slot] = Child(pid)
         self._answered.discard(start.slot)
-        channel = await Channel.open(ours)
+        channel = await Channel.open(link)
         channel.send(start)
         self._fleet.attach(start.slot, channel)
         if self._stopping.is_set():
@@ -152,18 +144,7 @@ class Supervisor:
             del self._processes[start.slot]
         return ending
 
-    async def _spawn(self, link_fd: int, start: Start) -> Process:
-        arguments = (self._entry, str(link_fd), str(self._statistics_fd), str(start.slot), str(start.grace_s + self._kill_after_s))
-        async with self._spawning:
-            with _signals_blocked():
-                return await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-P", "-m", "gateway.control.serving_main", *arguments),
-                    pass_fds=(link_fd, self._statistics_fd),
-                    stdin=DEVNULL,
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},  # noqa: PTH109  # as text
-                )
-
-    async def _converse(self, slot: int, process: Process, channel: Channel) -> None:
+    async def _converse(self, slot: int, process: Child, channel: Channel) -> None:
         """Hears the process out until it is gone, even if something it started keeps its end of the link open."""
         hearing, exiting = asyncio.create_task(self._hear(slot, channel)), asyncio.create_task(process.wait())
         try:
@@ -204,21 +185,17 @@ class Supervisor:
             reply = Reply(ask.request_id, Unavailable(f"{ask.change} failed inside the gateway: {type(error).__name__}: {error}"))
         channel.send(reply)
 
-    async def _ended(self, process: Process) -> str:
+    async def _ended(self, process: Child) -> str:
         try:
             status = await asyncio.wait_for(process.wait(), self._kill_after_s)
         except TimeoutError:
-            self._kill(process)
+            process.kill()
             await process.wait()
             return "lost its control link and was killed"
         if status < 0:
             with contextlib.suppress(ValueError):
                 return f"(pid {process.pid}) died with {signal.Signals(-status).name}"
         return f"(pid {process.pid}) ended with exit status {status}"
-
-    def _kill(self, process: Process) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
 
     def _keeper_ended(self, keeper: asyncio.Task[None]) -> None:
         if not keeper.cancelled() and (error := keeper.exception()) is not None:
@@ -228,13 +205,3 @@ class Supervisor:
     def _fail(self, text: str) -> None:
         if not self.failed.done():
             self.failed.set_exception(CannotServe(text))
-
-
-@contextlib.contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """A signal to the whole process group must not end a child before it has learnt to ignore it; children inherit what is blocked."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

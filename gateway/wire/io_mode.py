@@ -19,7 +19,7 @@ from typing import Final, Literal
 Mode = Literal["polling", "event-engine"]
 Wanted = Literal["auto", "polling", "event-engine"]
 
-_VARIABLE: Final = "GRPC_EXPERIMENTS"
+EXPERIMENTS_VARIABLE: Final = "GRPC_EXPERIMENTS"
 _LISTENER, _CLIENT = "event_engine_listener", "event_engine_client"
 _PYTHON_POLLER: Final = "event_engine_poller_for_python"  # 1.76 to 1.80: off up to 1.78; the switch above it, so that the others change nothing
 _EVENT_ENGINE_BY_DEFAULT: Final = (1, 80)
@@ -47,8 +47,8 @@ def choose_io_mode(wanted: Wanted, *, version: str, known: Callable[[str], bool]
     users = _user_choice(set_by_user)
     if users is not None:
         if wanted not in ("auto", users):
-            raise ValueError(f"--io-mode {wanted} contradicts {_VARIABLE}={','.join(set_by_user)}: change one of them")
-        return IoMode(users, (), f"as {_VARIABLE} says")
+            raise ValueError(f"--io-mode {wanted} contradicts {EXPERIMENTS_VARIABLE}={','.join(set_by_user)}: change one of them")
+        return IoMode(users, (), f"as {EXPERIMENTS_VARIABLE} says")
     if wanted == "event-engine":
         return _event_engine(version, known)
     switchable = known(_LISTENER)
@@ -87,12 +87,12 @@ def apply_io_mode(wanted: Wanted, environ: MutableMapping[str, str] = os.environ
 
     RuntimeError where grpc is imported already and the environment would have to change; ValueError as `choose_io_mode`.
     """
-    present = [entry.strip() for entry in environ.get(_VARIABLE, "").split(",") if entry.strip()]
+    present = [entry.strip() for entry in environ.get(EXPERIMENTS_VARIABLE, "").split(",") if entry.strip()]
     chosen = choose_io_mode(wanted, version=_grpcio_version(), known=_has_experiment, set_by_user=present)
     if missing := [entry for entry in chosen.experiments if entry not in present]:
         if "grpc" in imported:
             raise RuntimeError("the I/O mode was to be chosen after grpc had been imported, too late to take effect. This is a bug.")
-        environ[_VARIABLE] = ",".join([*present, *missing])
+        environ[EXPERIMENTS_VARIABLE] = ",".join([*present, *missing])
     return chosen
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from gateway.control.main_process import MainProcess
 from gateway.control.options import ControlOptions, ModelControlMode, ModelControlOptions, RestartOptions, StopOptions
 from gateway.control.records import CannotPlan, SourceModel
+from gateway.control.spawning import Spawner
 from gateway.core.plan import VersionPlan
 
 
@@ -74,10 +75,9 @@ def main() -> int:
     def announce(started):
         print(json.dumps(dataclasses.asdict(started)), flush=True)
 
-    process = MainProcess(
-        control, options.get("settings", {}), source, announce=announce, log_settings={"log_verbose_level": 0}, entry="serving_stand_in:run"
-    )
-    status = asyncio.run(process.run())
+    with Spawner("serving_stand_in:run") as spawner:
+        process = MainProcess(control, options.get("settings", {}), source, spawner, announce=announce, log_settings={"log_verbose_level": 0})
+        status = asyncio.run(process.run())
     heavy = sorted({"grpc", "numpy", "onnxruntime"} & sys.modules.keys())
     if heavy:
         print(f"imported {heavy}", file=sys.stderr)

@@ -14,6 +14,7 @@ import time
 from gateway.control.link import ServingLink
 from gateway.control.messages import Change, Listening, Publish
 from gateway.control.statistics import StatisticsTable
+from gateway.control.supervisor_watch import SupervisorWatch
 from gateway.core.errors import GatewayError
 
 
@@ -127,13 +128,14 @@ class StandIn:
             return f"{type(error).__name__}: {error}"
 
 
-def run(link_fd: int, statistics_fd: int, slot: int) -> int:
-    return asyncio.run(serve(link_fd, statistics_fd))
+def run(link_fd: int, statistics_fd: int, watch: SupervisorWatch) -> int:
+    return asyncio.run(serve(link_fd, statistics_fd, watch))
 
 
-async def serve(link_fd: int, statistics_fd: int) -> int:
+async def serve(link_fd: int, statistics_fd: int, watch: SupervisorWatch) -> int:
     async with await ServingLink.open(link_fd) as link:
         start = await link.start()
+        watch.limit_s = start.orphan_limit_s
         if start.settings.get("crash at start"):
             return 3
         if text := start.settings.get("refuse"):

@@ -1,0 +1,58 @@
+"""A process of ours, waited for on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+
+
+class Child:
+    """A started process of this one, by its id: awaited and killed, never mistaken for another that got its id.
+
+    It stays a zombie until the event loop has its status, so the id is its own for as long as this sends signals.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._loop = asyncio.get_running_loop()
+        self._status: asyncio.Future[int] = self._loop.create_future()
+        self._pidfd = _open_pidfd(pid)
+        if self._pidfd >= 0:
+            self._loop.add_reader(self._pidfd, self._reap)
+        else:
+            threading.Thread(target=self._watch, daemon=True, name=f"child-{pid}").start()
+
+    def __repr__(self) -> str:
+        return f"<Child {self.pid} {self._status.result() if self._status.done() else 'running'}>"
+
+    async def wait(self) -> int:
+        """Its exit status when it has ended; -N where signal N ended it."""
+        return await asyncio.shield(self._status)
+
+    def kill(self) -> None:
+        """Ends it at once, if it has not ended."""
+        if not self._status.done():
+            os.kill(self.pid, signal.SIGKILL)
+
+    def _reap(self) -> None:
+        if self._pidfd >= 0:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+        _, status = os.waitpid(self.pid, 0)
+        self._status.set_result(os.waitstatus_to_exitcode(status))
+
+    def _watch(self) -> None:
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._reap)
+
+
+def _open_pidfd(pid: int) -> int:
+    """-1 where kernel or C library have none (Linux before 5.3, musl, some sandboxes)."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return -1
