@@ -11,8 +11,11 @@
     ├── Overloaded              no room; try later or elsewhere
     ├── DeadlineExpired         the time the caller gave is over
     ├── Unavailable             known but not able to answer now (loading, unloading, stopping)
+    │   ├── CircuitOpen         it has failed too often and is left alone for a while
+    │   └── InstanceFailed      what ran the batch was lost, or could not be reached; another instance may answer
     ├── Unsupported             a part of the protocol that is not served
     └── ModelFailed             the model was asked and failed
+        └── OutputRefused       it answered what no caller should be given
 
 The gRPC status of each stands in `gateway.wire.status`, and nowhere else.
 """
@@ -56,9 +59,21 @@ class Unavailable(GatewayError):
     """The model or the server cannot answer at the moment."""
 
 
+class CircuitOpen(Unavailable):
+    """A breaker is open: the model, or all that could run it, is left alone until the next try."""
+
+
+class InstanceFailed(Unavailable):
+    """What ran a batch was lost, hung, or could not be reached. The batch may be run again elsewhere."""
+
+
 class Unsupported(GatewayError):
     """The protocol has it, this server does not."""
 
 
 class ModelFailed(GatewayError):
     """The model was run and failed."""
+
+
+class OutputRefused(ModelFailed):
+    """The model answered with values that its configuration says are no answer."""

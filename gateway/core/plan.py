@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gateway.core.protection import ProtectionPlan
+
 
 @dataclass(frozen=True, slots=True)
 class GraphTensor:
@@ -152,6 +154,7 @@ class VersionPlan:
     session: SessionPlan = SessionPlan()
     instances: int = 1
     """Batches of this version that run at the same time in one process, at most."""
+    protection: ProtectionPlan = field(default_factory=ProtectionPlan)
     warmup_batch_sizes: tuple[int, ...] = (1,)
     """Batch sizes run before the version is live."""
     warmup_inputs: tuple[tuple[WarmupInput, ...], ...] = ()

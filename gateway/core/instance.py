@@ -1,0 +1,71 @@
+"""What runs batches of a version: threads of this process, a worker process, a remote address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from gateway.core.request import Array
+
+
+class Work(Protocol):
+    """A batch as whoever runs it sees it. `finish` or `fail` is called once."""
+
+    @property
+    def rows(self) -> int:
+        """Length of the batch axis, padding included; -1 where there is none."""
+        ...
+
+    @property
+    def wanted(self) -> tuple[int, ...]:
+        """Indexes of the outputs to answer, of the version's outputs."""
+        ...
+
+    @property
+    def deadline(self) -> float:
+        """When the last of its callers stops waiting, in seconds of the monotonic clock; infinity where one has no deadline."""
+        ...
+
+    @property
+    def input_bytes(self) -> int:
+        """Size of all inputs together, padding left out."""
+        ...
+
+    def collate(self) -> dict[str, Array]:
+        """The inputs by name, each aligned and contiguous; copies, so rather call it off the event loop where they are large."""
+        ...
+
+    def finish(self, outputs: list[Array]) -> None:
+        """The wanted outputs, in that order, in memory that stays as it is."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """It could not be run: `ModelFailed` where the model was at fault (or a request's values), `InstanceFailed` where the instance was."""
+        ...
+
+
+class Instance(Protocol):
+    """Runs batches of one version, and can fail on its own. Everything is called on the event loop."""
+
+    @property
+    def name(self) -> str:
+        """Which one it is, for people and for operators: `threads`, `worker 1`, `10.0.0.7:8001`. Stays the same over restarts."""
+        ...
+
+    @property
+    def capacity(self) -> int:
+        """Batches it takes at the same time."""
+        ...
+
+    @property
+    def available(self) -> bool:
+        """It is up: false while it starts, after it died, while its health says so."""
+        ...
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Has every change of `available` told, on the event loop."""
+        ...
+
+    def run(self, work: Work, done: Callable[[], None]) -> None:
+        """Runs the work; calls `done` on the event loop, once, after the work was finished or failed. Never raises."""
+        ...

@@ -1,0 +1,160 @@
+"""How one version is protected: what its configuration comes to. Frozen, of plain values; travels pickled inside a `VersionPlan`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerPlan:
+    """When a version, or an instance of it, is no longer asked, and when it is tried again."""
+
+    enabled: bool = True
+    consecutive_failures: int = 5
+    """Batches that fail one after the other until it opens; 0: however many."""
+    failure_rate: float = 0.5
+    """Share of the batches in the window that opens it, once there are `minimum_batches`; 0: no share does."""
+    window_s: float = 30.0
+    minimum_batches: int = 20
+    """Batches in the window below which no rate is judged."""
+    reset_timeout_s: float = 5.0
+    """Time it stays open before one request is let through to try."""
+    slow_call_s: float = 0.0
+    """A run that takes longer counts as a failure; 0: none does."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPlan:
+    """What becomes of a batch whose instance failed under it."""
+
+    attempts: int = 2
+    """Runs in all; 1: none is repeated."""
+    budget: float = 0.2
+    """Repeated runs as a share of first ones, so that retries cannot become a storm of their own."""
+    budget_floor: int = 10
+    """Repeated runs a second that may be made whatever the share says (Finagle's and Envoy's budgets have such a floor too)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackLink:
+    """One thing to try when the version cannot answer. Exactly one of `version`, `model`, `constant`, `function`, `cache_age_s` says what."""
+
+    errors: frozenset[str] = frozenset({"failed", "unavailable"})
+    """Which errors it answers: `failed` (the model was run and failed, or its answer was refused by the output guard), `unavailable` (breaker
+    open, instances lost, not live), `deadline` (time ran out while it waited), `overloaded` (no room)."""
+    version: int = 0
+    """Another version of the same model; -1: the newest live one other than this."""
+    model: str = ""
+    """Another model, its newest live version, with the same interface."""
+    constant: Mapping[str, object] | None = None
+    """By output: a number, a string, or nested lists without the batch axis, given for every row."""
+    function: str = ""
+    """`module:function`, importable by the serving process: arrays by input name in, arrays by output name out."""
+    cache_age_s: float = 0.0
+    """Last good answer to the same input, not older than this."""
+    cache_bytes: int = 64 << 20
+    """Bound of what that cache holds, in one process."""
+    minimum_slack_s: float = 0.0
+    """Not tried where the caller's deadline is nearer than this."""
+
+    @property
+    def name(self) -> str:
+        """What it is, in a word or two, as `served_by` and the log say it."""
+        if self.version:
+            return f"version {self.version}" if self.version > 0 else "newest other version"
+        return (
+            f"model {self.model}"
+            if self.model
+            else "constant"
+            if self.constant is not None
+            else f"function {self.function}"
+            if self.function
+            else "cache"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OutputGuardPlan:
+    """What an answer must be like to be given."""
+
+    finite: tuple[str, ...] = ()
+    """Outputs (floating point) in which NaN and infinity are failures."""
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """By output, smallest and largest value; -inf and inf leave a side open. NaN is out of every range."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessWorkersPlan:
+    """Runs a version in processes of its own instead of in threads."""
+
+    count: int = 1
+    """Worker processes of this version for each serving process."""
+    batch_timeout_s: float = 30.0
+    """A run that takes longer is a hang: the process is replaced."""
+    start_timeout_s: float = 120.0
+    """For opening and warming the model."""
+    memory_limit_bytes: int = 0
+    """Resident memory at which a process is replaced, one at a time, after its batch; 0: no limit."""
+    start_attempts: int = 5
+    """Starts that fail one after the other until the version counts as failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePlan:
+    """Another server of the Open Inference Protocol that runs batches of this version."""
+
+    address: str
+    """What gRPC dials: HOST:PORT, dns:///NAME:PORT, unix:PATH."""
+    model: str = ""
+    """Its name over there; empty: the same."""
+    version: str = ""
+    """Empty: the newest over there."""
+    tls_ca: bytes = b""
+    """PEM; empty: plaintext."""
+    token: str = field(default="", repr=False)
+    """Sent as `authorization: Bearer TOKEN`; empty: none."""
+    concurrent_batches: int = 8
+    timeout_s: float = 30.0
+    """For a batch whose callers have no deadline, or a later one."""
+    max_rows: int = 0
+    """Rows it takes in one request; 0: as many as a batch may have here."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionPlan:
+    """Whom a version lets in, besides its `QueuePlan`."""
+
+    max_in_flight: int = 0
+    """Requests accepted and not yet answered, over all processes of the gateway; 0: no bound but the queue's."""
+    max_in_flight_bytes: int = 0
+    """Their inputs; 0: no bound but the queue's."""
+    default_deadline_s: float = 0.0
+    """For requests that come without a deadline; 0: they have none."""
+    predict_wait: bool = True
+    """Refuse at arrival what cannot be answered before its deadline."""
+    priority_shares: tuple[float, ...] = ()
+    """Least share of the capacity of each priority level, most urgent first; empty: half goes by urgency alone, half evenly."""
+    quota_key: str = ""
+    """Metadata key that names the caller; empty: no quotas."""
+    quota_per_s: float = 0.0
+    """Requests a second of one caller, over all processes of the gateway."""
+    quota_burst: float = 0.0
+    """Requests a caller may save up; 0: a second's worth."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectionPlan:
+    """All protections of one version."""
+
+    breaker: BreakerPlan = BreakerPlan()
+    retry: RetryPlan = RetryPlan()
+    fallback: tuple[FallbackLink, ...] = ()
+    """Tried in this order."""
+    output_guard: OutputGuardPlan = OutputGuardPlan()
+    admission: AdmissionPlan = AdmissionPlan()
+    workers: ProcessWorkersPlan | None = None
+    """None: threads of the serving process."""
+    remotes: tuple[RemotePlan, ...] = ()
+    local: bool = True
+    """False: nothing is run here, only by remotes."""
