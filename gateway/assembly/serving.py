@@ -20,6 +20,7 @@ from gateway.protocol.codec import VersionCodec
 from gateway.routing.catalogue import Catalogue, Live
 from gateway.routing.versions import Versions
 from gateway.runtime.loading import Loader
+from gateway.runtime.local_threads import LocalThreads
 from gateway.runtime.workers import ThreadWorkers
 from gateway.settings import ServingSettings
 from gateway.wire.choose import choose_transport
@@ -82,7 +83,7 @@ def _assemble(
     async def build(plan: VersionPlan) -> Live:
         runner = await loader.open(plan)
         statistics = table.writer(start.slot, plan.statistics_row)
-        stack = build_stack(plan, runner, workers, statistics)
+        stack = build_stack(plan, LocalThreads(runner, workers, plan.instances), statistics, runner)
         return Live(plan, stack, VersionCodec(plan), statistics=statistics, now=time.monotonic, close=lambda: loader.close(runner))
 
     # The services see the catalogue and the state; whoever wants a change is passed on to the control side, which asks all processes.

@@ -1,7 +1,7 @@
-"""Requests wait here until a worker is free; then whoever waits goes together.
+"""Requests wait here until somebody is free to run them; then whoever waits goes together.
 
-Pull, not push: first the free worker, then the batch, so it is as large as the load made it and nobody waits for a timer (`max_queue_delay`
-is for models where a fuller batch pays). This is the asyncio shell: `window` decides who goes, `batch` is what goes.
+Pull, not push: first the free instance, then the batch, so it is as large as the load made it and nobody waits for a timer (`max_queue_delay`
+is for models where a fuller batch pays). This is the asyncio shell: `window` decides who goes, `dispatch` sees them through.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
-from gateway.batching.batch import Batch, Runner
-from gateway.batching.split import Part
+from gateway.batching.batch import Runner
+from gateway.batching.dispatch import Dispatch, Retries, Seat, Statistics
+from gateway.batching.waiting import Waiting
 from gateway.batching.window import Entry, Window
-from gateway.core.errors import DeadlineExpired, GatewayError, ModelFailed, Overloaded
+from gateway.core.errors import DeadlineExpired, Overloaded
+from gateway.core.outcome import Ears
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Description
 from gateway.core.request import InferenceRequest, Prediction
-from gateway.core.waiter import Waiter
 
 _log = logging.getLogger(__name__)
 
@@ -30,80 +31,43 @@ _FORGIVEN: Final = 0.01  # what a run of the right length takes off: page faults
 _TURN_NS: Final = 1_000_000  # runs on the loop before everything else gets its turn
 
 
-class Workers(Protocol):
-    """Threads shared by all versions."""
+class Instances(Protocol):
+    """What can run batches of this version."""
 
-    def acquire(self, ready: Callable[[], None]) -> bool:
-        """Takes a free worker; without one, remembers to call `ready` once, on the loop, when one is free (it is not held then)."""
+    def acquire(self, ready: Callable[[], None]) -> Seat | None:
+        """Takes a place for one batch; without one, calls `ready` on the loop when asking again may help (nothing is held then)."""
         ...
 
-    def release(self) -> None:
-        """Gives an acquired worker back unused."""
+    def release(self, seat: Seat) -> None:
+        """Gives a place back unused."""
         ...
-
-    def run(self, job: Callable[[], None], done: Callable[[], None]) -> None:
-        """Runs the job on the worker acquired before, gives the worker back, and calls `done` on the loop."""
-        ...
-
-
-class Statistics(Protocol):
-    """What is counted of a version's batches."""
-
-    def record_batch(
-        self,
-        *,
-        requests: int,
-        rows: int,
-        queue_ns: int,
-        compute_input_ns: int,
-        compute_infer_ns: int,
-        compute_output_ns: int,
-        success_ns: int,
-        now_ms: int,
-    ) -> None:
-        """One batch that succeeded. `queue_ns` and `success_ns` are sums over its requests, the compute times are the batch's."""
-        ...
-
-
-class Waiting(Waiter[Prediction]):
-    """A request that waits for its prediction: the one record of it here."""
-
-    __slots__ = ("_batcher", "arrived", "deadline", "key", "level", "order", "request", "rows", "taken")
-
-    def __init__(self, batcher: Batcher, request: InferenceRequest, level: int, deadline: float) -> None:
-        self.settled = self.taken = False
-        self._error = self._driver = self._callbacks = None
-        self._batcher, self.request, self.level, self.deadline = batcher, request, level, deadline
-        self.key, self.rows, self.arrived, self.order = request.form.key, request.form.rows, request.arrived, 0
-
-    def cancel(self, msg: str | None = None) -> bool:
-        """The caller has gone: it is left out of the batch to come."""
-        if self.settled:
-            return False
-        self._batcher.left(self)
-        return Waiter.cancel(self, msg)
 
 
 class Batcher:
-    """A Predictor that waits for company, and runs batches of one version."""
+    """A Predictor that waits for company, and runs batches of one version.
 
-    def __init__(self, plan: VersionPlan, runner: Runner, workers: Workers, statistics: Statistics) -> None:
+    `runner`: what small batches are run with on the event loop itself, where the plan says so.
+    """
+
+    def __init__(
+        self, plan: VersionPlan, instances: Instances, statistics: Statistics, *, ears: Ears, retries: Retries, runner: Runner | None = None
+    ) -> None:
         self._plan, self._queue, self._batching = plan, plan.queue, plan.batching
-        self._runner, self._workers, self._statistics = runner, workers, statistics
+        self._instances, self._runner = instances, runner
+        self._dispatch = Dispatch(plan, statistics, ears, retries, self._again)
         self._window = Window(plan.batching)
         self._loop = asyncio.get_running_loop()
         self._now = self._loop.time
         self._waiting_bytes = self._running = 0
         self._overstays = 0.0
-        self._pull_due = self._worker_due = False
-        self._loop_rows = plan.batching.loop_batch_size
-        self._axis = plan.batching.max_batch_size > 0
+        self._pull_due = False
+        self._loop_rows = plan.batching.loop_batch_size if runner is not None else 0
         self._timer: asyncio.TimerHandle | None = None
         self._delayed: asyncio.TimerHandle | None = None
         self._plain = not (plan.queue.priority_levels or plan.queue.default_timeout_s)
 
     async def predict(self, request: InferenceRequest) -> Prediction:
-        """The prediction; raises Overloaded, DeadlineExpired, ModelFailed."""
+        """The prediction; raises Overloaded, DeadlineExpired, ModelFailed, InstanceFailed."""
         form = request.form
         if self._plain and not form.timeout_s:
             waiting = Waiting(self, request, 0, request.deadline)
@@ -112,17 +76,12 @@ class Batcher:
         window = self._window
         if window.count >= self._queue.max_requests or (self._waiting_bytes + form.input_bytes > self._queue.max_bytes and window.count):
             raise Overloaded(self._full_text())
-        self._wait(waiting)
+        window.add(waiting)
+        self._waiting_bytes += form.input_bytes
+        self._pull_soon()
         if waiting.deadline != math.inf:
             self._watch_deadline(waiting.deadline)
         return await waiting
-
-    def _wait(self, waiting: Waiting) -> None:
-        self._window.add(waiting)
-        self._waiting_bytes += waiting.request.form.input_bytes
-        if not self._pull_due:
-            self._pull_due = True
-            self._loop.call_soon(self._pull)
 
     def describe(self) -> Description:
         """Where requests become batches."""
@@ -140,6 +99,15 @@ class Batcher:
             waiting.taken = True
             self._window.forget(waiting)
             self._waiting_bytes -= waiting.request.form.input_bytes
+
+    def _again(self, entries: Sequence[Waiting]) -> None:
+        """They wait once more, where they stood."""
+        for entry in entries:
+            self._window.add_again(entry)
+            self._waiting_bytes += entry.request.form.input_bytes
+            if entry.deadline != math.inf:
+                self._watch_deadline(entry.deadline)
+        self._pull_soon()
 
     def _level(self, priority: int) -> int:
         levels = self._queue.priority_levels
@@ -160,64 +128,56 @@ class Batcher:
             f"{self._plan.version}, {self._queue.max_requests} requests and {self._queue.max_bytes} bytes may"
         )
 
+    def _pull_soon(self) -> None:
+        if not self._pull_due:
+            self._pull_due = True
+            self._loop.call_soon(self._pull)
+
     def _pull(self) -> None:
         """Takes batches while there is who runs them."""
         self._pull_due = False
         window, turn_ends = self._window, 0
         while window.count:
-            on_loop = window.next_rows() <= self._loop_rows
-            if not on_loop and not self._acquire():
+            seat = None
+            if window.next_rows() > self._loop_rows and (seat := self._instances.acquire(self._pull)) is None:
                 return
             decision = window.take(self._now())
             if decision.expired:
                 self._expire(decision.expired)
             if not decision.batch:
-                if not on_loop:
-                    self._workers.release()
+                if seat is not None:
+                    self._instances.release(seat)
                 if decision.wait_s is not None and self._delayed is None:
                     self._delayed = self._loop.call_later(decision.wait_s, self._delay_over)
                 return
-            self._go(decision.batch, decision.rows, on_loop=on_loop)
-            if on_loop:
+            self._go(decision.batch, decision.rows, seat)
+            if seat is None:
                 now_ns = time.monotonic_ns()
                 turn_ends = turn_ends or now_ns + _TURN_NS
                 if now_ns > turn_ends:
                     break
-        if window.count and not self._pull_due:
-            self._pull_due = True
-            self._loop.call_soon(self._pull)
-
-    def _acquire(self) -> bool:
-        """A worker to run a batch on, within this version's instances; without one, somebody will call `_pull` again."""
-        if self._running >= self._plan.instances or self._worker_due:
-            return False
-        if self._workers.acquire(self._worker_free):
-            return True
-        self._worker_due = True
-        return False
+        if window.count:
+            self._pull_soon()
 
     def _delay_over(self) -> None:
         self._delayed = None
         self._pull()
 
-    def _worker_free(self) -> None:
-        self._worker_due = False
-        self._pull()
-
-    def _go(self, entries: list[Entry], rows: int, *, on_loop: bool) -> None:
+    def _go(self, entries: list[Entry], rows: int, seat: Seat | None) -> None:
         waiting: list[Waiting] = entries  # type: ignore[assignment]
         for entry in waiting:
             entry.taken = True
             self._waiting_bytes -= entry.request.form.input_bytes
-        batch = Batch([entry.request for entry in waiting], rows if self._axis else -1, self._batching.pad_to)
-        if on_loop:
-            before_ns = time.thread_time_ns()
-            batch.run(self._runner)
-            self._judge(time.thread_time_ns() - before_ns)
-            self._settle(waiting, batch)
+        if seat is None:
+            assert self._runner is not None
+            self._judge(self._dispatch.run_here(waiting, rows, self._runner))
         else:
             self._running += 1
-            self._workers.run(lambda: batch.run(self._runner), lambda: self._ran(waiting, batch))
+            self._dispatch.run_there(waiting, rows, seat, self._ran)
+
+    def _ran(self) -> None:
+        self._running -= 1
+        self._pull()  # an instance is free: let it run while answers are sent
 
     def _judge(self, ran_ns: int) -> None:
         """A version whose runs are not as short as they were measured goes to threads for good."""
@@ -229,53 +189,6 @@ class Batcher:
         elif self._overstays:
             self._overstays = max(0.0, self._overstays - _FORGIVEN)
 
-    def _ran(self, waiting: list[Waiting], batch: Batch) -> None:
-        self._running -= 1
-        self._pull()  # the worker is free: let it run while answers are sent
-        self._settle(waiting, batch)
-
-    def _settle(self, waiting: list[Waiting], batch: Batch) -> None:
-        if batch.error is not None:
-            if len(waiting) > 1:
-                self._tell_apart(waiting, batch.error)
-            else:
-                self._fail(waiting[0], batch.error)
-            return
-        predictions = batch.predictions()
-        self._count(waiting, batch)
-        for entry, prediction in zip(waiting, predictions, strict=True):
-            entry.settle(prediction)
-
-    def _count(self, waiting: list[Waiting], batch: Batch) -> None:
-        now_ns, n = time.monotonic_ns(), len(waiting)
-        arrived_ns = int(sum([entry.arrived for entry in waiting]) * 1e9)
-        if n == 1 and type(waiting[0].request) is Part:  # it fills a run by itself; rows and the run count, the request when its last part does
-            n = arrived_ns = 0
-        self._statistics.record_batch(
-            requests=n,
-            rows=max(batch.rows, 1),
-            queue_ns=max(0, n * batch.started_ns - arrived_ns),
-            compute_input_ns=batch.collated_ns - batch.started_ns,
-            compute_infer_ns=batch.run_ns - batch.collated_ns,
-            compute_output_ns=now_ns - batch.run_ns,
-            success_ns=max(0, n * now_ns - arrived_ns),
-            now_ms=int(time.time() * 1000),
-        )
-
-    def _tell_apart(self, waiting: list[Waiting], error: Exception) -> None:
-        """One request's values may have failed the batch: each waits again, in a line of its own, and what fails alone is at fault itself."""
-        _log.info("a batch of %d requests for %s version %d failed and is run one by one: %s", len(waiting), *self._plan.key, error)
-        for entry in waiting:
-            if not entry.settled:
-                entry.taken, entry.key = False, (id(entry),)
-                self._wait(entry)
-
-    def _fail(self, entry: Waiting, error: Exception) -> None:
-        if isinstance(error, GatewayError):
-            entry.fail(error)
-        else:
-            entry.fail(ModelFailed(f"'{self._plan.model}' version {self._plan.version} failed: {type(error).__name__}: {error}"))
-
     def _expire(self, entries: list[Any]) -> None:
         for entry in entries:
             entry.taken = True
@@ -283,7 +196,7 @@ class Batcher:
             entry.fail(DeadlineExpired(f"Request timeout expired while it waited for '{self._plan.model}' version {self._plan.version}"))
 
     def _watch_deadline(self, deadline: float) -> None:
-        """Expired requests are answered even while no worker is free: one timer for the earliest deadline."""
+        """Expired requests are answered even while no instance is free: one timer for the earliest deadline."""
         if self._timer is None or deadline < self._timer.when():
             if self._timer is not None:
                 self._timer.cancel()

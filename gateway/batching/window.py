@@ -79,6 +79,10 @@ class Window:
     def add(self, entry: Entry) -> None:
         """Lets a request wait."""
         entry.order = next(self._sequence)
+        self.add_again(entry)
+
+    def add_again(self, entry: Entry) -> None:
+        """Lets a request wait once more, as one that came when it came."""
         line = self._lines.get(entry.key)
         if line is None:
             line = self._lines[entry.key] = _Line(entry.key)

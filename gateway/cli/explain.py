@@ -58,7 +58,7 @@ async def _blocks(models: list[ExaminedModel]) -> list[str]:
 def tree(plan: VersionPlan) -> list[str]:
     """The predictors of a version, one a line, outermost first, and below them what runs it. Needs a running event loop."""
     unused: Any = _Unused()
-    stack = build_stack(plan, unused, unused, unused).describe()
+    stack = build_stack(plan, unused, unused).describe()
     innermost = stack
     while innermost.inner:
         innermost = innermost.inner[-1]

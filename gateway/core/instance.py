@@ -31,6 +31,16 @@ class Work(Protocol):
         """Size of all inputs together, padding left out."""
         ...
 
+    @property
+    def error(self) -> Exception | None:
+        """What it failed with, once it is over."""
+        ...
+
+    @property
+    def alone(self) -> bool:
+        """It holds one request: what fails it is that request's or the model's own."""
+        ...
+
     def collate(self) -> dict[str, Array]:
         """The inputs by name, each aligned and contiguous; copies, so rather call it off the event loop where they are large."""
         ...

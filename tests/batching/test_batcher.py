@@ -2,141 +2,16 @@
 
 import asyncio
 import math
-import selectors
 import time
 
-import numpy as np
 import pytest
+from batcher_parts import Doubler, PuppetWorkers, batcher, request, run, start, turns, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.batching.batcher import Batcher
 from gateway.batching.split import Split
 from gateway.core.errors import DeadlineExpired, ModelFailed, Overloaded
-from gateway.core.plan import BatchingPlan, QueuePlan, TensorSpec, VersionPlan
-from gateway.core.request import InferenceRequest, RequestForm
-
-
-class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """A loop whose clock jumps to the next timer when nothing is ready."""
-
-    def __init__(self):
-        self._skipped = 0.0
-        super().__init__(_JumpingSelector(self))
-
-    def time(self):
-        return 1000.0 + self._skipped
-
-    def skip(self, seconds):
-        self._skipped += seconds
-
-
-class _JumpingSelector(selectors.SelectSelector):
-    def __init__(self, loop):
-        super().__init__()
-        self._loop = loop
-
-    def select(self, timeout=None):
-        if timeout:
-            self._loop.skip(timeout)
-        return super().select(0)
-
-
-def run(main):
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        return runner.run(main)
-
-
-class PuppetWorkers:
-    """Workers that finish when the test says so."""
-
-    def __init__(self, count=1):
-        self.free, self.waiting, self.running = count, [], []
-
-    def acquire(self, ready):
-        if self.free:
-            self.free -= 1
-            return True
-        self.waiting.append(ready)
-        return False
-
-    def release(self):
-        self.free += 1
-        self._lend()
-
-    def run(self, job, done):
-        self.running.append((job, done))
-
-    def finish(self):
-        """Ends the batch that was begun first."""
-        job, done = self.running.pop(0)
-        job()
-        self.free += 1
-        self._lend()
-        done()
-
-    def _lend(self):
-        while self.free and self.waiting:
-            self.waiting.pop(0)()
-
-
-class Doubler:
-    """A model that doubles, and fails when it meets a negative number."""
-
-    def __init__(self):
-        self.batches = []
-
-    def run(self, feed, wanted, rows):
-        x = feed["x"]
-        self.batches.append(x[:, 0].tolist())
-        assert rows in (-1, len(x))
-        if (x < 0).any():
-            raise ModelFailed("negative")
-        return [x * 2 for _ in wanted]
-
-
-class Counts:
-    def __init__(self):
-        self.requests = self.rows = self.batches = 0
-
-    def record_batch(self, *, requests, rows, queue_ns, compute_input_ns, compute_infer_ns, compute_output_ns, success_ns, now_ms):
-        assert min(queue_ns, compute_input_ns, compute_infer_ns, compute_output_ns, success_ns) >= 0
-        self.requests += requests
-        self.rows += rows
-        self.batches += 1
-
-
-SPEC = (TensorSpec("x", "FP32", (-1, 1)),)
-
-
-def plan(queue=None, instances=1, **batching):
-    batching = {"max_batch_size": 8, "useful_batch_size": 8, **batching}
-    return VersionPlan("m", 1, "", "", SPEC, SPEC, BatchingPlan(**batching), queue or QueuePlan(), instances=instances)
-
-
-def request(value, rows=1, *, deadline=math.inf, priority=0, timeout_s=0.0, width=1):
-    form = RequestForm(
-        names=("x",), key=("x", width), rows=rows, input_bytes=4 * rows, outputs=(0,), parameters={}, priority=priority, timeout_s=timeout_s
-    )
-    now = asyncio.get_running_loop().time()
-    return InferenceRequest(form, (np.full((rows, width), value, "f4"),), now, deadline)
-
-
-def batcher(workers, queue=None, runner=None, **options):
-    return Batcher(plan(queue, **options), runner or Doubler(), workers, Counts())
-
-
-async def turns(count=5):
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-def start(made, *requests):
-    return [asyncio.ensure_future(made.predict(r)) for r in requests]
-
-
-def values(tasks):
-    return [t.result().outputs[0][:, 0].tolist() for t in tasks]
+from gateway.core.plan import QueuePlan
 
 
 def test_those_who_wait_while_a_worker_is_busy_go_together():
@@ -350,7 +225,7 @@ def test_one_requests_values_fail_nobody_else():
         assert all(isinstance(answers[n], ModelFailed) for n in (1, 3))
         assert answers[1] is not answers[3]
         assert model.batches[0] == [1, -2, 3, -4]
-        assert sorted(model.batches[1:]) == [[-4], [-2], [1], [3]]
+        assert model.batches[1:] == [[1, -2], [3, -4], [1], [-2], [3], [-4]]
         assert made.idle
 
     run(main())
@@ -487,7 +362,7 @@ def test_a_request_that_is_split_counts_once_and_its_rows_all():
             workers.finish()
             await turns()
         assert values(tasks) == [[2] * 20, [4], [6] * 16]
-        counts = made._statistics
+        counts = made._dispatch._statistics
         assert (counts.requests, counts.rows) == (3, 37)
 
     run(main())

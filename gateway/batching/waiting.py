@@ -1,0 +1,37 @@
+"""A request that waits: the one record of it between its arrival and its answer."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from gateway.batching.origin import Origin
+from gateway.core.request import InferenceRequest, Prediction
+from gateway.core.waiter import Waiter
+
+
+class Queue(Protocol):
+    """Where it waits."""
+
+    def left(self, waiting: Waiting) -> None:
+        """Its caller has gone."""
+        ...
+
+
+class Waiting(Waiter[Prediction]):
+    """A request that waits for its prediction. `taken`: it is in a batch; `origin`: that batch failed, and this is part of what is run again."""
+
+    __slots__ = ("_queue", "arrived", "deadline", "key", "level", "order", "origin", "request", "rows", "taken")
+
+    def __init__(self, queue: Queue, request: InferenceRequest, level: int, deadline: float) -> None:
+        self.settled = self.taken = False
+        self._error = self._driver = self._callbacks = None
+        self._queue, self.request, self.level, self.deadline = queue, request, level, deadline
+        self.key, self.rows, self.arrived, self.order = request.form.key, request.form.rows, request.arrived, 0
+        self.origin: Origin | None = None
+
+    def cancel(self, msg: str | None = None) -> bool:
+        """The caller has gone: it is left out of the batch to come."""
+        if self.settled:
+            return False
+        self._queue.left(self)
+        return Waiter.cancel(self, msg)

@@ -1,0 +1,167 @@
+"""Lends the instances of one version to its batches: whoever is expected to be done first, and never one that is left alone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from gateway.core.errors import DeadlineExpired, InstanceFailed
+from gateway.core.instance import Instance, Work
+from gateway.core.outcome import Outcome
+
+_SUSPECT_S: Final = 1.0  # how long another instance is preferred after one has lost a batch
+_SMOOTHING: Final = 0.2  # weight of the newest run in the time an instance is expected to take
+
+
+class Ticket(Protocol):
+    """Leave to run one batch."""
+
+
+class Gate(Protocol):
+    """An instance's breaker."""
+
+    @property
+    def admits(self) -> bool:
+        """A batch would be let through now."""
+        ...
+
+    @property
+    def retry_in_s(self) -> float:
+        """Time until it lets somebody try again; 0 where it is closed."""
+        ...
+
+    def admit(self) -> Ticket | None:
+        """Lets one batch through, or not."""
+        ...
+
+    def release(self, ticket: Ticket) -> None:
+        """The batch with this ticket is over, or was never run."""
+        ...
+
+    def begin(self) -> int:
+        """A batch starts to run."""
+        ...
+
+    def end(self, generation: int, outcome: Outcome, elapsed_s: float, error: Exception | None) -> None:
+        """What it came to."""
+        ...
+
+
+class Seat:
+    """One instance with its breaker, and what it has to do."""
+
+    def __init__(self, instance: Instance, gate: Gate, now: Callable[[], float]) -> None:
+        self.instance, self.gate = instance, gate
+        self._now = now
+        self.outstanding = 0
+        self.expected_s = 0.0
+        """How long its runs take, smoothed; 0: not known yet."""
+        self.suspect_until = 0.0
+        self.freed: Callable[[], None] = lambda: None
+
+    @property
+    def load(self) -> float:
+        """When one batch more would be done, roughly."""
+        return (self.outstanding + 1) * (self.expected_s or 1e-6)
+
+    def run(self, work: Work, done: Callable[[], None]) -> None:
+        """Runs the work; see `Instance.run`. The place is given back before `done` is called."""
+        ticket = self.gate.admit()
+        if ticket is None:  # it opened, or another has the probe, since the place was taken
+            work.fail(InstanceFailed(f"{self.instance.name} is left alone for {self.gate.retry_in_s:.1f} s"))
+            self._loop_over(done)
+            return
+        generation, began = self.gate.begin(), self._now()
+
+        def over() -> None:
+            self._tell(generation, work, self._now() - began)
+            self.gate.release(ticket)
+            self._over(done)
+
+        self.instance.run(work, over)
+
+    def _loop_over(self, done: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_soon(self._over, done)
+
+    def _over(self, done: Callable[[], None]) -> None:
+        self.outstanding -= 1
+        done()
+        self.freed()
+
+    def _tell(self, generation: int, work: Work, elapsed_s: float) -> None:
+        error = work.error
+        if error is None:
+            self.expected_s += (elapsed_s - self.expected_s) * (_SMOOTHING if self.expected_s else 1.0)
+            outcome = Outcome.SUCCESS
+        elif isinstance(error, InstanceFailed):
+            self.suspect_until = self._now() + _SUSPECT_S
+            outcome = Outcome.FAILURE
+        elif isinstance(error, DeadlineExpired) or not work.alone:  # in company, one request's values may be what failed
+            outcome = Outcome.NEUTRAL
+        else:
+            outcome = Outcome.FAILURE
+        self.gate.end(generation, outcome, elapsed_s, error)
+
+    def __repr__(self) -> str:
+        return f"<Seat {self.instance.name}: {self.outstanding} of {self.instance.capacity}, {'up' if self.instance.available else 'down'}>"
+
+
+class InstancePool:
+    """The instances of one version (`gateway.batching.batcher.Instances`)."""
+
+    def __init__(self, instances: Sequence[tuple[Instance, Gate]], now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self.seats = tuple(Seat(instance, gate, now) for instance, gate in instances)
+        self._ready: Callable[[], None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        for seat in self.seats:
+            seat.freed = self._changed
+            seat.instance.watch(self._changed)
+
+    @property
+    def answers(self) -> bool:
+        """At least one instance is up, and its breaker lets batches through."""
+        return any(seat.instance.available and seat.gate.admits for seat in self.seats)
+
+    def acquire(self, ready: Callable[[], None]) -> Seat | None:
+        """Takes a place on the instance that is expected to be done first; without a free one, `ready` is called when that has changed."""
+        able = [seat for seat in self.seats if seat.instance.available and seat.gate.admits]
+        now = self._now()
+        trusted = [seat for seat in able if seat.suspect_until <= now] or able
+        free = [seat for seat in trusted if seat.outstanding < seat.instance.capacity]
+        if free:
+            seat = min(free, key=_load)
+            seat.outstanding += 1
+            return seat
+        self._ready = ready
+        if not able:
+            self._look_again()
+        return None
+
+    def release(self, seat: Seat) -> None:
+        """Gives a place back unused."""
+        seat.outstanding -= 1
+
+    def _look_again(self) -> None:
+        """A breaker that lets somebody try again says so to nobody."""
+        waits = [seat.gate.retry_in_s for seat in self.seats if seat.instance.available and not seat.gate.admits]
+        if waits and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(max(min(waits), 0.01), self._timer_over)
+
+    def _timer_over(self) -> None:
+        self._timer = None
+        self._changed()
+
+    def _changed(self) -> None:
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            ready()
+
+    def __repr__(self) -> str:
+        return f"<InstancePool {', '.join(map(repr, self.seats))}>"
+
+
+def _load(seat: Seat) -> float:
+    return seat.load

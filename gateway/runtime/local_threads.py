@@ -1,0 +1,67 @@
+"""Runs a version's batches in the threads that all versions of a process share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from gateway.core.instance import Work
+from gateway.core.request import Array
+from gateway.runtime.workers import ThreadWorkers
+
+
+class Runner(Protocol):
+    """An open version; blocks."""
+
+    def run(self, feed: dict[str, Array], wanted: tuple[int, ...], rows: int) -> list[Array]:
+        """The wanted outputs by index."""
+        ...
+
+
+class LocalThreads:
+    """At most `capacity` batches of one version at a time; its every place is itself."""
+
+    def __init__(self, runner: Runner, workers: ThreadWorkers, capacity: int) -> None:
+        self._runner, self._workers, self._capacity = runner, workers, capacity
+        self._running = 0
+        self._ready: Callable[[], None] | None = None
+
+    def acquire(self, ready: Callable[[], None]) -> LocalThreads | None:
+        """Takes a thread; without one, calls `ready` when one is free. Where the version's own places are taken, the end of a batch is the call."""
+        if self._running >= self._capacity or self._ready is not None:
+            return None
+        if self._workers.acquire(self._thread_free):
+            self._running += 1
+            return self
+        self._ready = ready
+        return None
+
+    def release(self, _seat: object) -> None:
+        """Gives a thread back unused."""
+        self._running -= 1
+        self._workers.release()
+
+    def run(self, work: Work, done: Callable[[], None]) -> None:
+        """Runs the work in the thread that was taken."""
+
+        def over() -> None:
+            self._running -= 1
+            done()
+
+        self._workers.run(lambda: run_work(work, self._runner), over)
+
+    def _thread_free(self) -> None:
+        ready, self._ready = self._ready, None
+        assert ready is not None
+        ready()
+
+    def __repr__(self) -> str:
+        return f"<LocalThreads {self._running} of {self._capacity} running>"
+
+
+def run_work(work: Work, runner: Runner) -> None:
+    """Runs the work; blocks, and never raises."""
+    try:
+        work.finish(runner.run(work.collate(), work.wanted, work.rows))
+    except Exception as error:  # noqa: BLE001  # it belongs to the requests
+        work.fail(error)
