@@ -1,0 +1,222 @@
+"""A circuit: whether a version, or an instance of it, is asked at all.
+
+pybreaker keeps counts, thresholds and states. This gate keeps the time, the single probe and the generation, because pybreaker as it stands
+- goes by the wall clock, and lets everybody through once it is half-open: it is never asked whether a call may go, only told outcomes;
+- hears of calls that began before it opened, and starts its timeout anew: an outcome counts only in the generation it began in;
+- takes an excluded exception for a success and a cancellation for a failure: where nothing was learnt it is told nothing;
+- holds a lock during a call and raises through it: it is told by functions that return or raise at once, outside of every `await`.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import math
+from collections.abc import Callable
+from typing import Final, NoReturn
+
+from pybreaker import CircuitBreaker
+
+from gateway.core.protection import BreakerPlan
+from gateway.policies.circuit_records import CLOSED, HALF_OPEN, OPEN, Forced, Snapshot, Transition
+from gateway.policies.circuit_window import WindowStorage
+
+__all__ = ["PASS", "Circuit", "Forced", "Outcome", "Snapshot", "Ticket", "Transition"]
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_ERROR: Final = 300  # characters of a failure's text that are kept; some are pages
+
+
+class Outcome(enum.Enum):
+    """What a batch has shown of what ran it."""
+
+    SUCCESS = enum.auto()
+    FAILURE = enum.auto()
+    NEUTRAL = enum.auto()
+    """Nothing: it was cancelled, it expired, or a caller was at fault."""
+
+
+class Ticket:
+    """Leave to ask, given back by `release`."""
+
+    __slots__ = ("probe",)
+
+    def __init__(self, *, probe: bool) -> None:
+        self.probe = probe
+
+
+PASS: Final = Ticket(probe=False)
+
+
+class _Failed(Exception):
+    """How pybreaker is told of a failure: the error itself must not pass through its frames, or its traceback would keep them."""
+
+
+class Circuit:
+    """The gate before one version or instance. Everything is called on the event loop's thread.
+
+    `closed`: everything passes; the only thing that is read for every request. `now` is monotonic. `told` hears of every transition.
+    A circuit that is not enabled stays closed, whatever fails; an operator can force it open all the same.
+    """
+
+    def __init__(self, name: str, plan: BreakerPlan, now: Callable[[], float], told: Callable[[Transition], None]) -> None:
+        self.name, self._plan, self._now, self._told = name, plan, now, told
+        self._storage = WindowStorage(plan, now)
+        self._breaker = CircuitBreaker(self._storage.fail_max, plan.reset_timeout_s, state_storage=self._storage, throw_new_error_on_trip=False)
+        self.closed = True
+        self.state: str = CLOSED
+        self.forced: Forced = ""
+        self.why_open = ""
+        """Why it opened the last time, with what the last failure said; empty: it never did."""
+        self._hears = plan.enabled
+        self._generation = 0
+        self._retry_at = -math.inf
+        self._probe: Ticket | None = None
+        self._abandoned = False
+        self._trials = 0
+        self._opened, self._last_error = 0, ""
+
+    # Per request, and per batch for an instance.
+
+    @property
+    def admits(self) -> bool:
+        """`admit` would give a ticket now."""
+        if self.state == HALF_OPEN:
+            return self._probe is None or (self._abandoned and self._now() >= self._retry_at)
+        return self.closed or self._now() >= self._retry_at
+
+    def admit(self) -> Ticket | None:
+        """Leave to ask, or None; the one who gets leave while it is half-open is the probe, and no other gets it until the probe is back."""
+        if self.closed:
+            return PASS
+        if not self.admits:
+            return None
+        if self.state == OPEN:
+            self._breaker.half_open()
+            self._moved("one request is let through to try")
+        self._probe, self._abandoned = Ticket(probe=True), False
+        self._retry_at = self._now() + self._plan.reset_timeout_s
+        return self._probe
+
+    def release(self, ticket: Ticket) -> None:
+        """The request with this ticket has ended, however. The next may probe if nothing was learnt.
+
+        While a batch that began half-open still runs, its outcome is waited for, at the longest for the reset timeout: a model that hangs
+        gets one probe in that time, not one for each caller who gives up.
+        """
+        if ticket is self._probe:
+            self._abandoned = True
+            self._give_back()
+
+    # Per batch.
+
+    def begin(self) -> int:
+        """The generation that a batch belongs to which starts to run now."""
+        self._trials += 1
+        return self._generation
+
+    def end(self, generation: int, outcome: Outcome, elapsed_s: float, error: Exception | None) -> None:
+        """What became of a batch; told once. Not heard if it began before the last transition, or while this was open."""
+        if generation != self._generation:
+            return
+        self._trials -= 1
+        if not self._hears:
+            return
+        if outcome is Outcome.SUCCESS and not 0 < self._plan.slow_call_s < elapsed_s:
+            self._breaker.call(_succeed)
+        elif outcome is Outcome.NEUTRAL:
+            self._give_back()
+        else:
+            self._fail(_text(error) if outcome is Outcome.FAILURE else f"it took {elapsed_s:.3g} s, longer than {self._plan.slow_call_s:g} s")
+        if self._storage.state != self.state:
+            self._moved(self._explanation())
+
+    # For operators.
+
+    def force(self, which: Forced) -> None:
+        """Holds it open or closed; empty: lets it decide again, from closed and without a past. Nothing happens where it is so already."""
+        if which == self.forced:
+            return
+        self.forced = which
+        if which == "open":
+            self._breaker.open()
+        else:
+            self._breaker.close()
+        self._moved(f"an operator forced it {which}" if which else "an operator set it to automatic")
+
+    @property
+    def retry_in_s(self) -> float:
+        """Seconds until the next request is let through to try; 0 where one may go now or has gone; infinity while forced open."""
+        return max(0.0, self._retry_at - self._now()) if self.state == OPEN else 0.0
+
+    def snapshot(self) -> Snapshot:
+        """How it stands."""
+        storage, window = self._storage, self._storage.window
+        window.slide(self._now())
+        return Snapshot(
+            self.name,
+            self.state,
+            self.forced,
+            storage.consecutive,
+            window.outcomes,
+            window.failures,
+            self.retry_in_s,
+            self._opened,
+            _one_line(self._last_error),
+        )
+
+    def __repr__(self) -> str:
+        retry = f", next try in {self.retry_in_s:.1f} s" if self.state == OPEN else ""
+        return f"<Circuit {self.name} {self.state}{', forced' if self.forced else ''}{retry}>"
+
+    def _fail(self, text: str) -> None:
+        self._last_error = text
+        try:  # noqa: SIM105  # contextlib.suppress costs 0.6 us
+            self._breaker.call(_fail)
+        except _Failed:
+            pass
+
+    def _give_back(self) -> None:
+        if self._abandoned and not self._trials:
+            self._probe, self._abandoned = None, False
+
+    def _explanation(self) -> str:
+        if self._storage.state == CLOSED:
+            return "the probe was answered"
+        return f"{'the probe failed' if self.state == HALF_OPEN else self._storage.reason()}, with: {_one_line(self._last_error)}"
+
+    def _moved(self, reason: str) -> None:
+        """Follows pybreaker into its state, and tells of it."""
+        old, self.state = self.state, self._storage.state
+        self._generation += 1
+        self._probe, self._abandoned, self._trials = None, False, 0
+        self.closed = self.state == CLOSED
+        self._hears = self._plan.enabled and not self.forced and self.state != OPEN
+        at = self._now()
+        if self.state == OPEN:
+            self._opened += old != OPEN
+            self.why_open = reason
+            self._retry_at = math.inf if self.forced else at + self._plan.reset_timeout_s
+        elif self.closed:
+            self._storage.clear()
+        _log.log(logging.WARNING if self.state == OPEN else logging.INFO, "circuit of %s is %s: %s", self.name, self.state, reason)
+        if self.state != old:
+            self._told(Transition(self.name, old, self.state, reason, at, self.retry_in_s))
+
+
+def _succeed() -> None:
+    """What pybreaker calls to learn of a success."""
+
+
+def _fail() -> NoReturn:
+    """What pybreaker calls to learn of a failure."""
+    raise _Failed
+
+
+def _text(error: Exception | None) -> str:
+    return str(error)[:_LONGEST_ERROR] or type(error).__name__ if error is not None else "no error was given"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,43 @@
+"""What a circuit says of itself: plain values that other processes can read without the library behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+CLOSED: Final = "closed"
+OPEN: Final = "open"
+HALF_OPEN: Final = "half-open"
+
+Forced = Literal["", "open", "closed"]
+"""What an operator has set; empty: nothing, it decides for itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A circuit went from one state to another. `at` is a time of its own clock (`time.monotonic`), `retry_in_s` as in `Snapshot`."""
+
+    name: str
+    old: str
+    new: str
+    reason: str
+    at: float
+    retry_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A circuit at one moment."""
+
+    name: str
+    state: str
+    forced: Forced
+    consecutive_failures: int
+    window_batches: int
+    window_failures: int
+    retry_in_s: float
+    """Until the next request is let through to try; 0: it is closed, or one may go now or has gone; infinity: it is forced open."""
+    opened: int
+    """How often it has opened."""
+    last_error: str
+    """What the last failure said, in one line; empty: there was none."""

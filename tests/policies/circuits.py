@@ -1,0 +1,48 @@
+"""Circuits on a clock that tests move."""
+
+from gateway.core.protection import BreakerPlan
+from gateway.policies.circuit import Circuit, Outcome
+
+
+class Clock:
+    """Monotonic seconds, moved by hand."""
+
+    def __init__(self, at=1000.0):
+        self.at = at
+
+    def __call__(self):
+        return self.at
+
+
+class Told(list):
+    """Transitions in the order they came; called by a circuit."""
+
+    def __call__(self, transition):
+        self.append(transition)
+
+    @property
+    def states(self):
+        return [transition.new for transition in self]
+
+
+def circuit(**plan):
+    """A circuit, its clock and what it told."""
+    clock, told = Clock(), Told()
+    return Circuit("m 1", BreakerPlan(**plan), clock, told), clock, told
+
+
+def batch(subject, outcome, elapsed_s=0.001, error=None):
+    """A batch that begins and ends at once."""
+    if outcome is Outcome.FAILURE and error is None:
+        error = ValueError("no memory")
+    subject.end(subject.begin(), outcome, elapsed_s, error)
+
+
+def fail(subject, times=1):
+    for _ in range(times):
+        batch(subject, Outcome.FAILURE)
+
+
+def succeed(subject, times=1):
+    for _ in range(times):
+        batch(subject, Outcome.SUCCESS)
