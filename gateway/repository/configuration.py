@@ -14,6 +14,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from gateway.core.quantities import ByteSize, Duration
+from gateway.repository.protection_configuration import Protections
+from gateway.repository.protection_faults import protection_faults
 from gateway.repository.versions import VersionPolicy
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -127,15 +129,13 @@ class WarmupRequest(msgspec.Struct, frozen=True, kw_only=True):
     """By the input's name."""
 
 
-class ModelConfiguration(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is said of one model."""
+class ModelConfiguration(Protections, frozen=True, kw_only=True):
+    """All that is said of one model; how it is protected stands in `Protections`."""
 
     batching: Batching = Batching()
     queue: Queue = Queue()
     instances: Positive | None = None
     """Batches of one version that run at the same time in one process, at most. None: as many as the process has cores."""
-    workers: Literal["thread"] | None = None
-    """What runs a batch: threads of one pool that all models share. None: thread."""
     versions: VersionPolicy | None = None
     """`latest`, `latest N`, `all`, or a list. None: latest 1."""
     model_filename: Text | None = None
@@ -192,3 +192,4 @@ def contradictions(configuration: ModelConfiguration) -> Iterator[str]:
             for name, t in request.inputs.items()
             if t.data is not None and t.file is not None
         )
+    yield from protection_faults(configuration, instances=configuration.instances, priority_levels=queue.priority_levels or 0)

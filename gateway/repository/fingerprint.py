@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from gateway.repository.plan import PlanDefaults
 def fingerprint(model: FoundModel, version: FoundVersion, file_hash: str, defaults: PlanDefaults) -> str:
     """Equal for two scans whose plans for the version are equal; measured values do not enter (hexadecimal SHA-256)."""
     sidecars = model.sidecars
-    files = _file_hashes([sidecars.reference, *sidecars.warmup_files.values()])
-    return _sha256(model.name, version, file_hash, model.configuration, sorted(sidecars.labels.items()), files, defaults)
+    remotes = model.configuration.remotes or ()
+    certificates = [str(model.folder / remote.tls_ca) for remote in remotes if remote.tls_ca]
+    files = _file_hashes([sidecars.reference, *sidecars.warmup_files.values(), *certificates])
+    tokens = [_sha256(os.environ.get(remote.token_env)) for remote in remotes if remote.token_env]
+    return _sha256(model.name, version, file_hash, model.configuration, sorted(sidecars.labels.items()), files, tokens, defaults)
 
 
 def _file_hashes(paths: Iterable[str]) -> list[str]:

@@ -1,8 +1,8 @@
-"""From what is configured and what was found out, the plan that a version is served by. Nothing here reads a file."""
+"""From what is configured and what was found out, the plan that a version is served by."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.core.plan import Findings, QueuePlan, SessionPlan, VersionPlan
 from gateway.repository.batching_plan import plan_batching
@@ -10,6 +10,7 @@ from gateway.repository.configuration import ModelConfiguration, Queue
 from gateway.repository.faults import PlanFault
 from gateway.repository.found import FoundModel, FoundVersion
 from gateway.repository.model_config import model_config
+from gateway.repository.protection_plan import plan_protection
 from gateway.repository.tensors import BatchAxis, tensor_specs, with_labels
 from gateway.repository.warmup import warmup_batch_sizes, warmup_inputs
 
@@ -39,6 +40,9 @@ def plan_version(model: FoundModel, version: FoundVersion, findings: Findings, *
     outputs, label_files, label_warnings = with_labels(outputs, configuration.outputs, model.sidecars.labels)
     instances, session = plan_instances(configuration, defaults.cores), plan_session(configuration, defaults.cores)
     queue = plan_queue(configuration.queue, defaults.queue)
+    protection, protection_warnings = plan_protection(model, version.version, outputs, batched=axis.batched, instances=instances)
+    if protection.workers is not None or not protection.local:  # the event loop runs what threads would
+        batching = replace(batching, loop_batch_size=0)
     config = model_config(
         model.name, configuration, inputs=inputs, outputs=outputs, batching=batching, queue=queue, session=session, instances=instances,
         label_files=label_files,
@@ -54,11 +58,12 @@ def plan_version(model: FoundModel, version: FoundVersion, findings: Findings, *
         queue=queue,
         session=session,
         instances=instances,
+        cost_us=tuple(sorted(findings.cost_us.items())),
         warmup_batch_sizes=warmup_batch_sizes(batching, findings),
         warmup_inputs=warmup_inputs(configuration.warmup or (), inputs, model.sidecars.warmup_files, batched=axis.batched),
         reference=model.sidecars.reference,
         model_config=config.SerializeToString(deterministic=True),
-        warnings=(*model.warnings, *findings.warnings, *warnings, *label_warnings),
+        warnings=(*model.warnings, *findings.warnings, *warnings, *label_warnings, *protection_warnings),
     )
 
 
@@ -69,7 +74,8 @@ def plan_session(configuration: ModelConfiguration, cores: int) -> SessionPlan:
     run gets its share of the cores. `intra_op_threads` overrides the rule.
     """
     said, plan = configuration.session, SessionPlan()
-    share = max(cores // configuration.instances, 1) if configuration.instances else 1
+    instances = _said_instances(configuration)
+    share = max(cores // instances, 1) if instances else 1
     return SessionPlan(
         providers=said.providers or plan.providers,
         intra_op_threads=_threads(said.intra_op_threads, cores, share),
@@ -85,7 +91,12 @@ def plan_session(configuration: ModelConfiguration, cores: int) -> SessionPlan:
 
 def plan_instances(configuration: ModelConfiguration, cores: int) -> int:
     """Runs of one version at the same time in a process with so many cores: as configured, else one a core."""
-    return configuration.instances or max(cores, 1)
+    return _said_instances(configuration) or max(cores, 1)
+
+
+def _said_instances(configuration: ModelConfiguration) -> int | None:
+    """A worker process runs one batch at a time, so that their number is said either way."""
+    return configuration.instances or (configuration.workers.count if configuration.workers else None)
 
 
 def plan_queue(said: Queue, defaults: QueuePlan) -> QueuePlan:

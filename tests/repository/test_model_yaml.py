@@ -1,5 +1,6 @@
 """model.yaml is read strictly, and its documentation is complete and true."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from repository_models import write, write_model
 from gateway.core.plan import BatchingPlan, QueuePlan, SessionPlan
 from gateway.core.typed_yaml import decode_yaml
 from gateway.repository import configuration as words
+from gateway.repository import protection_configuration as protection
 from gateway.repository.configuration import ModelConfiguration, contradictions
 from gateway.repository.folder import scan
 from gateway.repository.plan import PlanDefaults
@@ -19,14 +21,19 @@ README = (Path(words.__file__).parent / "README.md").read_text(encoding="utf-8")
 STRUCTS = {
     "": words.ModelConfiguration, "batching.": words.Batching, "queue.": words.Queue, "session.": words.SessionOptions,
     "inputs[].": words.TensorConfiguration, "outputs[].": words.TensorConfiguration, "warmup[].": words.WarmupRequest,
-    "warmup[].inputs.NAME.": words.WarmupTensor,
+    "warmup[].inputs.NAME.": words.WarmupTensor, "breaker.": protection.Breaker, "retry.": protection.Retry, "fallback[].": protection.Fallback,
+    "fallback[].cache.": protection.AnswerCache, "output_guard.": protection.OutputGuard, "admission.": protection.Admission,
+    "admission.quota.": protection.Quota, "workers.": protection.Workers, "remotes[].": protection.Remote,
 }  # fmt: skip
-GROUPS = {"batching", "queue", "inputs", "outputs", "session", "warmup"}
+GROUPS = {
+    "batching", "queue", "inputs", "outputs", "session", "warmup", "breaker", "retry", "fallback", "output_guard", "admission", "remotes",
+}  # fmt: skip
 NOT_FOR = {"inputs[].labels", "outputs[].format", "outputs[].optional"}
 
 
 def example() -> str:
-    return re.search(r"```yaml\n(.*?)```", README, re.DOTALL)[1]
+    """The examples of both sections, which make one file."""
+    return "".join(re.findall(r"```yaml\n(.*?)```", README, re.DOTALL))
 
 
 def keys() -> set[str]:
@@ -41,9 +48,8 @@ def test_the_readmes_table_has_every_key_and_no_other():
 
 def test_every_field_says_what_it_means_beside_itself():
     """An attribute docstring follows each field, and one that may be None says what None means."""
-    source = Path(words.__file__).read_text(encoding="utf-8")
     for struct in set(STRUCTS.values()) - {ModelConfiguration}:
-        body = source.split(f"class {struct.__name__}(")[1].split("\nclass ")[0]
+        body = inspect.getsource(struct)
         for field in msgspec.structs.fields(struct):
             line, doc = re.search(rf'^    ({field.name}: .*)\n    """(.*)"""$', body, re.MULTILINE).groups()
             assert "None" in doc or "| None" not in line, field.name
@@ -55,10 +61,12 @@ def test_the_readmes_example_loads_and_uses_every_key(tmp_path):
     write(tmp_path / "m/labels.txt", "a")
     write(tmp_path / "m/reference.npz", "")
     write(tmp_path / "m/warmup/threshold.bin", "")
+    write(tmp_path / "m/ca.pem", "")
     (model,) = scan(tmp_path, available_providers=("CPUExecutionProvider",)).models
     assert (model.faults, model.warnings, model.skipped) == ((), (), "")
     said = model.configuration
-    for struct in (said, said.batching, said.queue, said.session):
+    parts = (said.breaker, said.retry, said.output_guard, said.admission, said.admission.quota, said.workers, said.remotes[1])
+    for struct in (said, said.batching, said.queue, said.session, *parts):
         assert [name for name in struct.__struct_fields__ if getattr(struct, name) in (None, ())] == []
 
 
@@ -80,7 +88,7 @@ def test_the_defaults_in_the_readme_are_those_of_the_plans():
         ("batching: {max_queue_delay: 500}", "batching.max_queue_delay: expected a duration with its unit"),
         ("queue: {max_bytes: 100}", "queue.max_bytes: expected a size with its unit"),
         ("queue: {max_requests: 0}", "queue.max_requests: expected int >= 1"),
-        ("workers: process", "workers: unknown value 'process'; known are thread"),
+        ("workers: proces", "workers: unknown value 'proces'; did you mean 'process'?"),
         ("inputs: [{name: x, datatype: FLOAT}]", "inputs[0].datatype: unknown value 'FLOAT'"),
         ("inputs: [{name: x, shape: [-2]}]", "inputs[0].shape[0]: expected int >= -1"),
         ("instances: 1.5", "instances: expected int, got float"),

@@ -1,0 +1,75 @@
+"""Whether a constant can stand in for the answer of a version."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from gateway.core.datatypes import BYTES, ITEM_BYTES
+from gateway.core.plan import TensorSpec
+from gateway.core.typed_yaml import did_you_mean
+
+Shape = tuple[int, ...]
+
+_LARGEST = {"FP16": 65504.0, "BF16": 3.3895313892515355e38, "FP32": 3.4028234663852886e38, "FP64": sys.float_info.max}
+_LONGEST_SHOWN = 40
+
+
+def constant_faults(key: str, constant: Mapping[str, object], outputs: Sequence[TensorSpec], *, batched: bool) -> Iterator[str]:
+    """What keeps it from being an answer, a sentence each; where the version is batched, the values are those of one row."""
+    names = [spec.name for spec in outputs]
+    yield from (f"{key} names '{name}', but there is no such output{did_you_mean(name, names)}" for name in constant if name not in names)
+    for spec in outputs:
+        if spec.name not in constant:
+            yield f"{key} lacks the output '{spec.name}'"
+            continue
+        expected, where = spec.shape[1:] if batched else spec.shape, f"{key}.{spec.name}"
+        shape = _shape(constant[spec.name], len(expected))
+        if shape is None:
+            yield f"{where}: its lists differ in length"
+        elif not _fits(shape, expected):
+            yield f"{where} has the shape {list(shape)}, but {'a row of ' if batched else ''}the output has {list(expected)}"
+        else:
+            yield from (f"{where} holds {shown}, which is no {spec.datatype}" for shown in _strangers(constant[spec.name], spec.datatype))
+
+
+def _shape(value: object, deepest: int) -> Shape | None:
+    """The nested lists' shape, one axis beyond the deepest that is expected at most (YAML can nest without end); None where there is none."""
+    if not isinstance(value, list):
+        return ()
+    shapes = {_shape(item, deepest - 1) for item in value} or {()} if deepest else {()}
+    inner = shapes.pop()
+    return None if shapes or inner is None else (len(value), *inner)
+
+
+def _fits(shape: Shape, expected: Shape) -> bool:
+    return len(shape) == len(expected) and all(want in (-1, size) for size, want in zip(shape, expected, strict=True))
+
+
+def _strangers(value: object, datatype: str) -> list[str]:
+    """The first element that is not of the datatype, if there is one, as it is shown."""
+    shown = next((repr(element) for element in _elements(value) if not _is_of(element, datatype)), None)
+    return [] if shown is None else [shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."]
+
+
+def _elements(value: object) -> Iterable[object]:
+    if not isinstance(value, list):
+        yield value
+        return
+    for item in value:
+        yield from _elements(item)
+
+
+def _is_of(element: object, datatype: str) -> bool:
+    if datatype == BYTES:
+        return isinstance(element, str)
+    if datatype == "BOOL":
+        return isinstance(element, bool)
+    if isinstance(element, bool) or not isinstance(element, int | float):
+        return False
+    if datatype in _LARGEST:
+        return abs(element) <= _LARGEST[datatype] or (isinstance(element, float) and not math.isfinite(element))
+    bits = 8 * ITEM_BYTES[datatype]
+    low, high = (0, 1 << bits) if datatype.startswith("U") else (-(1 << bits - 1), 1 << bits - 1)
+    return isinstance(element, int) and low <= element < high
