@@ -1,0 +1,191 @@
+"""Whether another server can run a model now.
+
+Its `grpc.health.v1` Watch is believed where it has one that knows the model. Where it has none (Triton), or says nothing, ModelReady is asked every
+few seconds. When a call was lost or overdue, ModelReady is asked at once: a server that hangs says nothing of it, and its connection stays up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from gateway.protocol.generated.inference_pb2 import ModelReadyRequest, ModelReadyResponse
+from gateway.remote.channel import Channel, has_many_servers
+from gateway.remote.status_stream import NOT_SERVING, SERVING, StatusStream
+
+MODEL_READY: Final = "/inference.GRPCInferenceService/ModelReady"
+_log = logging.getLogger(__name__)
+
+_ASK_S: Final = 3.0  # between two questions to a server that is well and has no Watch; a fifth more or less, so that gateways do not ask in step
+_LEAST_PAUSE_S: Final = 0.1  # between any two; doubled up to `_ASK_S` while it is not well
+_ANSWER_S: Final = 2.0  # a server that takes longer to say whether it is ready is not
+_FIRST_ANSWER_S: Final = 2.0
+_NO_WATCH: Final = frozenset(
+    {
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.UNAUTHENTICATED,
+    }
+)
+
+
+class RemoteHealth:
+    """Follows one model on one server; `changed` is called on the loop after every change of `available`."""
+
+    def __init__(self, channel: Channel, model: str, version: str, metadata: Sequence[tuple[str, str]], changed: Callable[[], None]) -> None:
+        self._channel, self._model, self._version, self._metadata, self._changed = channel, model, version, tuple(metadata), changed
+        self._service = f"{model}/{version}" if version else model
+        self._question = ModelReadyRequest(name=model, version=version).SerializeToString()
+        self._fault: str | None = None  # why it is not available, empty where it is; None until something was learnt
+        self._stream: StatusStream | None = None
+        # Of several servers behind one name a Watch would tell one's health: there gRPC's own health check chooses, and the name is asked.
+        self._has_watch = self._may_have_watch = not has_many_servers(channel.address)
+        self._heard: int | None = None  # the stream's last word
+        self._doubt = True  # ask, whatever the stream said
+        self._failing = False  # the last question was not answered with yes
+        self._pause_s = _LEAST_PAUSE_S
+        self._wake, self._known = asyncio.Event(), asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def available(self) -> bool:
+        """The server is there, and the model is ready on it."""
+        return self._fault == ""
+
+    async def start(self) -> None:
+        """Begins to follow; returns with the first answer, or after 2 s without one."""
+        self._task = asyncio.get_running_loop().create_task(self._follow())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_ANSWER_S):
+                await self._known.wait()
+
+    async def close(self) -> None:
+        """Follows no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if self._stream is not None:
+            self._stream.close()
+        self._stream, self._fault = None, "it is closed"
+
+    def doubt(self) -> None:
+        """A call was lost or overdue: the server is asked how it is."""
+        self._doubt = True
+        self._wake.set()
+
+    # What the stream says (status_stream.Listener).
+
+    def heard(self, _stream: StatusStream, status: int) -> None:
+        """The server's word counts, unless it does not know the model by name."""
+        self._heard = status
+        if status == SERVING:
+            self._doubt = False
+            self._learn("")
+        elif status == NOT_SERVING:
+            self._learn("it says that it is not serving")
+        else:
+            self._wake.set()
+
+    def ended(self, _stream: StatusStream, code: Any) -> None:
+        """The connection was lost or given up, or the server has no Watch: it is asked."""
+        if code in _NO_WATCH or (self._heard is None and not self._failing):  # or it would be opened and lost over and over
+            self._has_watch = False
+        self._stream = self._heard = None
+        self.doubt()
+
+    async def _follow(self) -> None:
+        while True:
+            self._wake.clear()
+            self._listen()
+            if self._must_ask():
+                self._answered(await self._ask())
+                self._listen()
+                await asyncio.sleep(_LEAST_PAUSE_S)
+            await self._rest()
+
+    def _must_ask(self) -> bool:
+        return self._heard != NOT_SERVING and (self._doubt or self._heard != SERVING)
+
+    def _listen(self) -> None:
+        if self._stream is None and self._has_watch and not self._failing:
+            try:
+                self._stream = StatusStream(self._channel, self._service, self._metadata, self)
+            except Exception as error:  # noqa: BLE001  # a channel that was closed, metadata that gRPC does not take
+                _log.debug("%s: its health cannot be watched: %s", self._channel.address, error)
+                self._has_watch = False
+
+    async def _rest(self) -> None:
+        """Until the next question is due or something was heard."""
+        pause_s = None
+        if self._must_ask():
+            pause_s = self._pause_s * random.uniform(0.8, 1.2)  # noqa: S311  # jitter
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._wake.wait()
+
+    def _answered(self, fault: str) -> None:
+        if fault:
+            self._pause_s = min(_ASK_S, 2 * self._pause_s) if self._failing else _LEAST_PAUSE_S
+            self._failing = self._doubt = True
+            self._has_watch = self._may_have_watch  # whoever comes back may be another
+            self._learn(fault)
+            return
+        self._failing = self._doubt = False
+        self._pause_s = _ASK_S
+        if self._heard != NOT_SERVING:
+            self._learn("")
+
+    async def _ask(self) -> str:
+        """Why the model is not ready there; empty where it is."""
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+
+        def told(_call: Any) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(lambda: None if over.done() else over.set_result(None))
+
+        try:
+            call = self._channel.unary(MODEL_READY).future(self._question, timeout=_ANSWER_S, metadata=self._metadata)
+        except Exception as error:  # noqa: BLE001  # as above
+            return f"{type(error).__name__}: {error}"
+        call.add_done_callback(told)
+        try:
+            await over
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+        return _fault(call)
+
+    def _learn(self, fault: str) -> None:
+        was, self._fault = self._fault, fault
+        self._known.set()
+        if was is not None and (was == "") == (fault == ""):
+            return
+        if fault:
+            _log.warning("%s cannot run '%s': %s", self._channel.address, self._service, fault)
+        else:
+            _log.info("%s can run '%s'", self._channel.address, self._service)
+        self._changed()
+
+    def __repr__(self) -> str:
+        return f"<RemoteHealth {self._service} at {self._channel.address}: {self._fault or ('available' if self.available else 'not known yet')}>"
+
+
+def _fault(call: Any) -> str:
+    code = call.code()
+    if code is not grpc.StatusCode.OK:
+        return f"{code.name}: {call.details() or 'no details'}"
+    try:
+        ready = ModelReadyResponse.FromString(call.result() or b"").ready
+    except DecodeError:
+        return "it does not speak the Open Inference Protocol"
+    return "" if ready else "it says that the model is not ready"

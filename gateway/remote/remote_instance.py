@@ -1,0 +1,151 @@
+"""Another server of the Open Inference Protocol as an instance of a version (`gateway.core.instance.Instance`)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Final, Self
+
+from gateway.core.errors import InstanceFailed
+from gateway.core.instance import Work
+from gateway.core.plan import VersionPlan
+from gateway.core.protection import RemotePlan
+from gateway.remote.batch_calls import BatchCalls, Metadata, authorization, no_metadata, with_token
+from gateway.remote.channel import Channel, Channels
+from gateway.remote.encoding import BatchCodec
+from gateway.remote.health import RemoteHealth
+from gateway.remote.latency import MovingLatency
+
+MODEL_INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
+_LARGE_BYTES: Final = 256 << 10  # of inputs: from here on, copying and writing them holds the event loop longer than a thread's hop takes
+
+
+class RemoteInstance:
+    """Runs batches of `version` on the server of `plan`; `async with`, or `start` and `close`.
+
+    `metadata` says what is sent along with a batch: its trace context.
+    """
+
+    def __init__(
+        self,
+        version: VersionPlan,
+        plan: RemotePlan,
+        channels: Channels,
+        *,
+        metadata: Callable[[Work], Metadata] = no_metadata,
+    ) -> None:
+        self._plan, self._channels = plan, channels
+        self._model = plan.model or version.model
+        self._codec, self._latency = BatchCodec(version, plan), MovingLatency()
+        self._metadata = with_token(plan.token, metadata)
+        self._watchers: list[Callable[[], None]] = []
+        self._running: dict[BatchCalls, None] = {}  # the oldest first
+        self._channel: Channel | None = None
+        self._health: RemoteHealth | None = None
+
+    async def start(self) -> None:
+        """Begins to follow the server's health; returns when it has answered, or after 2 s. A server that is down is not an error."""
+        self._channel = self._channels.borrow(self._plan)
+        self._health = RemoteHealth(self._channel, self._model, self._plan.version, authorization(self._plan.token), self._changed)
+        try:
+            await self._health.start()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Fails what is under way and hangs up."""
+        channel, health, self._channel, self._health = self._channel, self._health, None, None
+        if channel is None or health is None:
+            return
+        await health.close()
+        for batch in list(self._running):
+            batch.fail(self._unused())
+        await self._channels.give_back(channel)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def name(self) -> str:
+        """The address."""
+        return self._plan.address
+
+    @property
+    def capacity(self) -> int:
+        """Batches it is given at the same time."""
+        return self._plan.concurrent_batches
+
+    @property
+    def available(self) -> bool:
+        """The server says that it can run the model."""
+        return self._health is not None and self._health.available
+
+    @property
+    def expected_s(self) -> float:
+        """Seconds that its next batch is expected to take, from the last ones and from those under way; 0: unknown."""
+        now = time.monotonic()
+        oldest = next(iter(self._running), None)
+        return self._latency.expected_s(now, now - oldest.started if oldest is not None else 0.0)
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Has every change of `available` told, on the event loop."""
+        self._watchers.append(changed)
+
+    def run(self, work: Work, done: Callable[[], None]) -> None:
+        """Sends the work; calls `done` on the event loop, not inside this call."""
+
+        def ended(batch: BatchCalls) -> None:
+            self._ended(batch)
+            done()
+
+        batch = BatchCalls(work, self._codec, self.name, ended)
+        self._running[batch] = None
+        if self._channel is None:
+            self._encoded(batch, self._unused())
+        elif work.input_bytes > _LARGE_BYTES:
+            self._encode_in_thread(batch)
+        else:
+            self._encoded(batch, batch.encode(self._plan.max_rows))
+
+    def _encode_in_thread(self, batch: BatchCalls) -> None:
+        loop, max_rows = asyncio.get_running_loop(), self._plan.max_rows
+
+        def job() -> None:
+            error = batch.encode(max_rows)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(self._encoded, batch, error)
+
+        self._channels.in_thread(job)
+
+    def _encoded(self, batch: BatchCalls, error: Exception | None) -> None:
+        if batch.over:
+            return
+        if error is None and self._channel is not None:
+            batch.send(self._channel.unary(MODEL_INFER), self._plan.timeout_s, self._metadata)
+        else:
+            asyncio.get_running_loop().call_soon(batch.fail, error or self._unused())
+
+    def _ended(self, batch: BatchCalls) -> None:
+        del self._running[batch]
+        now = time.monotonic()
+        if batch.succeeded or batch.overdue:  # how quickly it refuses says nothing of how quickly it works
+            self._latency.add(now - batch.started, now)
+        if batch.doubtful and self._health is not None:
+            self._health.doubt()
+
+    def _unused(self) -> InstanceFailed:
+        return InstanceFailed(f"{self.name} is not used any more")
+
+    def _changed(self) -> None:
+        for changed in self._watchers:
+            changed()
+
+    def __repr__(self) -> str:
+        return f"<RemoteInstance {self.name}: {len(self._running)} of {self.capacity} running, {self._latency}, {self._health}>"
