@@ -1,0 +1,108 @@
+"""The memory a worker process shares with the gateway: a sparse file without a name, mapped whole by both ends.
+
+It is as large as any batch may be from the start, and costs what has been written: so it never grows, no end ever maps it anew, and addresses
+in it stay good for as long as the process lives. Its size is sealed: reading it cannot fault whatever the other end does. The kernel frees it
+with its last user, whoever dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+from typing import Any, Final, Self
+
+import numpy as np
+
+from gateway.core.request import Array
+
+ARENA_BYTES: Final = 4 << 30
+"""Inputs and outputs of one batch, at most."""
+ALIGNMENT: Final = 64
+"""Of every tensor: a cache line, and what ONNX Runtime's own allocator gives."""
+
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+
+
+class ArenaFull(Exception):
+    """The tensors of a batch do not fit."""
+
+
+class Arena:
+    """The mapped memory. What is in it is a view of it: valid as long as the view is, changed by the next batch."""
+
+    def __init__(self, fd: int) -> None:
+        self.size = os.fstat(fd).st_size
+        self._map = mmap.mmap(fd, self.size)  # keeps a descriptor of its own
+        with contextlib.suppress(OSError):
+            self._map.madvise(mmap.MADV_DONTDUMP)  # callers' data does not belong into a core file
+
+    @classmethod
+    def create(cls, size: int = ARENA_BYTES) -> tuple[Self, int]:
+        """A new one and the descriptor to hand on, which the caller closes; raises OSError."""
+        fd = os.memfd_create("gateway-worker", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(fd, size)
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+            return cls(fd), fd
+        except OSError:
+            os.close(fd)
+            raise
+
+    def array(self, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+        """A view; ValueError or TypeError where it would reach outside."""
+        return np.ndarray(shape, dtype, self._map, offset)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """A copy of some bytes."""
+        return self._map[offset : offset + size]
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Copies bytes in."""
+        self._map[offset : offset + len(data)] = data
+
+    def free(self, offset: int) -> None:
+        """Gives the memory from there on back to the machine; it reads as zeros after that."""
+        start = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
+        if start < self.size:
+            with contextlib.suppress(OSError):  # a kernel that cannot keeps it
+                self._map.madvise(mmap.MADV_REMOVE, start, self.size - start)
+
+    def close(self) -> None:
+        """Unmaps it; where views are left, the last of them does."""
+        with contextlib.suppress(BufferError):
+            self._map.close()
+
+    def __repr__(self) -> str:
+        return f"<Arena {self.size >> 20} MiB>"
+
+
+class Extent:
+    """How far an arena is filled, and when so little of it is needed that the rest should be given back."""
+
+    LOOK_EVERY: Final = 256
+    """Batches."""
+    KEPT_BYTES: Final = 16 << 20
+    """Not worth giving back."""
+
+    def __init__(self) -> None:
+        self._touched = self._needed = self._batches = 0
+
+    def used(self, end: int) -> int | None:
+        """Notes a batch that reached up to `end`; from where on memory should be freed now, None: nowhere."""
+        self._needed = max(self._needed, end)
+        self._touched = max(self._touched, end)
+        self._batches += 1
+        if self._batches < self.LOOK_EVERY:
+            return None
+        needed, self._needed, self._batches = self._needed, 0, 0
+        if self._touched <= max(self.KEPT_BYTES, 4 * needed):
+            return None
+        self._touched = needed
+        return needed
+
+
+def aligned(offset: int) -> int:
+    """The next offset where a tensor may begin."""
+    return -(-offset // ALIGNMENT) * ALIGNMENT

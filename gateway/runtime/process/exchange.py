@@ -1,0 +1,153 @@
+"""One batch on one process: sent, waited for under its time limit, taken back."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import select
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from gateway.core.errors import DeadlineExpired, GatewayError, ModelFailed
+from gateway.core.instance import Work
+from gateway.core.request import Array
+from gateway.runtime.process.events import Fate
+from gateway.runtime.process.messages import Failed, Ran
+from gateway.runtime.process.worker_process import ProcessLost, WorkerProcess
+
+_log = logging.getLogger(__name__)
+
+_LOOK_S: Final = 0.1  # between looks at the memory of a run, where there is a limit: a model that allocates without end gets 1 GB in a second
+
+
+class Bell:
+    """Wakes the thread that waits for it and for links; rung on any thread."""
+
+    def __init__(self) -> None:
+        self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def ring(self) -> None:
+        """Ends the wait, or the next one."""
+        os.eventfd_write(self._fd, 1)
+
+    def wait(self, timeout_s: float, *processes: WorkerProcess | None) -> set[WorkerProcess]:
+        """Waits until it rings, the time is over (infinity: never), or a process speaks or is gone; returns those that did."""
+        poll, by_fd = select.poll(), {process.link.fileno(): process for process in processes if process is not None}
+        poll.register(self._fd, select.POLLIN)
+        for fd in by_fd:
+            poll.register(fd, select.POLLIN)
+        ready = [fd for fd, _ in poll.poll(None if timeout_s == math.inf else max(0, math.ceil(timeout_s * 1000)))]
+        if self._fd in ready:
+            os.eventfd_read(self._fd)
+            ready.remove(self._fd)
+        return {by_fd[fd] for fd in ready}
+
+    def close(self) -> None:
+        """When nobody rings or waits any more."""
+        os.close(self._fd)
+
+
+class Job:
+    """A batch handed to an instance; settled once, whatever comes later is ignored."""
+
+    __slots__ = ("_done", "_report", "over", "work")
+
+    def __init__(self, work: Work, done: Callable[[], None], report: Callable[[Callable[[], None]], None]) -> None:
+        self.work, self._done, self._report, self.over = work, done, report, False
+
+    def finish(self, outputs: list[Array]) -> None:
+        """Gives the outputs."""
+        self._settle(lambda: self.work.finish(outputs))
+
+    def fail(self, error: Exception) -> None:
+        """Gives the error."""
+        self._settle(lambda: self.work.fail(error))
+
+    def _settle(self, settle: Callable[[], None]) -> None:
+        if not self.over:
+            self.over = True
+            try:
+                settle()
+            except Exception:  # noqa: BLE001  # the worker outlives a bad batch
+                _log.exception("A batch could not be settled. This is a bug.")
+            self._report(self._done)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """The process is of no use any more, and the job is not settled."""
+
+    fate: Fate
+    detail: str = ""
+
+
+class Listener(Protocol):
+    """Who keeps the process."""
+
+    @property
+    def stopping(self) -> bool:
+        """The run need not be waited for."""
+        ...
+
+    def pause(self) -> None:
+        """The batch is given up but the process still runs it: nothing more is to be sent."""
+        ...
+
+
+class Exchange:
+    """Runs a job on a process; belongs to the thread that has both."""
+
+    def __init__(self, process: WorkerProcess, job: Job, timeout_s: float, memory_limit: int, bell: Bell, listener: Listener) -> None:
+        self._process, self._job, self._bell, self._listener = process, job, bell, listener
+        self._timeout_s, self._memory_limit = timeout_s, memory_limit
+
+    def run(self) -> Loss | None:
+        """Settles the job, or says why the process is lost with the job in it (None as well when `stopping`)."""
+        try:
+            self._process.ask(self._job.work)
+        except ProcessLost as error:
+            return Loss(Fate.DIED, str(error))
+        except Exception as error:  # noqa: BLE001  # it belongs to the requests, not to the worker that runs them
+            self._job.fail(error if isinstance(error, GatewayError) else ModelFailed(f"the batch could not be sent to a worker process: {error}"))
+            return None
+        loss = self._wait()
+        if loss is not None or self._listener.stopping:
+            return loss
+        try:
+            self._take()
+        except ProcessLost as error:
+            return Loss(Fate.DIED, str(error))
+        return None
+
+    def _wait(self) -> Loss | None:
+        """Until the process speaks; None then, and when the run need not be waited for."""
+        began, limit = time.monotonic(), self._memory_limit
+        until, deadline = began + self._timeout_s, self._job.work.deadline
+        look = began + _LOOK_S if limit else math.inf
+        while not self._bell.wait(min(until, deadline, look) - time.monotonic(), self._process):
+            if self._listener.stopping:
+                return None
+            now = time.monotonic()
+            if now >= until:
+                return Loss(Fate.HUNG, f"took longer than {self._timeout_s:g} s for a batch: replaced")
+            if now >= look:
+                if (resident := self._process.resident_bytes()) > 2 * limit:
+                    return Loss(Fate.OUTGREW, f"had {resident >> 20} MiB during a batch, its limit is {limit >> 20} MiB: replaced")
+                look = now + _LOOK_S
+            if now >= deadline:
+                deadline = math.inf
+                self._listener.pause()
+                self._job.fail(DeadlineExpired("Deadline Exceeded: the last caller's time was over while a worker process ran the batch"))
+        return None
+
+    def _take(self) -> None:
+        answer = self._process.answer()
+        if isinstance(answer, Ran):
+            self._job.finish(self._process.outputs(answer))
+        elif isinstance(answer, Failed):
+            self._job.fail(ModelFailed(answer.reason))
+        else:
+            raise ProcessLost("answered what it was not asked")

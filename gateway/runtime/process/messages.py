@@ -1,0 +1,83 @@
+"""What the gateway and a worker process say to each other, one message a packet; tensors stand in the arena.
+
+The worker speaks first, once: Opened or Refused. Then each Run is answered by Ran or Failed before the next is sent.
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from typing import Final
+
+import msgspec
+
+from gateway.core.plan import VersionPlan
+from gateway.core.protection import ProtectionPlan
+from gateway.runtime.process.arena import Arena
+from gateway.runtime.process.tensors import Place
+
+MESSAGE_BYTES: Final = 1 << 18
+"""The longest there can be; the kernel's own limit of a packet is lower by default."""
+_TEXT_LENGTH: Final = 2000
+_PLAN_AT: Final = 8
+
+
+class Opened(msgspec.Struct, array_like=True, tag=True, frozen=True):
+    """The model is open and warm."""
+
+    warning: str = ""
+    """Why it could not be warmed up; empty where it could."""
+
+
+class Refused(msgspec.Struct, array_like=True, tag=True, frozen=True):
+    """The model cannot be opened."""
+
+    reason: str
+
+
+class Run(msgspec.Struct, array_like=True, frozen=True):
+    """A batch, whose inputs stand in the arena. Equal packets are equal in everything but the inputs' values."""
+
+    rows: int
+    wanted: tuple[int, ...]
+    inputs: tuple[Place, ...]
+    outputs_at: int
+    """From where on outputs may be written."""
+
+
+class Ran(msgspec.Struct, array_like=True, tag=True, frozen=True):
+    """The outputs stand in the arena, in the order wanted."""
+
+    outputs: tuple[Place, ...]
+
+
+class Failed(msgspec.Struct, array_like=True, tag=True, frozen=True):
+    """The model was run and failed."""
+
+    reason: str
+
+
+Answer = Opened | Refused | Ran | Failed
+
+encode = msgspec.msgpack.Encoder().encode
+decode_run = msgspec.msgpack.Decoder(Run).decode
+decode_answer = msgspec.msgpack.Decoder[Answer](Answer).decode
+
+
+def short(error: BaseException | str) -> str:
+    """An error's text, short enough for a packet."""
+    text = error if isinstance(error, str) else str(error) or type(error).__name__
+    return text if len(text) <= _TEXT_LENGTH else f"{text[:_TEXT_LENGTH]}..."
+
+
+def hand_over(plan: VersionPlan, arena: Arena) -> None:
+    """Leaves the plan for a worker that is to be started: it may be longer than a packet. What guards the version stays here, secrets in it."""
+    data = pickle.dumps(replace(plan, protection=ProtectionPlan(), model_config=b""))
+    arena.write(0, len(data).to_bytes(_PLAN_AT, "little"))
+    arena.write(_PLAN_AT, data)
+
+
+def handed_over(arena: Arena) -> VersionPlan:
+    """The plan a worker was started with."""
+    plan: VersionPlan = pickle.loads(arena.read(_PLAN_AT, int.from_bytes(arena.read(0, _PLAN_AT), "little")))  # noqa: S301  # our own
+    return plan

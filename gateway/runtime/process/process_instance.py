@@ -1,0 +1,118 @@
+"""A worker process as an instance: the event loop's side of a `WorkerThread`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from gateway.core.errors import InstanceFailed
+from gateway.core.instance import Work
+from gateway.core.plan import VersionPlan
+from gateway.runtime.process.events import Fate, WorkerEvent
+from gateway.runtime.process.exchange import Job
+from gateway.runtime.process.worker_thread import WorkerThread
+
+_log = logging.getLogger(__name__)
+
+_LEVELS: Final = {Fate.OPENED: logging.DEBUG, Fate.RENEWED: logging.INFO, Fate.GIVEN_UP: logging.ERROR}
+
+
+class ProcessInstance:
+    """Runs batches in a process of its own, one at a time (`gateway.core.instance.Instance`). Whoever starts it closes it.
+
+    `told` gets every event, on the event loop.
+    """
+
+    capacity = 1
+
+    def __init__(self, plan: VersionPlan, name: str, renewing: threading.Lock, entry: str, told: Callable[[WorkerEvent], None]) -> None:
+        self.name, self.available = name, False
+        self._plan, self._told = plan, told
+        self._loop = asyncio.get_running_loop()
+        self._watchers: list[Callable[[], None]] = []
+        self._first_start: asyncio.Future[str] = self._loop.create_future()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._started = self._over = False
+        self._thread = WorkerThread(plan, name, renewing, entry, self)
+
+    @property
+    def pid(self) -> int:
+        """Of the process that serves; 0 where none does."""
+        return self._thread.pid
+
+    async def start(self) -> str:
+        """Waits until the model is open and warm; why it cannot be, empty where it is."""
+        self._started = True
+        self._thread.start()
+        return await asyncio.shield(self._first_start)
+
+    async def close(self) -> None:
+        """Ends the process, also in the middle of a batch, which fails then; takes a second at most where the process hangs."""
+        if self._started:
+            self._started, self._over = False, True
+            self._thread.stop()
+            await asyncio.shield(self._ended)
+            self._thread.join()
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Has every change of `available` told."""
+        self._watchers.append(changed)
+
+    def run(self, work: Work, done: Callable[[], None]) -> None:
+        """Runs the work; `done` is called on the event loop. The work is collated, finished and failed on the worker's thread."""
+        job = Job(work, done, self.settled)
+        if self._over or not self._started:
+            job.fail(InstanceFailed(f"{self.name} of '{self._plan.model}' version {self._plan.version} was stopped"))
+        else:
+            self._thread.submit(job)
+
+    # What the thread tells.
+
+    def up(self, up: bool) -> None:
+        """Batches can be sent, or not."""
+        self._on_loop(self._set_available, up)
+
+    def happened(self, event: WorkerEvent) -> None:
+        """Logged, and told."""
+        self._on_loop(self._tell, event)
+
+    def opened(self, error: str) -> None:
+        """The first start is over."""
+        self._on_loop(self._first_start.set_result, error)
+
+    def settled(self, done: Callable[[], None]) -> None:
+        """A job is."""
+        self._on_loop(done)
+
+    def ended(self) -> None:
+        """The thread ends."""
+        self._on_loop(self._set_ended)
+
+    def _on_loop(self, callback: Callable[..., None], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for this any more
+            self._loop.call_soon_threadsafe(callback, *arguments)
+
+    def _set_available(self, up: bool) -> None:
+        if up != self.available:
+            self.available = up
+            for changed in self._watchers:
+                changed()
+
+    def _set_ended(self) -> None:
+        self._over = True
+        self._thread.refuse_jobs()
+        if not self._first_start.done():
+            self._first_start.set_result("it was stopped while it started")
+        self._ended.set_result(None)
+
+    def _tell(self, event: WorkerEvent) -> None:
+        level = _LEVELS.get(event.fate, logging.WARNING)
+        _log.log(level, "'%s' version %d: %s (pid %d) %s", event.model, event.version, event.worker, event.pid, event.detail)
+        self._told(event)
+
+    def __repr__(self) -> str:
+        return f"<ProcessInstance {self.name}, {'up' if self.available else 'down'}, {self._thread!r}>"

@@ -1,0 +1,48 @@
+"""When a process that died is started again. Pure: told what happened, it says how long to wait."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Final
+
+STABLE_S: Final = 1.0
+"""A process that served as long as this did not die of being started."""
+FIRST_DELAY_S: Final = 0.1
+LONGEST_DELAY_S: Final = 30.0
+
+
+class Restarts:
+    """The first death after a stable time is followed by a start at once, others by one after a growing delay.
+
+    `attempts`: starts that may fail one after the other. `chance`: a number from 0 to 1; the delays of many workers are spread by it.
+    """
+
+    def __init__(self, attempts: int, chance: Callable[[], float] = random.random) -> None:
+        self._attempts, self._chance = attempts, chance
+        self._deaths = self.failed_starts = 0
+
+    def opened(self) -> None:
+        """A start succeeded."""
+        self.failed_starts = 0
+
+    def died(self, served_s: float) -> float:
+        """A process that was up is gone; seconds until the next start."""
+        if served_s >= STABLE_S:
+            self._deaths = 0
+            return 0.0
+        self._deaths += 1
+        return self._delay(self._deaths)
+
+    def start_failed(self) -> float | None:
+        """A start failed; seconds until the next, None: there is none."""
+        self.failed_starts += 1
+        return None if self.failed_starts >= self._attempts else self._delay(self.failed_starts)
+
+    def _delay(self, count: int) -> float:
+        """Doubled each time, and cut by up to half."""
+        doubled: float = FIRST_DELAY_S * 2 ** min(count - 1, 30)
+        return min(LONGEST_DELAY_S, doubled) * (1 - self._chance() / 2)
+
+    def __repr__(self) -> str:
+        return f"<Restarts {self._deaths} quick deaths, {self.failed_starts} of {self._attempts} failed starts>"

@@ -1,0 +1,67 @@
+"""What a worker process runs first: made to end with the gateway and with nothing else, then handed to the entry it is to run.
+
+``python -m gateway.runtime.process.worker_main MODULE:FUNCTION LINK_FD ARENA_FD``: calls ``function(link, arena)`` and exits when it returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from gateway.runtime.process.arena import Arena
+
+_MOST_OOM_SCORE: Final = 1000
+_OOM_SCORE_ADDED: Final = 500  # as if half the machine's memory were its own, which puts it before a gateway of nearly any size
+
+Entry = Callable[[socket.socket, Arena], None]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the entry; see the module."""
+    entry, link_fd, arena_fd = arguments
+    leave_signals_to_the_gateway()
+    link = socket.socket(fileno=int(link_fd))
+    threading.Thread(target=end_with, args=(link,), daemon=True, name="gateway-watch").start()
+    die_first_when_memory_is_short()
+    arena = Arena(int(arena_fd))
+    os.close(int(arena_fd))
+    module, _, function = entry.partition(":")
+    run: Entry = getattr(importlib.import_module(module), function)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the gateway has hung up
+        run(link, arena)
+
+
+def leave_signals_to_the_gateway() -> None:
+    """Ctrl-C and service managers signal the whole process group, while the gateway still drains; it hangs up when this is to end."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})  # blocked across the start
+
+
+def end_with(link: socket.socket) -> None:
+    """Ends the process when the gateway has hung up or is gone, also in the middle of a run or of opening a model."""
+    poll = select.poll()
+    poll.register(link, 0)  # nothing but the other end's closing
+    poll.poll()
+    os._exit(0)
+
+
+def die_first_when_memory_is_short() -> None:
+    """Has the kernel take this process rather than the one that serves everybody."""
+    score = Path("/proc/self/oom_score_adj")
+    with contextlib.suppress(OSError, ValueError):
+        score.write_text(str(min(int(score.read_text()) + _OOM_SCORE_ADDED, _MOST_OOM_SCORE)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
+    os._exit(0)  # nothing here is worth tearing down in order
