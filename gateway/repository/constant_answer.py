@@ -13,7 +13,7 @@ from gateway.core.typed_yaml import did_you_mean
 Shape = tuple[int, ...]
 
 _LARGEST = {"FP16": 65504.0, "BF16": 3.3895313892515355e38, "FP32": 3.4028234663852886e38, "FP64": sys.float_info.max}
-_LONGEST_SHOWN = 40
+_LONGEST_SHOWN, _MOST_AXES = 40, 8
 
 
 def constant_faults(key: str, constant: Mapping[str, object], outputs: Sequence[TensorSpec], *, batched: bool) -> Iterator[str]:
@@ -25,10 +25,11 @@ def constant_faults(key: str, constant: Mapping[str, object], outputs: Sequence[
             yield f"{key} lacks the output '{spec.name}'"
             continue
         expected, where = spec.shape[1:] if batched else spec.shape, f"{key}.{spec.name}"
-        shape = _shape(constant[spec.name], len(expected))
+        # A whole tensor without axes is one of any rank as well: ONNX Runtime's interface shows both alike.
+        shape = _shape(constant[spec.name], len(expected) if spec.shape else _MOST_AXES)
         if shape is None:
             yield f"{where}: its lists differ in length"
-        elif not _fits(shape, expected):
+        elif not (_fits(shape, expected) if spec.shape else len(shape) <= _MOST_AXES):
             yield f"{where} has the shape {list(shape)}, but {'a row of ' if batched else ''}the output has {list(expected)}"
         else:
             yield from (f"{where} holds {shown}, which is no {spec.datatype}" for shown in _strangers(constant[spec.name], spec.datatype))

@@ -58,6 +58,7 @@ def plan_version(model: FoundModel, version: FoundVersion, findings: Findings, *
         queue=queue,
         session=session,
         instances=instances,
+        protection=protection,
         cost_us=tuple(sorted(findings.cost_us.items())),
         warmup_batch_sizes=warmup_batch_sizes(batching, findings),
         warmup_inputs=warmup_inputs(configuration.warmup or (), inputs, model.sidecars.warmup_files, batched=axis.batched),
