@@ -26,8 +26,8 @@ GENERATED = ROOT / "gateway" / "protocol" / "generated"
 PACKAGE = "gateway.protocol.generated"
 
 COMPILER = "grpcio-tools==1.76.0"
-# Clients get a stub of the inference service; health and reflection have theirs in every gRPC tool.
-WITH_CLIENT_STUB = ("inference.proto",)
+# Clients get stubs of our own services; health and reflection have theirs in every gRPC tool.
+WITH_CLIENT_STUB = ("inference.proto", "gateway_control.proto")
 
 
 def compiler_python() -> Path:

@@ -22,6 +22,7 @@ COMMANDS = {
     "check": "say what would be served and how, and everything that is wrong with it",
     "explain": "show what the requests of each model go through",
     "infer": "ask a model for a prediction",
+    "breakers": "show the circuit breakers of a gateway, or set them",
 }
 
 _EXAMPLES = """\
@@ -69,7 +70,7 @@ def main(words: Sequence[str], spawner: Spawner) -> int:
 def _run(name: str, words: Sequence[str], spawner: Spawner) -> int:
     if name and name not in COMMANDS:
         raise CommandFault(f"there is no command '{name}'{nearest(name, COMMANDS)} (commands: {', '.join(COMMANDS)})", USAGE)
-    if name == "infer":
+    if name in ("infer", "breakers"):
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when grpc is imported; what it would log is told in our words
     command = cast("Command", importlib.import_module(f"gateway.cli.{name}")) if name else None
     parser, chosen = _parsers(name, command)

@@ -10,9 +10,11 @@ import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
+from gateway.control.breaker_board import BreakerBoard
 from gateway.control.changes import Action, Change, Drained, Event, Joined, Lacking, Left, Send, Settled
 from gateway.control.channel import Channel
 from gateway.control.messages import (
+    BreakerReport,
     Committed,
     IndexEntry,
     Key,
@@ -41,6 +43,7 @@ class Fleet:
         self._releases = Releases(concurrent_loads)
         self._observers: list[Callable[[Event], None]] = []
         self._channels: dict[int, Channel] = {}
+        self.breakers = BreakerBoard(self._channels.keys(), self.broadcast)
         self._told_to_listen: set[int] = set()
         self._change_ids = itertools.count(1)
         self._changes: dict[int, asyncio.Future[Settled]] = {}
@@ -86,12 +89,13 @@ class Fleet:
         if self._channels.pop(slot, None) is not None:
             self._told_to_listen.discard(slot)
             del self._published[slot]
+            self.breakers.left(slot)
             self._do(self._releases.remove(slot))
             self._tell(Left(slot))
             self._settle_agreements()
 
     def receive(self, slot: int, message: ToControl) -> None:
-        """A process has said something about changes and publications."""
+        """A process has said something about changes, publications and breakers."""
         match message:
             case Prepared():
                 self._do(self._releases.prepared(slot, message))
@@ -102,6 +106,8 @@ class Fleet:
             case Published(sequence):
                 self._published[slot] = sequence
                 self._settle_agreements()
+            case BreakerReport():
+                self.breakers.reported(slot, message)
 
     def broadcast(self, message: ToServing) -> None:
         """Tells every process."""
@@ -126,9 +132,9 @@ class Fleet:
         trace_settings: Mapping[str, Setting] = NO_SETTINGS,
         log_settings: Mapping[str, Setting] = NO_SETTINGS,
     ) -> None:
-        """Tells every process at once, and those that come up later; returns when all that are up answer by it."""
+        """Tells every process at once, and those that come up later, forced breakers too; returns when all that are up answer by it."""
         sequence = self._publication.sequence + 1 if self._publication is not None else 1
-        self._publication = Publish(sequence, ready, index, trace_settings, log_settings)
+        self._publication = Publish(sequence, ready, index, trace_settings, log_settings, self.breakers.forced)
         self.broadcast(self._publication)
         agreed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._agreements.append((sequence, agreed))

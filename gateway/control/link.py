@@ -7,12 +7,13 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Coroutine, Mapping
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from gateway.control.channel import Channel
 from gateway.control.messages import (
     Abort,
     Ask,
+    BreakerReport,
     Change,
     Commit,
     Committed,
@@ -25,14 +26,18 @@ from gateway.control.messages import (
     Publish,
     Published,
     Reply,
+    ReportBreakers,
     Retired,
     Start,
     StartFailed,
     Stop,
     Stopped,
+    ToControl,
+    ToServing,
 )
 from gateway.core.errors import Unavailable
 from gateway.core.plan import VersionPlan
+from gateway.policies.circuit_records import Report
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +78,15 @@ class Served(Protocol):
 
     async def stop(self, grace_s: float) -> None:
         """Takes no new calls, and returns when those in flight are answered, or cut off after the grace."""
+        ...
+
+
+@runtime_checkable
+class ReportsBreakers(Protocol):
+    """What a serving process with breakers does besides; one without reports none."""
+
+    def report_breakers(self) -> Report:
+        """How all of them stand."""
         ...
 
 
@@ -154,28 +168,33 @@ class ServingLink:
     async def _carry_out_orders(self, served: Served) -> None:
         """Goes on while `served` stops: a caller in flight may still wait for a reply."""
         while (message := await self._channel.receive()) is not None:
-            match message:
-                case Stop(grace_s):
-                    self._end_with(grace_s)
-                case Reply():
-                    self._settle(message)
-                case Listen():
-                    self._spawn(self._listen(served))
-                case Prepare(change_id, plans):
-                    self._preparing[change_id] = asyncio.ensure_future(self._prepare(served, change_id, plans))
-                case Commit(change_id, live, retire):
-                    drained = served.commit(change_id, live, retire)
-                    self._channel.send(Committed(change_id))
-                    self._spawn(self._report_retired(change_id, drained))
-                case Abort(change_id):
-                    self._spawn(self._abort(served, change_id))
-                case Publish(sequence):
-                    served.publish(message)
-                    self._channel.send(Published(sequence))
-                case Drain():
-                    served.drain()
+            self._carry_out(served, message)
         self._end_asked()
         self._end_with(None)
+
+    def _carry_out(self, served: Served, message: ToServing | ToControl) -> None:
+        match message:
+            case Stop(grace_s):
+                self._end_with(grace_s)
+            case Reply():
+                self._settle(message)
+            case Listen():
+                self._spawn(self._listen(served))
+            case Prepare(change_id, plans):
+                self._preparing[change_id] = asyncio.ensure_future(self._prepare(served, change_id, plans))
+            case Commit(change_id, live, retire):
+                drained = served.commit(change_id, live, retire)
+                self._channel.send(Committed(change_id))
+                self._spawn(self._report_retired(change_id, drained))
+            case Abort(change_id):
+                self._spawn(self._abort(served, change_id))
+            case Publish(sequence):
+                served.publish(message)
+                self._channel.send(Published(sequence))
+            case ReportBreakers(request_id):
+                self._channel.send(BreakerReport(request_id, served.report_breakers() if isinstance(served, ReportsBreakers) else ()))
+            case Drain():
+                served.drain()
 
     def _end_with(self, grace_s: float | None) -> None:
         if not self._end.done():

@@ -12,10 +12,10 @@ import importlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from gateway.control.agreed_settings import AgreedSettings
 from gateway.control.bulletin import Bulletin
@@ -29,6 +29,7 @@ from gateway.control.statistics import StatisticsTable, size_statistics_file
 from gateway.control.stopping import Phase, StartUpFailed, StopSequence
 from gateway.control.supervisor import CannotServe, Supervisor
 from gateway.core.errors import Unavailable
+from gateway.policies.circuit_records import CircuitKey, Forced, Survey
 
 if TYPE_CHECKING:  # imported while the serving processes come up
     from gateway.control.model_control import ModelControl
@@ -227,6 +228,15 @@ class MainProcess:
                 if ask.parameters:
                     await self._bulletin.now()
                 return values
+            case Change.BREAKERS:
+                return await self._breakers(ask.parameters)
+        return None
+
+    async def _breakers(self, parameters: Mapping[str, object]) -> Survey | None:
+        if not parameters:
+            return await self._fleet.breakers.survey()
+        self._fleet.breakers.force(cast("Iterable[CircuitKey]", parameters["keys"]), cast("Forced", parameters["mode"]))
+        await self._bulletin.now()
         return None
 
     def _begin_rescan(self) -> None:

@@ -13,6 +13,7 @@ The life of a serving process, as its link tells it::
     Commit or Abort  ->                      <- Committed      live, what was replaced takes no new calls
                                              <- Retired        what was replaced has answered its last call
     Reply            ->                      <- Ask            a caller wants the server changed
+    ReportBreakers   ->                      <- BreakerReport
     Drain            ->                                        not ready any more, still serving
     Stop             ->                      <- Stopped
 """
@@ -27,6 +28,7 @@ from enum import StrEnum
 
 from gateway.core.errors import GatewayError
 from gateway.core.plan import VersionPlan
+from gateway.policies.circuit_records import CircuitKey, Forced, Report
 
 LENGTH = struct.Struct(">I")
 
@@ -53,6 +55,7 @@ class Change(StrEnum):
     UNLOAD = "unload"
     TRACE_SETTINGS = "trace_settings"
     LOG_SETTINGS = "log_settings"
+    BREAKERS = "breakers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,15 @@ class Publish:
     index: tuple[IndexEntry, ...]
     trace_settings: Mapping[str, Setting] = field(default_factory=dict)
     log_settings: Mapping[str, Setting] = field(default_factory=dict)
+    forced_breakers: Mapping[CircuitKey, Forced] = field(default_factory=dict)
+    """Those that do not decide for themselves; some may not exist yet, or not any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportBreakers:
+    """Tell how all breakers stand."""
+
+    request_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +161,7 @@ class Reply:
     request_id: int
     error: GatewayError | None = None
     value: object = None
-    """For settings: all that hold now, as a mapping."""
+    """For settings: all that hold now, as a mapping. For breakers: a `gateway.policies.circuit_records.Survey`."""
 
 
 # Serving to control.
@@ -209,7 +221,16 @@ class Ask:
     model: str = ""
     """Empty for settings of the whole server."""
     parameters: Mapping[str, object] = field(default_factory=dict)
-    """Of a load or unload: the request's, plain values. Of settings: those to change, `Setting` values; none to change is a question."""
+    """Of a load or unload: the request's, plain values. Of settings: those to change, `Setting` values; none to change is a question.
+    Of breakers: `keys`, those to set, and `mode`, a `Forced`; none is a question."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerReport:
+    """The answer to `ReportBreakers`."""
+
+    request_id: int
+    breakers: Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +238,8 @@ class Stopped:
     """The last message: every call has been answered."""
 
 
-ToServing = Start | Listen | Prepare | Commit | Abort | Publish | Drain | Stop | Reply
-ToControl = Listening | StartFailed | Prepared | Committed | Retired | Published | Ask | Stopped
+ToServing = Start | Listen | Prepare | Commit | Abort | Publish | ReportBreakers | Drain | Stop | Reply
+ToControl = Listening | StartFailed | Prepared | Committed | Retired | Published | Ask | BreakerReport | Stopped
 
 
 def encode(message: ToServing | ToControl) -> bytes:

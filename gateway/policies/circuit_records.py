@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -11,6 +12,9 @@ HALF_OPEN: Final = "half-open"
 
 Forced = Literal["", "open", "closed"]
 """What an operator has set; empty: nothing, it decides for itself."""
+
+CircuitKey = tuple[str, int, str]
+"""Model, version, and instance of it; no instance: the version as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +45,17 @@ class Snapshot:
     """How often it has opened."""
     last_error: str
     """What the last failure said, in one line; empty: there was none."""
+
+
+Report = tuple[tuple[CircuitKey, Snapshot], ...]
+"""All circuits of one process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """All circuits of all processes."""
+
+    forced: Mapping[CircuitKey, Forced]
+    """What holds in every process, whether there is such a circuit at present or not; what is not named decides for itself."""
+    reports: Mapping[int, Report | None]
+    """By process; None: it did not answer in time."""

@@ -6,12 +6,15 @@ import asyncio
 import logging
 from typing import Final
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import CircuitOpen, GatewayError
 from gateway.wire.status import CANCELLED, INTERNAL, UNIMPLEMENTED, status_code
-from gateway.wire.transport import CallEnded
+from gateway.wire.transport import CallEnded, Metadata
 
 _LONGEST_TEXT: Final = 4096  # bytes on the wire; clients refuse headers of 8 KiB altogether, with another status
 _ESCAPED: Final = 3  # bytes that a byte outside printable ASCII takes: %XX
+# What opens a circuit outlives a client's retries. Told so, a client that retries ends at once (gRFC A6); a pushback in milliseconds would have
+# it wait through each of its attempts.
+_NO_RETRIES: Final[Metadata] = (("grpc-retry-pushback-ms", "-1"),)
 _log = logging.getLogger(__name__)
 
 
@@ -20,7 +23,7 @@ def ending(error: BaseException) -> CallEnded:
     if isinstance(error, CallEnded):
         return CallEnded(error.code, fitting_text(error.details), error.trailers)
     if isinstance(error, GatewayError):
-        return CallEnded(status_code(error), fitting_text(str(error)))
+        return CallEnded(status_code(error), fitting_text(str(error)), _NO_RETRIES if isinstance(error, CircuitOpen) else ())
     if isinstance(error, asyncio.CancelledError):
         return CallEnded(CANCELLED, "the call was cancelled")
     _log.error("A method failed. This is a bug.", exc_info=error)

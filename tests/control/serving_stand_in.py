@@ -16,6 +16,7 @@ from gateway.control.messages import Change, Listening, Publish
 from gateway.control.statistics import StatisticsTable
 from gateway.control.supervisor_watch import SupervisorWatch
 from gateway.core.errors import GatewayError
+from gateway.policies.circuits import Circuits
 
 
 class StandIn:
@@ -24,6 +25,7 @@ class StandIn:
     def __init__(self, link: ServingLink, start, statistics: StatisticsTable) -> None:
         self.link, self.start, self.statistics = link, start, statistics
         self.prepared, self.live = {}, {}
+        self.circuits = Circuits(time.monotonic, lambda _: None)
         self.publication: Publish | None = None
         self.draining = False
         self.in_flight = 0
@@ -59,6 +61,8 @@ class StandIn:
         for key in retire:
             del self.live[key]
         self.live.update((key, prepared[key]) for key in live)
+        for key in live:
+            self.circuits.add((*key, ""), prepared[key].protection.breaker)
         return asyncio.sleep(0)
 
     def abort(self, change_id):
@@ -66,6 +70,10 @@ class StandIn:
 
     def publish(self, publication):
         self.publication = publication
+        self.circuits.force(publication.forced_breakers)
+
+    def report_breakers(self):
+        return self.circuits.snapshots()
 
     def drain(self):
         self.draining = True
@@ -119,6 +127,23 @@ class StandIn:
                 return await self.ask(Change(what), arguments[0], dict(word.split("=") for word in arguments[1:]))
             case "log_settings":
                 return await self.ask(Change.LOG_SETTINGS, "", json.loads(" ".join(arguments)) if arguments else {})
+        return await self.answer_of_breakers(what, *arguments)
+
+    async def answer_of_breakers(self, what, *arguments):
+        match what:
+            case "breakers":
+                survey = await self.ask(Change.BREAKERS, "", {})
+                return {
+                    "forced": {_joined(key): mode for key, mode in survey.forced.items()},
+                    "reports": {
+                        slot: None if report is None else {_joined(key): (snapshot.state, snapshot.forced) for key, snapshot in report}
+                        for slot, report in survey.reports.items()
+                    },
+                }
+            case "force":
+                model, version, instance = arguments[0].split("/")
+                mode = arguments[1] if len(arguments) > 1 else ""
+                return await self.ask(Change.BREAKERS, model, {"keys": [(model, int(version), instance)], "mode": mode})
         return "what?"
 
     async def ask(self, change, model, parameters):
@@ -126,6 +151,10 @@ class StandIn:
             return await self.link.ask(change, model, parameters)
         except GatewayError as error:
             return f"{type(error).__name__}: {error}"
+
+
+def _joined(key):
+    return "/".join(map(str, key))
 
 
 def run(link_fd: int, statistics_fd: int, watch: SupervisorWatch) -> int:

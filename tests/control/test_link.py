@@ -12,6 +12,7 @@ from gateway.control.link import ServingLink
 from gateway.control.messages import (
     Abort,
     Ask,
+    BreakerReport,
     Change,
     Commit,
     Committed,
@@ -24,6 +25,7 @@ from gateway.control.messages import (
     Publish,
     Published,
     Reply,
+    ReportBreakers,
     Retired,
     Start,
     StartFailed,
@@ -35,10 +37,12 @@ from gateway.control.messages import (
 )
 from gateway.core.errors import ModelFailed, ModelNotFound, Unavailable
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
+from gateway.policies.circuit_records import Snapshot
 
 PLAN = VersionPlan(
     model="m", version=3, path="/m", fingerprint="f", inputs=(TensorSpec("x", "FP32", (-1, 4)),), outputs=(), batching=BatchingPlan(8, splits=True)
 )
+BREAKERS = ((("m", 3, ""), Snapshot("m 3", "open", "", 5, 20, 5, 3.0, 1, "no memory")),)
 START = Start(settings={"any": "thing"}, addresses=("127.0.0.1:1",), slot=1, processes=2, grace_s=7.0)
 
 
@@ -76,6 +80,9 @@ class Recorder:
 
     def publish(self, publication):
         self.heard.append(publication)
+
+    def report_breakers(self):
+        return BREAKERS
 
     def drain(self):
         self.heard.append("drain")
@@ -121,7 +128,8 @@ def test_messages_arrive_as_they_were_sent():
     for message in (
         START,
         Prepare(1, (PLAN,)),
-        Publish(2, True, (IndexEntry("m", "1", VersionState.READY, "because"),), {"a": ("x",)}, {"b": 1}),
+        Publish(2, True, (IndexEntry("m", "1", VersionState.READY, "because"),), {"a": ("x",)}, {"b": 1}, {("m", 1, ""): "open"}),
+        BreakerReport(3, BREAKERS),
         Reply(3, ModelNotFound("who?")),
         Ask(4, Change.LOAD, "m", {"config": "{}"}),
     ):
@@ -148,6 +156,14 @@ def test_every_order_is_carried_out_and_reported():
         assert ("prepared", 1, (PLAN,)) in pair.served.heard
         assert pair.served.heard[-2:] == [("commit", 1, (("m", 3),), (("m", 2),)), ("stop", 2.5)]
         assert "drain" in pair.served.heard
+
+    with_pair(test)
+
+
+def test_breakers_are_reported_when_asked_for():
+    async def test(pair):
+        pair.control.send(ReportBreakers(7))
+        assert await pair.hear() == [BreakerReport(7, BREAKERS)]
 
     with_pair(test)
 

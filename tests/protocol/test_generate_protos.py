@@ -41,8 +41,8 @@ def test_neighbours_are_imported_from_the_package_and_nothing_else_is_touched(sc
 
 def test_every_proto_has_its_stubs_and_every_stub_its_proto(script: ModuleType) -> None:
     stems = {path.stem for path in script.PROTOS.glob("*.proto")}
-    assert stems == {"inference", "model_config", "health", "reflection_v1", "reflection_v1alpha"}
-    expected = {f"{stem}_pb2{suffix}" for stem in stems for suffix in (".py", ".pyi")} | {"inference_pb2_grpc.py"}
+    assert stems == {"inference", "model_config", "health", "reflection_v1", "reflection_v1alpha", "gateway_control"}
+    expected = {f"{stem}_pb2{suffix}" for stem in stems for suffix in (".py", ".pyi")} | {"inference_pb2_grpc.py", "gateway_control_pb2_grpc.py"}
     assert script.present(script.GENERATED).keys() == expected
 
 

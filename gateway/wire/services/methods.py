@@ -7,7 +7,8 @@ from typing import Final, Protocol
 
 from google.protobuf.descriptor import ServiceDescriptor
 
-from gateway.protocol.generated import health_pb2, inference_pb2, reflection_v1_pb2, reflection_v1alpha_pb2
+from gateway.protocol.generated import gateway_control_pb2, health_pb2, inference_pb2, reflection_v1_pb2, reflection_v1alpha_pb2
+from gateway.wire.services.breakers import BreakerService
 from gateway.wire.services.health import HealthService
 from gateway.wire.services.models import ModelService
 from gateway.wire.services.open_streams import OpenStreams
@@ -21,12 +22,14 @@ from gateway.wire.transport import Call, Methods, StreamCall, StreamMethod, Unar
 
 SERVED: Final[tuple[ServiceDescriptor, ...]] = (
     inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"],
+    gateway_control_pb2.DESCRIPTOR.services_by_name["GatewayControl"],
     health_pb2.DESCRIPTOR.services_by_name["Health"],
     reflection_v1_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
     reflection_v1alpha_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
 )
 
 _INFERENCE: Final = "/inference.GRPCInferenceService"
+_CONTROL: Final = "/gateway.control.v1.GatewayControl"
 _HEALTH: Final = "/grpc.health.v1.Health"
 
 
@@ -55,11 +58,19 @@ class Services:
     health: HealthService
     streams: OpenStreams
     """Of health and reflection; ended by whoever stops the server."""
+    breakers: BreakerService | None = None
+    """None: its methods are not served."""
 
 
 def methods(services: Services) -> Methods:
     """The table that a transport serves."""
-    unary = {**_inference(services), **_shared_memory(), f"{_HEALTH}/Check": services.health.check, f"{_HEALTH}/List": services.health.list}
+    unary = {
+        **_inference(services),
+        **_shared_memory(),
+        **_control(services),
+        f"{_HEALTH}/Check": services.health.check,
+        f"{_HEALTH}/List": services.health.list,
+    }
     stream: dict[str, StreamMethod] = {
         f"{_INFERENCE}/ModelStreamInfer": services.inference.model_stream_infer,
         f"{_HEALTH}/Watch": services.health.watch,
@@ -87,6 +98,11 @@ def _inference(services: Services) -> dict[str, UnaryMethod]:
         f"{_INFERENCE}/TraceSetting": services.settings.trace_setting,
         f"{_INFERENCE}/LogSettings": services.settings.log_settings,
     }
+
+
+def _control(services: Services) -> dict[str, UnaryMethod]:
+    breakers = services.breakers
+    return {} if breakers is None else {f"{_CONTROL}/ListBreakers": breakers.list_breakers, f"{_CONTROL}/SetBreaker": breakers.set_breaker}
 
 
 def _shared_memory() -> dict[str, UnaryMethod]:

@@ -15,13 +15,14 @@ from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.predictor import Description
 from gateway.core.request import Prediction
 from gateway.protocol.codec import VersionCodec
-from gateway.protocol.generated import inference_pb2_grpc, model_config_pb2
+from gateway.protocol.generated import gateway_control_pb2_grpc, inference_pb2_grpc, model_config_pb2
 from gateway.protocol.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse
 from gateway.routing.catalogue import Catalogue, Live
 from gateway.wire.completion_queue.server import CompletionQueueServer
 from gateway.wire.health import Health
 from gateway.wire.server_state import ServerState
 from gateway.wire.services.authorization import Authorization, AuthorizationOptions
+from gateway.wire.services.breakers import BreakerService
 from gateway.wire.services.health import HealthService
 from gateway.wire.services.inference import InferenceService
 from gateway.wire.services.methods import Services, methods
@@ -115,6 +116,7 @@ class Served:
             settings=SettingsService(self.state, self.catalogue, self.control, self.authorization),
             health=HealthService(self.health, self.streams),
             streams=self.streams,
+            breakers=BreakerService(self.state, self.control, self.authorization),
         )
         self._sequence = 0
         self._loop = asyncio.new_event_loop()
@@ -126,6 +128,7 @@ class Served:
         self.address = f"127.0.0.1:{self.port}"
         self.channel = grpc.insecure_channel(self.address, [("grpc.use_local_subchannel_pool", 1)])
         self.stub = inference_pb2_grpc.GRPCInferenceServiceStub(self.channel)
+        self.control_stub = gateway_control_pb2_grpc.GatewayControlStub(self.channel)
         self.check = self._unary("Check", HealthCheckRequest, HealthCheckResponse)
         self.list = self._unary("List", HealthListRequest, HealthListResponse)
         return self

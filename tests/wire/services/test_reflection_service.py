@@ -18,7 +18,8 @@ pytest_plugins = ["service_fixtures"]
 
 GHZ = Path(__file__).parents[3] / ".tools" / "bin" / "ghz"
 SERVICES = [
-    "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection", "inference.GRPCInferenceService"
+    "gateway.control.v1.GatewayControl", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
+    "inference.GRPCInferenceService",
 ]  # fmt: skip
 
 
@@ -60,6 +61,7 @@ def test_all_services_are_listed(ask):
         ("inference.ModelInferRequest.InferInputTensor", "inference.proto"),
         ("inference.ModelInferRequest.id", "inference.proto"),
         ("inference.DataType", "model_config.proto"),
+        ("gateway.control.v1.GatewayControl.SetBreaker", "gateway_control.proto"),
         ("grpc.health.v1.Health", "health.proto"),
         ("grpc.health.v1.HealthCheckResponse.ServingStatus", "health.proto"),
         ("grpc.reflection.v1.ServerReflection", "reflection_v1.proto"),
@@ -91,7 +93,7 @@ def test_what_is_not_there_is_not_found_and_the_stream_goes_on(ask, question):
     ((kind, name),) = question.items()
     assert missing.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
     assert missing.error_response.error_message == f"{kind} '{name}' is not found"
-    assert len(services.list_services_response.service) == 4
+    assert len(services.list_services_response.service) == len(SERVICES)
 
 
 def test_there_are_no_extensions(ask):

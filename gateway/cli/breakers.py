@@ -1,0 +1,157 @@
+"""`gateway breakers`."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Self, cast
+
+from gateway.cli.client import Client, ClientOptions
+from gateway.cli.connection_options import add_connection_arguments, connection_options
+from gateway.cli.tables import table
+from gateway.protocol.generated.gateway_control_pb2 import (
+    AUTOMATIC,
+    FORCE_CLOSED,
+    FORCE_OPEN,
+    Breaker,
+    BreakerMode,
+    BreakerState,
+    ListBreakersRequest,
+    ListBreakersResponse,
+    ProcessBreaker,
+    SetBreakerRequest,
+    SetBreakerResponse,
+)
+from gateway.protocol.generated.gateway_control_pb2_grpc import GatewayControlStub
+from gateway.wire.services.authorization import read_token
+
+DESCRIPTION = """\
+Shows the circuit breakers of a gateway, in all its processes, or sets them.
+
+Each process has a breaker for every version, and one for every instance of it that can fail on its own (a worker process, a remote address). It
+opens when too many batches fail: requests are then refused at once, or answered by the fallback, until a request that is let through to try
+succeeds. An operator can hold it open (nothing passes, nothing is tried) or closed (everything passes, whatever fails) until it is set to
+automatic again or the gateway is started anew.
+
+Setting is for callers on the gateway's own machine, and for those with its admin token."""
+
+EXAMPLES = """\
+examples:
+  gateway breakers
+  gateway breakers digits:2
+  gateway breakers digits:2 --force-open
+  gateway breakers digits --automatic --address 127.0.0.1:8001"""
+
+_HEADER: Final = ("model", "version", "instance", "set to", "process", "state", "in a row", "in window", "next try", "opened", "last error")
+_MODES: Final = {AUTOMATIC: "automatic", FORCE_OPEN: "forced open", FORCE_CLOSED: "forced closed"}
+_LONGEST_ERROR: Final = 100
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    parser.add_argument("model", metavar="MODEL[:VERSION]", nargs="?", default="", help="whose breakers [default: all; all its versions]")
+    parser.add_argument("--instance", metavar="NAME", default="", help="only this instance's breaker, such as 'worker 1'")
+    modes = parser.add_mutually_exclusive_group()
+    for option, mode, help_text in (
+        ("--force-open", FORCE_OPEN, "let nothing pass"),
+        ("--force-close", FORCE_CLOSED, "let everything pass"),
+        ("--automatic", AUTOMATIC, "let the breaker decide again, beginning with closed"),
+    ):
+        modes.add_argument(option, dest="mode", action="store_const", const=mode, help=help_text)
+    parser.add_argument("--token-file", metavar="FILE", help="holds the gateway's admin token, for setting from another machine")
+    add_connection_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Shows or sets; returns the exit status."""
+    options, token = _read(arguments)
+    model, version = _name(arguments.model)
+    with _ControlClient(options, token) as client:
+        if arguments.mode is None:
+            print(_report(client.list_breakers(model, version), arguments.instance))
+            return 0
+        done = client.set_breaker(SetBreakerRequest(model=model, version=version, instance=arguments.instance, mode=arguments.mode))
+    for each in done.breakers:
+        print(f"{each.model} version {each.version}{f' on {each.instance}' if each.instance else ''}: {_MODES[arguments.mode]} in every process")
+    return 0
+
+
+def _read(arguments: argparse.Namespace) -> tuple[ClientOptions, str]:
+    faults, token = [], ""
+    if arguments.mode is not None and not arguments.model:
+        faults.append("name the MODEL, or MODEL:VERSION, whose breakers are to be set")
+    try:
+        token = read_token(Path(arguments.token_file)) if arguments.token_file else ""
+    except OSError as error:
+        faults.append(f"--token-file: {arguments.token_file} cannot be read: {error.strerror}")
+    except ValueError as error:
+        faults.append(f"--token-file: {error}")
+    return connection_options(arguments, faults), token
+
+
+def _name(text: str) -> tuple[str, str]:
+    """Model and version; a colon may be part of the model's name."""
+    found = re.fullmatch(r"(.+):(\d+)", text)
+    return (found[1], found[2]) if found else (text, "")
+
+
+class _ControlClient(Client):
+    """Asks a gateway for what only a gateway has."""
+
+    def __init__(self, options: ClientOptions, token: str) -> None:
+        super().__init__(options)
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._control = GatewayControlStub(self._channel)  # type: ignore[no-untyped-call]
+        return self
+
+    def list_breakers(self, model: str, version: str) -> ListBreakersResponse:
+        return cast("ListBreakersResponse", self._ask(self._control.ListBreakers, ListBreakersRequest(model=model, version=version), model))
+
+    def set_breaker(self, request: SetBreakerRequest) -> SetBreakerResponse:
+        method = functools.partial(self._control.SetBreaker, metadata=self._metadata)
+        return cast("SetBreakerResponse", self._ask(method, request, request.model))
+
+    def _hints(self, code: Any, details: str, model: str) -> Sequence[str]:
+        if code.name == "UNIMPLEMENTED":
+            return (f"{self._options.address} is a gRPC server, but no gateway that has breakers",)
+        if code.name in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+            return ("here that token is given with --token-file FILE",)
+        return super()._hints(code, details, model)
+
+
+def _report(response: ListBreakersResponse, instance: str) -> str:
+    breakers = [breaker for breaker in response.breakers if instance in ("", breaker.instance)]
+    lines = [table(_HEADER, [row for breaker in breakers for row in _rows(breaker)]) if breakers else "there are no breakers"]
+    lines += [f"process {process}: no answer" for process in response.silent_processes]
+    return "\n".join(lines)
+
+
+def _rows(breaker: Breaker) -> Iterator[tuple[str, ...]]:
+    """A row for all processes in which it stands alike."""
+    name = (breaker.model, breaker.version, breaker.instance or "-", _MODES.get(breaker.mode, BreakerMode.Name(breaker.mode)))
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for process in breaker.processes:
+        alike.setdefault(_cells(process), []).append(str(process.process))
+    for cells, processes in alike.items():
+        yield (*name, ", ".join(processes), *cells)
+    if not alike:
+        yield (*name, "none", *["-"] * 6)
+
+
+def _cells(process: ProcessBreaker) -> tuple[str, ...]:
+    retry_in_s, error = process.retry_in_s, process.last_error
+    return (
+        BreakerState.Name(process.state).lower().replace("_", "-"),
+        f"{process.consecutive_failures} failed",
+        f"{process.window_failures} of {process.window_batches} failed",
+        "never" if math.isinf(retry_in_s) else f"in {retry_in_s:.1f} s" if retry_in_s else "-",
+        str(process.opened),
+        error if len(error) <= _LONGEST_ERROR else error[: _LONGEST_ERROR - 3] + "...",
+    )

@@ -1,0 +1,81 @@
+"""The breakers of all processes: what operators have made of them, and how they stand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Final
+
+from gateway.control.messages import BreakerReport, ReportBreakers
+from gateway.policies.circuit_records import CircuitKey, Forced, Report, Survey
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S: Final = 1.0
+"""A process that has not reported after this is told of as silent: it may be frozen, or starting."""
+
+
+class BreakerBoard:
+    """Knows which breakers are forced, and asks the processes how all of them stand.
+
+    `slots` are those of the processes that are up; `broadcast` tells them all. What is forced reaches them by the next publication, and is
+    forgotten with the gateway.
+    """
+
+    def __init__(self, slots: Collection[int], broadcast: Callable[[ReportBreakers], None], patience_s: float = PATIENCE_S) -> None:
+        self._slots, self._broadcast, self._patience_s = slots, broadcast, patience_s
+        self._request_ids = itertools.count(1)
+        self._surveys: dict[int, _Gathering] = {}
+        self.forced: Mapping[CircuitKey, Forced] = {}
+
+    def __repr__(self) -> str:
+        return f"<BreakerBoard {len(self.forced)} forced, {len(self._surveys)} surveys under way>"
+
+    def force(self, keys: Iterable[CircuitKey], mode: Forced) -> None:
+        """Holds from the next publication on; an empty mode lets them decide for themselves again."""
+        changed = dict.fromkeys(keys, mode)
+        self.forced = {key: which for key, which in {**self.forced, **changed}.items() if which}
+        for (model, version, instance), which in changed.items():
+            what = f"is forced {which}" if which else "is set to automatic"
+            log.info("the breaker of '%s' version %d%s %s in every process", model, version, f" on {instance}" if instance else "", what)
+
+    async def survey(self) -> Survey:
+        """How all breakers stand now, in every process that is up."""
+        request_id = next(self._request_ids)
+        gathering = self._surveys[request_id] = _Gathering(self._slots)
+        self._broadcast(ReportBreakers(request_id))
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(gathering.complete.wait(), self._patience_s)
+        finally:
+            del self._surveys[request_id]
+        return Survey(self.forced, dict(sorted(gathering.reports.items())))
+
+    def reported(self, slot: int, report: BreakerReport) -> None:
+        """A process has answered; too late is as good as never."""
+        gathering = self._surveys.get(report.request_id)
+        if gathering is not None and slot in gathering.reports:
+            gathering.reports[slot] = report.breakers
+            gathering.look()
+
+    def left(self, slot: int) -> None:
+        """A process is gone, and with it its breakers."""
+        for gathering in self._surveys.values():
+            gathering.reports.pop(slot, None)
+            gathering.look()
+
+
+class _Gathering:
+    """What has come in so far for one survey."""
+
+    def __init__(self, slots: Iterable[int]) -> None:
+        self.reports: dict[int, Report | None] = dict.fromkeys(slots)
+        self.complete = asyncio.Event()
+        self.look()
+
+    def look(self) -> None:
+        if all(report is not None for report in self.reports.values()):
+            self.complete.set()
