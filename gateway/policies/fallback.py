@@ -1,0 +1,139 @@
+"""What answers in a version's place when it cannot: the links of its chain, one after the other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from gateway.core.errors import DeadlineExpired, GatewayError, ModelFailed, Overloaded, Unavailable
+from gateway.core.plan import VersionPlan
+from gateway.core.predictor import Description, Predictor
+from gateway.core.protection import FallbackLink
+from gateway.core.request import InferenceRequest, Prediction
+from gateway.policies.storm_log import StormLog
+
+_log = logging.getLogger(__name__)
+
+_KINDS: Final = ((ModelFailed, "failed"), (Unavailable, "unavailable"), (DeadlineExpired, "deadline"), (Overloaded, "overloaded"))
+_REASON_LENGTH: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackUsed:
+    """A request was answered by a link of its version's chain."""
+
+    model: str
+    version: int
+    """The version that was asked and could not answer."""
+    link: str
+    """Who answered, as `served_by` says it."""
+    reason_kind: str
+    error: str
+    """What the version failed with: one line, at most 200 characters."""
+    at: float
+    """Seconds of the clock the chain was given."""
+
+
+class LinkFailed(Exception):
+    """A link of a chain has no answer, and why."""
+
+
+class Link(Protocol):
+    """Something that may answer in a version's place."""
+
+    @property
+    def plan(self) -> FallbackLink:
+        """What was configured."""
+        ...
+
+    async def answer(self, request: InferenceRequest) -> Prediction:
+        """The answer to a request for the version, whose parameters have `served_by`; raises LinkFailed or GatewayError where there is none."""
+        ...
+
+
+def kind_of(error: GatewayError) -> str:
+    """The error as `FallbackLink.errors` names it; empty for what no chain answers (the caller's faults, what is not served)."""
+    return next((kind for error_type, kind in _KINDS if isinstance(error, error_type)), "")
+
+
+def next_link(kind: str, links: Sequence[FallbackLink], start: int, slack_s: float) -> int | None:
+    """Index of the first link from `start` on that answers errors of this kind and has time to; None where none is left.
+
+    `slack_s` is the time until the caller's deadline: where it is over, nobody waits for an answer.
+    """
+    if slack_s <= 0:
+        return None
+    return next((i for i in range(start, len(links)) if kind in links[i].errors and slack_s >= links[i].minimum_slack_s), None)
+
+
+class Fallback:
+    """A Predictor that asks `inner`, and where that fails the links. Where they fail too, the caller is given the first error, `inner`'s.
+
+    `now` is the clock of the requests' deadlines; `told` hears of every request that a link answered.
+    """
+
+    def __init__(
+        self, inner: Predictor, links: Sequence[Link], plan: VersionPlan, now: Callable[[], float], told: Callable[[FallbackUsed], None]
+    ) -> None:
+        self._inner, self._links, self._plan, self._now, self._told = inner, tuple(links), plan, now, told
+        self._plans = tuple(link.plan for link in self._links)
+        self._subject = f"'{plan.model}' version {plan.version}"
+        self._uses = StormLog(_log, f"requests for {self._subject} were answered by its fallback")
+        self._failures = StormLog(_log, f"links of the fallback of {self._subject} failed")
+        self._used = self._exhausted = 0
+
+    async def predict(self, request: InferenceRequest) -> Prediction:
+        """The inside's answer or a link's; raises what the inside raised."""
+        try:
+            return await self._inner.predict(request)
+        except GatewayError as error:
+            first = error
+        try:  # not inside the except: the errors of links would each be chained to the first
+            answer = await self._degraded(request, kind_of(first), one_line(first))
+            if answer is None:
+                raise first
+            return answer
+        finally:
+            del first  # its traceback holds this frame
+
+    async def _degraded(self, request: InferenceRequest, kind: str, reason: str) -> Prediction | None:
+        index, failed = 0, False
+        while (found := next_link(kind, self._plans, index, request.deadline - self._now())) is not None:
+            try:
+                answer = await self._links[found].answer(request)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the caller is to have the first error
+                self._link_failed(found, kind, reason, error)
+                index, failed = found + 1, True
+            else:
+                return self._signed(answer, kind, reason)
+        self._exhausted += failed
+        return None
+
+    def _signed(self, answer: Prediction, kind: str, reason: str) -> Prediction:
+        parameters = {**(answer.parameters or {}), "degraded": True, "fallback_reason": f"{kind}: {reason}"}
+        served_by = str(parameters["served_by"])
+        self._used += 1
+        self._uses.tell(f"a request for {self._subject} was answered by its fallback, {served_by}; {kind}: {reason}")
+        self._told(FallbackUsed(*self._plan.key, served_by, kind, reason, self._now()))
+        return Prediction(answer.outputs, parameters)
+
+    def _link_failed(self, index: int, kind: str, reason: str, error: Exception) -> None:
+        # What a link says by itself needs no traceback; what a function raised, or nobody expected, does.
+        cause = error.__cause__ if isinstance(error, LinkFailed | GatewayError) else error
+        name = self._plans[index].name
+        self._failures.tell(f"{name}, fallback of {self._subject}, failed: {one_line(error)}; it was asked because of {kind}: {reason}", cause)
+
+    def describe(self) -> Description:
+        """The links in their order, and the inside."""
+        return Description("Fallback", ", then ".join(plan.name for plan in self._plans), self._inner.describe())
+
+    def __repr__(self) -> str:
+        return f"<Fallback {self._plan.model} {self._plan.version}: {self._used} answered by links, {self._exhausted} by none>"
+
+
+def one_line(error: BaseException) -> str:
+    """The error's text in one line, cut to 200 characters that UTF-8 has."""
+    text = " ".join(str(error)[: 4 * _REASON_LENGTH].split())[:_REASON_LENGTH] or type(error).__name__
+    return text.encode(errors="replace").decode()

@@ -1,0 +1,42 @@
+"""A version's fallback chain as its plan says it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.core.plan import VersionPlan
+from gateway.core.predictor import Predictor
+from gateway.core.protection import FallbackLink
+from gateway.policies.answer_cache import AnswerCache, Remembered
+from gateway.policies.fallback import Fallback, FallbackUsed, Link
+from gateway.policies.fallback_links import CachedAnswer, ConstantAnswer, FunctionAnswer
+from gateway.policies.fallback_versions import OtherVersion, Resolver
+
+
+def with_fallback(
+    inner: Predictor, plan: VersionPlan, resolver: Resolver, now: Callable[[], float], told: Callable[[FallbackUsed], None]
+) -> Predictor:
+    """`inner` behind its version's chain, or as it is where there is none; raises ValueError where a link cannot be made.
+
+    Functions are imported here, which takes as long as they like.
+    """
+    links: list[Link] = []
+    for place, link in enumerate(plan.protection.fallback, 1):
+        if link.version == plan.version:  # the chain is the model's: what this version cannot answer it will not answer now
+            continue
+        try:
+            if link.cache_age_s:
+                cache = AnswerCache(link.cache_bytes, link.cache_age_s, now)
+                inner = Remembered(inner, cache)
+                links.append(CachedAnswer(link, cache))
+            else:
+                links.append(_made(link, plan, resolver))
+        except ValueError as error:
+            raise ValueError(f"fallback {place} ({link.name}): {error}") from None
+    return Fallback(inner, links, plan, now, told) if links else inner
+
+
+def _made(link: FallbackLink, plan: VersionPlan, resolver: Resolver) -> Link:
+    if link.version or link.model:
+        return OtherVersion(plan, link, resolver)
+    return ConstantAnswer(plan, link) if link.constant is not None else FunctionAnswer(plan, link)

@@ -1,0 +1,166 @@
+"""Versions that answer and fail as told, live in a real catalogue, and requests to them."""
+
+import asyncio
+import math
+import selectors
+import time
+
+import numpy as np
+
+from gateway.batching.batcher import Batcher
+from gateway.core.datatypes import numpy_dtype
+from gateway.core.errors import Unavailable
+from gateway.core.outcome import Deaf
+from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
+from gateway.core.predictor import Description
+from gateway.core.protection import FallbackLink, OutputGuardPlan, ProtectionPlan
+from gateway.core.request import InferenceRequest, Prediction, RequestForm
+from gateway.core.waiter import Driven
+from gateway.policies.retry_budget import RetryBudget
+from gateway.protocol.codec import VersionCodec
+from gateway.routing.catalogue import Catalogue, Live
+from gateway.runtime.local_threads import LocalThreads
+from gateway.runtime.workers import ThreadWorkers
+
+
+def spec(name, shape=(-1, 2), datatype="FP32", **more):
+    return TensorSpec(name, datatype, shape, **more)
+
+
+X, Y = spec("x"), spec("y")
+
+
+def version_plan(*links, model="m", version=1, inputs=(X,), outputs=(Y,), rows=8, splits=False, guard=None):
+    return VersionPlan(
+        model,
+        version,
+        "",
+        f"{model} {version}",
+        inputs,
+        outputs,
+        BatchingPlan(max_batch_size=rows, useful_batch_size=rows, splits=splits),
+        protection=ProtectionPlan(fallback=links, output_guard=guard or OutputGuardPlan()),
+    )
+
+
+def request(plan, *arrays, rows=1, deadline=math.inf, outputs=None, names=None):
+    """A request of the arrays, for the inputs of these names; without arrays, one of zeros."""
+    names = names or tuple(s.name for s in plan.inputs)
+    arrays = arrays or tuple(np.zeros((rows, *s.shape[1:]), numpy_dtype(s.datatype)) for s in plan.inputs)
+    batched = plan.batching.max_batch_size > 0
+    form = RequestForm(
+        names=names,
+        key=tuple((name, a.shape[1:] if batched else a.shape) for name, a in zip(names, arrays, strict=True)),
+        rows=len(arrays[0]) if batched else 1,
+        input_bytes=sum(a.nbytes for a in arrays),
+        outputs=tuple(range(len(plan.outputs))) if outputs is None else outputs,
+        parameters={},
+    )
+    return InferenceRequest(form, arrays, time.monotonic(), deadline, "id")
+
+
+class Inside:
+    """A Predictor that raises what it is told to, or doubles the first input."""
+
+    def __init__(self, error=None, parameters=None):
+        self.error, self.parameters, self.asked = error, parameters, []
+
+    async def predict(self, asked):
+        self.asked.append(asked)
+        if self.error is not None:
+            raise self.error
+        return Prediction((asked.inputs[0] * 2,), self.parameters)
+
+    def describe(self):
+        return Description("Inside")
+
+
+class Counts:
+    def __init__(self):
+        self.failures = 0
+
+    def record_failures(self, requests, ns):
+        self.failures += requests
+
+    def record_batch(self, **counted):
+        pass
+
+
+class CatalogueResolver:
+    """The live versions of a catalogue, none of which has a fallback."""
+
+    def __init__(self, *lives):
+        self.catalogue = Catalogue()
+        self.catalogue.swap(lives, ())
+
+    def resolve(self, model, version, besides):
+        if version:
+            return self.catalogue.resolve(model, str(version))
+        for live in reversed(self.catalogue.versions(model)):
+            if live.plan.key != besides:
+                return live
+        raise Unavailable(f"no other version of '{model}' is live")
+
+
+def live(plan, inner):
+    async def close():
+        pass
+
+    return Live(plan, inner, VersionCodec(plan), statistics=Counts(), now=time.monotonic, close=close)
+
+
+def batcher(plan, runner, workers: ThreadWorkers):
+    """The real way down to a runner, in threads."""
+    retries = RetryBudget(plan.protection.retry, time.monotonic)
+    return Batcher(plan, LocalThreads(runner, workers, plan.instances), Counts(), ears=Deaf(), retries=retries)
+
+
+class ByHand(Driven):
+    """Drives a coroutine the way the transport does."""
+
+    def __init__(self, coroutine):
+        self.ended, self.value, self.error = asyncio.Event(), None, None
+        self.start(coroutine)
+
+    def _finished(self, value):
+        self.value = value
+        self.ended.set()
+
+    def _failed(self, error):
+        self.error = error
+        self.ended.set()
+
+    async def outcome(self):
+        await self.ended.wait()
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """A loop whose clock jumps to the next timer when nothing is ready."""
+
+    def __init__(self):
+        self.at = 1000.0
+        super().__init__(_Selector(self))
+
+    def time(self):
+        return self.at
+
+
+class _Selector(selectors.SelectSelector):
+    def __init__(self, loop):
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout=None):
+        self._loop.at += timeout or 0.0
+        return super().select(0)
+
+
+def in_virtual_time(main):
+    with asyncio.Runner(loop_factory=_Loop) as runner:
+        return runner.run(main)
+
+
+CONSTANT = FallbackLink(constant={"y": [1.5, 2.5]})
