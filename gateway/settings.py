@@ -20,6 +20,10 @@ class ServingSettings:
     max_message_bytes: int = 64 << 20
     max_concurrent_calls: int = 4096
     """Calls a connection may have open, and call slots offered to gRPC's core."""
+    max_in_flight_per_process: int = 0
+    """Requests accepted and not yet answered, over all models: this process's share of --max-in-flight, rounded up; 0: by the queues."""
+    max_in_flight_bytes_per_process: int = 0
+    """Their inputs: this process's share of --max-in-flight-bytes, rounded up; 0: by the queues."""
     max_connection_age_s: float = 0.0
     """0: connections are never asked to leave."""
     max_connection_age_grace_s: float = 30.0

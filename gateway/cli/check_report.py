@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from gateway.cli.examination import Examined, ExaminedModel, ExaminedVersion
+from gateway.cli.protection_report import count, protection_json, protection_text, runs_text
 from gateway.cli.tables import table
-from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
+from gateway.core.plan import BatchingPlan, TensorSpec
 from gateway.core.quantities import format_duration
 from gateway.protocol.signature import shape_text
 
@@ -33,14 +34,10 @@ def as_json(examined: Examined) -> dict[str, Any]:
 def _summary(examined: Examined) -> str:
     plans = [version.plan for model in examined.models for version in model.versions if version.plan is not None]
     models, faults, skipped = len({plan.model for plan in plans}), len(examined.faults), sum(bool(m.found.skipped) for m in examined.models)
-    parts = [f"{_count(models, 'model')} with {_count(len(plans), 'version')} would be served"]
+    parts = [f"{count(models, 'model')} with {count(len(plans), 'version')} would be served"]
     if skipped:
-        parts.append(f"{_count(skipped, 'model')} skipped")
-    return ", ".join([*parts, _count(faults, "fault") if faults else "nothing is at fault"])
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+        parts.append(f"{count(skipped, 'model')} skipped")
+    return ", ".join([*parts, count(faults, "fault") if faults else "nothing is at fault"])
 
 
 def _model(model: ExaminedModel, *, measured: bool) -> Iterator[str]:
@@ -71,8 +68,9 @@ def _version(version: ExaminedVersion, *, measured: bool) -> Iterator[str]:
         ("batching", batching_text(plan.batching)),
         ("because", plan.batching.reason),
         ("runs", runs_text(plan)),
+        ("protected", protection_text(plan.protection)),
     ]
-    yield from (f"{name:<9} {value}" for name, value in facts)
+    yield from (f"{name:<9} {value}" for name, value in facts if value)
     yield from (f"warning:  {warning}" for warning in plan.warnings)
     if measured:
         yield from ("", *cost_table(version.findings.cost_us, plan.batching).splitlines())
@@ -84,8 +82,8 @@ def batching_text(batching: BatchingPlan) -> str:
     if limit == 0:
         return "none: each request runs alone"
     if not batching.dynamic:
-        return f"none: each request runs alone, of up to {_count(limit, 'row')}"
-    parts = [f"up to {_count(limit, 'row')}, of which {useful} {'is' if useful == 1 else 'are'} worth putting together"]
+        return f"none: each request runs alone, of up to {count(limit, 'row')}"
+    parts = [f"up to {count(limit, 'row')}, of which {useful} {'is' if useful == 1 else 'are'} worth putting together"]
     if batching.splits:
         parts.append("larger requests are run in parts")
     if batching.max_queue_delay_s:
@@ -95,19 +93,6 @@ def batching_text(batching: BatchingPlan) -> str:
     if batching.pad_to:
         parts.append(f"filled up to {_list(batching.pad_to)} rows")
     return "; ".join(parts)
-
-
-def runs_text(plan: VersionPlan) -> str:
-    """Where and how many at a time, in one line."""
-    threads = f"{_count(plan.session.intra_op_threads, 'thread')} each"
-    return f"{_where(plan.batching)}; at most {plan.instances} at a time in one process, {threads}, by {', '.join(plan.session.providers)}"
-
-
-def _where(batching: BatchingPlan) -> str:
-    on_loop = batching.loop_batch_size
-    if on_loop == 0:
-        return "in threads"
-    return "on the event loop" if on_loop >= batching.max_batch_size else f"on the event loop up to {_count(on_loop, 'row')}, in threads beyond"
 
 
 def cost_table(cost_us: dict[int, float], batching: BatchingPlan) -> str:
@@ -161,6 +146,7 @@ def _version_json(version: ExaminedVersion) -> dict[str, Any]:
         "queue": asdict(plan.queue),
         "session": asdict(plan.session),
         "instances": plan.instances,
+        "protection": protection_json(plan.protection),
         "batchable": version.findings.batchable,
         "evidence": version.findings.evidence,
         "cost_us": {str(rows): cost for rows, cost in sorted(version.findings.cost_us.items())},

@@ -28,7 +28,7 @@ def compose(said: ConfigFile) -> Settings:
     models = _models(said.models, faults)
     choice = _processes(said.processes, models)
     control = _control(said, choice.processes, faults)
-    serving = _serving(said, max(1, usable_cores() // choice.processes), faults)
+    serving = _serving(said, choice.processes, faults)
     faults.extend(_limit_faults(said))
     if said.tls_cert or said.tls_key or said.tls_client_ca:
         faults.extend(_tls_faults(said))
@@ -92,7 +92,8 @@ def _control(said: ConfigFile, processes: int, faults: list[str]) -> ControlOpti
     return options
 
 
-def _serving(said: ConfigFile, cores: int, faults: list[str]) -> ServingSettings:
+def _serving(said: ConfigFile, processes: int, faults: list[str]) -> ServingSettings:
+    cores = max(1, usable_cores() // processes)
     return ServingSettings(
         cores=cores,
         tls_certificate=_content(said.tls_cert, "--tls-cert", faults),
@@ -104,6 +105,8 @@ def _serving(said: ConfigFile, cores: int, faults: list[str]) -> ServingSettings
             transport=said.transport,
             max_message_bytes=said.max_message_size,
             max_concurrent_calls=said.max_concurrent_calls,
+            max_in_flight_per_process=_share(said.max_in_flight, processes),
+            max_in_flight_bytes_per_process=_share(said.max_in_flight_bytes, processes),
             max_connection_age_s=said.max_connection_age,
             max_connection_age_grace_s=said.max_connection_age_grace,
             response_compression=said.response_compression,
@@ -111,6 +114,11 @@ def _serving(said: ConfigFile, cores: int, faults: list[str]) -> ServingSettings
             log_level=said.log_level,
         ),
     )
+
+
+def _share(said: int | None, processes: int) -> int | None:
+    """What one process has of it, rounded up, so that only 0 comes to 0, which is no limit."""
+    return None if said is None else -(-int(said) // processes)
 
 
 def _tls_faults(said: ConfigFile) -> Iterator[str]:

@@ -68,6 +68,8 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     cache_dir: str | None = None
     max_message_size: ByteSize | None = None
     max_concurrent_calls: Positive | None = None
+    max_in_flight: NotNegative | None = None
+    max_in_flight_bytes: ByteSize | None = None
     max_connection_age: Duration | None = None
     max_connection_age_grace: Duration | None = None
     response_compression: Literal["none", "gzip"] | None = None

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gateway.cli.faults import CommandFault
+from gateway.cli.parser import nearest
 from gateway.control.options import SourceOptions
 from gateway.control.processes import choose_processes_here, usable_cores
 from gateway.control.records import CannotPlan, SourceModel
 from gateway.control.source import FolderSource, installed_providers
 from gateway.core.plan import Findings, VersionPlan
+from gateway.protocol.signature import shape_text
 from gateway.repository.faults import RepositoryFault
 from gateway.repository.folder import scan
 from gateway.repository.found import FoundModel, Repository
@@ -69,7 +71,50 @@ def examine(root: Path, name: str | None = None, cache_dir: Path | None = None) 
     repository = scan(root, name, available_providers=installed_providers())
     cores = max(1, usable_cores() // choose_processes_here(root).processes)
     options = SourceOptions(models=root.absolute(), name=name or "", cache_dir=cache_dir, cores=cores)
-    return Examined(repository, asyncio.run(_examine_models(repository, options)))
+    models = asyncio.run(_examine_models(repository, options))
+    if not any(model.found.alone for model in models):  # the others are beside it, and were not looked at
+        models = tuple(_with_warnings(model, list(fallback_warnings(model, models))) for model in models)
+    return Examined(repository, models)
+
+
+def fallback_warnings(model: ExaminedModel, models: Sequence[ExaminedModel]) -> Iterator[str]:
+    """What keeps its fallbacks on other models from answering: a model is planned without knowing the others, which may come."""
+    mine = next((version.plan for version in reversed(model.versions) if version.plan is not None), None)
+    for i, said in enumerate(model.found.configuration.fallback or ()):
+        if said.model is None or mine is None:
+            continue
+        key = f"fallback[{i}].model {said.model}"
+        other = next((one for one in models if one.found.name == said.model), None)
+        plan = next((version.plan for version in reversed(other.versions) if version.plan is not None), None) if other else None
+        if other is None:
+            yield f"{key} is not there{nearest(said.model, [one.found.name for one in models if one is not model])}"
+        elif plan is None:
+            yield f"{key} has no version that can be served"
+        elif difference := _difference(mine, plan):
+            yield f"{key} has another interface: {difference}"
+
+
+def _difference(mine: VersionPlan, other: VersionPlan) -> str:
+    """Why the other version cannot answer my requests; empty where it can."""
+    for kind, ours, theirs in (("input", mine.inputs, other.inputs), ("output", mine.outputs, other.outputs)):
+        specs = {spec.name: spec for spec in theirs}
+        for spec in ours:
+            if (its := specs.pop(spec.name, None)) is None:
+                return f"it has no {kind} '{spec.name}'"
+            agree = len(its.shape) == len(spec.shape) and all(-1 in (a, b) or a == b for a, b in zip(its.shape, spec.shape, strict=True))
+            if its.datatype != spec.datatype or not (agree or not its.shape or not spec.shape):
+                return f"its {kind} '{spec.name}' is {its.datatype} {shape_text(its.shape)}, not {spec.datatype} {shape_text(spec.shape)}"
+        if more := [spec.name for spec in specs.values() if kind == "input" and not spec.optional]:
+            return f"it asks for the input '{more[0]}' as well"
+    return ""
+
+
+def _with_warnings(model: ExaminedModel, warnings: list[str]) -> ExaminedModel:
+    if not warnings:
+        return model
+    plans = ((version, version.plan) for version in model.versions)
+    versions = (replace(version, plan=plan and replace(plan, warnings=(*plan.warnings, *warnings))) for version, plan in plans)
+    return replace(model, versions=tuple(versions))
 
 
 class _Source(FolderSource):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 from gateway.assembly.stack import build_stack
-from gateway.cli.check_report import runs_text
 from gateway.cli.examination import ExaminedModel, examine
 from gateway.cli.faults import FAILED, CommandFault
 from gateway.cli.parser import nearest
+from gateway.cli.protection_report import local_text, remote_texts
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Description
 
@@ -62,8 +63,15 @@ def tree(plan: VersionPlan) -> list[str]:
     innermost = stack
     while innermost.inner:
         innermost = innermost.inner[-1]
-    innermost.inner = (Description("Session", runs_text(plan)),)
+    innermost.inner = tuple(_runners(plan))
     return Description(f"{plan.model} version {plan.version}", "", stack).lines()
+
+
+def _runners(plan: VersionPlan) -> Iterator[Description]:
+    """What runs a batch of the version: any of these."""
+    if plan.protection.local:
+        yield Description("Workers" if plan.protection.workers else "Session", local_text(plan))
+    yield from (Description("Remote", text) for text in remote_texts(plan))
 
 
 class _Unused:

@@ -71,6 +71,19 @@ _LIMITS: Final = (
     Option("max_message_size", "SIZE", "longest message either way", format_bytes(_SERVING.max_message_bytes)),
     Option("max_concurrent_calls", "N", "calls that one connection may have open", str(_SERVING.max_concurrent_calls), "number"),
     Option(
+        "max_in_flight",
+        "N",
+        "requests accepted and not yet answered, over all models and processes (each has its share, rounded up); 0: by the queues",
+        str(_SERVING.max_in_flight_per_process),
+        "number",
+    ),
+    Option(
+        "max_in_flight_bytes",
+        "SIZE",
+        "their inputs, over all models and processes likewise; 0B: by the queues",
+        format_bytes(_SERVING.max_in_flight_bytes_per_process),
+    ),
+    Option(
         "max_connection_age",
         "DURATION",
         "connections are asked to leave after it, so that clients spread over the processes anew; 0s: never",

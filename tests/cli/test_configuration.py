@@ -2,11 +2,13 @@
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.cli.compose import compose
 from gateway.cli.config_file import PATHS, ConfigFile, merge
 from gateway.cli.configuration import option_name, read_config_file, read_options
 from gateway.cli.faults import CommandFault
@@ -16,13 +18,14 @@ from gateway.cli.serve_options import GROUPS
 from gateway.control.options import ModelControlMode
 from gateway.core.quantities import parse_bytes, parse_duration_s
 
+ROOT = Path(__file__).resolve().parent
 EXAMPLES = {
     "models": "m", "name": "n", "host": "h", "port": 1, "http_port": 2, "processes": 3, "transport": "aio", "io_mode": "polling",
     "worker_threads": 4, "tls_cert": "c", "tls_key": "k", "tls_client_ca": "r", "admin_token_file": "a", "trust_loopback": False,
     "model_control": "explicit", "load_model": ["x", "y"], "poll_interval": "5s", "strict_readiness": True, "exit_on_error": True,
     "drain_delay": "1s", "grace": "2s", "cache_dir": "d", "max_message_size": "1MiB", "max_concurrent_calls": 5, "max_connection_age": "1m",
     "max_connection_age_grace": "3s", "response_compression": "gzip", "default_max_batch_size": 6, "max_queue_requests": 7, "max_queue_size": "2MiB",
-    "log_level": "debug",
+    "log_level": "debug", "max_in_flight": 8, "max_in_flight_bytes": "3MiB",
 }  # fmt: skip
 
 
@@ -131,8 +134,17 @@ def test_settings_reach_the_part_that_owns_them(tmp_path, pair):
     assert (serving.transport, serving.worker_threads, serving.trust_loopback, serving.log_level) == ("aio", 4, False, "debug")
     assert (serving.max_message_bytes, serving.max_concurrent_calls, serving.response_compression) == (1 << 20, 5, "gzip")
     assert (serving.max_connection_age_s, serving.max_connection_age_grace_s) == (60.0, 3.0)
+    assert (serving.max_in_flight_per_process, serving.max_in_flight_bytes_per_process) == (3, 1 << 20)
     assert "PRIVATE" not in repr(made)
     assert "token" not in repr(serving)
+
+
+@given(st.integers(0, 1 << 40), st.integers(1, 64))
+def test_the_shares_of_the_processes_are_the_least_equal_ones_that_come_to_the_limit(limit, processes):
+    said = ConfigFile(models=str(ROOT), processes=processes, max_in_flight=limit, max_in_flight_bytes=limit)
+    serving = compose(said).serving
+    assert serving.max_in_flight_per_process == serving.max_in_flight_bytes_per_process
+    assert limit <= serving.max_in_flight_per_process * processes < limit + processes
 
 
 def test_relative_paths_in_the_file_start_at_its_folder_and_those_typed_where_they_are_typed(tmp_path, monkeypatch):

@@ -318,7 +318,9 @@ def test_a_guard_must_fit_the_outputs(text, fault):
 
 
 def test_all_that_does_not_fit_is_told_together():
-    text = "output_guard: {finite: [a], ranges: {b: [0, 1]}}\nfallback: [{model: m}, {constant: {c: 1}}]\nremotes: [{address: 'h:1', token_env: UNSET}]"
+    text = (
+        "output_guard: {finite: [a], ranges: {b: [0, 1]}}\nfallback: [{model: m}, {constant: {c: 1}}]\nremotes: [{address: 'h:1', token_env: UNSET}]"
+    )
     found = faults(text)
     assert all(part in found for part in ("finite names 'a'", "ranges names 'b'", "fallback[0].model", "names 'c'", "remotes[0].token_env"))
 
