@@ -9,7 +9,6 @@ pybreaker keeps counts, thresholds and states. This gate keeps the time, the sin
 
 from __future__ import annotations
 
-import enum
 import logging
 import math
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Final, NoReturn
 
 from pybreaker import CircuitBreaker
 
+from gateway.core.outcome import Outcome
 from gateway.core.protection import BreakerPlan
 from gateway.policies.circuit_records import CLOSED, HALF_OPEN, OPEN, Forced, Snapshot, Transition
 from gateway.policies.circuit_window import WindowStorage
@@ -26,15 +26,6 @@ __all__ = ["PASS", "Circuit", "Forced", "Outcome", "Snapshot", "Ticket", "Transi
 _log = logging.getLogger(__name__)
 
 _LONGEST_ERROR: Final = 300  # characters of a failure's text that are kept; some are pages
-
-
-class Outcome(enum.Enum):
-    """What a batch has shown of what ran it."""
-
-    SUCCESS = enum.auto()
-    FAILURE = enum.auto()
-    NEUTRAL = enum.auto()
-    """Nothing: it was cancelled, it expired, or a caller was at fault."""
 
 
 class Ticket:
@@ -54,7 +45,7 @@ class _Failed(Exception):
 
 
 class Circuit:
-    """The gate before one version or instance. Everything is called on the event loop's thread.
+    """The gate before one version or instance; hears what becomes of its batches (`gateway.core.outcome.Ears`). All on the event loop's thread.
 
     `closed`: everything passes; the only thing that is read for every request. `now` is monotonic. `told` hears of every transition.
     A circuit that is not enabled stays closed, whatever fails; an operator can force it open all the same.
@@ -99,11 +90,11 @@ class Circuit:
         self._retry_at = self._now() + self._plan.reset_timeout_s
         return self._probe
 
-    def release(self, ticket: Ticket) -> None:
+    def release(self, ticket: object) -> None:
         """The request with this ticket has ended, however. The next may probe if nothing was learnt.
 
-        While a batch that began half-open still runs, its outcome is waited for, at the longest for the reset timeout: a model that hangs
-        gets one probe in that time, not one for each caller who gives up.
+        While a batch that began half-open has not been told of, its outcome is waited for, at the longest for the reset timeout: a model that
+        hangs gets one probe in that time, not one for each caller who gives up.
         """
         if ticket is self._probe:
             self._abandoned = True
@@ -117,7 +108,7 @@ class Circuit:
         return self._generation
 
     def end(self, generation: int, outcome: Outcome, elapsed_s: float, error: Exception | None) -> None:
-        """What became of a batch; told once. Not heard if it began before the last transition, or while this was open."""
+        """What became of a batch; told once, or never. Not heard if it began before the last transition, or while this was open."""
         if generation != self._generation:
             return
         self._trials -= 1
