@@ -52,6 +52,8 @@ class Arena:
 
     def array(self, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
         """A view; ValueError or TypeError where it would reach outside."""
+        if offset < 0:  # the end alone is checked by numpy
+            raise ValueError(f"the arena begins at 0, not at {offset}")
         return np.ndarray(shape, dtype, self._map, offset)
 
     def read(self, offset: int, size: int) -> bytes:

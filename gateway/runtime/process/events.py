@@ -11,6 +11,8 @@ class Fate(Enum):
 
     OPENED = "opened"
     """It serves."""
+    NOT_WARMED = "not warmed up"
+    """It serves, and its first callers may wait longer."""
     NOT_OPENED = "not opened"
     """A start failed; there may be another."""
     DIED = "died"

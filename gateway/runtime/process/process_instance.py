@@ -18,7 +18,7 @@ from gateway.runtime.process.worker_thread import WorkerThread
 
 _log = logging.getLogger(__name__)
 
-_LEVELS: Final = {Fate.OPENED: logging.DEBUG, Fate.RENEWED: logging.INFO, Fate.GIVEN_UP: logging.ERROR}
+_LEVELS: Final = {Fate.OPENED: logging.INFO, Fate.RENEWED: logging.INFO, Fate.GIVEN_UP: logging.ERROR}
 
 
 class ProcessInstance:

@@ -166,11 +166,13 @@ class WorkerThread:
         self._end_renewal()
         # A limit that the open model alone exceeds would have it replaced for ever.
         self._memory_limit = self._limits.memory_limit_bytes and max(self._limits.memory_limit_bytes, coming.resident_bytes() * 3 // 2)
-        took = f"is open after {coming.opened - coming.started:.2f} s{f', but could not be warmed up: {warning}' if warning else ''}"
+        took = f"is open after {coming.opened - coming.started:.2f} s"
         if old is None:
             self._tell(coming.pid, Fate.OPENED, took)
         else:
             self._tell(coming.pid, Fate.RENEWED, f"{took}; it takes the place of pid {old.pid} with {old.resident_bytes() >> 20} MiB")
+        if warning:
+            self._tell(coming.pid, Fate.NOT_WARMED, f"could not be warmed up: {warning}")
         if old is not None:
             self._end_aside(old)
         self._reports.up(True)
