@@ -120,7 +120,10 @@ def _elements(array: Array) -> memoryview | bytes:
 
 
 class Remembered:
-    """A Predictor whose good answers are kept in a cache, for versions with one in their fallback chain: 4 us a request of 256 bytes, 600 of 600 KB."""
+    """A Predictor whose good answers are kept in a cache, for versions with one in their fallback chain.
+
+    A request of 256 bytes costs 4 us, one of 600 KB 350-600 us; one that is passed over 0.3 us.
+    """
 
     def __init__(self, inner: Predictor, cache: AnswerCache) -> None:
         self._inner, self._cache = inner, cache
