@@ -3,6 +3,7 @@
 - `small`: 64-64-10 perceptron; the transport and the gateway's own work dominate. `small_000` ... are copies with weights of their own.
 - `mid`: 512-1024-1024-1024-128 perceptron, 10 MB; matrix products dominate.
 - `large`: 150 528 floats in (600 KB, an image's worth), the maxima of 84 groups out; copying dominates.
+- `slow`: one row at a time only, about 5 ms a run on one core; what overload does to a model that no batching can help.
 
     .venv/bin/python -m load_tests.benchmark_models DIR [--copies 97]
 
@@ -23,6 +24,7 @@ from onnx import TensorProto, helper, numpy_helper
 SMALL = (64, 64, 10)
 MID = (512, 1024, 1024, 1024, 128)
 LARGE_WIDTH, LARGE_GROUPS = 150_528, 84
+SLOW_WIDTH, SLOW_SIDE, SLOW_PRODUCTS = 64, 512, 2
 INPUT, OUTPUT = "input", "probs"
 
 
@@ -32,7 +34,7 @@ def copy_name(number: int) -> str:
 
 
 def build(folder: Path, *, copies: int = 0) -> None:
-    """Writes small, mid, large and `copies` models of small's shape as FOLDER/NAME/1/model.onnx."""
+    """Writes small, mid, large, slow and `copies` models of small's shape as FOLDER/NAME/1/model.onnx."""
     for name in ("small", *map(copy_name, range(copies))):
         _save(folder, name, *_perceptron(name, SMALL), SMALL[0], SMALL[-1])
     _save(folder, "mid", *_perceptron("mid", MID), MID[0], MID[-1])
@@ -42,6 +44,26 @@ def build(folder: Path, *, copies: int = 0) -> None:
         helper.make_node("ReduceMax", ["groups"], [OUTPUT], axes=[2], keepdims=0),
     ]
     _save(folder, "large", nodes, [shape], LARGE_WIDTH, LARGE_GROUPS)
+    _save(folder, "slow", *_products(), SLOW_WIDTH, SLOW_SIDE, rows=1)
+
+
+def _products() -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """A row becomes a square matrix, which is multiplied by others."""
+    rng = np.random.default_rng(5)
+    first = rng.standard_normal((SLOW_WIDTH, SLOW_SIDE), np.float32) / 8
+    weights = [numpy_helper.from_array(first, "first")]
+    nodes = [
+        helper.make_node("MatMul", [INPUT, "first"], ["row"]),
+        helper.make_node("Transpose", ["row"], ["column"], perm=[1, 0]),
+        helper.make_node("MatMul", ["column", "row"], ["square0"]),
+    ]
+    for k in range(SLOW_PRODUCTS):
+        kernel = rng.standard_normal((SLOW_SIDE, SLOW_SIDE), np.float32) / np.float32(SLOW_SIDE**0.5)
+        weights.append(numpy_helper.from_array(kernel, f"m{k}"))
+        nodes.append(helper.make_node("MatMul", [f"square{k}", f"m{k}"], [f"square{k + 1}"]))
+    nodes.append(helper.make_node("ReduceMean", [f"square{SLOW_PRODUCTS}"], ["mean"], axes=[0], keepdims=1))
+    nodes.append(helper.make_node("Softmax", ["mean"], [OUTPUT], axis=1))
+    return nodes, weights
 
 
 def _perceptron(name: str, widths: tuple[int, ...]) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
@@ -58,8 +80,16 @@ def _perceptron(name: str, widths: tuple[int, ...]) -> tuple[list[onnx.NodeProto
     return nodes, weights
 
 
-def _save(folder: Path, name: str, nodes: list[onnx.NodeProto], weights: list[onnx.TensorProto], width_in: int, width_out: int) -> None:
-    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", w]) for n, w in ((INPUT, width_in), (OUTPUT, width_out))]
+def _save(
+    folder: Path,
+    name: str,
+    nodes: list[onnx.NodeProto],
+    weights: list[onnx.TensorProto],
+    width_in: int,
+    width_out: int,
+    rows: int | str = "N",
+) -> None:
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [rows, w]) for n, w in ((INPUT, width_in), (OUTPUT, width_out))]
     graph = helper.make_graph(nodes, name, ends[:1], ends[1:], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     path = folder / name / "1" / "model.onnx"

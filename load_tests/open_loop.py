@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import math
 import os
+import random
 import tempfile
 from bisect import bisect_right
 from collections import Counter, deque
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 DEADLINE_EXCEEDED: int = grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
 PERCENTS = (50, 90, 99, 99.9, 100)
 SPIN_S = 0.0015
+_TRIES = 8  # to find one whose time is not over
 VARIANTS = 16  # different rows, so that an answer given to the wrong call shows
 
 
@@ -50,7 +52,45 @@ class Call:
     left_s: float = np.nan
     ended_s: float = np.nan
     status: int = -1
+    """gRPC's; -1: has not ended."""
     reply: bytes = b""
+    sent_by: tuple[Lane, int] | None = None
+    """Connection and stream; None: has not left."""
+
+
+class Waiting:
+    """Calls that wait for room: the first come goes first, as in gRPC's C core, or anybody, as among grpc-go's callers (`shuffled`)."""
+
+    def __init__(self, *, shuffled: bool) -> None:
+        self._calls: deque[Call] = deque()
+        self._random = random.Random(0) if shuffled else None
+
+    def __bool__(self) -> bool:
+        while self._calls and self._calls[0].status >= 0:
+            self._calls.popleft()
+        return bool(self._calls)
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def add(self, call: Call) -> None:
+        """A call waits."""
+        self._calls.append(call)
+
+    @property
+    def next(self) -> Call:
+        """Whoever goes first; a call whose time is over never does. Ask whether there is one before."""
+        if self._random is not None and len(self._calls) > 1:
+            for _ in range(_TRIES):
+                at = self._random.randrange(len(self._calls))
+                if self._calls[at].status < 0:
+                    self._calls[at], self._calls[0] = self._calls[0], self._calls[at]
+                    break
+        return self._calls[0]
+
+    def take(self) -> Call:
+        """The call that `next` named."""
+        return self._calls.popleft()
 
 
 def intended_times(rate: float, seconds: float, *, poisson: bool = False, seed: int = 0) -> NDArray[np.float64]:
@@ -65,13 +105,14 @@ def intended_times(rate: float, seconds: float, *, poisson: bool = False, seed: 
 class OpenLoop:
     """Sends each call at its intended time over the next lane with room; without room it waits here, its deadline running."""
 
-    def __init__(self, calls: Sequence[Call], *, deadline_s: float) -> None:
+    def __init__(self, calls: Sequence[Call], *, deadline_s: float, shuffled: bool = False) -> None:
+        """`shuffled`: who waits for room goes in random order, as grpc-go's callers do; else first come, first served, as in gRPC's C core."""
         self.calls, self.deadline_s = calls, deadline_s
         self._lanes: list[Lane] = []
-        self._waiting: deque[Call] = deque()
+        self._waiting = Waiting(shuffled=shuffled)
         self._in_flight: dict[tuple[int, int], Call] = {}
-        self._by_deadline: deque[tuple[Call, Lane, int]] = deque()
         self._start = 0.0
+        self._oldest = 0
 
     def __repr__(self) -> str:
         return f"<OpenLoop: {len(self._waiting)} waiting, {len(self._in_flight)} in flight of {len(self.calls)} calls>"
@@ -85,7 +126,7 @@ class OpenLoop:
         while due < len(self.calls) or self._waiting or self._in_flight:
             now = self._now()
             while due < len(self.calls) and self.calls[due].intended_s <= now:
-                self._waiting.append(self.calls[due])
+                self._waiting.add(self.calls[due])
                 due += 1
             self._expire(now)
             self._send()
@@ -101,15 +142,15 @@ class OpenLoop:
     def _send(self) -> None:
         skipped = 0
         while self._waiting and skipped < len(self._lanes):
-            lane, message = self._lanes[0], self._waiting[0].payload.framed
+            lane, message = self._lanes[0], self._waiting.next.payload.framed
             self._lanes.append(self._lanes.pop(0))
             if not lane.connection.has_room(message):
                 skipped += 1
                 continue
-            call, stream, skipped = self._waiting.popleft(), lane.connection.call(message), 0
+            call, stream, skipped = self._waiting.take(), lane.connection.call(message), 0
             call.left_s = self._now()
             self._in_flight[id(lane), stream] = call
-            self._by_deadline.append((call, lane, stream))
+            call.sent_by = lane, stream
         for lane in self._lanes:
             lane.flush()
 
@@ -120,14 +161,15 @@ class OpenLoop:
             call.ended_s, call.status, call.reply = now, status, body
 
     def _expire(self, now: float) -> None:
-        while self._by_deadline and self._by_deadline[0][0].intended_s + self.deadline_s <= now:
-            call, lane, stream = self._by_deadline.popleft()
-            if self._in_flight.pop((id(lane), stream), None):
-                lane.connection.cancel(stream)
-                call.ended_s, call.status = now, DEADLINE_EXCEEDED
-        while self._waiting and self._waiting[0].intended_s + self.deadline_s <= now:
-            call = self._waiting.popleft()
+        while self._oldest < len(self.calls) and (call := self.calls[self._oldest]).intended_s + self.deadline_s <= now:
+            self._oldest += 1
+            if call.status >= 0:
+                continue
             call.ended_s, call.status = now, DEADLINE_EXCEEDED
+            if call.sent_by is not None:
+                lane, stream = call.sent_by
+                del self._in_flight[id(lane), stream]
+                lane.connection.cancel(stream)
 
 
 @dataclass(frozen=True)
@@ -174,7 +216,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5, help="how long calls leave (default 5)")
     parser.add_argument("--deadline-ms", type=float, default=100, help="from the intended time (default 100)")
     parser.add_argument("--poisson", action="store_true", help="calls leave at random moments instead of evenly")
-    parser.add_argument("--model", choices=("small", "mid"), default="small")
+    parser.add_argument("--model", choices=("small", "mid", "slow"), default="small")
+    parser.add_argument("--shuffled", action="store_true", help="who waits for room goes in random order (grpc-go), not first come first (C core)")
     parser.add_argument("--connections", type=int, default=4)
     add_target_options(parser)
     args = parser.parse_args()
@@ -182,7 +225,7 @@ def main() -> None:
         build(Path(tmp) / "models")
         payloads = [make_payload(Path(tmp) / "models", args.model, seed=seed) for seed in range(VARIANTS)]
         times = intended_times(args.rate, args.seconds, poisson=args.poisson)
-        load = OpenLoop([Call(at, payloads[k % VARIANTS]) for k, at in enumerate(times)], deadline_s=args.deadline_ms / 1e3)
+        load = OpenLoop([Call(at, payloads[k % VARIANTS]) for k, at in enumerate(times)], deadline_s=args.deadline_ms / 1e3, shuffled=args.shuffled)
         with target(args, Path(tmp) / "models", payloads[0], Path(tmp) / "server.log") as address:
             os.sched_setaffinity(0, {choose_cores().generator})
             asyncio.run(load.run(address, args.connections))

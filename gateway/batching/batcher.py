@@ -15,6 +15,8 @@ from typing import Any, Final, Protocol
 
 from gateway.batching.batch import Runner
 from gateway.batching.dispatch import Dispatch, Retries, Seat, Statistics
+from gateway.batching.forecast import Forecast
+from gateway.batching.shares import default_shares
 from gateway.batching.waiting import Waiting
 from gateway.batching.window import Entry, Window
 from gateway.core.errors import DeadlineExpired, Overloaded
@@ -29,6 +31,7 @@ _OVERSTAY_NS: Final = 250_000  # CPU time of a run on the loop that is too long:
 _OVERSTAYS: Final = 20  # so many times that long in all, and a version goes to threads for good: one run of 5 ms, or a few long ones
 _FORGIVEN: Final = 0.01  # what a run of the right length takes off: page faults and the collector make a long one now and then
 _TURN_NS: Final = 1_000_000  # runs on the loop before everything else gets its turn
+_PATIENCE: Final = 0.5  # share of the time a request has besides its run that it may be expected to wait
 
 
 class Instances(Protocol):
@@ -55,7 +58,11 @@ class Batcher:
         self._plan, self._queue, self._batching = plan, plan.queue, plan.batching
         self._instances, self._runner = instances, runner
         self._dispatch = Dispatch(plan, statistics, ears, retries, self._again)
-        self._window = Window(plan.batching)
+        levels, admission = plan.queue.priority_levels, plan.protection.admission
+        self._window = Window(plan.batching, (admission.priority_shares or default_shares(levels)) if levels else ())
+        self._forecast = Forecast(plan.cost_us, plan.batching.useful_batch_size, plan.instances)
+        self._predicts, self._default_deadline_s = admission.predict_wait, admission.default_deadline_s
+        self._lanes = plan.instances
         self._loop = asyncio.get_running_loop()
         self._now = self._loop.time
         self._waiting_bytes = self._running = 0
@@ -64,7 +71,7 @@ class Batcher:
         self._loop_rows = plan.batching.loop_batch_size if runner is not None else 0
         self._timer: asyncio.TimerHandle | None = None
         self._delayed: asyncio.TimerHandle | None = None
-        self._plain = not (plan.queue.priority_levels or plan.queue.default_timeout_s)
+        self._plain = not (levels or plan.queue.default_timeout_s or self._default_deadline_s)
 
     async def predict(self, request: InferenceRequest) -> Prediction:
         """The prediction; raises Overloaded, DeadlineExpired, ModelFailed, InstanceFailed."""
@@ -76,11 +83,13 @@ class Batcher:
         window = self._window
         if window.count >= self._queue.max_requests or (self._waiting_bytes + form.input_bytes > self._queue.max_bytes and window.count):
             raise Overloaded(self._full_text())
+        if waiting.deadline != math.inf:
+            if self._predicts:
+                self._check_time(waiting)
+            self._watch_deadline(waiting.deadline)
         window.add(waiting)
         self._waiting_bytes += form.input_bytes
         self._pull_soon()
-        if waiting.deadline != math.inf:
-            self._watch_deadline(waiting.deadline)
         return await waiting
 
     def describe(self) -> Description:
@@ -116,11 +125,35 @@ class Batcher:
         return min(priority or self._queue.default_priority or levels, levels)
 
     def _deadline(self, request: InferenceRequest) -> float:
-        limit = self._queue.default_timeout_s
+        deadline, limit = request.deadline, self._queue.default_timeout_s
+        if deadline == math.inf and self._default_deadline_s:
+            deadline = request.arrived + self._default_deadline_s
         asked = request.form.timeout_s if self._queue.allow_timeout_override else 0.0
         if asked and (not limit or asked < limit):
             limit = asked
-        return min(request.deadline, request.arrived + limit) if limit else request.deadline
+        return min(deadline, request.arrived + limit) if limit else deadline
+
+    def _check_time(self, waiting: Waiting) -> None:
+        """Refuses now who would be answered too late, so that those who can be answered are not held up.
+
+        A wait of up to half the time that is left besides the run is taken on: what is predicted is a mean, and the longer the queue the longer
+        everybody's answer takes.
+        """
+        now = self._now()
+        slack_s, run_s = waiting.deadline - now, self._forecast.run_s(waiting.rows, now)
+        if run_s > slack_s:
+            raise DeadlineExpired(self._late_text(run_s, slack_s, "running it alone takes"))
+        wait_s = self._forecast.wait_s(self._window.timed_rows, now) + (run_s / 2 if self._running >= self._lanes else 0.0)
+        if wait_s > _PATIENCE * (slack_s - run_s):
+            if wait_s + run_s > slack_s:
+                raise DeadlineExpired(self._late_text(wait_s + run_s, slack_s, "those who wait already make it"))
+            raise Overloaded(self._late_text(wait_s + run_s, slack_s, "those who wait already make it"))
+
+    def _late_text(self, needed_s: float, slack_s: float, why: str) -> str:
+        return (
+            f"'{self._plan.model}' version {self._plan.version} is too busy for this request's deadline: {slack_s * 1e3:.1f} ms are left, "
+            f"and {why} about {needed_s * 1e3:.1f} ms"
+        )
 
     def _full_text(self) -> str:
         return (
@@ -141,7 +174,8 @@ class Batcher:
             seat = None
             if window.next_rows() > self._loop_rows and (seat := self._instances.acquire(self._pull)) is None:
                 return
-            decision = window.take(self._now())
+            now = self._now()
+            decision = window.take(now, now + self._forecast.run_s(window.next_rows(), now) if self._predicts and window.timed_rows else now)
             if decision.expired:
                 self._expire(decision.expired)
             if not decision.batch:
@@ -175,8 +209,9 @@ class Batcher:
             self._running += 1
             self._dispatch.run_there(waiting, rows, seat, self._ran)
 
-    def _ran(self) -> None:
+    def _ran(self, rows: int, run_s: float) -> None:
         self._running -= 1
+        self._forecast.ran(rows, run_s, self._now(), backlog=self._window.count > 0)
         self._pull()  # an instance is free: let it run while answers are sent
 
     def _judge(self, ran_ns: int) -> None:

@@ -83,13 +83,13 @@ class Dispatch:
         self._settle(entries, batch, generation)
         return ran_ns
 
-    def run_there(self, entries: list[Waiting], rows: int, seat: Seat, ran: Callable[[], None]) -> None:
-        """Runs a batch on an instance; calls `ran` before its requests are settled."""
+    def run_there(self, entries: list[Waiting], rows: int, seat: Seat, ran: Callable[[int, float], None]) -> None:
+        """Runs a batch on an instance; calls `ran` with its rows and seconds (0: it failed) before its requests are settled."""
         batch, generation = self._batch(entries, rows), self._ears.begin()
         self._retries.deposit()
 
         def done() -> None:
-            ran()
+            ran(rows, batch.run_s if batch.error is None else 0.0)
             self._settle(entries, batch, generation)
 
         seat.run(batch, done)

@@ -1,18 +1,20 @@
 """Who waits, and who goes now: decisions without clocks, loops or models.
 
-Requests whose datatypes and non-batch shapes agree share a line. A batch is taken from the line whose first request is most urgent: lowest
-priority level, then earliest deadline, then first come. Expired requests are handed out apart; cancelled ones are forgotten.
+Requests whose datatypes and non-batch shapes agree, and whose priority level is the same, share a line. A batch is taken from the line whose
+first request is most urgent: lowest priority level (but every level gets its share), then earliest deadline, then first come. Expired requests
+are handed out apart; cancelled ones are forgotten.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Protocol
 
+from gateway.batching.shares import Shares
 from gateway.core.plan import BatchingPlan
 
 
@@ -28,7 +30,7 @@ class Entry(Protocol):
     order: int
 
 
-_URGENCY: Callable[[Entry], tuple[int, float, int]] = attrgetter("level", "deadline", "order")
+_URGENCY: Callable[[Entry], tuple[float, int]] = attrgetter("deadline", "order")
 
 
 @dataclass(slots=True)
@@ -44,17 +46,17 @@ class Decision:
 class _Line:
     """Requests that may share a batch; kept in the order they came, which is nearly always the order of urgency."""
 
-    __slots__ = ("entries", "key", "ordered", "rows")
+    __slots__ = ("entries", "key", "level", "ordered", "rows")
 
-    def __init__(self, key: tuple[object, ...]) -> None:
-        self.key = key
+    def __init__(self, key: tuple[object, ...], level: int) -> None:
+        self.key, self.level = key, level
         self.entries: list[Entry] = []
         self.ordered, self.rows = True, 0
 
     def add(self, entry: Entry) -> None:
         if self.entries and self.ordered:
             last = self.entries[-1]
-            self.ordered = last.level == entry.level and last.deadline <= entry.deadline
+            self.ordered = last.deadline <= entry.deadline
         self.entries.append(entry)
         self.rows += entry.rows
 
@@ -65,16 +67,20 @@ class _Line:
 
 
 class Window:
-    """The waiting requests of one version."""
+    """The waiting requests of one version. `timed_rows`: of those that have a deadline.
 
-    def __init__(self, plan: BatchingPlan) -> None:
+    `shares`: least share of each priority level, level 1 first; empty: there are no levels.
+    """
+
+    def __init__(self, plan: BatchingPlan, shares: Sequence[float] = ()) -> None:
         self._limit = max(1, plan.useful_batch_size) if plan.max_batch_size else 0
         self._delay_s = plan.max_queue_delay_s
         self._preferred = max((size for size in plan.preferred_batch_sizes if size <= self._limit), default=self._limit)
         self._lines: dict[tuple[object, ...], _Line] = {}
         self._sequence = itertools.count()
         self._tombstones = 0
-        self.count = self.rows = 0
+        self._shares = Shares(shares, self._limit) if shares else None
+        self.count = self.rows = self.timed_rows = 0
 
     def add(self, entry: Entry) -> None:
         """Lets a request wait."""
@@ -83,16 +89,19 @@ class Window:
 
     def add_again(self, entry: Entry) -> None:
         """Lets a request wait once more, as one that came when it came."""
-        line = self._lines.get(entry.key)
+        key = self._key(entry)
+        line = self._lines.get(key)
         if line is None:
-            line = self._lines[entry.key] = _Line(entry.key)
+            line = self._lines[key] = _Line(key, entry.level)
         line.add(entry)
         self.count += 1
         self.rows += entry.rows
+        if entry.deadline != math.inf:
+            self.timed_rows += entry.rows
 
     def forget(self, entry: Entry) -> None:
         """A waiting request was settled from outside (cancelled): it counts no more, and leaves when its line is next gone through."""
-        self._uncount(self._lines[entry.key], entry)
+        self._uncount(self._lines[self._key(entry)], entry)
         self._tombstones += 1
         if self._tombstones > max(64, self.count):  # nobody may be taking batches just now: do not keep the dead for long
             self._bury()
@@ -101,18 +110,22 @@ class Window:
         """Rows that the next batch would have at most."""
         return min(self.rows, self._limit) if self._limit else 1
 
-    def take(self, now: float) -> Decision:
-        """The next batch, if it is time; it and the expired wait no longer."""
+    def take(self, now: float, answered_at: float | None = None) -> Decision:
+        """The next batch, if it is time; it and the expired wait no longer.
+
+        `answered_at`: when a batch taken now has its answers; whose deadline is earlier has expired already.
+        """
         decision = Decision()
         if self._delay_s:
             self._expire(now, decision)
-        line = self._most_urgent(now, decision)
+        over = now if answered_at is None else answered_at
+        line = self._most_urgent(over, decision)
         if line is None:
             return decision
         if self._delay_s and (wait := self._delay_left_s(line, now)) > 0:
             decision.wait_s = wait
             return decision
-        self._fill(line, now, decision)
+        self._fill(line, over, decision)
         return decision
 
     def expire(self, now: float) -> list[Entry]:
@@ -124,6 +137,9 @@ class Window:
     def next_deadline(self) -> float:
         """The earliest deadline of those who wait; infinity if none has one."""
         return min((e.deadline for line in self._lines.values() for e in line.entries if not e.settled), default=math.inf)
+
+    def _key(self, entry: Entry) -> tuple[object, ...]:
+        return entry.key if self._shares is None else (entry.level, *entry.key)
 
     def _fill(self, line: _Line, now: float, decision: Decision) -> None:
         taken, limit, batch, rows = 0, self._limit, decision.batch, 0
@@ -138,6 +154,8 @@ class Window:
             else:
                 batch.append(entry)
                 rows += entry.rows
+                if entry.deadline != math.inf:
+                    self.timed_rows -= entry.rows
                 if not limit:  # no batch axis: each goes alone
                     taken += 1
                     break
@@ -147,13 +165,14 @@ class Window:
         self.rows -= rows
         self.count -= len(batch)
         decision.rows = rows
+        if self._shares is not None:
+            self._shares.served(line.level, max(1, rows), {other.level for other in self._lines.values()})
         if not line.entries:
             del self._lines[line.key]
 
     def _most_urgent(self, now: float, decision: Decision) -> _Line | None:
         """The line to serve; lines in which nobody lives are dropped on the way."""
-        best: _Line | None = None
-        best_urgency: tuple[int, float, int] | None = None
+        alive: list[tuple[tuple[float, int], _Line]] = []
         for key in tuple(self._lines):
             line = self._lines[key]
             line.order()
@@ -162,9 +181,12 @@ class Window:
                 del self._lines[key]
             elif len(self._lines) == 1:
                 return line
-            elif best_urgency is None or _URGENCY(first) < best_urgency:
-                best, best_urgency = line, _URGENCY(first)
-        return best
+            else:
+                alive.append((_URGENCY(first), line))
+        if self._shares is not None and alive:
+            level = self._shares.choose({line.level for _, line in alive})
+            alive = [entry for entry in alive if entry[1].level == level]
+        return min(alive, key=itemgetter(0))[1] if alive else None
 
     def _first_alive(self, line: _Line, now: float, decision: Decision) -> Entry | None:
         for dead, entry in enumerate(line.entries):
@@ -198,6 +220,8 @@ class Window:
         self.count -= 1
         self.rows -= entry.rows
         line.rows -= entry.rows
+        if entry.deadline != math.inf:
+            self.timed_rows -= entry.rows
 
     def _bury(self) -> None:
         for key in tuple(self._lines):

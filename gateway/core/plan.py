@@ -155,6 +155,8 @@ class VersionPlan:
     instances: int = 1
     """Batches of this version that run at the same time in one process, at most."""
     protection: ProtectionPlan = field(default_factory=ProtectionPlan)
+    cost_us: tuple[tuple[int, float], ...] = ()
+    """Wall time of a run by rows, ascending, as inspection measured it; empty: not known."""
     warmup_batch_sizes: tuple[int, ...] = (1,)
     """Batch sizes run before the version is live."""
     warmup_inputs: tuple[tuple[WarmupInput, ...], ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 from grpc._cython import cygrpc
@@ -27,10 +28,11 @@ class UnaryCall(Driven):
     after all (`watch`, from the server's one timer). That operation then also reports cancellations that came earlier.
     """
 
-    __slots__ = ("_call", "_metadata", "_method", "_open", "deadline", "ended", "tick", "watched")
+    __slots__ = ("_call", "_metadata", "_method", "_open", "_read", "deadline", "ended", "tick", "watched")
 
-    def __init__(self, open_calls: OpenCalls, event: Any, method: UnaryMethod) -> None:
-        self._open, self._call, self._method = open_calls, event.call, method
+    def __init__(self, open_calls: OpenCalls, event: Any, method: UnaryMethod, read: Callable[[], None] | None = None) -> None:
+        """`read` is called once: when the call's message has been dealt with, or has been waited for too long."""
+        self._open, self._call, self._method, self._read = open_calls, event.call, method, read
         self._metadata = event.invocation_metadata
         wall_deadline = event.call_details.deadline
         self.deadline = wall_deadline if wall_deadline == float("inf") else wall_deadline - time.time() + time.monotonic()
@@ -66,6 +68,13 @@ class UnaryCall(Driven):
             self._end(end.code, end.details)
         elif not self.ended:  # its time may have been over before the message came
             self.start(self._method(self, message))
+        self.give_place()
+
+    def give_place(self) -> None:
+        """Its message has been dealt with, or is long in coming: another call may be received in its place."""
+        read, self._read = self._read, None
+        if read is not None:
+            read()
 
     def _closed(self, event: Any) -> None:
         if event.batch_operations[0].cancelled():

@@ -22,6 +22,10 @@ class OpenCall(Protocol):
         """Asks to be told of a cancellation from now on."""
         ...
 
+    def give_place(self) -> None:
+        """Lets another call be received in its place, if it still holds one."""
+        ...
+
     def expire(self) -> None:
         """Ends the call: its time is over."""
         ...
@@ -50,14 +54,21 @@ class OpenCalls:
         """Some call is under way, or its answer is."""
         return bool(self.members or self.outbox.leaving)
 
-    def sweep(self) -> None:
-        """Expires those whose time is over, watches those that have waited since the last sweep."""
+    def sweep(self, *, all_delivered: bool) -> None:
+        """Expires those whose time is over, watches those that have waited since the last sweep.
+
+        `all_delivered`: since the last sweep there was a moment with no event waiting. Then a message of an older call that was not seen has not
+        come, and its sender is not to keep the place of another.
+        """
         now = time.monotonic()
         for call in tuple(self.members):
             if call.deadline <= now:
                 call.expire()
-            elif call.tick < self.tick and not call.watched:
-                call.watch()
+            elif call.tick < self.tick:
+                if not call.watched:
+                    call.watch()
+                if all_delivered and call.tick < self.tick - 1:
+                    call.give_place()
         self.tick += 1
 
     def cancel(self) -> None:

@@ -27,6 +27,8 @@ class EventPump:
         self._over = False  # the loop has taken the queue's last event
         self._idle = threading.Lock()  # held while the loop drains: the thread waits for it before it polls again
         self._thread = threading.Thread(target=self._wait_for_bursts, name="completion-queue", daemon=True)
+        self.times_empty = 0
+        """How often all events there were had been delivered."""
         self.emptied: asyncio.Future[None] = self._loop.create_future()
 
     def start(self) -> None:
@@ -55,6 +57,7 @@ class EventPump:
         for _ in range(_BURST):
             kind = event.completion_type
             if kind == _TIMEOUT:
+                self.times_empty += 1
                 self._idle.release()
                 return
             if kind == _SHUTDOWN:

@@ -43,6 +43,9 @@ class BidirectionalCall:
     def watch(self) -> None:
         """Streams are watched from their start."""
 
+    def give_place(self) -> None:
+        """A stream gave its place when it came."""
+
     def expire(self) -> None:
         """Answers DEADLINE_EXCEEDED and cancels the method: the caller's time is over."""
         self._end(DEADLINE_EXCEEDED, "the deadline passed before the stream ended")

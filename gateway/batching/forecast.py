@@ -1,0 +1,74 @@
+"""How long the waiting requests of a version will take: the measured cost curve, corrected by what is seen.
+
+While requests wait all the time, the pace at which batches end says everything: the runs, what Python adds to each request, and what other
+versions take of the machine. Without such a pace, or when it is old, the curve speaks.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Final
+
+_WEIGHT: Final = 0.1  # of the newest batch
+_TRUSTED_S: Final = 1.0  # an observation that is older says nothing: else who refuses everybody would never learn that it is over
+_HOPE: Final = 0.5  # of the curve, which may have been measured on a busy machine
+_LONGEST_PAUSE_S: Final = 10.0  # between two ends of batches; more was a machine asleep
+
+
+class Forecast:
+    """Predicts runs and waits of one version. All times are seconds; `now` is the batcher's clock."""
+
+    def __init__(self, cost_us: Sequence[tuple[int, float]], batch_rows: int, lanes: int) -> None:
+        """`cost_us`: wall time of a run by rows, ascending; may be empty. `lanes`: batches that run at the same time."""
+        self._sizes, self._costs_s = [rows for rows, _ in cost_us], [cost * 1e-6 for _, cost in cost_us]
+        self._batch_rows, self._lanes = max(1, batch_rows), max(1, lanes)
+        self._correction = 1.0
+        self._row_s = self._curve_s(self._batch_rows) / self._batch_rows / self._lanes
+        self._paced_at = self._ran_at = -_TRUSTED_S
+        self._last_end = -1.0
+
+    def run_s(self, rows: int, now: float) -> float:
+        """How long a run of so many rows takes, from its start to its end; 0: nothing is known.
+
+        Without a run of late it is rather too short: who is let in for nothing costs one run, who is refused for nothing teaches nothing.
+        """
+        return self._curve_s(rows) * (self._correction if now - self._ran_at <= _TRUSTED_S else _HOPE)
+
+    def wait_s(self, rows_ahead: int, now: float) -> float:
+        """How long until so many waiting rows have been taken."""
+        if now - self._paced_at <= _TRUSTED_S:
+            return rows_ahead * self._row_s
+        return rows_ahead * self.run_s(self._batch_rows, now) / self._batch_rows / self._lanes
+
+    def ran(self, rows: int, run_s: float, now: float, *, backlog: bool) -> None:
+        """A batch has ended; `backlog`: requests wait behind it. `run_s` of 0: it failed, and says nothing."""
+        if not run_s:
+            self._last_end = -1.0
+            return
+        expected_s = self._curve_s(rows)
+        if expected_s:
+            self._correction += (run_s / expected_s - self._correction) * (_WEIGHT if now - self._ran_at <= _TRUSTED_S else 1.0)
+        else:
+            self._sizes, self._costs_s = [rows], [run_s]  # no curve: the first run seen is one
+        self._ran_at = now
+        if self._last_end >= 0.0 and now - self._last_end < _LONGEST_PAUSE_S:
+            sample_s = (now - self._last_end) / max(1, rows)
+            self._row_s += (sample_s - self._row_s) * (_WEIGHT if now - self._paced_at <= _TRUSTED_S else 1.0)
+            self._paced_at = now
+        self._last_end = now if backlog else -1.0
+
+    def _curve_s(self, rows: int) -> float:
+        sizes, costs_s = self._sizes, self._costs_s
+        if not sizes:
+            return 0.0
+        at = bisect_left(sizes, rows)
+        if at == len(sizes):
+            return costs_s[-1] * rows / sizes[-1]
+        if at == 0 or sizes[at] == rows:
+            return costs_s[at]
+        low, high = sizes[at - 1], sizes[at]
+        return costs_s[at - 1] + (costs_s[at] - costs_s[at - 1]) * (rows - low) / (high - low)
+
+    def __repr__(self) -> str:
+        return f"<Forecast {self._row_s * 1e6:.1f} us a row, runs {self._correction:.2f} times the curve>"

@@ -1,0 +1,42 @@
+"""Which priority level goes next: the most urgent, but none gets less than its share for long."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+
+class Shares:
+    """Levels are served by urgency; a level that waits earns its share of every row served, and goes first once it has earned a batch.
+
+    What is earned is worth at most two batches, and nothing once nobody of the level waits: a share is not saved up for later.
+    """
+
+    def __init__(self, shares: Sequence[float], batch_rows: int) -> None:
+        """`shares`: of levels 1, 2, ...; together at most 1. `batch_rows`: rows of a full batch."""
+        self._shares = shares
+        self._batch_rows = max(1, batch_rows)
+        self._earned = dict.fromkeys(range(1, len(shares) + 1), 0.0)
+
+    def choose(self, waiting: Collection[int]) -> int:
+        """The level to serve, of those that somebody waits in."""
+        for level in self._earned:
+            if level not in waiting:
+                self._earned[level] = 0.0
+        owed = [level for level in waiting if self._earned[level] >= self._batch_rows]
+        return max(owed, key=self._earned.__getitem__) if owed else min(waiting)
+
+    def served(self, level: int, rows: int, waiting: Collection[int]) -> None:
+        """So many rows of a level were taken while others waited."""
+        most = 2.0 * self._batch_rows
+        for other in waiting:
+            if other != level:
+                self._earned[other] = min(most, self._earned[other] + self._shares[other - 1] * rows)
+        self._earned[level] = max(0.0, self._earned[level] - rows)
+
+    def __repr__(self) -> str:
+        return f"<Shares {', '.join(f'{level}: {earned:.0f} rows earned' for level, earned in self._earned.items())}>"
+
+
+def default_shares(levels: int) -> tuple[float, ...]:
+    """Half goes by urgency alone, half evenly."""
+    return (0.5 / levels,) * levels
