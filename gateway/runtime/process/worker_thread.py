@@ -127,13 +127,13 @@ class WorkerThread:
             self._start()
         coming, current = self._coming, self._current
         until = self._start_at if coming is None else coming.started + self._limits.start_timeout_s
-        ready = self._bell.wait(until - time.monotonic(), current, coming)
+        ready = self._bell.wait(0 if self._jobs else until - time.monotonic(), current, coming)
         if coming is not None and (coming in ready or time.monotonic() >= until):
             self._hear(coming, spoke=coming in ready)
         if current is not None and current in ready and current is self._current:
             self._lose(Loss(Fate.DIED))  # it was asked nothing: this can only be its end
-        while self._jobs and not self.stopping:
-            self._run(self._jobs.popleft())
+        if self._jobs and not self.stopping:
+            self._run(self._jobs.popleft())  # one, so that batches upon batches do not keep a replacement from taking over
 
     def _start(self) -> None:
         self._start_at = math.inf
