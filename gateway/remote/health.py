@@ -167,14 +167,13 @@ class RemoteHealth:
 
     def _learn(self, fault: str) -> None:
         was, self._fault = self._fault, fault
+        if was is None or (was == "") != (fault == ""):
+            if fault:
+                _log.warning("%s cannot run '%s': %s", self._channel.address, self._service, fault)
+            else:
+                _log.info("%s can run '%s'", self._channel.address, self._service)
+            asyncio.get_running_loop().call_soon(self._changed)  # what it sets off is not this task's, nor are its errors
         self._known.set()
-        if was is not None and (was == "") == (fault == ""):
-            return
-        if fault:
-            _log.warning("%s cannot run '%s': %s", self._channel.address, self._service, fault)
-        else:
-            _log.info("%s can run '%s'", self._channel.address, self._service)
-        self._changed()
 
     def __repr__(self) -> str:
         return f"<RemoteHealth {self._service} at {self._channel.address}: {self._fault or ('available' if self.available else 'not known yet')}>"

@@ -181,6 +181,21 @@ def test_failing_batches_do_not_make_a_storm_of_questions(stand):
     asyncio.run(main())
 
 
+def test_a_watcher_that_raises_ends_nothing(stand):
+    async def main():
+        complaints = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context["exception"]))
+        server = stand()
+        async with remote(server.address) as instance:
+            instance.watch(lambda: 1 // 0)
+            for ready in (False, True):
+                server.ready = ready
+                await until(lambda ready=ready: instance.available is ready)
+            await until(lambda: len(complaints) == 2)
+
+    asyncio.run(main())
+
+
 def test_changes_are_logged_once(caplog):
     caplog.set_level(logging.INFO, "gateway.remote")
 
