@@ -19,14 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from gateway.assembly.stack import build_stack
+from gateway.assembly.stack import Backing, Surroundings, build_stack
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.request import Array, InferenceRequest
 from gateway.core.waiter import Driven
+from gateway.policies.admission import Room
+from gateway.policies.circuit import Circuit
 from gateway.protocol.codec import VersionCodec
 from gateway.protocol.generated.inference_pb2 import ModelInferRequest
 from gateway.protocol.requests import ParsedRequest
 from gateway.routing.catalogue import Catalogue, Live
+from gateway.routing.fallback_targets import FallbackTargets
 from gateway.wire.services.inference import InferenceService
 from gateway.wire.services.open_streams import OpenStreams
 
@@ -54,13 +57,10 @@ class _Model:
         return [feed["input"][:, :10]]
 
 
-class _NoWorkers:
-    def acquire(self, ready: Callable[[], None]) -> bool:
-        return False
+class _NoInstances:
+    def acquire(self, ready: Callable[[], None]) -> None: ...
 
-    def release(self) -> None: ...
-
-    def run(self, job: Callable[[], None], done: Callable[[], None]) -> None: ...
+    def release(self, seat: object) -> None: ...
 
 
 class _NoStatistics:
@@ -80,6 +80,9 @@ class _Call:
 
 
 async def _nothing() -> None: ...
+
+
+def _ignore(record: object) -> None: ...
 
 
 def _message() -> bytes:
@@ -108,15 +111,18 @@ async def measure(turns: int) -> dict[str, float]:
         BatchingPlan(max_batch_size=64, useful_batch_size=64, splits=True, loop_batch_size=64),
     )  # fmt: skip
     counts = _NoStatistics()
-    stack: Any = build_stack(plan, _Model(), _NoWorkers(), counts)
-    live = Live(plan, stack, VersionCodec(plan), statistics=counts, now=time.monotonic, close=_nothing)
+    circuit = Circuit("m", plan.protection.breaker, time.monotonic, _ignore)
     catalogue = Catalogue()
+    surroundings = Surroundings(processes=1, house=Room("the gateway", 0, 0), targets=FallbackTargets(catalogue), told=_ignore)
+    outermost, _ = build_stack(plan, Backing(_NoInstances(), _Model()), circuit, counts, surroundings)
+    stack: Any = outermost
+    live = Live(plan, stack, VersionCodec(plan), statistics=counts, now=time.monotonic, close=_nothing)
     catalogue.swap([live], ())
     service, call, message = InferenceService(catalogue, OpenStreams()), _Call(), _message()
     form = live.codec.read(ParsedRequest(message), time.monotonic()).request.form
     row = (np.zeros((1, 64), "f4"),)
     ways: dict[str, Callable[[], Awaitable[Any]]] = {
-        "batcher": lambda: stack._inner.predict(InferenceRequest(form, row, time.monotonic())),
+        "batcher": lambda: stack._inner._inner.predict(InferenceRequest(form, row, time.monotonic())),
         "predict": lambda: live.predict(InferenceRequest(form, row, time.monotonic())),
         "message": lambda: service.model_infer(call, message),
     }

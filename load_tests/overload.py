@@ -26,7 +26,7 @@ from load_tests.payloads import METHOD, Payload, make_payload
 from load_tests.servers import GATEWAY, Cores, Server, choose_cores, serving
 
 MUST = {"slow": 0.90, "mid": 0.75, "small": 0.50}
-CONNECTIONS, STREAMS = 8, 16
+CONNECTIONS, STREAMS = 4, 32
 DEADLINE_S, TIMES = 0.1, 2.0
 CALM_S = 2.0
 MOST_P50_MS, MOST_GROWTH, MOST_LONE = 60.0, 1.3, 1.5

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gateway.core.instance import Room
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.protection import ProcessWorkersPlan, ProtectionPlan
 from gateway.core.request import Array
@@ -42,8 +43,13 @@ class Rows:
         self.error: Exception | None = None
         self.alone = True
 
-    def collate(self) -> dict[str, Array]:
+    def collate(self, room: Room | None = None) -> dict[str, Array]:
         """A copy of the rows."""
+        if room is not None:
+            feed = {name: room(array.shape, array.dtype) for name, array in self._feed.items()}
+            for name, array in feed.items():
+                np.copyto(array, self._feed[name])
+            return feed
         return {name: array.copy() for name, array in self._feed.items()}
 
     def finish(self, outputs: list[Array]) -> None:

@@ -11,6 +11,8 @@ from gateway.control.link import ServingLink
 from gateway.control.log_settings import log_level
 from gateway.control.messages import Change, Key, Listening, Publish
 from gateway.core.plan import VersionPlan
+from gateway.policies.circuit_records import Report
+from gateway.policies.circuits import Circuits
 from gateway.routing.catalogue import Catalogue
 from gateway.routing.versions import Versions
 from gateway.wire.server_state import ServerState
@@ -24,11 +26,18 @@ class ServingProcess:
     """Carries out the control side's orders (`gateway.control.link.Served`)."""
 
     def __init__(
-        self, transport: Transport, transport_name: str, versions: Versions, catalogue: Catalogue, state: ServerState, streams: OpenStreams
+        self,
+        transport: Transport,
+        transport_name: str,
+        versions: Versions,
+        catalogue: Catalogue,
+        state: ServerState,
+        streams: OpenStreams,
+        circuits: Circuits,
     ) -> None:
         self._transport, self._transport_name = transport, transport_name
         self._versions, self._catalogue = versions, catalogue
-        self._state, self._streams = state, streams
+        self._state, self._streams, self._circuits = state, streams, circuits
         self._tasks: set[asyncio.Future[None]] = set()
 
     async def listen(self) -> Listening:
@@ -60,11 +69,16 @@ class ServingProcess:
             }
         )
         logging.getLogger().setLevel(log_level(publication.log_settings))
+        self._circuits.force(publication.forced_breakers)
         self._state.publish(publication)
         if publication.ready and not was_ready:
             gc.collect()
             gc.freeze()
             gc.set_threshold(*_GC_THRESHOLDS)
+
+    def report_breakers(self) -> Report:
+        """How the breakers of this process stand."""
+        return self._circuits.snapshots()
 
     def drain(self) -> None:
         """Says not ready, and serves on."""

@@ -10,17 +10,19 @@ import time
 
 from gateway import __version__
 from gateway.assembly.process import LinkedControlSide, ServingProcess
-from gateway.assembly.stack import build_stack
+from gateway.assembly.stack import Surroundings
+from gateway.assembly.versions import VersionBuilder
 from gateway.control.link import ServingLink
 from gateway.control.messages import Start
 from gateway.control.statistics import StatisticsTable
 from gateway.control.supervisor_watch import SupervisorWatch
-from gateway.core.plan import VersionPlan
-from gateway.protocol.codec import VersionCodec
-from gateway.routing.catalogue import Catalogue, Live
+from gateway.observe.decisions import Decisions
+from gateway.policies.admission import Room
+from gateway.policies.circuits import Circuits
+from gateway.routing.catalogue import Catalogue
+from gateway.routing.fallback_targets import FallbackTargets
 from gateway.routing.versions import Versions
 from gateway.runtime.loading import Loader
-from gateway.runtime.local_threads import LocalThreads
 from gateway.runtime.workers import ThreadWorkers
 from gateway.settings import ServingSettings
 from gateway.wire.choose import choose_transport
@@ -28,6 +30,7 @@ from gateway.wire.health import Health
 from gateway.wire.io_mode import EXPERIMENTS_VARIABLE
 from gateway.wire.server_state import ServerState
 from gateway.wire.services.authorization import Authorization, AuthorizationOptions
+from gateway.wire.services.breakers import BreakerService
 from gateway.wire.services.health import HealthService
 from gateway.wire.services.inference import InferenceService
 from gateway.wire.services.methods import Services, methods
@@ -64,28 +67,33 @@ async def _serve(link_fd: int, statistics_fd: int, watch: SupervisorWatch) -> No
             await link.refuse(str(error))
             return
         # Threads before versions: every version's batcher borrows from the same ones.
-        async with ThreadWorkers(settings.worker_threads) as workers, Loader(_LOADING_THREADS) as loader:
-            await link.serve(_assemble(start, settings, options, link, StatisticsTable(statistics_fd), workers, loader))
+        table, catalogue, decisions = StatisticsTable(statistics_fd), Catalogue(), Decisions()
+        circuits = Circuits(time.monotonic, decisions.told)
+        surroundings = Surroundings(
+            processes=start.processes,
+            house=Room("the gateway", settings.max_in_flight_per_process, settings.max_in_flight_bytes_per_process),
+            targets=FallbackTargets(catalogue),
+            told=decisions.told,
+        )
+        async with (
+            ThreadWorkers(settings.worker_threads) as workers,
+            Loader(_LOADING_THREADS) as loader,
+            VersionBuilder(start.slot, table, workers, loader, circuits, surroundings) as builder,
+        ):
+            await link.serve(_assemble(settings, options, link, table, catalogue, circuits, builder))
 
 
 def _assemble(
-    start: Start,
     settings: ServingSettings,
     options: TransportOptions,
     link: ServingLink,
     table: StatisticsTable,
-    workers: ThreadWorkers,
-    loader: Loader,
+    catalogue: Catalogue,
+    circuits: Circuits,
+    builder: VersionBuilder,
 ) -> ServingProcess:
     # What is served, and what is said about it: empty until the control side speaks.
-    catalogue, state, streams = Catalogue(), ServerState(), OpenStreams()
-
-    async def build(plan: VersionPlan) -> Live:
-        runner = await loader.open(plan)
-        statistics = table.writer(start.slot, plan.statistics_row)
-        stack = build_stack(plan, LocalThreads(runner, workers, plan.instances), statistics, runner)
-        return Live(plan, stack, VersionCodec(plan), statistics=statistics, now=time.monotonic, close=lambda: loader.close(runner))
-
+    state, streams = ServerState(), OpenStreams()
     # The services see the catalogue and the state; whoever wants a change is passed on to the control side, which asks all processes.
     authorization, control = (
         Authorization(AuthorizationOptions(token=settings.admin_token, trust_loopback=settings.trust_loopback)),
@@ -100,10 +108,11 @@ def _assemble(
         settings=SettingsService(state, catalogue, control, authorization),
         health=HealthService(Health(state, catalogue), streams),
         streams=streams,
+        breakers=BreakerService(state, control, authorization),
     )
     transport_name, new_transport = choose_transport(settings.transport)
     transport = new_transport(methods(services), options)
-    return ServingProcess(transport, transport_name, Versions(catalogue, build), catalogue, state, streams)
+    return ServingProcess(transport, transport_name, Versions(catalogue, builder.build), catalogue, state, streams, circuits)
 
 
 def transport_options(start: Start, settings: ServingSettings) -> TransportOptions:

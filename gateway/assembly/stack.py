@@ -3,23 +3,71 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from gateway.batching.batch import Runner
 from gateway.batching.batcher import Batcher, Instances
 from gateway.batching.dispatch import Statistics
 from gateway.batching.split import Split
-from gateway.core.outcome import Deaf
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Predictor
+from gateway.policies.admission import Admission, Room, share
+from gateway.policies.breaker import Breaker
+from gateway.policies.circuit import Circuit
+from gateway.policies.fallback_chain import with_fallback
+from gateway.policies.fallback_versions import Resolver
+from gateway.policies.reachable import Reachable
 from gateway.policies.retry_budget import RetryBudget
 
 
-def build_stack(plan: VersionPlan, instances: Instances, statistics: Statistics, runner: Runner | None = None) -> Predictor:
-    """The tree of predictors of one version, the outermost returned."""
-    # Nearest to the model: whoever gets here is valid and resolved, and waits only for company and an instance.
+@dataclass(frozen=True)
+class Backing:
+    """What runs the batches of a version."""
+
+    instances: Instances
+    runner: Runner | None = None
+    """Runs small batches on the event loop; None: nothing may."""
+    unreachable: Callable[[], str] | None = None
+    """Why no instance is left, or nothing; None: threads of this process always are."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the versions of a process share."""
+
+    processes: int
+    house: Room
+    """Room for the requests of all versions of this process."""
+    targets: Resolver
+    told: Callable[[object], None]
+
+
+def build_stack(
+    plan: VersionPlan, backing: Backing, circuit: Circuit, statistics: Statistics, surroundings: Surroundings
+) -> tuple[Predictor, Predictor]:
+    """The tree of predictors of one version: the outermost, and what of it stands beneath the fallback."""
+    subject = f"model '{plan.model}' version {plan.version}"
+    # Nearest to the model: whoever gets here is valid and resolved, and waits only for company and an instance. The batcher tells the circuit what
+    # became of each batch; retry and bisection stand around the batch's run, inside it.
     retries = RetryBudget(plan.protection.retry, time.monotonic)
-    stack: Predictor = Batcher(plan, instances, statistics, ears=Deaf(), retries=retries, runner=runner)
+    stack: Predictor = Batcher(plan, backing.instances, statistics, ears=circuit, retries=retries, runner=backing.runner)
     if plan.batching.splits:
         # Around the batcher: the parts of one large request are requests to it like any other, and share batches with others.
         stack = Split(stack, plan.batching.max_batch_size)
-    return stack
+    if backing.unreachable is not None:
+        # Before queueing: a request that nobody could run is refused at once instead of waiting for its deadline.
+        stack = Reachable(stack, backing.unreachable, subject)
+    # Around all that can fail: while it is open nothing of the version is touched. Also where it never opens by itself: operators may force it.
+    stack = Breaker(stack, circuit, subject)
+    admission = plan.protection.admission
+    own = Room(subject, share(admission.max_in_flight, surroundings.processes), share(admission.max_in_flight_bytes, surroundings.processes))
+    if own.bounded:
+        # Inside the fallback: a chain may answer for want of room where it is told to. Outside the breaker: what it refuses is quickly gone again.
+        stack = Admission(stack, own)
+    # Around everything of the version itself. Others' fallbacks enter beneath it, so that no chain can loop.
+    outermost = with_fallback(stack, plan, surroundings.targets, time.monotonic, surroundings.told)
+    if surroundings.house.bounded:
+        # Outermost: without room in the house not even a fallback may run.
+        outermost = Admission(outermost, surroundings.house)
+    return outermost, stack

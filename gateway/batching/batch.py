@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.batching.collate import join, padded, split, wanted_outputs
+from gateway.core.instance import Room
 from gateway.core.request import Array, InferenceRequest, Prediction
 
 
@@ -41,10 +42,10 @@ class Batch:
         except Exception as error:  # noqa: BLE001  # it belongs to the requests, not to the worker that runs them
             self.fail(error)
 
-    def collate(self) -> dict[str, Array]:
-        """The inputs of all requests, joined; the run counts from here."""
+    def collate(self, room: Room | None = None) -> dict[str, Array]:
+        """The inputs of all requests, joined, in `room` where it is given; the run counts from here."""
         self.started_ns = self.collated_ns = time.monotonic_ns()
-        feed = join(self.requests, self.request_rows, self.rows)
+        feed = join(self.requests, self.request_rows, self.rows, room)
         self.collated_ns = time.monotonic_ns()
         return feed
 

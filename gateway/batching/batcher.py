@@ -41,8 +41,8 @@ class Instances(Protocol):
         """Takes a place for one batch; without one, calls `ready` on the loop when asking again may help (nothing is held then)."""
         ...
 
-    def release(self, seat: Seat) -> None:
-        """Gives a place back unused."""
+    def release(self, seat: Any) -> None:
+        """Gives a place that it lent back unused."""
         ...
 
 
@@ -140,7 +140,7 @@ class Batcher:
         everybody's answer takes.
         """
         now = self._now()
-        slack_s, run_s = waiting.deadline - now, self._forecast.run_s(waiting.rows, now)
+        slack_s, run_s = waiting.deadline - now, self._forecast.answer_s(waiting.rows, now)
         if run_s > slack_s:
             raise DeadlineExpired(self._late_text(run_s, slack_s, "running it alone takes"))
         wait_s = self._forecast.wait_s(self._window.timed_rows, now) + (run_s / 2 if self._running >= self._lanes else 0.0)
@@ -175,7 +175,7 @@ class Batcher:
             if window.next_rows() > self._loop_rows and (seat := self._instances.acquire(self._pull)) is None:
                 return
             now = self._now()
-            decision = window.take(now, now + self._forecast.run_s(window.next_rows(), now) if self._predicts and window.timed_rows else now)
+            decision = window.take(now, now + self._forecast.answer_s(window.next_rows(), now) if self._predicts and window.timed_rows else now)
             if decision.expired:
                 self._expire(decision.expired)
             if not decision.batch:

@@ -7,36 +7,48 @@ from typing import Any
 
 import numpy as np
 
+from gateway.core.instance import Room
 from gateway.core.request import Array, InferenceRequest, Prediction
 
 
-def join(requests: Sequence[InferenceRequest], rows: int, padded_rows: int) -> dict[str, Array]:
+def join(requests: Sequence[InferenceRequest], rows: int, padded_rows: int, room: Room | None = None) -> dict[str, Array]:
     """The inputs of requests of one line, one behind the other along the first axis; a lone request's as they are.
 
-    Where `padded_rows` is more than `rows`, the last row is repeated: a row the model is known to accept.
+    Where `padded_rows` is more than `rows`, the last row is repeated: a row the model is known to accept. `room` gives the memory; None: numpy.
     """
     first = requests[0]
     if len(requests) == 1 and padded_rows <= rows:
-        return _alone(first)
+        return _alone(first, room)
     if len(first.inputs) == 1 and padded_rows <= rows:
-        return {first.form.names[0]: np.concatenate([request.inputs[0] for request in requests])}
+        return {first.form.names[0]: _one_behind_the_other([request.inputs[0] for request in requests], room)}
     feed: dict[str, Array] = {}
     for i, name in enumerate(first.form.names):
         parts = [request.inputs[i] for request in requests]
         if padded_rows > rows:
             last = next(part for part in reversed(parts) if len(part))
             parts.append(np.repeat(last[-1:], padded_rows - rows, axis=0))
-        feed[name] = np.concatenate(parts)
+        feed[name] = _one_behind_the_other(parts, room)
     return feed
 
 
-def _alone(request: InferenceRequest) -> dict[str, Array]:
+def _one_behind_the_other(parts: Sequence[Array], room: Room | None) -> Array:
+    if room is None:
+        return np.concatenate(parts)
+    return np.concatenate(parts, out=room((sum([len(part) for part in parts]), *parts[0].shape[1:]), parts[0].dtype))
+
+
+def _alone(request: InferenceRequest, room: Room | None) -> dict[str, Array]:
     """One request's inputs, each copied once, into memory that is aligned.
 
     Where a tensor stands in a message is chance. On memory that is not aligned to 16 bytes Eigen adds up in another order, so the last bit of an
     answer would hang on the length of the request's id; and off its elements' own alignment Eigen reduces number by number: the maxima of
     600 KB took 150 us instead of 23. The copy takes 11 us (0.15 where the tensor is small).
     """
+    if room is not None:
+        feed = {name: room(array.shape, array.dtype) for name, array in zip(request.form.names, request.inputs, strict=True)}
+        for copy, array in zip(feed.values(), request.inputs, strict=True):
+            np.copyto(copy, array)
+        return feed
     if len(request.inputs) == 1:
         return {request.form.names[0]: request.inputs[0].copy()}
     return {name: array.copy() for name, array in zip(request.form.names, request.inputs, strict=True)}

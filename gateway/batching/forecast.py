@@ -35,6 +35,14 @@ class Forecast:
         """
         return self._curve_s(rows) * (self._correction if now - self._ran_at <= _TRUSTED_S else _HOPE)
 
+    def answer_s(self, rows: int, now: float) -> float:
+        """How long from the start of a run of so many rows to the last of its answers.
+
+        While requests wait, what the loop does between two batches (answers leave, new requests are read) takes about half of a round again.
+        """
+        busy_s = rows * self._row_s / 2 if now - self._paced_at <= _TRUSTED_S else 0.0
+        return self.run_s(rows, now) + busy_s
+
     def wait_s(self, rows_ahead: int, now: float) -> float:
         """How long until so many waiting rows have been taken."""
         if now - self._paced_at <= _TRUSTED_S:

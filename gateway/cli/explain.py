@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from gateway.assembly.stack import build_stack
+from gateway.assembly.stack import Backing, Surroundings, build_stack
 from gateway.cli.examination import ExaminedModel, examine
 from gateway.cli.faults import FAILED, CommandFault
 from gateway.cli.parser import nearest
 from gateway.cli.protection_report import local_text, remote_texts
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Description
+from gateway.policies.admission import Room
+from gateway.policies.circuit import Circuit
 
 DESCRIPTION = """\
 Shows what the requests of each model go through: the tree of predictors that its configuration builds, outermost first, and what runs it."""
@@ -59,12 +62,20 @@ async def _blocks(models: list[ExaminedModel]) -> list[str]:
 def tree(plan: VersionPlan) -> list[str]:
     """The predictors of a version, one a line, outermost first, and below them what runs it. Needs a running event loop."""
     unused: Any = _Unused()
-    stack = build_stack(plan, unused, unused).describe()
-    innermost = stack
-    while innermost.inner:
-        innermost = innermost.inner[-1]
-    innermost.inner = tuple(_runners(plan))
-    return Description(f"{plan.model} version {plan.version}", "", stack).lines()
+    in_threads = plan.protection.local and plan.protection.workers is None and not plan.protection.remotes
+    backing = Backing(unused, unused if in_threads else None, None if in_threads else unused)
+    circuit = Circuit(plan.model, plan.protection.breaker, time.monotonic, unused)
+    surroundings = Surroundings(processes=1, house=Room("the gateway", 0, 0), targets=unused, told=unused)
+    stack, _ = build_stack(plan, backing, circuit, unused, surroundings)
+    described = stack.describe()
+    _innermost(described).inner = tuple(_runners(plan))
+    return Description(f"{plan.model} version {plan.version}", "", described).lines()
+
+
+def _innermost(node: Description) -> Description:
+    while node.inner:
+        node = node.inner[-1]
+    return node
 
 
 def _runners(plan: VersionPlan) -> Iterator[Description]:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.core.request import Array
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Room = Callable[[tuple[int, ...], "np.dtype[Any]"], Array]
+"""Gives an array of this shape and dtype to be filled."""
 
 
 class Work(Protocol):
@@ -41,8 +47,11 @@ class Work(Protocol):
         """It holds one request: what fails it is that request's or the model's own."""
         ...
 
-    def collate(self) -> dict[str, Array]:
-        """The inputs by name, each aligned and contiguous; copies, so rather call it off the event loop where they are large."""
+    def collate(self, room: Room | None = None) -> dict[str, Array]:
+        """The inputs by name, each aligned and contiguous; copies, so rather call it off the event loop where they are large.
+
+        Where `room` is given the copies are made in arrays it gives, so that whoever sends them on need not copy them again.
+        """
         ...
 
     def finish(self, outputs: list[Array]) -> None:

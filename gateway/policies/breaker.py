@@ -50,7 +50,7 @@ class Breaker:
     def describe(self) -> Description:
         """The state of the circuit, and the inside."""
         circuit = self._circuit
-        return Description("breaker", f"{circuit.state}{' (forced)' if circuit.forced else ''}", self._inner.describe())
+        return Description("Breaker", f"{circuit.state}{' (forced)' if circuit.forced else ''}", self._inner.describe())
 
     def __repr__(self) -> str:
         return f"<Breaker {self._circuit!r}>"

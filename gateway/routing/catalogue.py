@@ -23,10 +23,18 @@ class FailureStatistics(Protocol):
         ...
 
 
+class Quota(Protocol):
+    """What each caller may ask for."""
+
+    def require(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+        """Counts one request of its caller; raises Overloaded."""
+        ...
+
+
 class Live:
     """A version that answers, with what belongs to it. The outermost Predictor of a version: it counts who is inside."""
 
-    __slots__ = ("_close", "_drained", "_now", "_statistics", "codec", "in_flight", "inner", "plan")
+    __slots__ = ("_close", "_drained", "_now", "_statistics", "_unguarded", "codec", "in_flight", "inner", "plan", "quota")
 
     def __init__(
         self,
@@ -37,8 +45,12 @@ class Live:
         statistics: FailureStatistics,
         now: Callable[[], float],
         close: Callable[[], Awaitable[None]],
+        unguarded: Predictor | None = None,
+        quota: Quota | None = None,
     ) -> None:
+        """`unguarded`: the inside without its fallbacks, for the fallbacks of others."""
         self.plan, self.inner, self.codec, self._close = plan, inner, codec, close
+        self._unguarded, self.quota = unguarded or inner, quota
         self._statistics, self._now = statistics, now
         self.in_flight = 0
         self._drained: asyncio.Event | None = None
@@ -52,9 +64,17 @@ class Live:
             self._statistics.record_failures(1, int((self._now() - request.arrived) * 1e9))
             raise
         finally:
-            self.in_flight -= 1
-            if self._drained is not None and not self.in_flight:
-                self._drained.set()
+            self.left()
+
+    def left(self) -> None:
+        """Somebody inside has gone."""
+        self.in_flight -= 1
+        if self._drained is not None and not self.in_flight:
+            self._drained.set()
+
+    def beneath(self) -> Beneath:
+        """The version without its fallbacks."""
+        return Beneath(self, self._unguarded)
 
     async def drain(self) -> None:
         """Waits until nobody is inside any more."""
@@ -72,6 +92,23 @@ class Live:
 
     def __repr__(self) -> str:
         return f"<Live {self.plan.model} {self.plan.version}, {self.in_flight} in flight>"
+
+
+class Beneath:
+    """A version without its fallbacks, for the fallbacks of others: a chain cannot loop."""
+
+    __slots__ = ("_inner", "_live", "plan")
+
+    def __init__(self, live: Live, inner: Predictor) -> None:
+        self._live, self._inner, self.plan = live, inner, live.plan
+
+    async def predict(self, request: InferenceRequest) -> Prediction:
+        """The version's own answer."""
+        self._live.in_flight += 1
+        try:
+            return await self._inner.predict(request)
+        finally:
+            self._live.left()
 
 
 class Catalogue:

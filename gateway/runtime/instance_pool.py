@@ -12,6 +12,8 @@ from gateway.core.instance import Instance, Work
 from gateway.core.outcome import Outcome
 
 _SUSPECT_S: Final = 1.0  # how long another instance is preferred after one has lost a batch
+_MAY_COME_BACK_S: Final = 2.0  # a worker process that died is back in half a second
+_LOOK_S: Final = 1.0  # an operator may take back what was forced
 _SMOOTHING: Final = 0.2  # weight of the newest run in the time an instance is expected to take
 
 
@@ -59,7 +61,15 @@ class Seat:
         self.expected_s = 0.0
         """How long its runs take, smoothed; 0: not known yet."""
         self.suspect_until = 0.0
+        self.down_since: float | None = None if instance.available else now()
         self.freed: Callable[[], None] = lambda: None
+
+    def look(self) -> None:
+        """Notes when the instance went down."""
+        if self.instance.available:
+            self.down_since = None
+        elif self.down_since is None:
+            self.down_since = self._now()
 
     @property
     def load(self) -> float:
@@ -118,12 +128,20 @@ class InstancePool:
         self._timer: asyncio.TimerHandle | None = None
         for seat in self.seats:
             seat.freed = self._changed
-            seat.instance.watch(self._changed)
+            seat.instance.watch(self._instance_changed)
 
-    @property
-    def answers(self) -> bool:
-        """At least one instance is up, and its breaker lets batches through."""
-        return any(seat.instance.available and seat.gate.admits for seat in self.seats)
+    def unreachable(self) -> str:
+        """Why no instance can be expected to run a batch; empty where one can. One that has just gone down may be back before long."""
+        latest = self._now() - _MAY_COME_BACK_S
+        reasons = []
+        for seat in self.seats:
+            if seat.down_since is not None and seat.down_since <= latest:
+                reasons.append(f"{seat.instance.name} is down")
+            elif not seat.gate.admits:
+                reasons.append(f"the breaker of {seat.instance.name} is open for another {seat.gate.retry_in_s:.1f} s")
+            else:
+                return ""
+        return "; ".join(reasons)
 
     def acquire(self, ready: Callable[[], None]) -> Seat | None:
         """Takes a place on the instance that is expected to be done first; without a free one, `ready` is called when that has changed."""
@@ -148,7 +166,12 @@ class InstancePool:
         """A breaker that lets somebody try again says so to nobody."""
         waits = [seat.gate.retry_in_s for seat in self.seats if seat.instance.available and not seat.gate.admits]
         if waits and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(max(min(waits), 0.01), self._timer_over)
+            self._timer = asyncio.get_running_loop().call_later(min(max(min(waits), 0.01), _LOOK_S), self._timer_over)
+
+    def _instance_changed(self) -> None:
+        for seat in self.seats:
+            seat.look()
+        self._changed()
 
     def _timer_over(self) -> None:
         self._timer = None

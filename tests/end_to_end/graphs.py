@@ -94,3 +94,17 @@ def patient(repository: Path, name: str, version: int = 1, reference_rounds: int
     path = save(repository / name / str(version) / "model.onnx", nodes, *infos, constants)
     np.savez(repository / name / "reference.npz", x=np.array([[reference_rounds]], "i8"))
     return path
+
+
+def fragile(repository: Path, name: str, version: int = 1, factor: float = 2.0, limit: int = 100) -> Path:
+    """`y = factor * x` for whole x from 0 up to the limit, FP32 [N, 4]; a larger one fails the run it is in."""
+    table = numpy_helper.from_array((np.arange(limit) * factor).astype("f4"), "table")
+    nodes = [helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT64), helper.make_node("Gather", ["table", "i"], ["y"])]
+    shape = ["N", 4]
+    return save(repository / name / str(version) / "model.onnx", nodes, [("x", TensorProto.FLOAT, shape)], [("y", TensorProto.FLOAT, shape)], [table])
+
+
+def logarithm(repository: Path, name: str, version: int = 1) -> Path:
+    """`y = log x`, FP32 [N, 4]: NaN for what is negative."""
+    shape, node = ["N", 4], helper.make_node("Log", ["x"], ["y"])
+    return save(repository / name / str(version) / "model.onnx", [node], [("x", TensorProto.FLOAT, shape)], [("y", TensorProto.FLOAT, shape)])

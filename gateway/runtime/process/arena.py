@@ -35,6 +35,7 @@ class Arena:
     def __init__(self, fd: int) -> None:
         self.size = os.fstat(fd).st_size
         self._map = mmap.mmap(fd, self.size)  # keeps a descriptor of its own
+        self._address = np.frombuffer(self._map, np.uint8, 1).ctypes.data
         with contextlib.suppress(OSError):
             self._map.madvise(mmap.MADV_DONTDUMP)  # callers' data does not belong into a core file
 
@@ -55,6 +56,11 @@ class Arena:
         if offset < 0:  # the end alone is checked by numpy
             raise ValueError(f"the arena begins at 0, not at {offset}")
         return np.ndarray(shape, dtype, self._map, offset)
+
+    def offset_of(self, array: Array) -> int:
+        """Where an array stands; -1 where it is not in here."""
+        offset = array.__array_interface__["data"][0] - self._address
+        return offset if 0 <= offset < self.size else -1
 
     def read(self, offset: int, size: int) -> bytes:
         """A copy of some bytes."""

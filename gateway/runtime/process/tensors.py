@@ -6,6 +6,7 @@ Numbers stand as they are in memory, so a view of the arena is the tensor. BYTES
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,10 +30,30 @@ class Place(msgspec.Struct, array_like=True, frozen=True, gc=False):
     shape: tuple[int, ...]
 
 
+class Places:
+    """Gives room for tensors in the arena, one behind the other from its start."""
+
+    def __init__(self, arena: Arena) -> None:
+        self._arena, self.end = arena, 0
+
+    def room(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """An array in the arena, to be filled; strings have none there before they are known. Raises ArenaFull."""
+        if dtype.kind in "OUS":
+            return np.empty(shape, dtype)
+        start = aligned(self.end)
+        self.end = start + math.prod(shape) * dtype.itemsize
+        if self.end > self._arena.size:
+            raise ArenaFull(f"with {list(shape)} of {dtype} the batch takes more than the {self._arena.size >> 20} MiB that a worker process shares")
+        return self._arena.array(start, dtype, shape)
+
+
 def put(arena: Arena, tensors: Iterable[tuple[str, Array]], offset: int) -> tuple[tuple[Place, ...], int]:
-    """Copies tensors into the arena from `offset` on; their places, and where the last one ends. Raises ArenaFull."""
+    """Copies tensors into the arena from `offset` on, but for those that stand in it; their places, and where the last one ends. Raises ArenaFull."""
     places = []
     for name, array in tensors:
+        if (start := arena.offset_of(array)) >= 0:
+            places.append(Place(name, _datatype(array.dtype), start, array.nbytes, array.shape))
+            continue
         start = aligned(offset)
         datatype = _datatype(array.dtype)
         data = encode_raw(array, BYTES) if datatype == BYTES else b""

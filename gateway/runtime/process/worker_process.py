@@ -18,7 +18,7 @@ from gateway.core.plan import VersionPlan
 from gateway.core.request import Array
 from gateway.runtime.process.arena import Arena, Extent, aligned
 from gateway.runtime.process.messages import MESSAGE_BYTES, Answer, Ran, Run, decode_answer, encode, hand_over
-from gateway.runtime.process.tensors import put, taken
+from gateway.runtime.process.tensors import Places, put, taken
 
 WORKER_ENTRY: Final = "gateway.runtime.process.worker:serve"
 """What a worker process runs; named, not imported, because this process has no use for it."""
@@ -71,7 +71,9 @@ class WorkerProcess:
 
     def ask(self, work: Work) -> None:
         """Writes the inputs and sends the batch off; raises ProcessLost, ArenaFull, and what joining the inputs raises."""
-        places, self._inputs_end = put(self._arena, work.collate().items(), 0)
+        free = Places(self._arena)
+        feed = work.collate(free.room)
+        places, self._inputs_end = put(self._arena, feed.items(), free.end)
         packet = encode(Run(work.rows, work.wanted, places, aligned(self._inputs_end)))
         try:
             self.link.send(packet)

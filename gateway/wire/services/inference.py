@@ -43,6 +43,8 @@ class InferenceService:
         if layout is None:
             return await self._infer(ParsedRequest(message), call)
         live: Live = layout.target
+        if live.quota is not None:
+            live.quota.require(call.metadata())
         id_field = layout.id_field(message)
         prediction = await live.predict(layout.request(message, time.monotonic(), call.deadline))
         return live.codec.encode(id_field, layout.form.outputs, prediction)
@@ -96,5 +98,7 @@ class InferenceService:
     async def _infer(self, parsed: ParsedRequest, call: Call) -> bytes:
         head = parsed.head
         live = self._catalogue.resolve(head.model_name, head.model_version)
+        if live.quota is not None:
+            live.quota.require(call.metadata())
         read: ReadRequest = live.codec.read(parsed, time.monotonic(), call.deadline, layouts=self._layouts, target=live)
         return live.codec.answer(read, await live.predict(read.request))

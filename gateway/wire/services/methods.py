@@ -58,8 +58,7 @@ class Services:
     health: HealthService
     streams: OpenStreams
     """Of health and reflection; ended by whoever stops the server."""
-    breakers: BreakerService | None = None
-    """None: its methods are not served."""
+    breakers: BreakerService
 
 
 def methods(services: Services) -> Methods:
@@ -101,8 +100,7 @@ def _inference(services: Services) -> dict[str, UnaryMethod]:
 
 
 def _control(services: Services) -> dict[str, UnaryMethod]:
-    breakers = services.breakers
-    return {} if breakers is None else {f"{_CONTROL}/ListBreakers": breakers.list_breakers, f"{_CONTROL}/SetBreaker": breakers.set_breaker}
+    return {f"{_CONTROL}/ListBreakers": services.breakers.list_breakers, f"{_CONTROL}/SetBreaker": services.breakers.set_breaker}
 
 
 def _shared_memory() -> dict[str, UnaryMethod]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from worker_works import TYPES, values
 
 from gateway.runtime.process.arena import Arena, ArenaFull, Extent, aligned
-from gateway.runtime.process.tensors import put, taken, view
+from gateway.runtime.process.tensors import Places, put, taken, view
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,23 @@ def test_tensors_come_out_as_they_went_in(arena, kinds, offset):
         for got in (view(arena, place), taken(arena, place)):
             assert (place.name, got.shape, got.dtype) == (name, array.shape, array.dtype)
             assert got.tolist() == array.tolist()
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(TYPES)), shapes), max_size=5))
+def test_tensors_made_in_the_arena_are_not_copied_and_others_stand_behind_them(arena, kinds):
+    places_of, tensors = Places(arena), []
+    for i, (datatype, shape) in enumerate(kinds):
+        array = values(datatype, shape, i)
+        tensors.append((f"t{i}", places_of.room(array.shape, array.dtype)))
+        np.copyto(tensors[-1][1], array)
+    places, end = put(arena, tensors, places_of.end)
+    spans = sorted((place.offset, place.offset + place.size) for place in places)
+    assert all(one[1] <= two[0] for one, two in pairwise(spans))
+    assert end >= max((span[1] for span in spans), default=0)
+    for i, place in enumerate(places):
+        assert view(arena, place).tolist() == values(place.datatype, place.shape, i).tolist()
+        if place.datatype != "BYTES":
+            assert arena.offset_of(tensors[i][1]) == place.offset
 
 
 def test_what_is_taken_stays_when_the_arena_changes(arena):

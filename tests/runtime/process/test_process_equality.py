@@ -145,7 +145,7 @@ def test_a_model_that_fails_says_what_it_says_here_and_goes_on(tmp_path):
 
 def test_what_cannot_be_joined_or_sent_fails_alone(tmp_path):
     class Unjoinable(SomeWork):
-        def collate(self):
+        def collate(self, room=None):
             raise MemoryError("no room")
 
     async def run():

@@ -1,0 +1,131 @@
+"""Brings one version up, with everything that runs and protects it, and takes it down again."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Self
+
+from gateway.assembly.stack import Backing, Surroundings, build_stack
+from gateway.control.statistics import StatisticsTable
+from gateway.core.errors import Unavailable
+from gateway.core.instance import Instance
+from gateway.core.plan import VersionPlan
+from gateway.policies.circuit import Circuit
+from gateway.policies.circuits import Circuits
+from gateway.policies.guarded_instance import GuardedInstance
+from gateway.policies.output_guard import GuardedRunner, OutputGuard
+from gateway.policies.quota import Quota
+from gateway.protocol.codec import VersionCodec
+from gateway.routing.catalogue import Live
+from gateway.runtime.instance_pool import InstancePool
+from gateway.runtime.loading import Loader
+from gateway.runtime.local_threads import LocalThreads
+from gateway.runtime.thread_instance import ThreadInstance
+from gateway.runtime.workers import ThreadWorkers
+
+if TYPE_CHECKING:
+    from gateway.remote.channel import Channels
+
+
+class VersionBuilder:
+    """Builds live versions for one process (`gateway.routing.versions.Versions`)."""
+
+    def __init__(
+        self, slot: int, table: StatisticsTable, workers: ThreadWorkers, loader: Loader, circuits: Circuits, surroundings: Surroundings
+    ) -> None:
+        self._slot, self._table, self._workers, self._loader = slot, table, workers, loader
+        self._circuits, self._surroundings = circuits, surroundings
+        self._remotes = AsyncExitStack()
+        self._channels: Channels | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._remotes.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """All versions are closed, or their process is about to end."""
+        await self._remotes.aclose()
+
+    async def build(self, plan: VersionPlan) -> Live:
+        """The version, open and warm; raises a GatewayError, having let go of everything, where that cannot be."""
+        undo = AsyncExitStack()
+        try:
+            return await self._build(plan, undo)
+        except ValueError as error:  # a fallback or a guard that cannot be made as it is configured
+            await undo.aclose()
+            raise Unavailable(str(error)) from None
+        except BaseException:
+            await undo.aclose()
+            raise
+
+    async def _build(self, plan: VersionPlan, undo: AsyncExitStack) -> Live:
+        guard = OutputGuard(plan)
+        backing = await self._backing(plan, guard, undo)
+        # The version's own breaker hears what became of each batch, whoever ran it.
+        circuit = self._circuit(plan, "", undo)
+        statistics = self._table.writer(self._slot, plan.statistics_row)
+        outermost, unguarded = build_stack(plan, backing, circuit, statistics, self._surroundings)
+        return Live(
+            plan,
+            outermost,
+            VersionCodec(plan),
+            statistics=statistics,
+            now=time.monotonic,
+            close=undo.aclose,
+            unguarded=unguarded,
+            quota=self._quota(plan),
+        )
+
+    def _circuit(self, plan: VersionPlan, instance: str, undo: AsyncExitStack) -> Circuit:
+        key = (plan.model, plan.version, instance)
+        circuit = self._circuits.add(key, plan.protection.breaker)
+        undo.callback(self._circuits.remove, key, circuit)
+        return circuit
+
+    def _quota(self, plan: VersionPlan) -> Quota | None:
+        """Asked by the service, which alone knows the caller."""
+        said, processes = plan.protection.admission, self._surroundings.processes
+        if not said.quota_key:
+            return None
+        return Quota(said.quota_key, said.quota_per_s / processes, (said.quota_burst or said.quota_per_s) / processes, time.monotonic)
+
+    async def _backing(self, plan: VersionPlan, guard: OutputGuard, undo: AsyncExitStack) -> Backing:
+        """What runs it: threads of this process where nothing else is said, by the shortest way; else a pool of whatever is configured."""
+        protection = plan.protection
+        if protection.local and protection.workers is None and not protection.remotes:
+            runner = await self._loader.open(plan)
+            undo.push_async_callback(self._loader.close, runner)
+            guarded = GuardedRunner(runner, guard) if guard.watches else runner
+            return Backing(LocalThreads(guarded, self._workers, plan.instances), guarded)
+        instances = [*await self._local(plan, undo), *await self._remote(plan, undo)]
+        # Each can fail on its own, so each has a breaker of its own; the pool skips those that are open.
+        gates = [self._circuit(plan, instance.name, undo) for instance in instances]
+        if guard.watches:
+            instances = [GuardedInstance(instance, guard) for instance in instances]
+        pool = InstancePool(list(zip(instances, gates, strict=True)))
+        return Backing(pool, None, pool.unreachable)
+
+    async def _local(self, plan: VersionPlan, undo: AsyncExitStack) -> list[Instance]:
+        if not plan.protection.local:
+            return []
+        if plan.protection.workers is None:
+            runner = await self._loader.open(plan)
+            undo.push_async_callback(self._loader.close, runner)
+            return [ThreadInstance(runner, self._workers, plan.instances)]
+        from gateway.runtime.process.process_workers import ProcessWorkers  # noqa: PLC0415  # for those who ask for it
+
+        workers = ProcessWorkers(plan, told=self._surroundings.told)
+        await workers.start()
+        undo.push_async_callback(workers.close)
+        return list(workers.instances)
+
+    async def _remote(self, plan: VersionPlan, undo: AsyncExitStack) -> list[Instance]:
+        if not plan.protection.remotes:
+            return []
+        from gateway.remote.channel import Channels  # noqa: PLC0415  # brings grpc, which only those need who have remotes, and the transport later
+        from gateway.remote.remote_instance import RemoteInstance  # noqa: PLC0415
+
+        if self._channels is None:
+            self._channels = await self._remotes.enter_async_context(Channels())
+        return [await undo.enter_async_context(RemoteInstance(plan, remote, self._channels)) for remote in plan.protection.remotes]

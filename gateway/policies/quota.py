@@ -1,0 +1,38 @@
+"""How many requests a second one caller may make."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from gateway.core.errors import Overloaded
+
+_MOST_CALLERS: Final = 10_000  # whoever was not heard of longest is forgotten, and starts with a full bucket
+
+
+class Quota:
+    """A bucket of tokens for each caller, named by the value of a metadata key; who does not send the key shares one bucket with all such."""
+
+    def __init__(self, key: str, per_s: float, burst: float, now: Callable[[], float]) -> None:
+        self._key, self._per_s, self._burst, self._now = key.lower(), per_s, max(1.0, burst or per_s), now
+        self._buckets: OrderedDict[str | bytes, tuple[float, float]] = OrderedDict()
+
+    def require(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+        """Counts one request of its caller; raises Overloaded where the caller has had its share."""
+        caller = next((value for key, value in metadata if key == self._key), "")
+        now = self._now()
+        tokens, at = self._buckets.pop(caller, (self._burst, now))
+        tokens = min(self._burst, tokens + (now - at) * self._per_s)
+        allowed = tokens >= 1.0
+        self._buckets[caller] = (tokens - 1.0 if allowed else tokens, now)
+        if len(self._buckets) > _MOST_CALLERS:
+            self._buckets.popitem(last=False)
+        if not allowed:
+            raise Overloaded(
+                f"the quota of this caller ('{self._key}') is used up: {self._per_s:g} requests a second here; the next one in "
+                f"{(1.0 - tokens) / self._per_s:.3f} s"
+            )
+
+    def __repr__(self) -> str:
+        return f"<Quota {self._per_s:g} a second by '{self._key}', {len(self._buckets)} callers>"

@@ -1,0 +1,30 @@
+"""Refuses at once where nobody is left who could run a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from gateway.core.errors import CircuitOpen
+from gateway.core.predictor import Description, Predictor
+from gateway.core.request import InferenceRequest, Prediction
+
+
+class Reachable:
+    """A Predictor that asks before queueing whether any instance is left; `unreachable` says why none is, or nothing."""
+
+    def __init__(self, inner: Predictor, unreachable: Callable[[], str], subject: str) -> None:
+        self._inner, self._unreachable, self._subject = inner, unreachable, subject
+
+    def predict(self, request: InferenceRequest) -> Coroutine[Any, Any, Prediction]:
+        """What the inside answers; raises CircuitOpen where no instance could run it."""
+        if why := self._unreachable():
+            raise CircuitOpen(f"nothing is left that could run {self._subject}: {why}")
+        return self._inner.predict(request)
+
+    def describe(self) -> Description:
+        """What it asks, and the inside."""
+        return Description("Reachable", "refuses while every instance is down or its breaker open", self._inner.describe())
+
+    def __repr__(self) -> str:
+        return f"<Reachable {self._subject}: {self._unreachable() or 'yes'}>"

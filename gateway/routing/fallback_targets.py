@@ -1,0 +1,25 @@
+"""The live versions that fallbacks turn to."""
+
+from __future__ import annotations
+
+from gateway.core.errors import Unavailable
+from gateway.routing.catalogue import Beneath, Catalogue
+
+
+class FallbackTargets:
+    """Finds versions in the catalogue at the moment they are needed: they come and go."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    def resolve(self, model: str, version: int, besides: tuple[str, int]) -> Beneath:
+        """The version without its own fallbacks; version 0: the newest live one that is not `besides`. Raises a GatewayError where it is not live."""
+        if version > 0:
+            return self._catalogue.resolve(model, str(version)).beneath()
+        for live in reversed(self._catalogue.versions(model)):
+            if live.plan.key != besides:
+                return live.beneath()
+        raise Unavailable(f"no {'other ' if model == besides[0] else ''}version of '{model}' is live")
+
+    def __repr__(self) -> str:
+        return f"<FallbackTargets in {self._catalogue!r}>"

@@ -1,0 +1,34 @@
+"""The shared threads as one instance among others, for versions that run here and elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.core.instance import Work
+from gateway.runtime.local_threads import Runner, run_work
+from gateway.runtime.workers import ThreadWorkers
+
+
+class ThreadInstance:
+    """Runs up to `capacity` batches at a time in the threads of this process (`gateway.core.instance.Instance`); always up."""
+
+    name = "threads"
+    available = True
+
+    def __init__(self, runner: Runner, workers: ThreadWorkers, capacity: int) -> None:
+        self._runner, self._workers, self.capacity = runner, workers, capacity
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Nothing ever changes."""
+
+    def run(self, work: Work, done: Callable[[], None]) -> None:
+        """Runs the work as soon as a thread is free."""
+
+        def begin() -> None:
+            if self._workers.acquire(begin):
+                self._workers.run(lambda: run_work(work, self._runner), done)
+
+        begin()
+
+    def __repr__(self) -> str:
+        return f"<ThreadInstance of {self.capacity}>"
