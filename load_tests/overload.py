@@ -67,8 +67,8 @@ class Trial:
         return (
             f"{self.model:6} capacity {self.capacity_per_s:.0f}/s, offered {self.report.offered_per_s:.0f}/s: goodput {self.goodput:.2f} "
             f"({self.report.goodput_per_s:.0f}/s), p50 {self.report.latency_ms['p50']:.1f} ms, p99 {self.report.latency_ms['p99']:.1f} ms; "
-            f"lone call {self.lone_before_ms:.2f} -> {self.lone_after_ms:.2f} ms; memory {self.memory_before_mib:.0f} -> {self.memory_after_mib:.0f} MiB; "
-            f"{self.report.statuses}"
+            f"lone call {self.lone_before_ms:.2f} -> {self.lone_after_ms:.2f} ms; memory {self.memory_before_mib:.0f} -> "
+            f"{self.memory_after_mib:.0f} MiB; {self.report.statuses}"
         )
 
 

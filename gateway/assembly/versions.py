@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
@@ -128,4 +129,8 @@ class VersionBuilder:
 
         if self._channels is None:
             self._channels = await self._remotes.enter_async_context(Channels())
-        return [await undo.enter_async_context(RemoteInstance(plan, remote, self._channels)) for remote in plan.protection.remotes]
+        remotes = [RemoteInstance(plan, remote, self._channels) for remote in plan.protection.remotes]
+        for remote in remotes:
+            undo.push_async_callback(remote.close)
+        await asyncio.gather(*(remote.start() for remote in remotes))  # a silent one takes two seconds
+        return list(remotes)

@@ -139,15 +139,16 @@ class Batcher:
         A wait of up to half the time that is left besides the run is taken on: what is predicted is a mean, and the longer the queue the longer
         everybody's answer takes.
         """
-        now = self._now()
-        slack_s, run_s = waiting.deadline - now, self._forecast.answer_s(waiting.rows, now)
-        if run_s > slack_s:
-            raise DeadlineExpired(self._late_text(run_s, slack_s, "running it alone takes"))
-        wait_s = self._forecast.wait_s(self._window.timed_rows, now) + (run_s / 2 if self._running >= self._lanes else 0.0)
-        if wait_s > _PATIENCE * (slack_s - run_s):
-            if wait_s + run_s > slack_s:
-                raise DeadlineExpired(self._late_text(wait_s + run_s, slack_s, "those who wait already make it"))
-            raise Overloaded(self._late_text(wait_s + run_s, slack_s, "those who wait already make it"))
+        now, forecast, ahead = self._now(), self._forecast, self._window.timed_rows
+        slack_s = waiting.deadline - now
+        answer_s = forecast.answer_s(min(self._window.limit, ahead + waiting.rows) or 1, now)
+        if not ahead and answer_s > slack_s:
+            raise DeadlineExpired(self._late_text(answer_s, slack_s, "running it takes"))
+        wait_s = forecast.wait_s(ahead, now) + (forecast.run_s(self._window.limit or 1, now) / 2 if self._running >= self._lanes else 0.0)
+        if wait_s + answer_s > slack_s:
+            raise DeadlineExpired(self._late_text(wait_s + answer_s, slack_s, "those who wait already make it"))
+        if wait_s > _PATIENCE * (slack_s - answer_s):
+            raise Overloaded(self._late_text(wait_s + answer_s, slack_s, "those who wait already make it"))
 
     def _late_text(self, needed_s: float, slack_s: float, why: str) -> str:
         return (

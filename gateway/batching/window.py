@@ -67,19 +67,19 @@ class _Line:
 
 
 class Window:
-    """The waiting requests of one version. `timed_rows`: of those that have a deadline.
+    """The waiting requests of one version. `timed_rows`: of those that have a deadline; `limit`: rows of a full batch, 0 where there is no axis.
 
     `shares`: least share of each priority level, level 1 first; empty: there are no levels.
     """
 
     def __init__(self, plan: BatchingPlan, shares: Sequence[float] = ()) -> None:
-        self._limit = max(1, plan.useful_batch_size) if plan.max_batch_size else 0
+        self.limit = max(1, plan.useful_batch_size) if plan.max_batch_size else 0
         self._delay_s = plan.max_queue_delay_s
-        self._preferred = max((size for size in plan.preferred_batch_sizes if size <= self._limit), default=self._limit)
+        self._preferred = max((size for size in plan.preferred_batch_sizes if size <= self.limit), default=self.limit)
         self._lines: dict[tuple[object, ...], _Line] = {}
         self._sequence = itertools.count()
         self._tombstones = 0
-        self._shares = Shares(shares, self._limit) if shares else None
+        self._shares = Shares(shares, self.limit) if shares else None
         self.count = self.rows = self.timed_rows = 0
 
     def add(self, entry: Entry) -> None:
@@ -108,7 +108,7 @@ class Window:
 
     def next_rows(self) -> int:
         """Rows that the next batch would have at most."""
-        return min(self.rows, self._limit) if self._limit else 1
+        return min(self.rows, self.limit) if self.limit else 1
 
     def take(self, now: float, answered_at: float | None = None) -> Decision:
         """The next batch, if it is time; it and the expired wait no longer.
@@ -142,7 +142,7 @@ class Window:
         return entry.key if self._shares is None else (entry.level, *entry.key)
 
     def _fill(self, line: _Line, now: float, decision: Decision) -> None:
-        taken, limit, batch, rows = 0, self._limit, decision.batch, 0
+        taken, limit, batch, rows = 0, self.limit, decision.batch, 0
         for entry in line.entries:
             if entry.settled:
                 self._tombstones -= 1

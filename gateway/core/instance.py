@@ -64,7 +64,7 @@ class Work(Protocol):
 
 
 class Instance(Protocol):
-    """Runs batches of one version, and can fail on its own. Everything is called on the event loop."""
+    """Runs batches of one version, and can fail on its own. Everything is called on the event loop; the work's methods may be called elsewhere."""
 
     @property
     def name(self) -> str:
@@ -79,6 +79,11 @@ class Instance(Protocol):
     @property
     def available(self) -> bool:
         """It is up: false while it starts, after it died, while its health says so."""
+        ...
+
+    @property
+    def expected_s(self) -> float:
+        """How long it thinks its next batch takes, in seconds; 0: it does not know better than whoever gives it batches."""
         ...
 
     def watch(self, changed: Callable[[], None]) -> None:

@@ -30,6 +30,11 @@ class GuardedInstance:
         """The inner one's."""
         return self._inner.available
 
+    @property
+    def expected_s(self) -> float:
+        """The inner one's."""
+        return self._inner.expected_s
+
     def watch(self, changed: Callable[[], None]) -> None:
         """Watches the inner one."""
         self._inner.watch(changed)

@@ -74,7 +74,7 @@ class Seat:
     @property
     def load(self) -> float:
         """When one batch more would be done, roughly."""
-        return (self.outstanding + 1) * (self.expected_s or 1e-6)
+        return (self.outstanding + 1) * (max(self.expected_s, self.instance.expected_s) or 1e-6)
 
     def run(self, work: Work, done: Callable[[], None]) -> None:
         """Runs the work; see `Instance.run`. The place is given back before `done` is called."""

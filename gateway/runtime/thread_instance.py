@@ -14,6 +14,7 @@ class ThreadInstance:
 
     name = "threads"
     available = True
+    expected_s = 0.0
 
     def __init__(self, runner: Runner, workers: ThreadWorkers, capacity: int) -> None:
         self._runner, self._workers, self.capacity = runner, workers, capacity

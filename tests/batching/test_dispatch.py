@@ -46,6 +46,8 @@ class OpenGate(Ears):
 class PuppetInstance:
     """An instance that answers, or fails, when the test says so."""
 
+    expected_s = 0.0
+
     def __init__(self, name, capacity=1):
         self.name, self.capacity, self.available = name, capacity, True
         self.model, self.running, self.changed = Doubler(), [], None

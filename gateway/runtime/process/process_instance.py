@@ -28,6 +28,8 @@ class ProcessInstance:
     """
 
     capacity = 1
+    expected_s = 0.0
+    """It does not know better than the pool."""
 
     def __init__(self, plan: VersionPlan, name: str, renewing: threading.Lock, entry: str, told: Callable[[WorkerEvent], None]) -> None:
         self.name, self.available = name, False
