@@ -26,12 +26,14 @@ class Shares:
         return max(owed, key=self._earned.__getitem__) if owed else min(waiting)
 
     def served(self, level: int, rows: int, waiting: Collection[int]) -> None:
-        """So many rows of a level were taken while others waited."""
+        """So many rows of a level were taken; `waiting`: the levels that somebody waited in."""
         most = 2.0 * self._batch_rows
-        for other in waiting:
-            if other != level:
-                self._earned[other] = min(most, self._earned[other] + self._shares[other - 1] * rows)
-        self._earned[level] = max(0.0, self._earned[level] - rows)
+        for each, share in enumerate(self._shares, start=1):
+            if each in waiting or each == level:
+                paid = rows if each == level else 0
+                self._earned[each] = min(most, max(0.0, self._earned[each] + share * rows - paid))
+            else:  # a level that is served alone is not chosen among others, so it is here that those who have left are found out
+                self._earned[each] = 0.0
 
     def __repr__(self) -> str:
         return f"<Shares {', '.join(f'{level}: {earned:.0f} rows earned' for level, earned in self._earned.items())}>"
