@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 READMES = sorted(
     [ROOT / "README.md", *(file for folder in ("gateway", "load_tests", "models", "protos", "tests") for file in (ROOT / folder).rglob("README.md"))]
 )
-COMMANDS = ("serve", "check", "explain", "infer")
+COMMANDS = ("serve", "check", "explain", "infer", "breakers")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 
 
