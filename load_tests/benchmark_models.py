@@ -5,6 +5,8 @@
 - `large`: 150 528 floats in (600 KB, an image's worth), the maxima of 84 groups out; copying dominates.
 - `slow`: one row at a time only, about 5 ms a run on one core; what overload does to a model that no batching can help.
 
+For the fault trials there are models of four floats besides: `build_scale` multiplies, `build_fragile` does so until it is given too much.
+
     .venv/bin/python -m load_tests.benchmark_models DIR [--copies 97]
 
 writes DIR/models/NAME/1/model.onnx for a server, and DIR/payloads/NAME.bin and NAME.framed for ghz and h2load.
@@ -25,6 +27,7 @@ SMALL = (64, 64, 10)
 MID = (512, 1024, 1024, 1024, 128)
 LARGE_WIDTH, LARGE_GROUPS = 150_528, 84
 SLOW_WIDTH, SLOW_SIDE, SLOW_PRODUCTS = 64, 512, 2
+FRAGILE_WIDTH, FRAGILE_LIMIT = 4, 100
 INPUT, OUTPUT = "input", "probs"
 
 
@@ -45,6 +48,20 @@ def build(folder: Path, *, copies: int = 0) -> None:
     ]
     _save(folder, "large", nodes, [shape], LARGE_WIDTH, LARGE_GROUPS)
     _save(folder, "slow", *_products(), SLOW_WIDTH, SLOW_SIDE, rows=1)
+
+
+def build_scale(folder: Path, name: str, *, version: int = 1, factor: float) -> None:
+    """FOLDER/NAME/VERSION/model.onnx, which multiplies by the factor."""
+    weights = [numpy_helper.from_array(np.array([factor], np.float32), "factor")]
+    _save(folder, name, [helper.make_node("Mul", [INPUT, "factor"], [OUTPUT])], weights, FRAGILE_WIDTH, FRAGILE_WIDTH, version=version)
+
+
+def build_fragile(folder: Path, name: str, *, version: int = 1, factor: float) -> None:
+    """The same for whole numbers from 0 up to the limit; a larger one fails the run it is in. A reference sample of good ones lies beside it."""
+    table = numpy_helper.from_array((np.arange(FRAGILE_LIMIT) * factor).astype(np.float32), "table")
+    nodes = [helper.make_node("Cast", [INPUT], ["index"], to=TensorProto.INT64), helper.make_node("Gather", ["table", "index"], [OUTPUT])]
+    _save(folder, name, nodes, [table], FRAGILE_WIDTH, FRAGILE_WIDTH, version=version)
+    np.savez(folder / name / "reference.npz", input=np.arange(8 * FRAGILE_WIDTH, dtype=np.float32).reshape(8, FRAGILE_WIDTH))
 
 
 def _products() -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
@@ -88,11 +105,12 @@ def _save(
     width_in: int,
     width_out: int,
     rows: int | str = "N",
+    version: int = 1,
 ) -> None:
     ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [rows, w]) for n, w in ((INPUT, width_in), (OUTPUT, width_out))]
     graph = helper.make_graph(nodes, name, ends[:1], ends[1:], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    path = folder / name / "1" / "model.onnx"
+    path = folder / name / str(version) / "model.onnx"
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, path)
 

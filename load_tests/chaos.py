@@ -1,0 +1,88 @@
+"""Faults of every kind while a load runs: who was answered, rightly and in time, and what is left when it is over.
+
+Each trial has gateways of its own. Prints a table (trial, what it must show, whether it does, what was measured) and exits with 1 where a row
+falls short. The short form judges only what is not a time: replies, failed calls, counts.
+
+    .venv/bin/python -m load_tests.chaos [--short] [--trials overload,killed] [--overload-seconds 60]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from load_tests import chaos_costs, chaos_failing, chaos_losses, chaos_overload
+from load_tests.benchmark_models import build, build_fragile, build_scale
+from load_tests.chaos_failing import BROKEN, BROKEN_FACTOR, FRAGILE, HEALTHY_FACTOR
+from load_tests.chaos_ground import Ground
+from load_tests.chaos_judging import Finding, broken, fallen_short, table
+from load_tests.chaos_overload import OVERLOAD_S, SHORT_OVERLOAD_S
+from load_tests.servers import choose_cores
+
+Trial = Callable[[Ground], Iterator[Finding]]
+
+
+def trials(overload_s: float) -> dict[str, Trial]:
+    """All of them by name, in the order in which they run."""
+    return {
+        "refused": chaos_overload.refused,
+        "outstanding": chaos_overload.outstanding,
+        "fallback": chaos_failing.with_fallback,
+        "refusing": chaos_failing.without_fallback,
+        "poisoned": chaos_failing.poisoned,
+        "frozen": chaos_losses.frozen_remote,
+        "disconnect": chaos_losses.mass_disconnect,
+        "processes": chaos_costs.process_workers,
+        "protections": chaos_costs.protections,
+        "killed": chaos_losses.killed_workers,
+        "overload": partial(chaos_overload.overloaded, seconds=overload_s),
+    }
+
+
+def run(chosen: Mapping[str, Trial], ground: Ground) -> list[Finding]:
+    """What all trials found; one that breaks off is a row of its own and keeps the others from nothing."""
+    findings: list[Finding] = []
+    for name, trial in chosen.items():
+        began = time.monotonic()
+        try:
+            for finding in trial(ground):
+                findings.append(finding)
+                print(f"{finding.verdict(short=ground.short):5}  {finding.trial}: {finding.must}  |  {finding.measured}", flush=True)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a server that does not come up ends one trial
+            findings.append(broken(name, error))
+            print(f"SHORT  {findings[-1].trial}: {findings[-1].measured}", flush=True)
+        print(f"       {name} took {time.monotonic() - began:.0f} s", flush=True)
+    return findings
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="a minute or two, judges only what is not a time")
+    parser.add_argument("--trials", default=",".join(trials(0)), help="which, comma-separated (default all: %(default)s)")
+    parser.add_argument("--overload-seconds", type=float, help=f"of each model (default {OVERLOAD_S:g}, short {SHORT_OVERLOAD_S:g})")
+    args = parser.parse_args()
+    known = trials(args.overload_seconds or (SHORT_OVERLOAD_S if args.short else OVERLOAD_S))
+    if unknown := set(args.trials.split(",")) - set(known):
+        parser.error(f"no such trial: {', '.join(sorted(unknown))} (there are {', '.join(known)})")
+    cores = choose_cores()
+    os.sched_setaffinity(0, {cores.generator})
+    with tempfile.TemporaryDirectory() as tmp:
+        models = Path(tmp) / "models"
+        build(models, copies=2)
+        build_scale(models, BROKEN, factor=HEALTHY_FACTOR)
+        build_fragile(models, BROKEN, version=2, factor=BROKEN_FACTOR)
+        build_fragile(models, FRAGILE, factor=BROKEN_FACTOR)
+        findings = run({name: known[name] for name in args.trials.split(",")}, Ground(models, Path(tmp), cores, args.short))
+    print("\n" + table(findings, short=args.short))
+    if short := fallen_short(findings, short=args.short):
+        raise SystemExit(f"FELL SHORT: {len(short)} of {len(findings)}")
+
+
+if __name__ == "__main__":
+    main()

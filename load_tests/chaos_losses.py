@@ -1,0 +1,141 @@
+"""Fault trials: worker processes that are killed, a remote server that freezes, clients that vanish."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+from load_tests.chaos_asking import Asking, ask
+from load_tests.chaos_ground import Gateway, Ground, until
+from load_tests.chaos_judging import Finding, at_least, at_most, exactly
+from load_tests.figures import paired_ratio
+from load_tests.http2 import OK
+from load_tests.lanes import open_lanes
+from load_tests.open_loop import VARIANTS, Call, OpenLoop, Report, intended_times, report
+from load_tests.payloads import Payload
+from load_tests.processes import usage
+from load_tests.servers import check
+
+KILL_EVERY_S, LOAD, PATIENCE_S = 2.0, 0.5, 5.0
+MOST_P90, LEAST_GOODPUT, MOST_GROWTH = 3.0, 0.95, 1.1
+DEADLINE_MS, MOST_LATE_MS = 200, 50
+LANES, STREAMS = 64, 64
+SETTLED_AFTER = 5  # disconnects until memory counts
+
+
+def killed_workers(ground: Ground) -> Iterator[Finding]:
+    """One of two worker processes is killed again and again under half of the load that both can bear."""
+    trial, payloads = "killed workers", ground.payloads("mid")
+    with ground.gateway("killed", {"mid": "workers: {kind: process, count: 2}\n"}, payloads[0]) as gateway:
+        capacity = ask(gateway.address, payloads, seconds=ground.seconds(4, 1)).goodput_per_s
+        normal = asyncio.run(_steady(gateway, payloads, capacity * LOAD, ground.seconds(20, 3), kills=False))[0]
+        found, killed = asyncio.run(_steady(gateway, payloads, capacity * LOAD, ground.seconds(60, 10), kills=True))
+    yield exactly(trial, "failed calls", sum(found.statuses.values()) - found.statuses.get("OK", 0), 0, note=f"{killed} kills, {found.statuses}")
+    yield exactly(trial, "wrong replies", len(found.faults) + len(normal.faults), 0)
+    p90, usual = found.latency_ms["p90"], normal.latency_ms["p90"]
+    note = f"{p90:.2f} of {usual:.2f} ms at {capacity * LOAD:.0f}/s; p99 {found.latency_ms['p99']:.2f} of {normal.latency_ms['p99']:.2f}"
+    yield at_most(trial, "p90 of normal", p90 / usual, MOST_P90, note=note)
+
+
+async def _steady(gateway: Gateway, payloads: list[Payload], rate: float, seconds: float, *, kills: bool) -> tuple[Report, int]:
+    times = intended_times(rate, seconds, poisson=True)
+    load = OpenLoop([Call(at, payloads[k % VARIANTS]) for k, at in enumerate(times)], deadline_s=PATIENCE_S)
+    killer = asyncio.create_task(_kill(gateway, seconds)) if kills else None
+    await load.run(gateway.address, 4)
+    return report(load.calls, seconds=seconds, deadline_s=PATIENCE_S), await killer if killer else 0
+
+
+async def _kill(gateway: Gateway, seconds: float) -> int:
+    """Kills a worker each interval, the others' turn next; one that is alone is spared, since one of two is what must be bearable."""
+    killed = 0
+    for _ in range(int(seconds / KILL_EVERY_S) - 1):
+        await asyncio.sleep(KILL_EVERY_S)
+        workers = await asyncio.to_thread(lambda: gateway.worker_pids)
+        if len(workers) > 1:
+            os.kill(workers[killed % 2], signal.SIGKILL)
+            killed += 1
+    return killed
+
+
+def frozen_remote(ground: Ground) -> Iterator[Finding]:
+    """A server that runs one model for the gateway stops without a word; another model is served meanwhile."""
+    trial, mids, smalls = "frozen remote", ground.payloads("mid"), ground.payloads("small")
+    with ground.gateway("remote", {"mid": ""}, mids[0], core=ground.cores.generator) as remote:
+        settings = {"mid": f"local: false\nremotes: ['{remote.address}']\nbreaker: {{reset_timeout: 1s}}\n", "small": ""}
+        with ground.gateway("before_remote", settings, smalls[0]) as gateway:
+            asyncio.run(_both(gateway, mids, smalls, 0.5))
+            normal, frozen = [], []
+            for _ in range(2 if ground.short else 8):
+                normal.append(asyncio.run(_both(gateway, mids, smalls, ground.seconds(2, 1))))
+                _signal(remote, signal.SIGSTOP)
+                try:
+                    frozen.append(asyncio.run(_both(gateway, mids, smalls, ground.seconds(2, 1))))
+                finally:
+                    _signal(remote, signal.SIGCONT)
+                until(lambda: _answers(gateway, mids[0]))
+    stuck = [mid for mid, _ in frozen]
+    latest_ms = max((call.ended_s - call.began_s) * 1e3 for mid in stuck for call in mid.ended)
+    yield exactly(trial, "callers never answered", sum(mid.unanswered for mid in stuck), 0, note=stuck[-1].named)
+    yield at_most(trial, f"longest wait, deadline {DEADLINE_MS} ms", latest_ms, DEADLINE_MS + MOST_LATE_MS, " ms")
+    yield exactly(trial, "failed calls of another model", sum(small.failed for _, small in normal + frozen), 0)
+    ratio = paired_ratio([small.goodput_per_s for _, small in frozen], [small.goodput_per_s for _, small in normal])
+    yield at_least(trial, "another model's goodput of normal", ratio.median, LEAST_GOODPUT, note=f"{ratio}, {normal[-1][1].goodput_per_s:.0f}/s")
+
+
+async def _both(gateway: Gateway, mids: list[Payload], smalls: list[Payload], seconds: float) -> tuple[Asking, Asking]:
+    remote = Asking(mids, streams=8, seconds=seconds, pause_s=0.05)
+    local = Asking(smalls, streams=32, seconds=seconds)
+    await asyncio.gather(remote.run(gateway.address, 1, timeout_ms=DEADLINE_MS), local.run(gateway.address, 4))
+    return remote, local
+
+
+def _signal(gateway: Gateway, number: int) -> None:
+    for pid in gateway.serving_pids:
+        os.kill(pid, number)
+
+
+def _answers(gateway: Gateway, payload: Payload) -> bool:
+    return ask(gateway.address, [payload], connections=1, streams=1, calls=1, timeout_ms=1000).statuses[OK] == 1
+
+
+def mass_disconnect(ground: Ground) -> Iterator[Finding]:
+    """4 096 calls in flight, and all their connections are dropped at once, again and again."""
+    trial, payloads, rounds = "mass disconnect", ground.payloads("slow"), SETTLED_AFTER if ground.short else 100
+    fresh, answered, settled_mib, in_flight = ground.payloads("small")[0], 0, math.nan, []
+    settings = {"slow": f"admission: {{max_in_flight: {LANES * STREAMS + 100}}}\n", "small": ""}
+    with ground.gateway("disconnect", settings, fresh) as gateway:
+        (pid,) = gateway.serving_pids
+        for number in range(1, rounds + 1):
+            in_flight.append(asyncio.run(_vanish(gateway.address, payloads[0])))
+            answered += check(gateway.address, fresh) > 0
+            if number == SETTLED_AFTER:
+                settled_mib, descriptors = usage(pid).resident_mib, usage(pid).descriptors
+        last = ask(gateway.address, payloads, connections=1, streams=4, calls=20)
+        alive = gateway.serving_pids == [pid] and Path(f"/proc/{pid}").exists()
+        after = usage(pid)
+    yield exactly(trial, "fresh calls answered", answered, rounds, note=f"{min(in_flight)} calls in flight or more")
+    yield exactly(trial, "the serving process lives on", alive, expected=True)
+    yield exactly(trial, "failed calls of the same model afterwards", last.failed, 0, note=last.named)
+    kept = max(0, after.descriptors - descriptors)
+    yield at_most(trial, "connections kept", kept, LANES)
+    note = f"{settled_mib:.0f} -> {after.resident_mib:.0f} MiB"
+    yield at_most(trial, "memory of after the fifth", after.resident_mib / settled_mib, MOST_GROWTH, note=note)
+
+
+async def _vanish(address: str, payload: Payload) -> int:
+    """How many calls were in flight when the connections were dropped."""
+    lanes = await open_lanes(address, LANES, lambda _lane, _answers: None)
+    for lane in lanes:
+        for _ in range(STREAMS):
+            if lane.connection.has_room(payload.framed):
+                lane.connection.call(payload.framed)
+        lane.flush()
+    await asyncio.sleep(0.15)  # so that the server has begun with many and not heard of others
+    in_flight = sum(lane.connection.in_flight for lane in lanes)
+    for lane in lanes:
+        lane.abort()
+    return in_flight

@@ -1,0 +1,102 @@
+"""Fault trials: more than can be served, and what refusing costs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from statistics import median
+
+from load_tests import overload
+from load_tests.benchmark_models import copy_name
+from load_tests.chaos_asking import Asking, ask
+from load_tests.chaos_ground import Gateway, Ground
+from load_tests.chaos_judging import Finding, at_least, at_most, exactly
+from load_tests.figures import paired_ratio, take_turns
+from load_tests.http2 import RESOURCE_EXHAUSTED, UNAVAILABLE
+from load_tests.lanes import open_lanes
+from load_tests.payloads import Payload
+from load_tests.servers import GATEWAY
+
+OVERLOAD_S, SHORT_OVERLOAD_S = 60.0, 3.0
+LEAST_GOODPUT_OUTSTANDING, MOST_REFUSAL_COST = 0.9, 0.6
+HELD = 8
+FULL = f"batching: {{max_queue_delay: 600s, preferred_batch_sizes: [64], max_batch_size: 64}}\nadmission: {{max_in_flight: {HELD}}}\n"
+"""Calls that wait for more company than may come in: as many as may be in flight are, for good."""
+
+
+def overloaded(ground: Ground, seconds: float) -> Iterator[Finding]:
+    """Twice as many calls as can be served, with deadlines."""
+    for model in overload.MUST:
+        log = ground.folder / f"overload_{model}.log"
+        found = overload.run_trial(model, ground.models, log, GATEWAY, seconds, cores=ground.cores, shuffled=True)
+        trial = f"2x overload, {model}"
+        note = f"{found.report.goodput_per_s:.0f} of {found.capacity_per_s:.0f}/s, {found.report.statuses}"
+        yield exactly(trial, "wrong replies", len(found.report.faults), 0)
+        yield at_least(trial, "goodput of capacity", found.goodput, overload.MUST[model], note=note)
+        yield at_most(trial, "p50 of answered calls", found.report.latency_ms["p50"], overload.MOST_P50_MS, " ms")
+        lone = f"{found.lone_before_ms:.2f} -> {found.lone_after_ms:.2f} ms"
+        yield at_most(trial, "lone call afterwards, of before", found.lone_after_ms / found.lone_before_ms, overload.MOST_LONE, note=lone)
+        memory = f"{found.memory_before_mib:.0f} -> {found.memory_after_mib:.0f} MiB"
+        yield at_most(trial, "memory afterwards, of before", found.memory_after_mib / found.memory_before_mib, overload.MOST_GROWTH, note=memory)
+
+
+def outstanding(ground: Ground) -> Iterator[Finding]:
+    """4 096 calls without deadlines: all of them at the server, and most of them waiting on the client's side of few connections."""
+    payloads, seconds, turns = ground.payloads("small"), ground.seconds(2.0, 0.5), 2 if ground.short else 8
+    loads = {"peak": (4, 32), "64 connections": (64, 64), "4 connections": (4, 1024)}
+    with ground.gateway("outstanding", {"small": ""}, payloads[0]) as gateway:
+        contestants = {
+            name: lambda connections=connections, streams=streams: ask(
+                gateway.address, payloads, connections=connections, streams=streams, seconds=seconds
+            )
+            for name, (connections, streams) in loads.items()
+        }
+        runs = take_turns(contestants, turns, warm_up=1)
+    rates = {name: [run.goodput_per_s for run in taken] for name, taken in runs.items()}
+    yield exactly("4 096 outstanding", "failed calls", sum(run.failed for taken in runs.values() for run in taken), 0)
+    for name in loads:
+        if name != "peak":
+            ratio, note = paired_ratio(rates[name], rates["peak"]), f"{median(rates[name]):.0f} of {median(rates['peak']):.0f}/s"
+            yield at_least(f"4 096 outstanding, {name}", "goodput of the peak", ratio.median, LEAST_GOODPUT_OUTSTANDING, note=note)
+
+
+def refused(ground: Ground) -> Iterator[Finding]:
+    """Processor time of the server for a call that it refuses, beside one that it serves."""
+    served, unavailable, full = "small", copy_name(0), copy_name(1)
+    payloads = {name: ground.payloads(name) for name in (served, unavailable, full)}
+    with ground.gateway("refused", {served: "", unavailable: "", full: FULL}, payloads[served][0]) as gateway:
+        gateway.force_open(unavailable)
+        costs, runs = asyncio.run(_costs(ground, gateway, payloads))
+    calls = {name: sum(len(run.ended) for run in taken) for name, taken in runs.items()}
+    yield exactly("refused call", "served wrongly", sum(run.failed for run in runs[served]), 0)
+    for name, status, what in ((unavailable, UNAVAILABLE, "open breaker"), (full, RESOURCE_EXHAUSTED, "no room")):
+        yield exactly(f"refused call, {what}", "calls not refused so", calls[name] - sum(run.statuses[status] for run in runs[name]), 0)
+        ratio = paired_ratio(costs[name], costs[served])
+        note = f"{median(costs[name]) * 1e6:.1f} of {median(costs[served]) * 1e6:.1f} us"
+        yield at_most(f"refused call, {what}", "CPU of a served one", ratio.median, MOST_REFUSAL_COST, note=note)
+
+
+async def _costs(ground: Ground, gateway: Gateway, payloads: dict[str, list[Payload]]) -> tuple[dict[str, list[float]], dict[str, list[Asking]]]:
+    costs: dict[str, list[float]] = {name: [] for name in payloads}
+    runs: dict[str, list[Asking]] = {name: [] for name in payloads}
+    async with _held(gateway.address, payloads[copy_name(1)][0]):
+        for turn in range(1 if ground.short else 6):
+            for name in sorted(payloads, reverse=turn % 2 == 1):
+                before = gateway.cpu_s()
+                run = await Asking(payloads[name], streams=32, calls=2_000 if ground.short else 40_000).run(gateway.address, 4)
+                costs[name].append((gateway.cpu_s() - before) / len(run.ended))
+                runs[name].append(run)
+    return costs, runs
+
+
+@contextlib.asynccontextmanager
+async def _held(address: str, payload: Payload) -> AsyncIterator[None]:
+    """As many calls as may be in flight wait."""
+    (lane,) = await open_lanes(address, 1, lambda _lane, _answers: None)
+    for _ in range(HELD):
+        lane.connection.call(payload.framed)
+    lane.flush()
+    await asyncio.sleep(0.5)  # nothing tells a caller that his call waits
+    yield
+    lane.abort()
