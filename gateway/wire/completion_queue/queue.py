@@ -27,14 +27,18 @@ class EventPump:
         self._over = False  # the loop has taken the queue's last event
         self._idle = threading.Lock()  # held while the loop drains: the thread waits for it before it polls again
         self._thread = threading.Thread(target=self._wait_for_bursts, name="completion-queue", daemon=True)
-        self.times_empty = 0
-        """How often all events there were had been delivered."""
+        self._draining, self._was_empty = False, True
         self.emptied: asyncio.Future[None] = self._loop.create_future()
 
     def start(self) -> None:
         """Begins to deliver."""
         self._idle.acquire()
         self._thread.start()
+
+    def was_empty(self) -> bool:
+        """Since this was asked last there was a moment with no event waiting; a queue in which nothing happens is empty all the time."""
+        was, self._was_empty = self._was_empty, not self._draining
+        return was
 
     def join(self) -> None:
         """Waits for the thread, which ends with the queue's last event (the queue must not be freed before)."""
@@ -53,11 +57,11 @@ class EventPump:
                 return
 
     def _drain(self, event: Any) -> None:
-        poll, deadline = self._queue.poll, 0
+        poll, deadline, self._draining = self._queue.poll, 0, True
         for _ in range(_BURST):
             kind = event.completion_type
             if kind == _TIMEOUT:
-                self.times_empty += 1
+                self._draining, self._was_empty = False, True
                 self._idle.release()
                 return
             if kind == _SHUTDOWN:

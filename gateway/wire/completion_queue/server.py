@@ -37,7 +37,6 @@ class CompletionQueueServer:
         self._started = self._stopping = False
         self._core, self._queue = internals.new_server(options)
         self._pump = EventPump(self._queue)
-        self._times_empty = 0
         self._hot = methods.unary.get(methods.hot)
 
     @property
@@ -115,8 +114,7 @@ class CompletionQueueServer:
     def _sweep(self) -> None:
         """One timer for all calls."""
         if not self._open.destroyed:
-            self._open.sweep(all_delivered=self._pump.times_empty != self._times_empty)
-            self._times_empty = self._pump.times_empty
+            self._open.sweep(all_delivered=self._pump.was_empty())
             self._loop.call_later(_SWEEP_S, self._sweep)
 
     def _core_stopped(self, _event: Any) -> None:
