@@ -36,7 +36,7 @@ def protections(ground: Ground) -> Iterator[Finding]:
 
 
 def _compared(ground: Ground, trial: str, model: str, settings: Mapping[str, str], least: float) -> Iterator[Finding]:
-    payloads, calls = ground.payloads(model), 500 if ground.short else 8_000
+    payloads, calls = ground.payloads(model), 500 if ground.short else 4_000
     with contextlib.ExitStack() as stack:
         addresses = {
             name: stack.enter_context(ground.gateway(f"{model}_{name}", {model: text}, payloads[0])).address for name, text in settings.items()
