@@ -19,6 +19,7 @@ from gateway.wire.server_state import ServerState
 from gateway.wire.services.open_streams import OpenStreams
 from gateway.wire.transport import Transport
 
+_NOT_LIVE = {"": "it is not loaded", "READY": "this process is still opening it"}  # READY is what the others are, after a restart
 _GC_THRESHOLDS = (10_000, 10, 10)  # a burst of requests is no leak: looking for cycles in each took 4 % of the time
 
 
@@ -62,11 +63,7 @@ class ServingProcess:
         """Takes over what every process answers alike; from the first readiness on, what is there is not looked at by the collector."""
         was_ready = self._state.ready
         self._catalogue.explain(
-            {
-                (e.model, int(e.version or 0)): e.reason or (f"it is {e.state}" if e.state else "it is not loaded")
-                for e in publication.index
-                if e.state != "READY"
-            }
+            {(e.model, int(e.version or 0)): e.reason or _NOT_LIVE.get(e.state or "", f"it is {e.state}") for e in publication.index}
         )
         logging.getLogger().setLevel(log_level(publication.log_settings))
         self._circuits.force(publication.forced_breakers)

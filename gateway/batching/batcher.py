@@ -19,7 +19,7 @@ from gateway.batching.forecast import Forecast
 from gateway.batching.shares import default_shares
 from gateway.batching.waiting import Waiting
 from gateway.batching.window import Entry, Window
-from gateway.core.errors import DeadlineExpired, Overloaded
+from gateway.core.errors import CircuitOpen, DeadlineExpired, Overloaded
 from gateway.core.outcome import Ears
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Description
@@ -39,6 +39,10 @@ class Instances(Protocol):
 
     def acquire(self, ready: Callable[[], None]) -> Seat | None:
         """Takes a place for one batch; without one, calls `ready` on the loop when asking again may help (nothing is held then)."""
+        ...
+
+    def unreachable(self) -> str:
+        """Why nobody is left who could run a batch; empty where somebody is."""
         ...
 
     def release(self, seat: Any) -> None:
@@ -174,6 +178,8 @@ class Batcher:
         while window.count:
             seat = None
             if window.next_rows() > self._loop_rows and (seat := self._instances.acquire(self._pull)) is None:
+                if why := self._instances.unreachable():
+                    self._give_up(why)
                 return
             now = self._now()
             decision = window.take(now, now + self._forecast.answer_s(window.next_rows(), now) if self._predicts and window.timed_rows else now)
@@ -230,6 +236,14 @@ class Batcher:
             entry.taken = True
             self._waiting_bytes -= entry.request.form.input_bytes
             entry.fail(DeadlineExpired(f"Request timeout expired while it waited for '{self._plan.model}' version {self._plan.version}"))
+
+    def _give_up(self, why: str) -> None:
+        """Whoever waits would wait for nobody."""
+        for entry in self._window.clear():
+            waiting: Waiting = entry  # type: ignore[assignment]
+            waiting.taken = True
+            self._waiting_bytes -= waiting.request.form.input_bytes
+            waiting.fail(CircuitOpen(f"nothing is left that could run '{self._plan.model}' version {self._plan.version}: {why}"))
 
     def _watch_deadline(self, deadline: float) -> None:
         """Expired requests are answered even while no instance is free: one timer for the earliest deadline."""

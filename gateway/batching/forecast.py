@@ -1,7 +1,8 @@
 """How long the waiting requests of a version will take: the measured cost curve, corrected by what is seen.
 
 While requests wait all the time, the pace at which batches end says everything: the runs, what Python adds to each request, and what other
-versions take of the machine. Without such a pace, or when it is old, the curve speaks.
+versions take of the machine. Without such a pace, or when it is old, the curve speaks. Only batches that are at least half full tell the pace:
+when most requests are refused, small batches follow each other slowly, and what looks like a slow model would have still more refused.
 """
 
 from __future__ import annotations
@@ -58,9 +59,9 @@ class Forecast:
         if expected_s:
             self._correction += (run_s / expected_s - self._correction) * (_WEIGHT if now - self._ran_at <= _TRUSTED_S else 1.0)
         else:
-            self._sizes, self._costs_s = [rows], [run_s]  # no curve: the first run seen is one
+            self._sizes, self._costs_s = [max(1, rows)], [run_s]  # no curve: the first run seen is one
         self._ran_at = now
-        if self._last_end >= 0.0 and now - self._last_end < _LONGEST_PAUSE_S:
+        if self._last_end >= 0.0 and now - self._last_end < _LONGEST_PAUSE_S and 2 * rows >= self._batch_rows:
             sample_s = (now - self._last_end) / max(1, rows)
             self._row_s += (sample_s - self._row_s) * (_WEIGHT if now - self._paced_at <= _TRUSTED_S else 1.0)
             self._paced_at = now

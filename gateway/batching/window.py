@@ -134,6 +134,13 @@ class Window:
         self._expire(now, decision)
         return decision.expired
 
+    def clear(self) -> list[Entry]:
+        """Lets nobody wait any more; returns those who did."""
+        waiting = [entry for line in self._lines.values() for entry in line.entries if not entry.settled]
+        self._lines.clear()
+        self._tombstones = self.count = self.rows = self.timed_rows = 0
+        return waiting
+
     def next_deadline(self) -> float:
         """The earliest deadline of those who wait; infinity if none has one."""
         return min((e.deadline for line in self._lines.values() for e in line.entries if not e.settled), default=math.inf)

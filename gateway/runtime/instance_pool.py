@@ -163,10 +163,10 @@ class InstancePool:
         seat.outstanding -= 1
 
     def _look_again(self) -> None:
-        """A breaker that lets somebody try again says so to nobody."""
+        """A breaker that lets somebody try again says so to nobody, and an instance that is down for too long neither."""
         waits = [seat.gate.retry_in_s for seat in self.seats if seat.instance.available and not seat.gate.admits]
-        if waits and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(min(max(min(waits), 0.01), _LOOK_S), self._timer_over)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(max(min([*waits, _LOOK_S]), 0.01), self._timer_over)
 
     def _instance_changed(self) -> None:
         for seat in self.seats:

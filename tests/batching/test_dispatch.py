@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.batching.batcher import Batcher
-from gateway.core.errors import DeadlineExpired, InstanceFailed, ModelFailed
+from gateway.core.errors import CircuitOpen, DeadlineExpired, InstanceFailed, ModelFailed
 from gateway.core.outcome import Deaf, Outcome
 from gateway.core.protection import ProtectionPlan, RetryPlan
 from gateway.policies.retry_budget import RetryBudget
@@ -260,13 +260,15 @@ class TestPool:
         async def main():
             gate = OpenGate()
             gate.admits, gate.retry_in_s = False, 3.0
-            lone = PuppetInstance("lone")
-            start(on_instances(lone, gates=[gate]), request(1))
+            shunned, busy = PuppetInstance("shunned"), PuppetInstance("busy")
+            made = on_instances(shunned, busy, gates=[gate, OpenGate()], max_batch_size=0, useful_batch_size=0)
+            start(made, request(1), request(2))
             await turns()
-            assert not lone.running
+            assert (len(shunned.running), len(busy.running)) == (0, 1)
             gate.admits = True
-            await asyncio.sleep(3.1)
-            assert lone.running
+            start(made, request(3))
+            await turns()
+            assert (len(shunned.running), len(busy.running)) == (1, 1)
 
         run(main())
 
@@ -309,5 +311,18 @@ def test_threads_are_shared_by_versions_in_turn():
             workers.finish()
             await turns()
         assert values(tasks) == [[2], [4], [6]]
+
+    run(main())
+
+
+def test_who_waits_for_instances_that_do_not_come_back_is_told_so_without_a_deadline_of_his_own():
+    async def main():
+        lone = PuppetInstance("lone")
+        (task,) = start(on_instances(lone), request(1))
+        await turns()
+        lone.set_available(False)
+        lone.end(LOST)
+        with pytest.raises(CircuitOpen, match="nothing is left that could run 'm' version 1: lone is down"):
+            await asyncio.wait_for(task, 10)
 
     run(main())
