@@ -58,6 +58,11 @@ class _Model:
 
 
 class _NoInstances:
+    lanes = 1
+
+    def unreachable(self) -> str:
+        return ""
+
     def acquire(self, ready: Callable[[], None]) -> None: ...
 
     def release(self, seat: object) -> None: ...

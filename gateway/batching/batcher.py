@@ -15,10 +15,10 @@ from typing import Any, Final, Protocol
 
 from gateway.batching.batch import Runner
 from gateway.batching.dispatch import Dispatch, Retries, Seat, Statistics
-from gateway.batching.forecast import Forecast
+from gateway.batching.punctuality import Punctuality
 from gateway.batching.shares import default_shares
 from gateway.batching.waiting import Waiting
-from gateway.batching.window import Entry, Window
+from gateway.batching.window import Decision, Entry, Window
 from gateway.core.errors import CircuitOpen, DeadlineExpired, Overloaded
 from gateway.core.outcome import Ears
 from gateway.core.plan import VersionPlan
@@ -31,11 +31,15 @@ _OVERSTAY_NS: Final = 250_000  # CPU time of a run on the loop that is too long:
 _OVERSTAYS: Final = 20  # so many times that long in all, and a version goes to threads for good: one run of 5 ms, or a few long ones
 _FORGIVEN: Final = 0.01  # what a run of the right length takes off: page faults and the collector make a long one now and then
 _TURN_NS: Final = 1_000_000  # runs on the loop before everything else gets its turn
-_PATIENCE: Final = 0.5  # share of the time a request has besides its run that it may be expected to wait
 
 
 class Instances(Protocol):
     """What can run batches of this version."""
+
+    @property
+    def lanes(self) -> int:
+        """Batches that run at the same time, at most."""
+        ...
 
     def acquire(self, ready: Callable[[], None]) -> Seat | None:
         """Takes a place for one batch; without one, calls `ready` on the loop when asking again may help (nothing is held then)."""
@@ -64,9 +68,8 @@ class Batcher:
         self._dispatch = Dispatch(plan, statistics, ears, retries, self._again)
         levels, admission = plan.queue.priority_levels, plan.protection.admission
         self._window = Window(plan.batching, (admission.priority_shares or default_shares(levels)) if levels else ())
-        self._forecast = Forecast(plan.cost_us, plan.batching.useful_batch_size, plan.instances)
-        self._predicts, self._default_deadline_s = admission.predict_wait, admission.default_deadline_s
-        self._lanes = plan.instances
+        self._punctuality = Punctuality(plan, self._window, instances.lanes)
+        self._default_deadline_s = admission.default_deadline_s
         self._loop = asyncio.get_running_loop()
         self._now = self._loop.time
         self._waiting_bytes = self._running = 0
@@ -88,8 +91,7 @@ class Batcher:
         if window.count >= self._queue.max_requests or (self._waiting_bytes + form.input_bytes > self._queue.max_bytes and window.count):
             raise Overloaded(self._full_text())
         if waiting.deadline != math.inf:
-            if self._predicts:
-                self._check_time(waiting)
+            self._punctuality.require(waiting, self._running, self._now())
             self._watch_deadline(waiting.deadline)
         window.add(waiting)
         self._waiting_bytes += form.input_bytes
@@ -137,29 +139,6 @@ class Batcher:
             limit = asked
         return min(deadline, request.arrived + limit) if limit else deadline
 
-    def _check_time(self, waiting: Waiting) -> None:
-        """Refuses now who would be answered too late, so that those who can be answered are not held up.
-
-        A wait of up to half the time that is left besides the run is taken on: what is predicted is a mean, and the longer the queue the longer
-        everybody's answer takes.
-        """
-        now, forecast, ahead = self._now(), self._forecast, self._window.timed_rows
-        slack_s = waiting.deadline - now
-        answer_s = forecast.answer_s(min(self._window.limit, ahead + waiting.rows) or 1, now)
-        if not ahead and answer_s > slack_s:
-            raise DeadlineExpired(self._late_text(answer_s, slack_s, "running it takes"))
-        wait_s = forecast.wait_s(ahead, now) + (forecast.run_s(self._window.limit or 1, now) / 2 if self._running >= self._lanes else 0.0)
-        if wait_s + answer_s > slack_s:
-            raise DeadlineExpired(self._late_text(wait_s + answer_s, slack_s, "those who wait already make it"))
-        if wait_s > _PATIENCE * (slack_s - answer_s):
-            raise Overloaded(self._late_text(wait_s + answer_s, slack_s, "those who wait already make it"))
-
-    def _late_text(self, needed_s: float, slack_s: float, why: str) -> str:
-        return (
-            f"'{self._plan.model}' version {self._plan.version} is too busy for this request's deadline: {slack_s * 1e3:.1f} ms are left, "
-            f"and {why} about {needed_s * 1e3:.1f} ms"
-        )
-
     def _full_text(self) -> str:
         return (
             f"Exceeds maximum queue size: {self._window.count} requests ({self._waiting_bytes} bytes) wait for '{self._plan.model}' version "
@@ -177,14 +156,9 @@ class Batcher:
         window, turn_ends = self._window, 0
         while window.count:
             seat = None
-            if window.next_rows() > self._loop_rows and (seat := self._instances.acquire(self._pull)) is None:
-                if why := self._instances.unreachable():
-                    self._give_up(why)
+            if window.next_rows() > self._loop_rows and (seat := self._acquire()) is None:
                 return
-            now = self._now()
-            decision = window.take(now, now + self._forecast.answer_s(window.next_rows(), now) if self._predicts and window.timed_rows else now)
-            if decision.expired:
-                self._expire(decision.expired)
+            decision = self._take()
             if not decision.batch:
                 if seat is not None:
                     self._instances.release(seat)
@@ -199,6 +173,21 @@ class Batcher:
                     break
         if window.count:
             self._pull_soon()
+
+    def _acquire(self) -> Seat | None:
+        """A place on an instance; without one, somebody will call `_pull` again, or nobody waits any more."""
+        seat = self._instances.acquire(self._pull)
+        if seat is None and (why := self._instances.unreachable()):
+            self._give_up(why)
+        return seat
+
+    def _take(self) -> Decision:
+        """The next batch, without those whose answers would come too late; they are told so."""
+        now = self._now()
+        decision = self._window.take(now, self._punctuality.answered_at(now))
+        if decision.expired:
+            self._expire(decision.expired)
+        return decision
 
     def _delay_over(self) -> None:
         self._delayed = None
@@ -218,7 +207,7 @@ class Batcher:
 
     def _ran(self, rows: int, run_s: float) -> None:
         self._running -= 1
-        self._forecast.ran(rows, run_s, self._now(), backlog=self._window.count > 0)
+        self._punctuality.ran(rows, run_s, self._now())
         self._pull()  # an instance is free: let it run while answers are sent
 
     def _judge(self, ran_ns: int) -> None:

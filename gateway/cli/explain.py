@@ -88,5 +88,7 @@ def _runners(plan: VersionPlan) -> Iterator[Description]:
 class _Unused:
     """Stands where a served version has its session, threads and counters: nothing is predicted here."""
 
+    lanes = 1
+
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"{name}: nothing runs where a stack is only shown. This is a bug.")

@@ -124,6 +124,7 @@ class InstancePool:
     def __init__(self, instances: Sequence[tuple[Instance, Gate]], now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self.seats = tuple(Seat(instance, gate, now) for instance, gate in instances)
+        self.lanes = sum(seat.instance.capacity for seat in self.seats)
         self._ready: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         for seat in self.seats:

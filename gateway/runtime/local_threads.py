@@ -19,16 +19,16 @@ class Runner(Protocol):
 
 
 class LocalThreads:
-    """At most `capacity` batches of one version at a time; its every place is itself."""
+    """At most `capacity` (`lanes`) batches of one version at a time; its every place is itself."""
 
     def __init__(self, runner: Runner, workers: ThreadWorkers, capacity: int) -> None:
-        self._runner, self._workers, self._capacity = runner, workers, capacity
+        self._runner, self._workers, self.lanes = runner, workers, capacity
         self._running = 0
         self._ready: Callable[[], None] | None = None
 
     def acquire(self, ready: Callable[[], None]) -> LocalThreads | None:
         """Takes a thread; without one, calls `ready` when one is free. Where the version's own places are taken, the end of a batch is the call."""
-        if self._running >= self._capacity or self._ready is not None:
+        if self._running >= self.lanes or self._ready is not None:
             return None
         if self._workers.acquire(self._thread_free):
             self._running += 1
@@ -60,7 +60,7 @@ class LocalThreads:
         ready()
 
     def __repr__(self) -> str:
-        return f"<LocalThreads {self._running} of {self._capacity} running>"
+        return f"<LocalThreads {self._running} of {self.lanes} running>"
 
 
 def run_work(work: Work, runner: Runner) -> None:

@@ -154,8 +154,8 @@ def test_explain_shows_the_tree_of_each_version_that_would_be_live(gateway, repo
     assert (done.status, done.faults) == (0, [])
     first = done.out.split("\n\n")[0].splitlines()
     assert first[0] == "digits version 1"
-    assert [line.split()[0] for line in first] == ["digits", "Split", "Batcher", "Session"]
-    assert [len(line) - len(line.lstrip()) for line in first] == [0, 2, 4, 6]
+    assert [line.split()[0] for line in first] == ["digits", "Breaker", "Split", "Batcher", "Session"]
+    assert [len(line) - len(line.lstrip()) for line in first] == [0, 2, 4, 6, 8]
     assert gateway("explain", "models").out.count("Session  ") == 4
 
 

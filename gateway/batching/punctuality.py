@@ -1,0 +1,59 @@
+"""Refuses at arrival who would be answered too late, so that those who can be answered in time are not held up."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.batching.forecast import Forecast
+from gateway.batching.waiting import Waiting
+from gateway.batching.window import Window
+from gateway.core.errors import DeadlineExpired, Overloaded
+from gateway.core.plan import VersionPlan
+
+_PATIENCE: Final = 0.5  # share of the time a request has besides its run that it may be expected to wait
+
+
+class Punctuality:
+    """What the deadlines of one version's requests allow. `lanes`: batches that run at the same time; `now` is the batcher's clock."""
+
+    def __init__(self, plan: VersionPlan, window: Window, lanes: int) -> None:
+        self._plan, self._window, self._lanes = plan, window, lanes
+        self._forecast = Forecast(plan.cost_us, plan.batching.useful_batch_size, lanes)
+        self._enabled = plan.protection.admission.predict_wait
+
+    def require(self, waiting: Waiting, running: int, now: float) -> None:
+        """Raises DeadlineExpired where the answer would come too late, Overloaded where the queue is too long for the time there is.
+
+        A wait of up to half the time that is left besides the run is taken on: what is predicted is a mean, and the longer the queue the longer
+        everybody's answer takes.
+        """
+        if not self._enabled:
+            return
+        forecast, ahead, slack_s = self._forecast, self._window.timed_rows, waiting.deadline - now
+        answer_s = forecast.answer_s(min(self._window.limit, ahead + waiting.rows) or 1, now)
+        wait_s = forecast.wait_s(ahead, now)
+        if running >= self._lanes:
+            wait_s += forecast.run_s(self._window.limit or 1, now) / 2
+        if wait_s + answer_s > slack_s:
+            raise DeadlineExpired(self._text(wait_s, answer_s, slack_s))
+        if wait_s > _PATIENCE * (slack_s - answer_s):
+            raise Overloaded(self._text(wait_s, answer_s, slack_s))
+
+    def answered_at(self, now: float) -> float:
+        """When a batch taken now has its answers; with nobody's deadline to mind, now."""
+        if not (self._enabled and self._window.timed_rows):
+            return now
+        return now + self._forecast.answer_s(self._window.next_rows(), now)
+
+    def ran(self, rows: int, run_s: float, now: float) -> None:
+        """A batch has ended; `run_s` of 0: it failed."""
+        self._forecast.ran(rows, run_s, now, backlog=self._window.count > 0)
+
+    def _text(self, wait_s: float, answer_s: float, slack_s: float) -> str:
+        return (
+            f"'{self._plan.model}' version {self._plan.version} is too busy for this request's deadline: {slack_s * 1e3:.1f} ms are left, its turn "
+            f"comes in about {wait_s * 1e3:.1f} ms and takes {answer_s * 1e3:.1f} ms"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Punctuality {self._forecast!r}>"
