@@ -89,9 +89,7 @@ def test_a_wait_of_more_than_half_of_the_slack_is_overload_and_one_that_is_too_l
 def test_who_is_refused_is_told_how_much_time_was_left_and_how_much_is_needed():
     async def main():
         (task,) = start(batcher(PuppetWorkers()), due(0.1))
-        with pytest.raises(
-            DeadlineExpired, match=r"'m' version 1 is too busy .* 100\.0 ms are left, its turn comes in about 0\.0 ms and takes 500\.0 ms"
-        ):
+        with pytest.raises(DeadlineExpired, match=r"'m' version 1 is too busy .* 100\.0 ms are left.* 500\.0 ms"):
             await task
 
     run(main())
