@@ -183,8 +183,8 @@ def test_a_waiting_probe_holds_nobody_up():
 def test_describe_shows_the_state_and_the_inside():
     async def main():
         breaker, circuit, _, _ = parts()
-        assert breaker.describe().lines() == ["breaker  closed", "  inside"]
+        assert breaker.describe().lines() == ["Breaker  closed", "  inside"]
         circuit.force("open")
-        assert breaker.describe().lines()[0] == "breaker  open (forced)"
+        assert breaker.describe().lines()[0] == "Breaker  open (forced)"
 
     asyncio.run(main())
