@@ -56,7 +56,7 @@ class _Line:
     def add(self, entry: Entry) -> None:
         if self.entries and self.ordered:
             last = self.entries[-1]
-            self.ordered = last.deadline <= entry.deadline
+            self.ordered = last.deadline < entry.deadline or (last.deadline == entry.deadline and last.order < entry.order)
         self.entries.append(entry)
         self.rows += entry.rows
 
