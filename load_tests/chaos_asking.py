@@ -17,6 +17,7 @@ from load_tests.payloads import Payload, faults_of
 
 STUCK_AFTER_S = 15
 """Without any answer."""
+LOOK_S = 0.005
 
 
 class Ended(NamedTuple):
@@ -43,6 +44,8 @@ class Asking:
         self._over = asyncio.Event()
         self.ended: list[Ended] = []
         self.took_s = math.nan
+        self.stalled_ms = 0.0
+        """The longest time that this client itself was late to read its answers."""
 
     def __repr__(self) -> str:
         return f"<Asking: {self._sent} sent, {len(self._begun)} in flight>"
@@ -55,8 +58,10 @@ class Asking:
         for lane in lanes:
             self._fill(lane)
             lane.flush()
+        watch = asyncio.create_task(self._watch())
         await self._end()
         self.took_s = perf_counter() - began
+        watch.cancel()
         for lane in lanes:
             lane.close()
         return self
@@ -103,6 +108,13 @@ class Asking:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STUCK_AFTER_S):
                     await self._over.wait()
+
+    async def _watch(self) -> None:
+        """Looks how late it is woken."""
+        while True:
+            asleep = perf_counter()
+            await asyncio.sleep(LOOK_S)
+            self.stalled_ms = max(self.stalled_ms, (perf_counter() - asleep - LOOK_S) * 1e3)
 
     def _fill(self, lane: Lane) -> None:
         while lane.connection.in_flight < self._streams and self._send(lane):

@@ -80,7 +80,8 @@ def frozen_remote(ground: Ground) -> Iterator[Finding]:
     stuck = [mid for mid, _ in frozen]
     latest_ms = max((call.ended_s - call.began_s) * 1e3 for mid in stuck for call in mid.ended)
     yield exactly(trial, "callers never answered", sum(mid.unanswered for mid in stuck), 0, note=stuck[-1].named)
-    yield at_most(trial, f"longest wait, deadline {DEADLINE_MS} ms", latest_ms, DEADLINE_MS + MOST_LATE_MS, " ms")
+    note = f"the client itself was up to {max(mid.stalled_ms for mid in stuck):.0f} ms late"
+    yield at_most(trial, f"longest wait, deadline {DEADLINE_MS} ms", latest_ms, DEADLINE_MS + MOST_LATE_MS, " ms", note=note)
     yield exactly(trial, "failed calls of another model", sum(small.failed for _, small in normal + frozen), 0)
     ratio = paired_ratio([small.goodput_per_s for _, small in frozen], [small.goodput_per_s for _, small in normal])
     yield at_least(trial, "another model's goodput of normal", ratio.median, LEAST_GOODPUT, note=f"{ratio}, {normal[-1][1].goodput_per_s:.0f}/s")
