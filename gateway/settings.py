@@ -18,7 +18,7 @@ class ServingSettings:
     transport: str = "auto"
     """`completion-queue`, `aio`, or `auto`: the first where this grpcio allows it."""
     max_message_bytes: int = 64 << 20
-    max_concurrent_calls: int = 64
+    max_concurrent_calls: int = 48
     """Calls a connection may have open, and call slots offered to gRPC's core."""
     max_in_flight_per_process: int = 0
     """Requests accepted and not yet answered, over all models: this process's share of --max-in-flight, rounded up; 0: by the queues."""

@@ -23,7 +23,7 @@ from load_tests.servers import check
 KILL_EVERY_S, LOAD, PATIENCE_S = 2.0, 0.5, 5.0
 MOST_P90, LEAST_GOODPUT, MOST_GROWTH = 3.0, 0.95, 1.1
 DEADLINE_MS, MOST_LATE_MS = 200, 50
-LANES, STREAMS = 64, 64
+LANES, STREAMS = 86, 48  # the default of calls on one connection
 SETTLED_AFTER = 5  # disconnects until memory counts
 
 

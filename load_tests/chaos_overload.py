@@ -44,7 +44,7 @@ def overloaded(ground: Ground, seconds: float) -> Iterator[Finding]:
 def outstanding(ground: Ground) -> Iterator[Finding]:
     """4 096 calls without deadlines: all of them at the server, and most of them waiting on the client's side of few connections."""
     payloads, seconds, turns = ground.payloads("small"), ground.seconds(2.0, 0.5), 2 if ground.short else 6
-    loads = {"peak": (4, 32), "64 connections": (64, 64), "4 connections": (4, 1024)}
+    loads = {"peak": (4, 32), "86 connections": (86, 48), "4 connections": (4, 1024)}
     with ground.gateway("outstanding", {"small": ""}, payloads[0]) as gateway:
         contestants = {
             name: lambda connections=connections, streams=streams: ask(

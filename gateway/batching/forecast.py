@@ -1,8 +1,10 @@
 """How long the waiting requests of a version will take: the measured cost curve, corrected by what is seen.
 
 While requests wait all the time, the pace at which batches end says everything: the runs, what Python adds to each request, and what other
-versions take of the machine. Without such a pace, or when it is old, the curve speaks. Only batches that are at least half full tell the pace:
-when most requests are refused, small batches follow each other slowly, and what looks like a slow model would have still more refused.
+versions take of the machine. Without such a pace, or when it is old, the curve speaks.
+
+Refusing costs time as well, so whoever refuses looks slow, and would refuse still more. Two things prevent that: only batches that are at least
+half full tell the pace, and what counts is the best pace of the last seconds.
 """
 
 from __future__ import annotations
@@ -13,8 +15,31 @@ from typing import Final
 
 _WEIGHT: Final = 0.1  # of the newest batch
 _TRUSTED_S: Final = 1.0  # an observation that is older says nothing: else who refuses everybody would never learn that it is over
+_WINDOW_S: Final = 2.0
 _HOPE: Final = 0.5  # of the curve, which may have been measured on a busy machine
 _LONGEST_PAUSE_S: Final = 10.0  # between two ends of batches; more was a machine asleep
+
+
+class _Best:
+    """The lowest of smoothed samples in the last two to four seconds."""
+
+    __slots__ = ("_before", "_current", "_smoothed", "_until", "at", "value")
+
+    def __init__(self, value: float) -> None:
+        self.value = self._smoothed = self._current = self._before = value
+        self.at = self._until = -_TRUSTED_S
+
+    def add(self, sample: float, now: float) -> None:
+        """One more sample; after a pause it starts anew."""
+        if now - self.at > _TRUSTED_S:
+            self._smoothed = self._current = self._before = sample
+            self._until = now + _WINDOW_S
+        else:
+            self._smoothed += (sample - self._smoothed) * _WEIGHT
+            if now >= self._until:
+                self._before, self._current, self._until = self._current, self._smoothed, now + _WINDOW_S
+            self._current = min(self._current, self._smoothed)
+        self.value, self.at = min(self._before, self._current), now
 
 
 class Forecast:
@@ -24,9 +49,8 @@ class Forecast:
         """`cost_us`: wall time of a run by rows, ascending; may be empty. `lanes`: batches that run at the same time."""
         self._sizes, self._costs_s = [rows for rows, _ in cost_us], [cost * 1e-6 for _, cost in cost_us]
         self._batch_rows, self._lanes = max(1, batch_rows), max(1, lanes)
-        self._correction = 1.0
-        self._row_s = self._curve_s(self._batch_rows) / self._batch_rows / self._lanes
-        self._paced_at = self._ran_at = -_TRUSTED_S
+        self._correction = _Best(1.0)
+        self._row_s = _Best(self._curve_s(self._batch_rows) / self._batch_rows / self._lanes)
         self._last_end = -1.0
 
     def run_s(self, rows: int, now: float) -> float:
@@ -34,20 +58,20 @@ class Forecast:
 
         Without a run of late it is rather too short: who is let in for nothing costs one run, who is refused for nothing teaches nothing.
         """
-        return self._curve_s(rows) * (self._correction if now - self._ran_at <= _TRUSTED_S else _HOPE)
+        return self._curve_s(rows) * (self._correction.value if now - self._correction.at <= _TRUSTED_S else _HOPE)
 
     def answer_s(self, rows: int, now: float) -> float:
         """How long from the start of a run of so many rows to the last of its answers.
 
         While requests wait, what the loop does between two batches (answers leave, new requests are read) takes about half of a round again.
         """
-        busy_s = rows * self._row_s / 2 if now - self._paced_at <= _TRUSTED_S else 0.0
+        busy_s = rows * self._row_s.value / 2 if now - self._row_s.at <= _TRUSTED_S else 0.0
         return self.run_s(rows, now) + busy_s
 
     def wait_s(self, rows_ahead: int, now: float) -> float:
         """How long until so many waiting rows have been taken."""
-        if now - self._paced_at <= _TRUSTED_S:
-            return rows_ahead * self._row_s
+        if now - self._row_s.at <= _TRUSTED_S:
+            return rows_ahead * self._row_s.value
         return rows_ahead * self.run_s(self._batch_rows, now) / self._batch_rows / self._lanes
 
     def ran(self, rows: int, run_s: float, now: float, *, backlog: bool) -> None:
@@ -57,14 +81,12 @@ class Forecast:
             return
         expected_s = self._curve_s(rows)
         if expected_s:
-            self._correction += (run_s / expected_s - self._correction) * (_WEIGHT if now - self._ran_at <= _TRUSTED_S else 1.0)
+            self._correction.add(run_s / expected_s, now)
         else:
             self._sizes, self._costs_s = [max(1, rows)], [run_s]  # no curve: the first run seen is one
-        self._ran_at = now
+            self._correction.add(1.0, now)
         if self._last_end >= 0.0 and now - self._last_end < _LONGEST_PAUSE_S and 2 * rows >= self._batch_rows:
-            sample_s = (now - self._last_end) / max(1, rows)
-            self._row_s += (sample_s - self._row_s) * (_WEIGHT if now - self._paced_at <= _TRUSTED_S else 1.0)
-            self._paced_at = now
+            self._row_s.add((now - self._last_end) / max(1, rows), now)
         self._last_end = now if backlog else -1.0
 
     def _curve_s(self, rows: int) -> float:
@@ -80,4 +102,4 @@ class Forecast:
         return costs_s[at - 1] + (costs_s[at] - costs_s[at - 1]) * (rows - low) / (high - low)
 
     def __repr__(self) -> str:
-        return f"<Forecast {self._row_s * 1e6:.1f} us a row, runs {self._correction:.2f} times the curve>"
+        return f"<Forecast {self._row_s.value * 1e6:.1f} us a row, runs {self._correction.value:.2f} times the curve>"

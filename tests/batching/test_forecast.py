@@ -54,10 +54,14 @@ def test_the_first_run_that_is_seen_corrects_the_whole_curve_at_once():
     assert made.run_s(8, NOW) == pytest.approx(0.8)
 
 
-def test_one_run_that_is_out_of_line_counts_for_a_tenth():
+def test_one_run_that_is_too_long_changes_nothing_and_one_that_is_too_short_counts_for_a_tenth():
+    """The best of the last seconds counts: who is slow because he refuses others must not refuse more."""
     made = as_the_curve(forecast())
     made.ran(1, 1.1, NOW + 0.1, backlog=False)
-    assert made.run_s(1, NOW + 0.1) == pytest.approx(0.2)
+    assert made.run_s(1, NOW + 0.1) == pytest.approx(0.1)
+    made = as_the_curve(forecast())
+    made.ran(1, 0.05, NOW + 0.1, backlog=False)
+    assert made.run_s(1, NOW + 0.1) == pytest.approx(0.095)
 
 
 def test_runs_that_stay_slow_are_believed_in_the_end():
