@@ -14,8 +14,9 @@ CURVES = st.dictionaries(st.sampled_from([1, 2, 4, 8, 16, 32, 64, 128]), st.floa
     [
         ({1: 200, 4: 200, 8: 250, 16: 305, 32: 576, 64: 1047}, 64, 64),
         ({1: 6100, 16: 109_000}, 64, 1),
-        ({1: 100, 2: 100, 4: 100, 8: 190, 16: 380}, 64, 8),
-        ({1: 100, 2: 100, 4: 100, 8: 192, 16: 384}, 64, 4),
+        ({1: 100_000, 2: 100_000, 4: 100_000, 8: 190_000, 16: 380_000}, 64, 8),
+        ({1: 100_000, 2: 100_000, 4: 100_000, 8: 192_000, 16: 384_000}, 64, 4),
+        ({1: 200, 2: 170, 4: 220, 8: 430, 16: 860, 32: 1770, 64: 3540}, 64, 16),  # 55 us a row from 4 rows on, and 70 us for each batch
         ({1: 100, 2: 100, 4: 100, 8: 100}, 4, 4),
         ({}, 8, 8),
         ({1: 100}, 8, 8),
@@ -49,8 +50,10 @@ def test_both_stay_within_the_limit(cost_us, limit):
     assert 0 <= loop_batch_size(cost_us, limit) <= limit
 
 
-@given(CURVES, st.integers(1, 128), st.floats(0.1, 10))
-def test_a_machine_of_another_speed_finds_the_same_batch_useful(cost_us, limit, factor):
+@given(CURVES, st.integers(1, 128))
+def test_a_quicker_machine_finds_no_smaller_batch_useful(cost_us, limit):
+    """What a batch costs besides its run weighs more there."""
+    slow = {rows: cost * 1e4 for rows, cost in cost_us.items()}
     per_row = sorted(cost / rows for rows, cost in cost_us.items())
-    if all(abs(cost / per_row[0] - 1.05) > 1e-6 for cost in per_row):
-        assert useful_batch_size({rows: cost * factor for rows, cost in cost_us.items()}, limit) == useful_batch_size(cost_us, limit)
+    if all(abs(cost / per_row[0] - 1.05) > 1e-2 for cost in per_row):
+        assert useful_batch_size(cost_us, limit) >= useful_batch_size(slow, limit)
