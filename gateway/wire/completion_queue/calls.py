@@ -63,12 +63,14 @@ class UnaryCall(Driven):
 
     def _received(self, event: Any) -> None:
         message = event.batch_operations[0].message()
-        if message is None:  # the client ended its side without one; or it has gone, or sent too long a one: then the core has answered
-            end = without_message()
-            self._end(end.code, end.details)
-        elif not self.ended:  # its time may have been over before the message came
-            self.start(self._method(self, message))
-        self.give_place()
+        try:
+            if message is None:  # the client ended its side without one; or it has gone, or sent too long a one: then the core has answered
+                end = without_message()
+                self._end(end.code, end.details)
+            elif not self.ended:  # its time may have been over before the message came
+                self.start(self._method(self, message))
+        finally:  # a place that is lost is lost for good
+            self.give_place()
 
     def give_place(self) -> None:
         """Its message has been dealt with, or is long in coming: another call may be received in its place."""
