@@ -176,6 +176,7 @@ def _speak_http(server):
         (CODES.UNAVAILABLE, "failed to connect to all addresses; last error: Connection refused", False, "nothing answers at a:1"),
         (CODES.UNAVAILABLE, "DNS resolution failed for a:1", False, "nothing answers at a:1"),
         (CODES.UNAVAILABLE, "Request for unknown model: 'm' is not at ready state: loading", False, "it may be loading still"),
+        (CODES.UNAVAILABLE, "model 'm' version 1 is not asked at the moment: it failed 5 times", False, "`gateway breakers --address a:1`"),
         (CODES.DEADLINE_EXCEEDED, "Deadline Exceeded", False, "did not answer within 5s"),
         (CODES.RESOURCE_EXHAUSTED, "Exceeds maximum queue size", False, "send fewer rows"),
         (CODES.UNIMPLEMENTED, "unknown method", False, "does not speak the Open Inference Protocol"),
