@@ -132,11 +132,11 @@ def _unavailable_hint(details: str, options: ClientOptions) -> str:
     if "closed" in details or "reset" in details:
         wants = "a certificate of its clients (--tls-cert FILE --tls-key FILE)" if secure else "TLS (--tls-ca FILE)"
         return f"{address} took the connection and closed it: does it want {wants}, or is it no gRPC server?"
-    if "is not asked at the moment" in details or "nothing is left that could run" in details:
-        return f"`gateway breakers --address {address}` tells how its breakers stand, and sets them"
     if "connect" in details or "dns" in details:
         return f"nothing answers at {address}: start a server there with `gateway serve --models DIR`, or say where it is with --address"
-    return "it may be loading still, or stopping: try again; `gateway check DIR` tells what is wrong with a model"
+    left_alone = "is not asked at the moment" in details or "nothing is left that could run" in details
+    otherwise = "it may be loading still, or stopping: try again; `gateway check DIR` tells what is wrong with a model"
+    return f"`gateway breakers --address {address}` tells how its breakers stand, and sets them" if left_alone else otherwise
 
 
 def _open_channel(options: ClientOptions) -> Any:
