@@ -23,7 +23,7 @@ from load_tests.payloads import Payload, fault_of_framed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND = 3, 4, 5
+INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, RESOURCE_EXHAUSTED = 3, 4, 5, 8
 PAUSE_S = 0.004
 STREAMED = 8
 
@@ -121,7 +121,7 @@ class Hurried(Guest):
     """Its calls have a deadline that is too short for some."""
 
     name = "has no time"
-    fitting = frozenset({OK, DEADLINE_EXCEEDED})
+    fitting = frozenset({OK, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED})
     timeout_ms = 5
 
 

@@ -93,16 +93,16 @@ def run(folder: Path, count: int, processes: str) -> None:
     build(folder / "many", copies=count)
     many, one = [copy_name(number) for number in range(count)], ["small"]
     starts = {
-        "3 models": start(folder / "one", one, folder / "cache-one", folder / "one.log", processes),
-        f"{count + 3} models, first": start(folder / "many", many, folder / "cache", folder / "first.log", processes),
-        f"{count + 3} models, inspected before": start(folder / "many", many, folder / "cache", folder / "second.log", processes),
+        "few models": start(folder / "one", one, folder / "cache-one", folder / "one.log", processes),
+        f"{count} more, first": start(folder / "many", many, folder / "cache", folder / "first.log", processes),
+        f"{count} more, inspected before": start(folder / "many", many, folder / "cache", folder / "second.log", processes),
     }
     print(f"{'':<36}{'ready after':>12}{'live':>8}{'threads':>9}{'MiB':>8}   the last that was said of progress")
     for what, one_start in starts.items():
         said = one_start.progress[-1].partition(": ")[2] if one_start.progress else ""
         print(f"{what:<36}{one_start.seconds:>10.2f} s{one_start.live:>8}{one_start.threads:>9}{one_start.resident_mib:>8.0f}   {said}")
     few, *others = starts.values()
-    if any(other.live != count + 3 for other in others):
+    if any(other.live != count + few.live for other in others):
         raise SystemExit("not every model is live")
     if any(other.threads > few.threads + LAZY_THREADS for other in others):
         raise SystemExit("a serving process has more threads the more models it serves")

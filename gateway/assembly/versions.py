@@ -27,6 +27,7 @@ from gateway.runtime.workers import ThreadWorkers
 
 if TYPE_CHECKING:
     from gateway.remote.channel import Channels
+    from gateway.runtime.process.process_workers import ProcessWorkers
 
 
 class VersionBuilder:
@@ -39,13 +40,15 @@ class VersionBuilder:
         self._circuits, self._surroundings = circuits, surroundings
         self._remotes = AsyncExitStack()
         self._channels: Channels | None = None
+        self._worker_processes: set[ProcessWorkers] = set()
 
     async def __aenter__(self) -> Self:
         await self._remotes.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """All versions are closed, or their process is about to end."""
+        """All versions are closed, or their process is about to end. A worker process that is stopped or hangs must not outlive it."""
+        await asyncio.gather(*(workers.close() for workers in self._worker_processes))
         await self._remotes.aclose()
 
     async def build(self, plan: VersionPlan) -> Live:
@@ -118,6 +121,8 @@ class VersionBuilder:
 
         workers = ProcessWorkers(plan, told=self._surroundings.told)
         await workers.start()
+        self._worker_processes.add(workers)
+        undo.callback(self._worker_processes.discard, workers)
         undo.push_async_callback(workers.close)
         return list(workers.instances)
 

@@ -184,7 +184,7 @@ class Batcher:
     def _take(self) -> Decision:
         """The next batch, without those whose answers would come too late; they are told so."""
         now = self._now()
-        decision = self._window.take(now, self._punctuality.answered_at(now))
+        decision = self._window.take(now, self._punctuality.answered_at(now, self._running))
         if decision.expired:
             self._expire(decision.expired)
         return decision

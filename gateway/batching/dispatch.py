@@ -137,7 +137,8 @@ class Dispatch:
     def _run_again(self, entries: list[Waiting], origin: Origin, error: Exception) -> None:
         middle = (len(entries) + 1) // 2
         parts = [part for part in (entries[:middle], entries[middle:]) if part]
-        _log.info("a batch of %d requests for '%s' version %d failed and is run again in parts: %s", len(entries), *self._plan.key, error)
+        again = "in parts" if len(parts) > 1 else "as it is"
+        _log.info("a batch of %d requests for '%s' version %d failed and is run again %s: %s", len(entries), *self._plan.key, again, error)
         origin.divide(len(parts))
         for part in parts:
             key = (next(_OWN),)

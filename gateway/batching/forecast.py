@@ -60,6 +60,10 @@ class Forecast:
         """
         return self._curve_s(rows) * (self._correction.value if now - self._correction.at <= _TRUSTED_S else _HOPE)
 
+    def least_s(self, rows: int, now: float) -> float:
+        """What a run of so many rows takes at the very least."""
+        return min(self._curve_s(rows) * _HOPE, self.run_s(rows, now))
+
     def answer_s(self, rows: int, now: float) -> float:
         """How long from the start of a run of so many rows to the last of its answers.
 

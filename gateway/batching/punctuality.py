@@ -27,9 +27,15 @@ class Punctuality:
         A wait of up to half the time that is left besides the run is taken on: what is predicted is a mean, and the longer the queue the longer
         everybody's answer takes.
         """
+        forecast, ahead, slack_s = self._forecast, self._window.timed_rows, waiting.deadline - now
+        if slack_s <= 0:
+            raise DeadlineExpired(f"Request timeout expired before '{self._plan.model}' version {self._plan.version} had the request")
         if not self._enabled:
             return
-        forecast, ahead, slack_s = self._forecast, self._window.timed_rows, waiting.deadline - now
+        if not (ahead or running):  # alone: a run that took long before may have been about other values
+            if (least_s := forecast.least_s(waiting.rows, now)) > slack_s:
+                raise DeadlineExpired(self._text(0.0, least_s, slack_s))
+            return
         answer_s = forecast.answer_s(min(self._window.limit, ahead + waiting.rows) or 1, now)
         wait_s = forecast.wait_s(ahead, now)
         if running >= self._lanes:
@@ -39,11 +45,12 @@ class Punctuality:
         if wait_s > _PATIENCE * (slack_s - answer_s):
             raise Overloaded(self._text(wait_s, answer_s, slack_s))
 
-    def answered_at(self, now: float) -> float:
-        """When a batch taken now has its answers; with nobody's deadline to mind, now."""
-        if not (self._enabled and self._window.timed_rows):
+    def answered_at(self, now: float, running: int) -> float:
+        """When a batch taken now has its answers; with nobody's deadline to mind, or nobody else to run instead, now."""
+        window = self._window
+        if not (self._enabled and window.timed_rows) or (not running and window.rows <= window.limit):
             return now
-        return now + self._forecast.answer_s(self._window.next_rows(), now)
+        return now + self._forecast.answer_s(window.next_rows(), now)
 
     def ran(self, rows: int, run_s: float, now: float) -> None:
         """A batch has ended; `run_s` of 0: it failed."""

@@ -66,7 +66,10 @@ def tree(plan: VersionPlan) -> list[str]:
     backing = Backing(unused, unused if in_threads else None, None if in_threads else unused)
     circuit = Circuit(plan.model, plan.protection.breaker, time.monotonic, unused)
     surroundings = Surroundings(processes=1, house=Room("the gateway", 0, 0), targets=unused, told=unused)
-    stack, _ = build_stack(plan, backing, circuit, unused, surroundings)
+    try:
+        stack, _ = build_stack(plan, backing, circuit, unused, surroundings)
+    except ValueError as error:  # a fallback that cannot be made
+        return [f"{plan.model} version {plan.version}  cannot be served: {error}"]
     described = stack.describe()
     _innermost(described).inner = tuple(_runners(plan))
     return Description(f"{plan.model} version {plan.version}", "", described).lines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -80,7 +81,7 @@ class Seat:
         """Runs the work; see `Instance.run`. The place is given back before `done` is called."""
         ticket = self.gate.admit()
         if ticket is None:  # it opened, or another has the probe, since the place was taken
-            work.fail(InstanceFailed(f"{self.instance.name} is left alone for {self.gate.retry_in_s:.1f} s"))
+            work.fail(InstanceFailed(f"{self.instance.name} is left alone {_until(self.gate.retry_in_s)}"))
             self._loop_over(done)
             return
         generation, began = self.gate.begin(), self._now()
@@ -139,7 +140,7 @@ class InstancePool:
             if seat.down_since is not None and seat.down_since <= latest:
                 reasons.append(f"{seat.instance.name} is down")
             elif not seat.gate.admits:
-                reasons.append(f"the breaker of {seat.instance.name} is open for another {seat.gate.retry_in_s:.1f} s")
+                reasons.append(f"the breaker of {seat.instance.name} is open {_until(seat.gate.retry_in_s)}")
             else:
                 return ""
         return "; ".join(reasons)
@@ -185,6 +186,10 @@ class InstancePool:
 
     def __repr__(self) -> str:
         return f"<InstancePool {', '.join(map(repr, self.seats))}>"
+
+
+def _until(retry_in_s: float) -> str:
+    return "until an operator changes that" if math.isinf(retry_in_s) else f"for another {retry_in_s:.1f} s"
 
 
 def _load(seat: Seat) -> float:

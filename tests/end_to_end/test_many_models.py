@@ -22,4 +22,4 @@ def test_all_of_many_models_are_live_and_cost_no_threads_of_their_own():
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count(f"loaded {COUNT + 3} of {COUNT + 3} models in") == 2
+    assert done.stdout.count(f"loaded {COUNT + 4} of {COUNT + 4} models in") == 2

@@ -192,7 +192,7 @@ class TestRemotes:
                 stuck = [stub.ModelInfer.future(multiply("m", 1.0), timeout=0.5) for _ in range(50)]
                 for _ in range(50):
                     assert factor_of(stub.ModelInfer(multiply("other", 1.0), timeout=1), 1.0) == 4.0
-                assert {call.exception().code() for call in stuck} <= {grpc.StatusCode.DEADLINE_EXCEEDED, UNAVAILABLE}
+                assert {call.exception().code() for call in stuck} <= {grpc.StatusCode.DEADLINE_EXCEEDED, EXHAUSTED, UNAVAILABLE}
                 assert time.monotonic() - began < 5
             finally:
                 for pid in remote.serving_pids():
@@ -249,3 +249,14 @@ def test_more_than_may_be_in_flight_is_refused_and_health_is_not(gateway, models
         refused = until(lambda: len(done := [call for call in calls if call.done()]) == 7 and done)
         assert {call.code() for call in refused} == {EXHAUSTED}
         assert stub.ServerReady(pb.ServerReadyRequest(), timeout=2).ready
+
+
+def test_a_worker_process_that_is_stopped_does_not_outlive_the_gateway(gateway, models, connect):
+    graphs.scale(models, "m", factor=2.0)
+    configure(models, "m", "workers: {kind: process, count: 2}\n")
+    with gateway(*ONE) as running:
+        connect(running)
+        workers = children(running.serving_pids()[0], b"worker_main")
+        os.kill(workers[0], signal.SIGSTOP)
+        assert running.stop() == 0
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))

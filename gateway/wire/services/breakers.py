@@ -70,6 +70,8 @@ class BreakerService:
         keys: Sequence[CircuitKey] = [(request.model, version, "") for version in self._versions(request.model, request.version)]
         if request.instance:
             keys = await self._of_instance(keys, request.instance)
+        elif request.mode != BreakerMode.FORCE_OPEN:  # which needs no more than the version's own; what is to pass has to pass its instances as well
+            keys = [*keys, *await self._instances(keys)]
         which = BreakerMode.Name(request.mode)
         _log.info("%s asks for %s of the breakers of %s", call.peer(), which, ", ".join(f"'{m}' version {v} {i}".rstrip() for m, v, i in keys))
         await self._control.ask(BREAKERS, request.model, {"keys": tuple(keys), "mode": _FORCED[request.mode]})
@@ -91,11 +93,15 @@ class BreakerService:
             raise ModelNotFound(f"model '{model}' has no version{f' {version}' if version else ''} (versions: {there})")
         return found
 
-    async def _of_instance(self, versions: Sequence[CircuitKey], instance: str) -> list[CircuitKey]:
-        """The breakers of that instance, of any of these versions, that a process has or an operator has set."""
+    async def _instances(self, versions: Sequence[CircuitKey]) -> list[CircuitKey]:
+        """The breakers of all instances of these versions, that a process has or an operator has set."""
         survey = await self._survey()
         known = {key for report in survey.reports.values() for key, _ in report or ()} | survey.forced.keys()
-        there = sorted(key for key in known if key[2] and (*key[:2], "") in versions)
+        return sorted(key for key in known if key[2] and (*key[:2], "") in versions)
+
+    async def _of_instance(self, versions: Sequence[CircuitKey], instance: str) -> list[CircuitKey]:
+        """The breakers of that instance, of any of these versions, that a process has or an operator has set."""
+        there = await self._instances(versions)
         found = [key for key in there if key[2] == instance]
         if not found:
             names = ", ".join(sorted({key[2] for key in there})) or "none"

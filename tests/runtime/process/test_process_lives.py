@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from worker_works import SomeWork, children, doubling, fates, is_there, open_files, open_workers, over, plan_of, some, until
+from worker_works import SomeWork, children, doubling, fates, is_there, know_strangers, open_files, open_workers, over, plan_of, some, until
 
 from gateway.core.errors import DeadlineExpired, InstanceFailed
 from gateway.runtime.process.process_workers import ProcessWorkers
@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch):
     monkeypatch.syspath_prepend(str(HERE))
+    know_strangers()
 
 
 def echo(**workers):

@@ -129,13 +129,23 @@ def is_there(pid):
     return False
 
 
+STRANGERS = set()
+"""Processes that other tests keep."""
+
+
 def children():
-    """Ids of all processes of this one, zombies too."""
+    """Ids of the processes of this one that the running test has started, zombies too."""
     found = set()
     for task in Path("/proc/self/task").iterdir():
         with contextlib.suppress(FileNotFoundError):
             found.update((task / "children").read_text().split())
-    return found
+    return found - STRANGERS
+
+
+def know_strangers():
+    """What runs now belongs to others."""
+    STRANGERS.clear()
+    STRANGERS.update(children())
 
 
 def open_files():

@@ -87,9 +87,9 @@ def test_setting_is_asked_of_the_control_side_for_the_version(surveyed):
 
 
 @pytest.mark.parametrize(("mode", "word"), [(pb.AUTOMATIC, ""), (pb.FORCE_CLOSED, "closed")])
-def test_without_a_version_all_are_set(surveyed, mode, word):
+def test_without_a_version_all_are_set_and_what_is_to_pass_has_to_pass_their_instances(surveyed, mode, word):
     set_breaker(surveyed, mode, model="m")
-    assert surveyed.control.asked == [("breakers", "m", {"keys": (("m", 1, ""), ("m", 2, "")), "mode": word})]
+    assert surveyed.control.asked[-1] == ("breakers", "m", {"keys": (("m", 1, ""), ("m", 2, ""), ("m", 2, "worker 1")), "mode": word})
 
 
 def test_a_version_that_is_not_live_can_be_set(served):
