@@ -27,6 +27,7 @@ from gateway.runtime.workers import ThreadWorkers
 
 if TYPE_CHECKING:
     from gateway.remote.channel import Channels
+    from gateway.remote.remote_instance import RemoteInstance
     from gateway.runtime.process.process_workers import ProcessWorkers
 
 
@@ -40,7 +41,7 @@ class VersionBuilder:
         self._circuits, self._surroundings = circuits, surroundings
         self._remotes = AsyncExitStack()
         self._channels: Channels | None = None
-        self._worker_processes: set[ProcessWorkers] = set()
+        self._elsewhere: set[ProcessWorkers | RemoteInstance] = set()
 
     async def __aenter__(self) -> Self:
         await self._remotes.__aenter__()
@@ -48,7 +49,7 @@ class VersionBuilder:
 
     async def __aexit__(self, *_: object) -> None:
         """All versions are closed, or their process is about to end. A worker process that is stopped or hangs must not outlive it."""
-        await asyncio.gather(*(workers.close() for workers in self._worker_processes))
+        await asyncio.gather(*(each.close() for each in self._elsewhere))
         await self._remotes.aclose()
 
     async def build(self, plan: VersionPlan) -> Live:
@@ -121,8 +122,8 @@ class VersionBuilder:
 
         workers = ProcessWorkers(plan, told=self._surroundings.told)
         await workers.start()
-        self._worker_processes.add(workers)
-        undo.callback(self._worker_processes.discard, workers)
+        self._elsewhere.add(workers)
+        undo.callback(self._elsewhere.discard, workers)
         undo.push_async_callback(workers.close)
         return list(workers.instances)
 
@@ -136,6 +137,8 @@ class VersionBuilder:
             self._channels = await self._remotes.enter_async_context(Channels())
         remotes = [RemoteInstance(plan, remote, self._channels) for remote in plan.protection.remotes]
         for remote in remotes:
+            self._elsewhere.add(remote)
+            undo.callback(self._elsewhere.discard, remote)
             undo.push_async_callback(remote.close)
         await asyncio.gather(*(remote.start() for remote in remotes))  # a silent one takes two seconds
         return list(remotes)

@@ -260,3 +260,16 @@ def test_a_worker_process_that_is_stopped_does_not_outlive_the_gateway(gateway, 
         os.kill(workers[0], signal.SIGSTOP)
         assert running.stop() == 0
         until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+
+
+def test_a_stop_says_nothing_bad_of_remotes_that_are_well(gateway, models, tmp_path, connect):
+    folder = tmp_path / "remote models"
+    folder.mkdir()
+    graphs.scale(folder, "m", factor=9.0)
+    graphs.scale(models, "m", factor=9.0)
+    with gateway(*ONE, models=folder) as remote:
+        configure(models, "m", f"remotes: ['{remote.address}']\n")
+        with gateway(*ONE) as running:
+            connect(running)
+            assert running.stop() == 0
+            assert "WARNING" not in running.text()
