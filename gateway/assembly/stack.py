@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway.batching.batch import Runner
 from gateway.batching.batcher import Batcher, Instances
@@ -15,10 +16,11 @@ from gateway.core.predictor import Predictor
 from gateway.policies.admission import Admission, Room, share
 from gateway.policies.breaker import Breaker
 from gateway.policies.circuit import Circuit
-from gateway.policies.fallback_chain import with_fallback
-from gateway.policies.fallback_versions import Resolver
 from gateway.policies.reachable import Reachable
 from gateway.policies.retry_budget import RetryBudget
+
+if TYPE_CHECKING:
+    from gateway.policies.fallback_versions import Resolver
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,12 @@ def build_stack(
     if own.bounded:
         # Inside the fallback: a chain may answer for want of room where it is told to. Outside the breaker: what it refuses is quickly gone again.
         stack = Admission(stack, own)
-    # Around everything of the version itself. Others' fallbacks enter beneath it, so that no chain can loop.
-    outermost = with_fallback(stack, plan, surroundings.targets, time.monotonic, surroundings.told)
+    outermost = stack
+    if plan.protection.fallback:
+        from gateway.policies.fallback_chain import with_fallback  # noqa: PLC0415  # 16 ms of every start, for those who ask for it
+
+        # Around everything of the version itself. Others' fallbacks enter beneath it, so that no chain can loop.
+        outermost = with_fallback(stack, plan, surroundings.targets, time.monotonic, surroundings.told)
     if surroundings.house.bounded:
         # Outermost: without room in the house not even a fallback may run.
         outermost = Admission(outermost, surroundings.house)
