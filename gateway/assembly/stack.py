@@ -67,7 +67,7 @@ def build_stack(
     if own.bounded:
         # Inside the fallback: a chain may answer for want of room where it is told to. Outside the breaker: what it refuses is quickly gone again.
         stack = Admission(stack, own)
-    outermost = stack
+    outermost: Predictor = stack
     if plan.protection.fallback:
         from gateway.policies.fallback_chain import with_fallback  # noqa: PLC0415  # 16 ms of every start, for those who ask for it
 
