@@ -11,7 +11,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import tempfile
+import time
 from pathlib import Path
+
+import grpc
 
 from load_tests.benchmark_models import build, copy_name
 from load_tests.figures import percentile
@@ -19,7 +22,7 @@ from load_tests.guests import Fickle, Guest, Hurried, Mistaken, Streaming, Vanis
 from load_tests.lanes import by_name
 from load_tests.payloads import Payload, make_payload
 from load_tests.processes import Usage, serving_pids, usage
-from load_tests.servers import GATEWAY, check, serving
+from load_tests.servers import GATEWAY, UP_WITHIN_S, check, serving
 
 COPIES = 8
 SAMPLE_S = 0.5
@@ -76,6 +79,20 @@ def growth_mib(samples: list[Usage]) -> float:
     return percentile(sizes[-quarter:], 50) - percentile(sizes[quarter : 2 * quarter], 50)
 
 
+def check_once_live(address: str, payload: Payload) -> None:
+    """Checks a model as soon as it is loaded."""
+    until = time.monotonic() + UP_WITHIN_S
+    while True:
+        try:
+            check(address, payload)
+        except grpc.RpcError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60, help="how long (default 60)")
@@ -91,8 +108,8 @@ def main() -> None:
         payloads = {name: make_payload(models, name) for name in ("small", "mid", *map(copy_name, range(COPIES)))}
         command = f"{GATEWAY} --transport {args.transport} --cache-dir {folder}/cache"
         with serving(command, models, payloads["mid"], Path(folder) / "log") as server:
-            for payload in payloads.values():  # loading it all is over
-                check(server.address, payload)
+            for payload in payloads.values():
+                check_once_live(server.address, payload)
             (pid,) = serving_pids(server.process.pid)
             before, everybody = usage(pid), guests(payloads)
             samples = asyncio.run(soak(server.address, pid, everybody, args.seconds))
