@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +17,7 @@ import numpy as np
 from gateway.protocol.generated import gateway_control_pb2 as control
 from gateway.protocol.generated import inference_pb2
 from gateway.protocol.generated.gateway_control_pb2_grpc import GatewayControlStub
+from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
 from load_tests.benchmark_models import FRAGILE_WIDTH, INPUT
 from load_tests.open_loop import VARIANTS
 from load_tests.payloads import Payload, make_payload
@@ -46,7 +47,7 @@ class Ground:
 
     @contextlib.contextmanager
     def gateway(self, name: str, settings: Mapping[str, str], first: Payload, *, processes: int = 1, core: int | None = None) -> Iterator[Gateway]:
-        """A gateway that has answered `first`: the models of `settings`, each with the text of its model.yaml. `core`: default the server's."""
+        """A gateway that has answered `first` and serves all models of `settings`, each with its model.yaml. `core`: default the server's."""
         folder = self.folder / name
         for model, text in settings.items():
             shutil.copytree(self.models / model, folder / model)
@@ -54,7 +55,9 @@ class Ground:
                 (folder / model / "model.yaml").write_text(text)
         command = GATEWAY.replace("--processes 1", f"--processes {processes}")
         with serving(command, folder, first, self.folder / f"{name}.log", core=self.cores.server if core is None else core) as server:
-            yield Gateway(server)
+            gateway = Gateway(server)
+            until(lambda: gateway.serves(settings))
+            yield gateway
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,12 @@ class Gateway:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
+
+    def serves(self, models: Iterable[str]) -> bool:
+        """Whether all of these are ready for calls."""
+        with grpc.insecure_channel(self.address) as channel:
+            stub = GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
+            return all(stub.ModelReady(inference_pb2.ModelReadyRequest(name=model), timeout=10).ready for model in models)
 
     def breakers(self, model: str, version: str) -> list[control.ProcessBreaker]:
         """How the breaker of a version stands in each process."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from statistics import median
 
@@ -13,8 +14,8 @@ from load_tests.chaos_asking import Asking, ask
 from load_tests.chaos_ground import Gateway, Ground
 from load_tests.chaos_judging import Finding, at_least, at_most, exactly
 from load_tests.figures import paired_ratio, take_turns
-from load_tests.http2 import RESOURCE_EXHAUSTED, UNAVAILABLE
-from load_tests.lanes import open_lanes
+from load_tests.http2 import RESOURCE_EXHAUSTED, UNAVAILABLE, Answer
+from load_tests.lanes import by_name, open_lanes
 from load_tests.payloads import Payload
 from load_tests.servers import GATEWAY
 
@@ -92,11 +93,14 @@ async def _costs(ground: Ground, gateway: Gateway, payloads: dict[str, list[Payl
 
 @contextlib.asynccontextmanager
 async def _held(address: str, payload: Payload) -> AsyncIterator[None]:
-    """As many calls as may be in flight wait."""
-    (lane,) = await open_lanes(address, 1, lambda _lane, _answers: None)
+    """As many calls as may be in flight wait; raises ConnectionError where one of them was answered."""
+    answered: list[Answer] = []
+    (lane,) = await open_lanes(address, 1, lambda _lane, answers: answered.extend(answers))
     for _ in range(HELD):
         lane.connection.call(payload.framed)
     lane.flush()
     await asyncio.sleep(0.5)  # nothing tells a caller that his call waits
+    if answered:
+        raise ConnectionError(f"calls that should wait were answered: {by_name(Counter(answer.status for answer in answered))}")
     yield
     lane.abort()

@@ -29,9 +29,7 @@ class Backing:
 
     instances: Instances
     runner: Runner | None = None
-    """Runs small batches on the event loop; None: nothing may."""
-    unreachable: Callable[[], str] | None = None
-    """Why no instance is left, or nothing; None: threads of this process always are."""
+    """Threads of this process, which are always there, run it, and this runs small batches on the event loop; None: instances that may be lost."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +55,9 @@ def build_stack(
     if plan.batching.splits:
         # Around the batcher: the parts of one large request are requests to it like any other, and share batches with others.
         stack = Split(stack, plan.batching.max_batch_size)
-    if backing.unreachable is not None:
+    if backing.runner is None:
         # Before queueing: a request that nobody could run is refused at once instead of waiting for its deadline.
-        stack = Reachable(stack, backing.unreachable, subject)
+        stack = Reachable(stack, backing.instances.unreachable, subject)
     # Around all that can fail: while it is open nothing of the version is touched. Also where it never opens by itself: operators may force it.
     stack = Breaker(stack, circuit, subject)
     admission = plan.protection.admission

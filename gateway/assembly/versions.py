@@ -108,8 +108,7 @@ class VersionBuilder:
         gates = [self._circuit(plan, instance.name, undo) for instance in instances]
         if guard.watches:
             instances = [GuardedInstance(instance, guard) for instance in instances]
-        pool = InstancePool(list(zip(instances, gates, strict=True)))
-        return Backing(pool, None, pool.unreachable)
+        return Backing(InstancePool(list(zip(instances, gates, strict=True))))
 
     async def _local(self, plan: VersionPlan, undo: AsyncExitStack) -> list[Instance]:
         if not plan.protection.local:

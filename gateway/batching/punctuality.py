@@ -24,8 +24,8 @@ class Punctuality:
     def require(self, waiting: Waiting, running: int, now: float) -> None:
         """Raises DeadlineExpired where the answer would come too late, Overloaded where the queue is too long for the time there is.
 
-        A wait of up to half the time that is left besides the run is taken on: what is predicted is a mean, and the longer the queue the longer
-        everybody's answer takes.
+        A wait of up to half the time that is left besides the run is taken on: what is predicted is from the best pace of late, and the longer the
+        queue the longer everybody's answer takes.
         """
         forecast, ahead, slack_s = self._forecast, self._window.timed_rows, waiting.deadline - now
         if slack_s <= 0:
@@ -48,7 +48,7 @@ class Punctuality:
     def answered_at(self, now: float, running: int) -> float:
         """When a batch taken now has its answers; with nobody's deadline to mind, or nobody else to run instead, now."""
         window = self._window
-        if not (self._enabled and window.timed_rows) or (not running and window.rows <= window.limit):
+        if not (self._enabled and window.timed_rows) or (not running and window.rows <= max(1, window.limit)):
             return now
         return now + self._forecast.answer_s(window.next_rows(), now)
 

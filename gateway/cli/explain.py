@@ -63,7 +63,7 @@ def tree(plan: VersionPlan) -> list[str]:
     """The predictors of a version, one a line, outermost first, and below them what runs it. Needs a running event loop."""
     unused: Any = _Unused()
     in_threads = plan.protection.local and plan.protection.workers is None and not plan.protection.remotes
-    backing = Backing(unused, unused if in_threads else None, None if in_threads else unused)
+    backing = Backing(unused, unused if in_threads else None)
     circuit = Circuit(plan.model, plan.protection.breaker, time.monotonic, unused)
     surroundings = Surroundings(processes=1, house=Room("the gateway", 0, 0), targets=unused, told=unused)
     try:
@@ -92,6 +92,7 @@ class _Unused:
     """Stands where a served version has its session, threads and counters: nothing is predicted here."""
 
     lanes = 1
+    unreachable = None
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"{name}: nothing runs where a stack is only shown. This is a bug.")

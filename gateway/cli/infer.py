@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import time
 from pathlib import Path
 
 from gateway.cli.client import Client, ClientOptions
+from gateway.cli.connection_options import add_connection_arguments, connection_options
 from gateway.cli.faults import FAILED, CommandFault
 from gateway.cli.input_files import read_inputs
 from gateway.cli.input_tensors import make_tensors, make_zeros
 from gateway.cli.predictions import as_json, as_npz, as_table, read_outputs
 from gateway.core.errors import InvalidRequest
 from gateway.core.plan import TensorSpec
-from gateway.core.quantities import parse_duration_s
 from gateway.core.request import Array
 
 DESCRIPTION = """\
@@ -39,19 +38,12 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
     parser.add_argument("model", metavar="MODEL", help="its name")
-    parser.add_argument("--address", metavar="HOST:PORT", default="127.0.0.1:8001", help="where the server is [default: 127.0.0.1:8001]")
     parser.add_argument("--version", metavar="N", default="", help="the model's version [default: the server's choice, the newest]")
     parser.add_argument("--input", metavar="FILE", help="JSON, .npz or CSV; - is standard input [default: zeros and empty texts]")
     parser.add_argument("--rows", metavar="N", help="send no more than the first N rows; without --input, so many are made up [default: all, 1]")
-    parser.add_argument("--timeout", metavar="DURATION", default="5s", help="for everything that is asked [default: 5s]")
     parser.add_argument("--output-format", metavar="FORMAT", default="table", help="table, json or npz [default: table]")
     parser.add_argument("--output", metavar="FILE", help="where the answer is written [default: standard output]")
-    tls = parser.add_argument_group("TLS")
-    tls.add_argument("--tls", action="store_true", help="speak TLS; so does every option below")
-    tls.add_argument("--tls-ca", metavar="FILE", default="", help="roots that the server's certificate leads to, PEM [default: gRPC's own]")
-    tls.add_argument("--tls-cert", metavar="FILE", default="", help="the client's own certificate, PEM")
-    tls.add_argument("--tls-key", metavar="FILE", default="", help="its key, PEM")
-    tls.add_argument("--tls-server-name", metavar="NAME", default="", help="the name in the server's certificate [default: as in HOST:PORT]")
+    add_connection_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -84,23 +76,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _read(arguments: argparse.Namespace) -> tuple[ClientOptions, int | None]:
     """What the arguments say beyond texts; raises `CommandFault` with all that is wrong with them."""
-    faults, timeout_s, rows = [], 0.0, arguments.rows
-    if not re.fullmatch(r".+:\d{1,5}|unix:.+", arguments.address):
-        faults.append(f"--address: expected HOST:PORT, such as 127.0.0.1:8001, got {arguments.address!r}")
+    faults, rows = [], arguments.rows
     if arguments.output_format not in ("table", "json", "npz"):
         faults.append(f"--output-format: expected table, json or npz, got {arguments.output_format!r}")
     elif arguments.output_format == "npz" and arguments.output is None and sys.stdout.isatty():
         faults.append("--output-format npz is not for the screen: name a file with --output")
     if rows is not None and not (rows.isascii() and rows.isdigit() and int(rows) > 0):
         faults.append(f"--rows: expected a number of 1 or more, got {rows!r}")
-    try:
-        timeout_s = parse_duration_s(arguments.timeout)
-    except ValueError as error:
-        faults.append(f"--timeout: {error}")
-    if faults:
-        raise CommandFault(faults)
-    names = ("address", "tls", "tls_ca", "tls_cert", "tls_key", "tls_server_name")
-    return ClientOptions(timeout_s=timeout_s, **{name: getattr(arguments, name) for name in names}), None if rows is None else int(rows)
+    return connection_options(arguments, faults), None if rows is None else int(rows)
 
 
 def _inputs(source: str, specs: tuple[TensorSpec, ...], rows: int | None) -> dict[str, Array]:

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Coroutine, Mapping
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self
 
 from gateway.control.channel import Channel
 from gateway.control.messages import (
@@ -72,21 +72,16 @@ class Served(Protocol):
         """Takes over what every process answers alike."""
         ...
 
+    def report_breakers(self) -> Report:
+        """How all breakers stand."""
+        ...
+
     def drain(self) -> None:
         """Says not ready wherever health is asked for, and serves on."""
         ...
 
     async def stop(self, grace_s: float) -> None:
         """Takes no new calls, and returns when those in flight are answered, or cut off after the grace."""
-        ...
-
-
-@runtime_checkable
-class ReportsBreakers(Protocol):
-    """What a serving process with breakers does besides; one without reports none."""
-
-    def report_breakers(self) -> Report:
-        """How all of them stand."""
         ...
 
 
@@ -192,7 +187,7 @@ class ServingLink:
                 served.publish(message)
                 self._channel.send(Published(sequence))
             case ReportBreakers(request_id):
-                self._channel.send(BreakerReport(request_id, served.report_breakers() if isinstance(served, ReportsBreakers) else ()))
+                self._channel.send(BreakerReport(request_id, served.report_breakers()))
             case Drain():
                 served.drain()
 

@@ -200,13 +200,6 @@ class StatisticsTable:
         return (slot * ROWS + row) * ROW_WORDS
 
 
-def create_statistics_file(slots: int) -> int:
-    """A file descriptor of an empty table for so many serving processes, at most `MAX_SLOTS`; inherited by none unless passed on."""
-    fd = os.memfd_create("gateway-statistics", os.MFD_CLOEXEC)
-    size_statistics_file(fd, slots)
-    return fd
-
-
 def size_statistics_file(fd: int, slots: int) -> None:
-    """Makes an empty file an empty table for so many serving processes."""
+    """Makes an empty file an empty table for so many serving processes, at most `MAX_SLOTS`."""
     os.ftruncate(fd, slots * ROWS * ROW_BYTES)

@@ -25,14 +25,3 @@ class Ears(Protocol):
     def end(self, generation: int, outcome: Outcome, elapsed_s: float, error: Exception | None) -> None:
         """The batch is over, after running for so long. What belongs to an older generation is not heard."""
         ...
-
-
-class Deaf:
-    """Hears nothing."""
-
-    def begin(self) -> int:
-        """No generation."""
-        return 0
-
-    def end(self, generation: int, outcome: Outcome, elapsed_s: float, error: Exception | None) -> None:
-        """Nothing."""

@@ -62,15 +62,6 @@ class OutputGuard:
         else:
             work.finish(outputs)
 
-    def first_bad_row(self, outputs: list[Array], wanted: tuple[int, ...]) -> int:
-        """The first row in which an output is no answer (0 where there is no batch axis); -1 where all are."""
-        bad = [
-            rule.first_bad(array)[0] if self._batched else 0
-            for index, array in zip(wanted, outputs, strict=True)
-            if (rule := self._rules.get(index)) is not None and not rule.holds(array)
-        ]
-        return min(bad, default=-1)
-
     def _text(self, rule: _Rule, array: Array) -> str:
         place = rule.first_bad(array)
         value = array[place]

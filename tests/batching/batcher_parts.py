@@ -5,10 +5,10 @@ import math
 import selectors
 
 import numpy as np
+from deaf_ears import Deaf
 
 from gateway.batching.batcher import Batcher
 from gateway.core.errors import ModelFailed
-from gateway.core.outcome import Deaf
 from gateway.core.plan import BatchingPlan, QueuePlan, TensorSpec, VersionPlan
 from gateway.core.protection import ProtectionPlan
 from gateway.core.request import InferenceRequest, RequestForm

@@ -4,12 +4,13 @@ import asyncio
 
 import pytest
 from batcher_parts import Counts, Doubler, PuppetWorkers, batcher, plan, request, run, start, turns, values
+from deaf_ears import Deaf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.batching.batcher import Batcher
 from gateway.core.errors import CircuitOpen, DeadlineExpired, InstanceFailed, ModelFailed
-from gateway.core.outcome import Deaf, Outcome
+from gateway.core.outcome import Outcome
 from gateway.core.protection import ProtectionPlan, RetryPlan
 from gateway.policies.retry_budget import RetryBudget
 from gateway.runtime.instance_pool import InstancePool

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 from batcher_parts import Counts, Doubler, PuppetWorkers, plan, request, run, start, turns
+from deaf_ears import Deaf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.batching.batcher import Batcher
 from gateway.core.errors import DeadlineExpired, ModelFailed, Overloaded
-from gateway.core.outcome import Deaf
 from gateway.core.plan import QueuePlan
 from gateway.core.protection import AdmissionPlan, ProtectionPlan
 from gateway.policies.retry_budget import RetryBudget

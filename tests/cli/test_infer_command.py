@@ -122,7 +122,7 @@ def test_a_missing_input_is_for_the_server_to_refuse_because_it_may_be_optional(
 def test_all_faults_of_the_arguments_are_told_together(gateway):
     done = gateway("infer", "m", "--address", "here", "--rows", "0", "--timeout", "5", "--output-format", "yaml")
     assert done.status == 2
-    assert [fault.partition(":")[0] for fault in done.faults] == ["--address", "--output-format", "--rows", "--timeout"]
+    assert [fault.partition(":")[0] for fault in done.faults] == ["--output-format", "--rows", "--address", "--timeout"]
     assert "the bare number '5'" in done.faults[3]
 
 

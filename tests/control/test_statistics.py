@@ -20,14 +20,20 @@ from gateway.control.statistics import (
     Duration,
     StatisticsTable,
     VersionCounts,
-    create_statistics_file,
     large_batch_at,
+    size_statistics_file,
 )
+
+
+def statistics_file(slots):
+    fd = os.memfd_create("statistics")
+    size_statistics_file(fd, slots)
+    return fd
 
 
 @pytest.fixture
 def table():
-    fd = create_statistics_file(slots=3)
+    fd = statistics_file(slots=3)
     yield StatisticsTable(fd)
     os.close(fd)
 
@@ -90,7 +96,7 @@ def test_what_a_killed_process_counted_stays_and_its_successor_goes_on(table):
 @given(rows=st.integers(1, 1 << 20))
 def test_every_batch_is_counted_with_the_smallest_size_that_holds_it(rows):
     fits = next((size for size in BATCH_SIZES if size >= rows), BATCH_SIZES[-1])
-    fd = create_statistics_file(slots=1)
+    fd = statistics_file(slots=1)
     try:
         table = StatisticsTable(fd)
         table.writer(0, 0).record_batch(1, rows, 0, 5, 6, 7, 0, 0)
@@ -103,7 +109,7 @@ def test_every_batch_is_counted_with_the_smallest_size_that_holds_it(rows):
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 300), st.booleans()), max_size=30))
 def test_no_number_ever_goes_back(batches):
-    fd = create_statistics_file(slots=3)
+    fd = statistics_file(slots=3)
     try:
         table = StatisticsTable(fd)
         before = table.read(1)
@@ -126,7 +132,7 @@ def test_no_number_ever_goes_back(batches):
 
 
 def test_room_for_all_rows_and_slots_takes_no_memory_until_used():
-    fd = create_statistics_file(MAX_SLOTS)
+    fd = statistics_file(MAX_SLOTS)
     table = StatisticsTable(fd)
     assert os.fstat(fd).st_size == MAX_SLOTS * ROWS * ROW_BYTES
     assert os.fstat(fd).st_blocks == 0

@@ -60,5 +60,5 @@ def test_a_gateway_that_does_not_come_to_serving_leaves_no_process_behind(words,
     os.close(write_fd)
     with os.fdopen(read_fd, "rb") as reader:
         text = reader.read().decode()
-    assert (process.wait(30), text) == (status, text)
+    assert process.wait(30) == status, text
     assert "Traceback" not in text

@@ -10,12 +10,12 @@ import numpy as np
 from gateway.batching.batcher import Batcher
 from gateway.core.datatypes import numpy_dtype
 from gateway.core.errors import Unavailable
-from gateway.core.outcome import Deaf
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.predictor import Description
 from gateway.core.protection import FallbackLink, OutputGuardPlan, ProtectionPlan
 from gateway.core.request import InferenceRequest, Prediction, RequestForm
 from gateway.core.waiter import Driven
+from gateway.policies.circuit import Circuit
 from gateway.policies.retry_budget import RetryBudget
 from gateway.protocol.codec import VersionCodec
 from gateway.routing.catalogue import Catalogue, Live
@@ -112,7 +112,8 @@ def live(plan, inner):
 def batcher(plan, runner, workers: ThreadWorkers):
     """The real way down to a runner, in threads."""
     retries = RetryBudget(plan.protection.retry, time.monotonic)
-    return Batcher(plan, LocalThreads(runner, workers, plan.instances), Counts(), ears=Deaf(), retries=retries)
+    circuit = Circuit("m", plan.protection.breaker, time.monotonic, lambda _transition: None)
+    return Batcher(plan, LocalThreads(runner, workers, plan.instances), Counts(), ears=circuit, retries=retries)
 
 
 class ByHand(Driven):

@@ -10,7 +10,7 @@ from dataclasses import replace
 import grpc
 
 from gateway.control.messages import IndexEntry, Publish, VersionState
-from gateway.control.statistics import StatisticsTable, create_statistics_file
+from gateway.control.statistics import StatisticsTable, size_statistics_file
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.predictor import Description
 from gateway.core.request import Prediction
@@ -105,7 +105,9 @@ class Served:
         self._transport = transport
         self.catalogue, self.state, self.streams, self.control = Catalogue(), ServerState(), OpenStreams(), LedControlSide()
         self.health = Health(self.state, self.catalogue)
-        self.table = StatisticsTable(create_statistics_file(PROCESSES))
+        statistics_fd = os.memfd_create("statistics")
+        size_statistics_file(statistics_fd, PROCESSES)
+        self.table = StatisticsTable(statistics_fd)
         self.authorization = Authorization(options)
         self.services = Services(
             inference=InferenceService(self.catalogue, self.streams),
