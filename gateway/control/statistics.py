@@ -12,9 +12,11 @@ from __future__ import annotations
 import mmap
 import os
 from bisect import bisect_left
+from operator import add
 from typing import Final, Self
 
-from gateway.control.version_counts import BOUNDS_S, BUCKETS, MAX_REASONS, BatchCounts, Duration, Histogram, VersionCounts
+from gateway.control.version_counts import BUCKETS, MAX_REASONS, BatchCounts, Duration, Histogram, VersionCounts
+from gateway.observe.metrics.bounds import TIME_BOUNDS_S
 
 ROWS: Final = 4096
 HOUSE_ROW: Final = ROWS - 1
@@ -57,17 +59,17 @@ class VersionStatistics:
     def record_request(self, elapsed_s: float, queue_s: float) -> None:
         """Counts the times of a request that was answered, 0.4 us; `queue_s` below 0: no batch ran it."""
         words, sums = self._words, self._sums
-        words[20 + bisect_left(BOUNDS_S, elapsed_s)] += 1  # by number, as below: REQUEST_TIME, QUEUE_TIME and their sums
+        words[20 + bisect_left(TIME_BOUNDS_S, elapsed_s)] += 1  # by number, as below: REQUEST_TIME, QUEUE_TIME and their sums
         sums[37] += elapsed_s
         if queue_s >= 0:
-            words[38 + bisect_left(BOUNDS_S, queue_s)] += 1
+            words[38 + bisect_left(TIME_BOUNDS_S, queue_s)] += 1
             sums[55] += queue_s
 
     def record_failure(self, reason: int, elapsed_s: float) -> None:
         """Counts a request that was not answered; `reason` is its place in `gateway.core.reasons.REASONS`."""
         words = self._words
         words[FAILURES + reason] += 1
-        words[FAILURE_TIME + bisect_left(BOUNDS_S, elapsed_s)] += 1
+        words[FAILURE_TIME + bisect_left(TIME_BOUNDS_S, elapsed_s)] += 1
         self._sums[_FAILURE_SUM] += elapsed_s
 
     def record_degraded(self) -> None:
@@ -120,8 +122,8 @@ class VersionStatistics:
         words[at + 3] += compute_output_ns
         infer_s = compute_infer_ns * 1e-9
         batch_s = infer_s + (compute_input_ns + compute_output_ns) * 1e-9
-        words[BATCH_TIME + bisect_left(BOUNDS_S, batch_s)] += 1
-        words[COMPUTE_TIME + bisect_left(BOUNDS_S, infer_s)] += 1
+        words[BATCH_TIME + bisect_left(TIME_BOUNDS_S, batch_s)] += 1
+        words[COMPUTE_TIME + bisect_left(TIME_BOUNDS_S, infer_s)] += 1
         sums = self._sums
         sums[_BATCH_SUM] += batch_s
         sums[_COMPUTE_SUM] += infer_s
@@ -176,7 +178,7 @@ class StatisticsTable:
     def read(self, row: int) -> VersionCounts:
         """The numbers of a row, summed over all slots."""
         heads = [self._read_words(slot, row, 0, BATCHES) for slot in range(self.slots)]
-        sums = [sum(column) for column in zip(*heads, strict=True)]
+        sums = _added(heads)
         used = [slot for slot, head in enumerate(heads) if head[EXECUTION_COUNT]]  # reading an untouched page would make it
         success, fail, queue, compute_input, compute_infer, compute_output, hit, miss = (Duration(*sums[i : i + 2]) for i in range(0, 16, 2))
         return VersionCounts(
@@ -214,9 +216,16 @@ class StatisticsTable:
         return Histogram(tuple(sums[at : at + BUCKETS]), sum([self._sums[self._at(slot, row) + at + BUCKETS] for slot in range(self.slots)]))
 
     def _read_batches(self, row: int, slots: list[int]) -> tuple[BatchCounts, ...]:
-        columns = [self._read_words(slot, row, BATCHES, ROW_WORDS) for slot in slots]
-        words = [sum(column) for column in zip(*columns, strict=True)]
-        return tuple(BatchCounts(size, *words[4 * i : 4 * i + 4]) for i, size in enumerate(BATCH_SIZES) if words and words[4 * i])
+        starts = [self._at(slot, row) + BATCHES for slot in slots]
+        if not starts:
+            return ()
+        counts = _added([self._words[at : at + 4 * len(BATCH_SIZES) : 4].tolist() for at in starts])
+        found = []
+        for place, count in enumerate(counts):
+            if count:
+                words = _added([self._words[at + 4 * place : at + 4 * place + 4].tolist() for at in starts])
+                found.append(BatchCounts(BATCH_SIZES[place], *words))
+        return tuple(found)
 
     def _read_words(self, slot: int, row: int, start: int, stop: int) -> list[int]:
         at = self._at(slot, row)
@@ -226,6 +235,13 @@ class StatisticsTable:
         if not (0 <= slot < self.slots and 0 <= row < ROWS):
             raise IndexError(f"slot {slot} row {row} is outside a table of {self.slots} slots and {ROWS} rows")
         return (slot * ROWS + row) * ROW_WORDS
+
+
+def _added(columns: list[list[int]]) -> list[int]:
+    total = columns[0]
+    for column in columns[1:]:
+        total = list(map(add, total, column))
+    return total
 
 
 def size_statistics_file(fd: int, slots: int) -> None:

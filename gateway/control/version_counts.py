@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-BOUNDS_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds of the buckets of every histogram of times, each in its bucket; what took longer goes to one more."""
-BUCKETS: Final = len(BOUNDS_S) + 1
+from gateway.observe.metrics.bounds import TIME_BOUNDS_S
+
+BUCKETS: Final = len(TIME_BOUNDS_S) + 1
 MAX_REASONS: Final = 24
 """Room for `gateway.core.reasons.REASONS`."""
 
@@ -25,7 +25,7 @@ class Histogram:
     """How often something took how long."""
 
     counts: tuple[int, ...] = (0,) * BUCKETS
-    """By bucket of `BOUNDS_S`, not cumulative."""
+    """By bucket of `TIME_BOUNDS_S`, not cumulative."""
     sum_s: float = 0.0
 
     @property

@@ -22,8 +22,9 @@ from gateway.control.statistics import (
     large_batch_at,
     size_statistics_file,
 )
-from gateway.control.version_counts import BOUNDS_S, BUCKETS, MAX_REASONS, BatchCounts, Duration, Histogram, VersionCounts
+from gateway.control.version_counts import BUCKETS, MAX_REASONS, BatchCounts, Duration, Histogram, VersionCounts
 from gateway.core.reasons import REASONS
+from gateway.observe.metrics.bounds import TIME_BOUNDS_S
 
 
 def statistics_file(slots):
@@ -101,9 +102,9 @@ def test_there_is_room_for_every_reason_and_the_last_keeps_off_its_neighbour(tab
     assert table.read(0) == VersionCounts(failures=(*[0] * 23, 1), failure_time=Histogram((1, *[0] * 16)))
 
 
-@given(time_s=st.one_of(st.floats(0, 20), st.sampled_from(BOUNDS_S)))
+@given(time_s=st.one_of(st.floats(0, 20), st.sampled_from(TIME_BOUNDS_S)))
 def test_a_time_is_in_the_first_bucket_whose_bound_is_not_below_it(time_s):
-    fits = next((at for at, bound in enumerate(BOUNDS_S) if time_s <= bound), BUCKETS - 1)
+    fits = next((at for at, bound in enumerate(TIME_BOUNDS_S) if time_s <= bound), BUCKETS - 1)
     fd = statistics_file(slots=1)
     try:
         table = StatisticsTable(fd)
