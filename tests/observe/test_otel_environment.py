@@ -112,9 +112,9 @@ def test_a_bad_value_is_named_with_what_was_expected(variable, value, expected):
 def test_a_bad_ratio_or_option_is_named():
     with pytest.raises(ValueError, match="OTEL_TRACES_SAMPLER_ARG must be a number from 0 to 1, not '2'"):
         apply({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"})
-    with pytest.raises(ValueError, match="otlp_endpoint must be .* not 'collector:4317'"):
+    with pytest.raises(ValueError, match=r"otlp_endpoint must be .* not 'collector:4317'"):
         apply({}, otlp_endpoint="collector:4317")
-    with pytest.raises(ValueError, match="otlp_protocol must be .* not 'udp'"):
+    with pytest.raises(ValueError, match=r"otlp_protocol must be .* not 'udp'"):
         apply({}, otlp_protocol="udp")
 
 

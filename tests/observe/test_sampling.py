@@ -44,5 +44,5 @@ def test_the_share_drawn_is_the_ratio():
 
 
 def test_a_ratio_outside_0_to_1_is_refused():
-    with pytest.raises(ValueError, match="0 to 1, not 1.5"):
+    with pytest.raises(ValueError, match=r"0 to 1, not 1\.5"):
         SamplingPlan(ratio=1.5)
