@@ -60,7 +60,7 @@ class SpanExport:
         resource = make_resource() if resource is None else resource
         scope = InstrumentationScope("gateway", __version__, names.SCHEMA_URL)
         server = server or Server()
-        self._encoder = SpanEncoder(*_encoded(resource, scope), server, all_children=all_children)
+        self._encoder = SpanEncoder(*encode_origin(resource, scope), server, all_children=all_children)
         self._maker = SpanMaker(resource, scope, server, all_children=all_children)
         self._of_bytes, self._of_spans = (
             [ExportQueue(one.name, one.exporter, most_bytes, most_spans) for one in exporters if one.takes_bytes is takes_bytes]
@@ -106,6 +106,7 @@ class SpanExport:
             self._put(*rows.take(chunk, time.time_ns() - time.monotonic_ns()))
         except Exception:  # noqa: BLE001  # logged; spans must not stop what counts
             self.failed_chunks += 1
+            self._slots.pop(chunk.slot, None)  # its batches would come up again with the next
             if self.failed_chunks == 1:
                 _log.exception("no spans could be made of %d requests", len(chunk.requests))
 
@@ -154,7 +155,7 @@ def _alone(encoded: Encoded) -> tuple[Encoded]:
     return (encoded,)
 
 
-def _encoded(resource: Resource, scope: InstrumentationScope) -> tuple[bytes, bytes]:
+def encode_origin(resource: Resource, scope: InstrumentationScope) -> tuple[bytes, bytes]:
     """Both as OpenTelemetry encodes them."""
     spans = encode_spans([ReadableSpan("", resource=resource, instrumentation_scope=scope, context=_CONTEXT)]).resource_spans[0]
     return spans.resource.SerializeToString(), spans.scope_spans[0].scope.SerializeToString()

@@ -85,9 +85,11 @@ class ExportQueue:
             self._thread.join(timeout_s)
         with self._changed:
             self._abandoned = True
-            left, self._waiting = sum(export.spans for export in self._waiting), deque()
+            left, self._waiting = list(self._waiting), deque()
+            self._spans -= sum(export.spans for export in left)
+            self._bytes -= sum(export.size_bytes for export in left)
             if left:
-                self._drop(CLOSED, left)
+                self._drop(CLOSED, sum(export.spans for export in left))
         try:
             self._exporter.shutdown()
         except Exception:  # noqa: BLE001  # any package's exporter

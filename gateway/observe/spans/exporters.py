@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 
+from opentelemetry.sdk.environment_variables import OTEL_RESOURCE_ATTRIBUTES
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace.export import SpanExporter
 
@@ -64,5 +66,7 @@ def make_resource(instance_id: str = "") -> Resource:
     """What the environment says (OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME), over the gateway's own name, version and instance."""
     named = Resource.create()
     said = {key: value for key, value in named.attributes.items() if (key, str(value)[:15]) != (SERVICE_NAME, "unknown_service")}
+    if instance_id and SERVICE_INSTANCE_ID not in os.environ.get(OTEL_RESOURCE_ATTRIBUTES, ""):
+        said.pop(SERVICE_INSTANCE_ID, None)  # the SDK draws one
     ours = {SERVICE_NAME: otel_environment.SERVICE_NAME, SERVICE_VERSION: __version__, SERVICE_INSTANCE_ID: instance_id or str(uuid.uuid4())}
     return Resource(ours | said, named.schema_url)
