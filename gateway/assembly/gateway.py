@@ -35,6 +35,7 @@ def serve(settings: Settings, announce: Callable[[Started, IoMode], None], spawn
         serving,
         lambda: _open_source(settings),
         spawner,
+        telemetry_settings=settings.telemetry,
         announce=lambda started: announce(started, io_mode),
         log_settings=log_settings_of(settings.serving.log_level),
     )

@@ -22,10 +22,11 @@ class Runner(Protocol):
 class Batch:
     """Requests of one line and what became of them: a `gateway.core.instance.Work`. Times are nanoseconds of the monotonic clock.
 
+    `number`: by which it is written down, 0: it is not.
     `rows` has the padding in it, `request_rows` has not; both are -1 where there is no batch axis.
     """
 
-    __slots__ = ("collated_ns", "error", "outputs", "request_rows", "requests", "rows", "run_ns", "started_ns", "wanted")
+    __slots__ = ("collated_ns", "error", "number", "outputs", "request_rows", "requests", "rows", "run_ns", "started_ns", "wanted")
 
     def __init__(self, requests: Sequence[InferenceRequest], rows: int, pad_to: Sequence[int]) -> None:
         self.requests, self.request_rows = requests, rows
@@ -34,6 +35,7 @@ class Batch:
         self.outputs: list[Array] = []
         self.error: Exception | None = None
         self.started_ns = 0
+        self.number = 0
 
     def run(self, runner: Runner) -> None:
         """Joins the inputs and runs the model; blocks, and keeps an error instead of raising it."""

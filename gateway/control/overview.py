@@ -1,4 +1,4 @@
-"""What the main process tells the telemetry process: the gateway as a whole, whenever it changes."""
+"""What the main process tells the telemetry process: how it is set up, then the gateway as a whole, whenever it changes; at last `Stop`."""
 
 from __future__ import annotations
 
@@ -38,3 +38,19 @@ class Overview:
     """Where gRPC is served."""
     started_s: float = 0.0
     """Of the Unix epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryStart:
+    """The first message to a telemetry process."""
+
+    settings: object
+    """Frozen; made by the caller of the control side, opaque to it."""
+    http_fds: tuple[int, ...]
+    """Listening sockets that it inherited; none: no HTTP."""
+    overview: Overview
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryStopped:
+    """The last message of a telemetry process: what was written down has been exported, as far as that could be done in time."""

@@ -1,8 +1,9 @@
 """What a serving process writes down of its requests and batches, in cells of one size, and how whoever reads them sees them.
 
 A cell is 128 bytes. A REQUEST cell tells of one request that has ended, a BATCH cell of one batch, before those of its requests; a LINK cell
-names a request that a batch has run for but that ends elsewhere: the batch failed and is run again, or was a part of it. Whatever has no
-fixed length is a note (`gateway.observe.notes`), over as many cells as it takes: a NOTE cell, then MORE cells.
+names a request that a batch has run for but that ends elsewhere: the batch failed and is run again, or was a part of it. A CALL cell tells of
+one call to another server, on behalf of one request or of a batch. Whatever has no fixed length is a note (`gateway.observe.notes`), over as
+many cells as it takes: a NOTE cell, then MORE cells.
 
 Times are nanoseconds of the monotonic clock, which all processes of a machine share. Numbers of batches, peers and instances are the
 writing process's own; numbers of versions are their rows in the statistics table.
@@ -17,7 +18,7 @@ import numpy as np
 
 CELL_BYTES: Final = 128
 
-REQUEST, BATCH, LINK, NOTE, MORE = range(1, 6)
+REQUEST, BATCH, LINK, NOTE, MORE, CALL = range(1, 7)
 
 # Flags of a REQUEST.
 HAS_PARENT: Final = 1
@@ -88,9 +89,20 @@ LINK_CELL: Final = np.dtype(
 )
 LINK_PLAIN: Final = struct.Struct("<B23xq24x16s8s")
 
+CALL_CELL: Final = np.dtype(
+    {
+        "names": ["kind", "failed", "version", "started_ns", "ended_ns", "number", "instance", "trace_id", "span_id", "parent_id"],
+        "formats": ["u1", "u1", "<i4", "<i8", "<i8", "<i8", "<i4", ("u1", 16), ("u1", 8), ("u1", 8)],
+        "offsets": [0, 1, 4, 8, 16, 24, 48, 56, 72, 80],
+        "itemsize": CELL_BYTES,
+    }
+)
+"""`instance` is the address asked, `number` the batch; the span is a child of `parent_id` in `trace_id`. Only of what is sampled."""
+CALL_PLAIN: Final = struct.Struct("<BBxxiqqq16xi4x16s8s8s")
+
 NOTE_HEAD: Final = struct.Struct("<BxxxI")
 """Kind and, in a NOTE, the bytes of the whole note; its text fills this cell and the MORE cells that follow, `NOTE_ROOM` bytes each."""
 NOTE_ROOM: Final = CELL_BYTES - NOTE_HEAD.size
 
 Cells = np.ndarray[Any, np.dtype[np.void]]
-"""One of the three dtypes above."""
+"""One of the dtypes above."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from gateway.observe.cells import BATCH, BATCH_CELL, LINK, LINK_CELL, NOTE, REQUEST, REQUEST_CELL, Cells
+from gateway.observe.cells import BATCH, BATCH_CELL, CALL, CALL_CELL, LINK, LINK_CELL, NOTE, REQUEST, REQUEST_CELL, Cells
 from gateway.observe.identifiers import Identifiers
 from gateway.observe.notes import Began, Decided, Detail, Gauges, Named, decode
 from gateway.observe.ring import RingReader, note_text
@@ -41,6 +41,7 @@ class Chunk:
     batches: Cells
     """A batch stands before its requests. The last ones of a chunk may have requests in the next."""
     links: Cells
+    calls: Cells
     details: Mapping[int, Detail]
     """By the place of the request's cell."""
     decided: tuple[Decided, ...] = ()
@@ -64,6 +65,11 @@ class ChunkReader:
         """Cells that found no room, ever."""
         return self._ring.dropped
 
+    @property
+    def backlog(self) -> bool:
+        """More is there than one look takes."""
+        return self._ring.unread > _MOST_CELLS
+
     def read(self) -> Chunk | None:
         """The next stretch; None where there is nothing new."""
         first, cells = self._ring.read(_MOST_CELLS)
@@ -86,6 +92,7 @@ class ChunkReader:
             request_places=(np.flatnonzero(is_request) + first).astype(np.uint64),
             batches=cells[kinds == BATCH].view(BATCH_CELL),
             links=cells[kinds == LINK].view(LINK_CELL),
+            calls=cells[kinds == CALL].view(CALL_CELL),
             details=details,
             decided=tuple(decided),
             gauges=tuple(gauges),
@@ -107,16 +114,12 @@ class ChunkReader:
                 _log.warning("a note of serving process %d cannot be read", self._slot, exc_info=True)
                 skipped += found[1] - at
                 continue
+            if (isinstance(note, Began) and at) or (isinstance(note, Detail) and found[1] == len(cells)):
+                return at, skipped  # another process, whose numbers mean something else; or the request of the detail is not there yet
             match note:
-                case Began():
-                    if at:
-                        return at, skipped
-                    self._begin(note)
-                case Named():
-                    self._name(note)
+                case Began() | Named():
+                    self._learn(note)
                 case Detail():
-                    if found[1] == len(cells):  # its request comes with the next look
-                        return at, skipped
                     details[first + found[1]] = note
                 case Decided():
                     decided.append(note)
@@ -124,12 +127,11 @@ class ChunkReader:
                     gauges.append(note)
         return len(cells), skipped
 
-    def _begin(self, note: Began) -> None:
-        self._pid, self._identifiers = note.pid, Identifiers(note.seed)
-        self._peers, self._instances, self._versions = {}, {}, {}
-
-    def _name(self, note: Named) -> None:
-        if note.kind == "peer":
+    def _learn(self, note: Began | Named) -> None:
+        if isinstance(note, Began):
+            self._pid, self._identifiers = note.pid, Identifiers(note.seed)
+            self._peers, self._instances, self._versions = {}, {}, {}
+        elif note.kind == "peer":
             self._peers[note.number] = note.text
         elif note.kind == "instance":
             self._instances[note.number] = note.text

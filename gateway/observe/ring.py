@@ -95,6 +95,11 @@ class RingReader:
         """Cells that found no room, ever."""
         return int(self._words[_DROPPED])
 
+    @property
+    def unread(self) -> int:
+        """Cells written and not read."""
+        return int(self._words[_WRITTEN] - self._words[_READ])
+
     def read(self, most: int = CELLS) -> tuple[int, Cells]:
         """A copy of what was there at the last look and is unread, and the place of its first cell; at most so many cells.
 
@@ -113,7 +118,7 @@ class RingReader:
         self._words[_READ] = place
 
     def __repr__(self) -> str:
-        return f"<RingReader {int(self._words[_WRITTEN] - self._words[_READ])} unread, {self.dropped} dropped>"
+        return f"<RingReader {self.unread} unread, {self.dropped} dropped>"
 
 
 def note_text(cells: Cells, at: int) -> tuple[bytes, int] | None:
