@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Self
 
 from gateway.control.live.state import LiveState
 from gateway.control.messages import IndexEntry, VersionState
 from gateway.control.overview import Overview, ProcessState
-from gateway.control.statistics import HOUSE_ROW, StatisticsTable, size_statistics_file
+from gateway.control.statistics import StatisticsTable, size_statistics_file
 from gateway.core.reasons import REASONS
 from gateway.observe.cells import CELL_BYTES, HAS_PARENT, REQUEST, REQUEST_ID_AT, REQUEST_IDS, REQUEST_PLAIN
 from gateway.observe.chunks import ChunkReader
-from gateway.observe.notes import Began, Decided, Detail, Gauges, InstanceGauges, Named, VersionGauges, encode
+from gateway.observe.notes import Began, Decided, Gauges, InstanceGauges, Named, VersionGauges, encode
 from gateway.observe.ring import RingReader, RingWriter, size_rings_file
 
 TRACES = "http://jaeger.test:16686/trace/{trace_id}"
@@ -97,9 +99,9 @@ def gauged(row: int, model: str, version: int = 1, *, queued=0, running=0, break
 
 
 class Numbers:
-    """The parts, with a state that reads them; `async with` is not needed, `with` closes the files."""
+    """The parts, and a state that reads them."""
 
-    def __init__(self, models: int = 2, *, clock: Clock | None = None, trace_url: str = TRACES) -> None:
+    def __init__(self, names: Sequence[str] = ("digits", "penguins"), *, clock: Clock | None = None, trace_url: str = TRACES) -> None:
         self.clock = clock or Clock()
         self._stack = ExitStack()
         table_fd, rings_fd = (os.memfd_create(name) for name in ("statistics", "rings"))
@@ -109,14 +111,13 @@ class Numbers:
         size_rings_file(rings_fd, len(PIDS))
         self.table = StatisticsTable(table_fd)
         self.slots = [Slot(self.table, rings_fd, slot) for slot in range(len(PIDS))]
-        self.names = [f"model_{number:04d}" for number in range(models)]
+        self.names = list(names)
         for slot in self.slots:
             for row, name in enumerate(self.names):
                 slot.name(row, name, 1)
         self.live = LiveState(self.table, trace_url, now_ns=self.clock.ns, now_s=self.clock.unix_s)
-        self.live.told(self.overview())
 
-    def __enter__(self) -> Numbers:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_) -> None:
@@ -141,6 +142,3 @@ class Numbers:
             for slot in self.slots:
                 slot.tell(self.live)
             self.live.tick()
-
-
-__all__ = ["HOUSE_ROW", "LOADING", "PIDS", "READY", "STARTED_S", "UNAVAILABLE", "Clock", "Detail", "Numbers", "gauged"]

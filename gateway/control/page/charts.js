@@ -1,12 +1,12 @@
 // The charts: the last minutes of all models together, or of one version.
 
 import { element, find } from "./elements.js";
-import { count, milliseconds, rate, size } from "./format.js";
+import { count, milliseconds, rate, short, size } from "./format.js";
 
 const POINTS = 300;
 const CHARTS = [
-  { title: "Calls per second", format: rate, series: [["calls_per_s", "calls", "s1"], ["errors_per_s", "errors", "s4"], ["degraded_per_s", "degraded", "s3"]], filled: true },
-  { title: "Latency of answers", format: milliseconds, series: [["latency_p50_ms", "p50", "s1"], ["latency_p90_ms", "p90", "s2"], ["latency_p99_ms", "p99", "s3"]] },
+  { title: "Calls per second", format: rate, series: [["calls_per_s", "calls", "s1"], ["degraded_per_s", "degraded", "s3"], ["errors_per_s", "errors", "s4"]], filled: true },
+  { title: "Latency of answers", format: milliseconds, axis: (value) => `${short(value)} ms`, series: [["latency_p50_ms", "p50", "s1"], ["latency_p90_ms", "p90", "s2"], ["latency_p99_ms", "p99", "s3"]] },
   { title: "Rows in a batch", format: size, series: [["rows_per_batch", "on average", "s1"]], filled: true },
   { title: "Requests", format: count, series: [["queued", "waiting", "s1"], ["in_flight", "in flight", "s2"]], filled: true },
 ];
@@ -59,7 +59,7 @@ class Chart {
         scales: { x: { time: true }, y: { range: (_, __, most) => [0, most > 0 ? most * 1.12 : 1] } },
         axes: [
           { ...axis, size: 26, space: 70, values: (_, at) => at.map((each) => new Date(each * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" })), incrs: [60, 120] },
-          { ...axis, size: 58, space: 36, values: (_, at) => at.map((each) => (each === 0 ? "0" : this.chart.format(each))) },
+          { ...axis, size: 58, space: 36, values: (_, at) => at.map((each) => (each === 0 ? "0" : (this.chart.axis ?? short)(each))) },
         ],
         series: [{}, ...series],
         hooks: { setCursor: [() => this.tell()] },

@@ -14,6 +14,9 @@ export function show(node, text, className) {
   if (className !== undefined && node.className !== className) node.className = className;
 }
 
+// A name that a narrow column may break where a reader would.
+export const breakable = (name) => name.split(/(?<=[_\-./])/).flatMap((part, at) => (at ? [document.createElement("wbr"), part] : [part]));
+
 // Shows a list in the children of `parent`, one for each item, known by its key; `make` builds one, `update` brings it up to date.
 export function showEach(parent, items, { key, make, update, empty }) {
   const known = (parent.known ??= new Map());

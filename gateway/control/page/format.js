@@ -11,6 +11,9 @@ export function rate(value) {
   return thin(grouped[value < 1 ? 2 : value < 100 ? 1 : 0].format(value));
 }
 
+// For axes: no more digits than it takes.
+export const short = (value) => thin(Number(value.toPrecision(6)).toLocaleString("en", { maximumFractionDigits: 3 }));
+
 export const size = (value) => (value === null || value === undefined ? NOTHING : thin(grouped[value < 100 ? 1 : 0].format(value)));
 
 export const count = (value) => (value === null || value === undefined ? NOTHING : thin(grouped[0].format(value)));
@@ -36,6 +39,12 @@ export const percent = (value) => (value === null || value === undefined ? NOTHI
 
 export function clock(seconds) {
   return new Date(seconds * 1000).toLocaleTimeString("en-GB");
+}
+
+// With its day where that is not clear.
+export function moment(seconds) {
+  if (Date.now() / 1000 - seconds < 72000) return clock(seconds);
+  return new Date(seconds * 1000).toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 }
 
 export function span(seconds) {

@@ -1,7 +1,7 @@
 // Requests that somebody may want to look at, and what happened.
 
 import { element, find, showEach } from "./elements.js";
-import { clock, took, word } from "./format.js";
+import { moment, took, word } from "./format.js";
 
 const TONES = { failed: "bad", degraded: "warn", slow: "quiet" };
 const EVENT_TONES = { open: "bad", "half-open": "warn", UNAVAILABLE: "bad", GONE: "quiet", restarting: "bad", draining: "warn", stopping: "warn", closed: "good", READY: "good", serving: "good" };
@@ -46,16 +46,16 @@ function requestItem(request) {
     link.setAttribute("aria-label", `Trace ${request.trace_id}`);
     trace.append(link);
   }
-  made.append(moment(request.at_s), element("span", `word ${TONES[request.kind]}`, title), who(request.model, request.version), textOf(request), element("span", "took", took(request.took_ms)), trace);
+  made.append(timeOf(request.at_s), element("span", `word ${TONES[request.kind]}`, title), who(request.model, request.version), textOf(request), element("span", "took", took(request.took_ms)), trace);
   return made;
 }
 
 function textOf(request) {
   const made = element("span", "text");
   const served = request.served_by ? `Answered by ${request.served_by}${request.reason ? `, because of ${word(request.reason)}` : ""}.` : "";
-  const retried = request.retries ? `Run again ${request.retries === 1 ? "once" : `${request.retries} times`}.` : "";
-  made.append([request.kind === "failed" ? request.error || request.status : served, retried].filter(Boolean).join(" "));
-  const from = [request.request_id && `request ${request.request_id}`, request.peer && `from ${request.peer}`, !request.trace_url && `trace ${request.trace_id}`].filter(Boolean).join(", ");
+  const retried = request.retries ? `run again ${request.retries === 1 ? "once" : `${request.retries} times`}` : "";
+  made.append({ failed: request.error || request.status, degraded: served, slow: "Among the slowest of its model." }[request.kind]);
+  const from = [retried, request.request_id && `request ${request.request_id}`, request.peer && `from ${request.peer}`, !request.trace_url && `trace ${request.trace_id}`].filter(Boolean).join(", ");
   if (from) made.append(" ", element("span", "from", from));
   return made;
 }
@@ -83,12 +83,12 @@ function eventItem(event) {
   const text = element("span", "text", event.text);
   const from = [event.instance, event.process !== null && `process ${event.process}`].filter(Boolean).join(", ");
   if (from) text.append(" ", element("span", "from", from));
-  made.append(moment(event.at_s), element("span", `word ${EVENT_TONES[event.state] ?? "quiet"}`, name), who(event.model, event.version), text);
+  made.append(timeOf(event.at_s), element("span", `word ${EVENT_TONES[event.state] ?? "quiet"}`, name), who(event.model, event.version), text);
   return made;
 }
 
-function moment(atSeconds) {
-  const made = element("time", "", clock(atSeconds));
+function timeOf(atSeconds) {
+  const made = element("time", "", moment(atSeconds));
   made.dateTime = new Date(atSeconds * 1000).toISOString();
   return made;
 }

@@ -1,6 +1,6 @@
 // The tables: models and versions, serving processes, and what runs batches for them.
 
-import { element, emptyRow, find, row, show, showEach } from "./elements.js";
+import { breakable, element, emptyRow, find, row, show, showEach } from "./elements.js";
 import { bytes, count, milliseconds, percent, rate, size, word } from "./format.js";
 
 const FIRST = 50;
@@ -30,8 +30,9 @@ function troubles(version) {
   return told.join(", ");
 }
 
-const busier = (one, other) =>
-  other.calls_per_s - one.calls_per_s || other.queued - one.queued || Number(one.state !== "READY") - Number(other.state !== "READY") || (keyOf(one) < keyOf(other) ? -1 : 1);
+// Of those without calls, the ones that are not as they should be come first.
+const trouble = (version) => (STATES[version.state] === "bad" || STATES[version.state] === "warn") && !unloaded(version) ? 2 : Number(version.state === "READY");
+const busier = (one, other) => other.calls_per_s - one.calls_per_s || other.queued - one.queued || trouble(other) - trouble(one) || (keyOf(one) < keyOf(other) ? -1 : 1);
 
 export class ModelsTable {
   constructor(choose) {
@@ -81,10 +82,11 @@ export class ModelsTable {
   }
 
   make(version) {
-    const made = row(["", "wide", "number", "number", "number wide", "number wide", "number", "number wide", "number wide", "number", "number wide", "wide"]);
+    const made = row(["", "wide", "number", "number", "number wide", "number wide", "number", "number wide", "number wide", "number wide", "number wide", "wide"]);
     const [name, state, , , , , , , , , , breaker] = made.cells_;
-    made.button = element("button", "", version.model);
+    made.button = element("button");
     made.button.type = "button";
+    made.button.append(...breakable(version.model));
     made.button.addEventListener("click", () => this.choose(keyOf(version)));
     made.flags = element("span", "note narrow");
     name.append(made.button, element("span", "version", version.version), made.flags);
@@ -101,7 +103,7 @@ export class ModelsTable {
     const chosen = keyOf(version) === this.chosen;
     if (node.classList.contains("chosen") !== chosen) node.classList.toggle("chosen", chosen);
     node.button.setAttribute("aria-pressed", String(chosen));
-    show(node.flags, troubles(version));
+    show(node.flags, [troubles(version), version.queued && `${count(version.queued)} waiting`].filter(Boolean).join(", "));
     show(node.state, stateWord(version), `word ${stateTone(version)}`);
     show(node.reason, unloaded(version) ? "" : version.reason);
     const [, , calls, errors, p50, p90, p99, queue, batch, waiting, inFlight] = node.cells_;
@@ -112,7 +114,7 @@ export class ModelsTable {
     show(p99, milliseconds(version.latency_p99_ms));
     show(queue, milliseconds(version.queue_p90_ms));
     show(batch, size(version.rows_per_batch));
-    show(waiting, count(version.queued), `number ${version.queued ? "" : "nothing"}`);
+    show(waiting, count(version.queued), `number wide ${version.queued ? "" : "nothing"}`);
     show(inFlight, count(version.in_flight));
     show(node.breaker, breakerWord(version), version.breaker ? `word ${BREAKERS[version.breaker] ?? "quiet"}` : "nothing");
     const away = broken(version);
@@ -127,15 +129,19 @@ export function showProcesses(processes) {
     key: (process) => process.process,
     make: () => {
       const made = row(["", "", "number", "number", "number wide", "number", "number wide"]);
+      made.number = element("span");
+      made.pid = element("span", "version");
+      made.cells_[0].append(made.number, made.pid);
       made.state = element("span", "word");
       made.reason = element("span", "note");
       made.cells_[1].append(made.state, made.reason);
       return made;
     },
     update: (node, process) => {
-      const [name, , cpu, memory, lag, inFlight, restarts] = node.cells_;
+      const [, , cpu, memory, lag, inFlight, restarts] = node.cells_;
       const silent = process.state === "serving" && !process.speaks;
-      show(name, process.pid ? `${process.process} (pid ${process.pid})` : `${process.process}`);
+      show(node.number, String(process.process));
+      show(node.pid, process.pid ? `pid ${process.pid}` : "");
       show(node.state, silent ? "silent" : process.state, `word ${silent ? "warn" : (PROCESSES[process.state] ?? "quiet")}`);
       show(node.reason, process.last_end ? `before: ${process.last_end}` : "");
       show(cpu, percent(process.cpu_percent));
