@@ -44,6 +44,10 @@ class ServingSettings:
     cores: int = 1
     """Cores that one serving process may count on."""
     log_level: str = "info"
+    log_format: str = "human"
+    """`human` or `json`."""
+    access_log: str = "off"
+    """See `gateway.observe.logs.access_choice`."""
     grpc_experiments: str = ""
     """What gRPC's core is to read as GRPC_EXPERIMENTS; chosen by `gateway.wire.io_mode`."""
     sampling: SamplingPlan = field(default_factory=SamplingPlan)
@@ -62,6 +66,10 @@ class TelemetrySettings:
     trace_url: str = ""
     """Where a trace is shown, `{trace_id}` in the place of its id; empty: pages name the id alone."""
     log_level: str = "info"
+    log_format: str = "human"
+    """`human` or `json`."""
+    access_log: str = "off"
+    """See `gateway.observe.logs.access_choice`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import sys
 import time
 
 from gateway import __version__
@@ -20,6 +18,7 @@ from gateway.control.statistics import HOUSE_ROW, StatisticsTable
 from gateway.control.supervisor_watch import SupervisorWatch
 from gateway.observe.decisions import Decisions
 from gateway.observe.journal import Journal
+from gateway.observe.logs.setup import begin_logs
 from gateway.observe.pulse import Pulse
 from gateway.observe.ring import RingWriter
 from gateway.observe.sampling import Sampler
@@ -64,9 +63,7 @@ async def _serve(link_fd: int, files: SharedFiles, watch: SupervisorWatch) -> No
         watch.limit_s = start.orphan_limit_s
         if settings.grpc_experiments:
             os.environ[EXPERIMENTS_VARIABLE] = settings.grpc_experiments  # read when the transport imports grpc, further down
-        logging.basicConfig(
-            level=settings.log_level.upper(), stream=sys.stderr, format=f"%(asctime)s %(levelname)-7s %(name)s [{start.slot}]: %(message)s"
-        )
+        begin_logs(settings.log_format, settings.log_level, start.slot)
         try:
             options = transport_options(start, settings)
         except ValueError as error:

@@ -117,6 +117,8 @@ def _serving(said: ConfigFile, processes: int, faults: list[str]) -> ServingSett
             response_compression=said.response_compression,
             trust_loopback=said.trust_loopback,
             log_level=said.log_level,
+            log_format=said.log_format,
+            access_log=said.access_log,
         ),
     )
 
@@ -139,7 +141,13 @@ def _telemetry(said: ConfigFile, faults: list[str]) -> TelemetrySettings:
     return TelemetrySettings(
         otel=otel,
         environment=tuple(environment.items()),
-        **_as_said(metrics_names=said.metrics_names, trace_url=said.trace_url, log_level=said.log_level),
+        **_as_said(
+            metrics_names=said.metrics_names,
+            trace_url=said.trace_url,
+            log_level=said.log_level,
+            log_format=said.log_format,
+            access_log=said.access_log,
+        ),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 import msgspec
 
 from gateway.core.quantities import ByteSize, Duration
+from gateway.observe.logs.access_choice import AccessChoice
 from gateway.settings import IoMode
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -94,6 +95,8 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     max_queue_requests: Positive | None = None
     max_queue_size: ByteSize | None = None
     log_level: Literal["debug", "info", "warning", "error"] | None = None
+    log_format: Literal["human", "json"] | None = None
+    access_log: AccessChoice | None = None
     otlp_endpoint: str | None = None
     otlp_protocol: Literal["grpc", "http/protobuf"] | None = None
     traces_exporter: str | None = None

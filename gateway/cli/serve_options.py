@@ -65,6 +65,14 @@ _RUNS: Final = (
     Option("transport", "NAME", "completion-queue, aio, or auto: the first, which is quicker, if this grpcio allows it", _SERVING.transport),
     Option("io_mode", "MODE", "grpcio's I/O: polling, event-engine, or auto: the quicker one that this grpcio has", _DEFAULTS.io_mode),
     Option("log_level", "LEVEL", "debug, info, warning or error; logs go to stderr", _SERVING.log_level),
+    Option("log_format", "FORMAT", "human, or json: an object a line", _SERVING.log_format),
+    Option(
+        "access_log",
+        "WHICH",
+        "a line for each request: off, errors (those that failed, were refused, degraded or slow), full, or a ratio such as 0.01: those, and"
+        " that share of the others",
+        _SERVING.access_log,
+    ),
 )
 
 _LIMITS: Final = (
