@@ -101,7 +101,7 @@ class Browser:
 
     async def screenshot(self, file: Path, *, whole: bool = True) -> None:
         answer = await self.call("Page.captureScreenshot", captureBeyondViewport=whole, **await self._clip(whole))
-        file.write_bytes(base64.b64decode(answer["data"]))
+        await asyncio.to_thread(file.write_bytes, base64.b64decode(answer["data"]))
 
     async def _clip(self, whole: bool) -> dict[str, Any]:
         if not whole:

@@ -5,6 +5,7 @@ Rates and percentiles are those of the last `WINDOW_S` seconds, at every moment 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
@@ -25,6 +26,8 @@ from gateway.control.overview import Overview, ProcessState
 from gateway.core.reasons import REASONS
 from gateway.observe.chunks import Chunk
 from gateway.observe.notes import Gauges
+
+_log = logging.getLogger(__name__)
 
 TICK_S: Final = 1.0
 WINDOW_S: Final = 5
@@ -68,11 +71,14 @@ class LiveState:
         self._met_ns = {(each.slot, each.pid): self._met_ns.get((each.slot, each.pid), self._now_ns()) for each in overview.processes}
 
     def take(self, chunk: Chunk) -> None:
-        """What a serving process wrote."""
-        self._gauged.take(chunk)
-        if len(chunk.requests):
-            self._requests.take(chunk, self._epoch_s)
-        self._happenings.take(chunk, self._epoch_s)
+        """What a serving process wrote; what cannot be understood is logged and left out, for others read the same."""
+        try:
+            self._gauged.take(chunk)
+            if len(chunk.requests):
+                self._requests.take(chunk, self._epoch_s)
+            self._happenings.take(chunk, self._epoch_s)
+        except Exception:
+            _log.exception("what serving process %d wrote cannot be shown", chunk.slot)
 
     def tick(self) -> None:
         """Looks at everything; to be called every `TICK_S`."""
