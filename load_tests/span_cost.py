@@ -21,7 +21,8 @@ from gateway.observe.cells import BATCH, BATCH_PLAIN, REQUEST, REQUEST_ID_AT, RE
 from gateway.observe.chunks import Chunk, ChunkReader
 from gateway.observe.notes import Began, Named, encode
 from gateway.observe.otel_environment import apply
-from gateway.observe.ring import RingReader, RingWriter, size_rings_file
+from gateway.observe.ring import RingReader, RingWriter
+from gateway.observe.ring_file import size_rings_file
 from gateway.observe.sampling import SamplingPlan
 from gateway.observe.spans.encoding import SpanEncoder
 from gateway.observe.spans.forms import Server
@@ -93,7 +94,7 @@ def encode_only(chunks: Iterator[Chunk], *, all_children: bool) -> Iterator[tupl
     rows, encoder = SlotRows(SamplingPlan(traces=True), 128), SpanEncoder(b"", b"", Server("127.0.0.1", 8001), all_children=all_children)
     for chunk in chunks:
         begun = time.process_time()
-        encoded = list(encoder.encode(*rows.take(chunk, 0)))
+        encoded = list(encoder.encode(rows.take(chunk, 0)))
         yield time.process_time() - begun, sum(map(len, encoded)), sum(len(one.data) for one in encoded)
 
 

@@ -1,5 +1,6 @@
 """OTLP receivers of the two protocols that keep what they are sent."""
 
+import gzip
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -53,7 +54,9 @@ def http_receiver():
         def do_POST(self):
             assert self.path == "/v1/traces"
             received.headers.append({name.lower(): value for name, value in self.headers.items()})
-            received.requests.append(pb.ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["content-length"]))))
+            body = self.rfile.read(int(self.headers["content-length"]))
+            unpacked = gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body
+            received.requests.append(pb.ExportTraceServiceRequest.FromString(unpacked))
             self.send_response(200)
             self.end_headers()
 

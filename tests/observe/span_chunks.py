@@ -7,6 +7,8 @@ import time
 from gateway.observe.cells import (
     BATCH,
     BATCH_PLAIN,
+    CALL,
+    CALL_PLAIN,
     LINK,
     LINK_PLAIN,
     REQUEST,
@@ -18,7 +20,8 @@ from gateway.observe.cells import (
 )
 from gateway.observe.chunks import ChunkReader
 from gateway.observe.notes import Began, Named, encode
-from gateway.observe.ring import RingReader, RingWriter, size_rings_file
+from gateway.observe.ring import RingReader, RingWriter
+from gateway.observe.ring_file import size_rings_file
 
 MS = 1_000_000
 PLAIN_IDS = (bytes(16), bytes(8), bytes(8))
@@ -42,6 +45,7 @@ class Slot:
         self.note(Named("version", 0, "digits/3"))
         self.note(Named("version", 7, "größen/12"))
         self.note(Named("instance", 4, "worker 1"))
+        self.note(Named("instance", 5, "10.0.0.1:8001"))
 
     def note(self, note):
         assert self._ring.write_note(encode(note))
@@ -67,6 +71,10 @@ class Slot:
 
     def link(self, number, trace, span):
         LINK_PLAIN.pack_into(self._ring.cells, self._ring.offset(), LINK, number, trace, span)
+
+    def call(self, number, version, *, start, end, failed=0, instance=4, ids=(b"T" * 16, b"S" * 8, b"P" * 8)):
+        times = [self.now + ms * MS for ms in (start, end)]
+        CALL_PLAIN.pack_into(self._ring.cells, self._ring.offset(), CALL, failed, version, *times, number, instance, *ids)
 
     def chunk(self):
         """What was written since the last one."""

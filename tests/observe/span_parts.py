@@ -21,8 +21,8 @@ ALL = SamplingPlan(traces=True)
 def spans_of(*chunks, plan=ALL, links=128, all_children=True):
     """All spans of these chunks of a slot, as messages."""
     rows, encoder = SlotRows(plan, links), SpanEncoder(*encode_origin(RESOURCE, SCOPE), SERVER, all_children=all_children)
-    encoded = [one for chunk in chunks for one in encoder.encode(*rows.take(chunk, OFFSET_NS))]
-    return parsed([*encoded, *encoder.encode(None, rows.rest())])
+    encoded = [one for chunk in chunks for one in encoder.encode(rows.take(chunk, OFFSET_NS))]
+    return parsed([*encoded, *encoder.encode(rows.rest())])
 
 
 def parsed(encoded):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from span_chunks import Slot
 from span_parts import attributes, named, spans_of
 
-from gateway.observe.cells import DEGRADED, HAS_PARENT, REFUSED_SAMPLING, SAMPLED, SLOW
+from gateway.observe.cells import DEGRADED, HAS_IDS, HAS_PARENT, REFUSED_SAMPLING, SAMPLED, SLOW
 from gateway.observe.sampling import SamplingPlan
 from gateway.observe.spans import names
 from gateway.observe.spans.peers import read_peer
@@ -64,6 +64,36 @@ def test_a_batch_that_failed_links_those_that_it_ran_for_and_is_an_error():
     one, other = sorted(named(spans_of(slot.chunk()), "batch digits"), key=lambda span: -span.status.code)
     assert (one.status.code, links(one)) == (2, {(b"t" * 16, b"s" * 8)})
     assert (other.status.code, len(other.links)) == (0, 1)
+
+
+def test_a_request_that_failed_with_its_batch_is_linked_once():
+    slot = Slot()
+    slot.batch(1, failed=1)
+    for ids in ((b"t" * 16, b"s" * 8, bytes(8)), (b"T" * 16, b"S" * 8, bytes(8))):
+        slot.link(1, *ids[:2])
+        slot.request(batch=1, status=13, flags=HAS_IDS, ids=ids)
+    (batch,) = named(spans_of(slot.chunk()), "batch digits")
+    assert len(batch.links) == 2
+    assert links(batch) == {(b"t" * 16, b"s" * 8), (b"T" * 16, b"S" * 8)}
+
+
+def test_a_call_to_another_server_is_a_client_span_of_the_same_trace():
+    slot = Slot()
+    slot.call(1, 0, start=3, end=9, failed=1, instance=5, ids=(b"t" * 16, b"s" * 8, b"p" * 8))
+    (span,) = spans_of(slot.chunk())
+    assert (span.kind, span.name, span.status.code) == (3, names.CALL, 2)
+    assert (span.trace_id, span.span_id, span.parent_span_id) == (b"t" * 16, b"s" * 8, b"p" * 8)
+    assert span.end_time_unix_nano - span.start_time_unix_nano == 6_000_000
+    assert attributes(span) == {
+        "rpc.system.name": "grpc",
+        "rpc.method": "inference.GRPCInferenceService/ModelInfer",
+        "error.type": "_OTHER",
+        "server.address": "10.0.0.1",
+        "server.port": 8001,
+        "gateway.instance": "10.0.0.1:8001",
+        "gateway.model.name": "digits",
+        "gateway.model.version": 3,
+    }
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from gateway.observe.cells import DEGRADED, HAS_PARENT, IN_STREAM, SLOW
 from gateway.observe.spans.forms import Form
 from gateway.observe.spans.peers import Peer, read_peer
 from gateway.observe.spans.protobuf import Template, hexadecimal, varints4, varints8
-from gateway.observe.spans.rows import Array, BatchRows, RequestRows
+from gateway.observe.spans.rows import Array, BatchRows, CallRows, RequestRows
 
 Columns = dict[str, Array]
 
@@ -99,8 +99,21 @@ def batch_columns(rows: BatchRows) -> tuple[Columns, Array]:
         "padded": varints4(np.maximum(cells["padded_rows"], 0)),
         "dropped": varints4(rows.dropped),
     }
-    flags = (cells["failed"] != 0) | (cells["padded_rows"] > 0) << 1 | (rows.dropped > 0) << 2
+    flags = (cells["failed"] != 0) | (cells["padded_rows"] > cells["rows"]) << 1 | (rows.dropped > 0) << 2
     return columns, _packed(((cells["instance"].view(np.uint32), 0), (flags, 32), (cells["version"] + 1, 48)))
+
+
+def call_columns(rows: CallRows) -> tuple[Columns, Array]:
+    """By name, and a number for each row: equal where what is no column is."""
+    cells = rows.cells
+    columns = {
+        "trace": rows.traces,
+        "span": rows.spans,
+        "parent": rows.parents,
+        "started": cells["started_ns"] + rows.offset_ns,
+        "ended": np.maximum(cells["ended_ns"], cells["started_ns"]) + rows.offset_ns,
+    }
+    return columns, _packed(((cells["instance"].view(np.uint32), 0), (cells["failed"] != 0, 32), (cells["version"] + 1, 48)))
 
 
 def in_groups(columns: Columns, key: Array) -> Iterator[tuple[Array, Columns]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -12,7 +12,7 @@ import numpy as np
 
 from gateway.observe.notes import Detail
 from gateway.observe.spans import names
-from gateway.observe.spans.columns import batch_columns, fill, form_of, in_groups, request_columns
+from gateway.observe.spans.columns import batch_columns, call_columns, fill, form_of, in_groups, request_columns
 from gateway.observe.spans.forms import (
     DROPPED_LINKS,
     EVENTS,
@@ -27,13 +27,14 @@ from gateway.observe.spans.forms import (
     Form,
     Server,
     batch_span,
+    call_template,
     event,
     is_error,
     link,
     request_template,
 )
 from gateway.observe.spans.protobuf import LENGTH_BYTES, Layout, Template, attribute, field, lengths, number_field, varint
-from gateway.observe.spans.rows import Array, BatchRows, RequestRows
+from gateway.observe.spans.rows import Array, BatchRows, CallRows, Rows
 
 MOST_BYTES: Final = 1 << 20
 """Of one export, about: a collector's default limit is 4 MiB."""
@@ -66,11 +67,11 @@ class SpanEncoder:
         self._batch_templates: dict[tuple[str, int, str, int], Template] = {}
         self._link = _link_template()
 
-    def encode(self, requests: RequestRows | None, batches: Iterable[BatchRows]) -> Iterator[Encoded]:
+    def encode(self, rows: Rows) -> Iterator[Encoded]:
         """Requests to export, of about a MiB each."""
         parts: list[bytes] = []
         size = spans = 0
-        for piece, count in self._pieces(requests, batches):
+        for piece, count in self._pieces(rows):
             if parts and size + len(piece) > MOST_BYTES:
                 yield self._packed(parts, size, spans)
                 parts, size, spans = [], 0, 0
@@ -85,7 +86,8 @@ class SpanEncoder:
         outer = varint(1 << 3 | 2) + varint(len(self._resource) + len(head) + of_scope)
         return Encoded(b"".join((outer, self._resource, head, self._scope, *parts, self._schema)), spans)
 
-    def _pieces(self, requests: RequestRows | None, batches: Iterable[BatchRows]) -> Iterator[Piece]:
+    def _pieces(self, told: Rows) -> Iterator[Piece]:
+        requests = told.requests
         if requests is not None:
             columns, key = request_columns(requests)
             for rows, part in in_groups(columns, key):
@@ -96,8 +98,10 @@ class SpanEncoder:
                     yield from _with_details(template, out, [requests.details[row] for row in rows.tolist()], form, spans)
                 else:
                     yield from _plain(template, out, spans)
-        for some in batches:
-            yield from self._batches(some)
+        for batches in told.batches:
+            yield from self._batches(batches)
+        if told.calls is not None:
+            yield from _calls(told.calls)
 
     def _template(self, form: Form) -> Template:
         found = self._templates.get(form)
@@ -135,8 +139,17 @@ class SpanEncoder:
         return found
 
 
+def _calls(calls: CallRows) -> Iterator[Piece]:
+    columns, key = call_columns(calls)
+    for rows, part in in_groups(columns, key):
+        cell = calls.cells[int(rows[0])]
+        model, version = calls.names.versions.get(int(cell["version"]), ("", 0))
+        template = call_template(model, version, calls.names.instances.get(int(cell["instance"]), ""), failed=bool(cell["failed"]))
+        yield from _plain(template, fill(template, part, len(rows)), 1)
+
+
 def batch_template(model: str, version: int, instance: str, flags: int) -> Template:
-    """A batch's span; its links follow behind it. `flags`: 1 it failed, 2 rows were added, 4 links found no room."""
+    """A batch's span; its links follow behind it. `flags`: 1 it failed, 2 rows were added to it, 4 links found no room."""
     layout = batch_span(model)
     layout.put_constant(names.MODEL_NAME, model)
     layout.put_constant(names.MODEL_VERSION, version)

@@ -23,7 +23,7 @@ from gateway.observe.spans.encoding import Encoded, SpanEncoder
 from gateway.observe.spans.export_queue import DROP_REASONS, Export, ExportQueue
 from gateway.observe.spans.exporters import NamedExporter, make_exporters, make_resource
 from gateway.observe.spans.forms import Server
-from gateway.observe.spans.rows import BatchRows, RequestRows, SlotRows
+from gateway.observe.spans.rows import Rows, SlotRows
 from gateway.observe.spans.sdk_spans import SpanMaker
 
 _log = logging.getLogger(__name__)
@@ -103,23 +103,23 @@ class SpanExport:
         """Queues the spans of its requests, and of the batches of the chunk before. Never waits, never raises."""
         try:
             rows = self._slots.setdefault(chunk.slot, SlotRows(self._options.sampling, self._options.link_limit))
-            self._put(*rows.take(chunk, time.time_ns() - time.monotonic_ns()))
+            self._put(rows.take(chunk, time.time_ns() - time.monotonic_ns()))
         except Exception:  # noqa: BLE001  # logged; spans must not stop what counts
             self.failed_chunks += 1
             self._slots.pop(chunk.slot, None)  # its batches would come up again with the next
             if self.failed_chunks == 1:
                 _log.exception("no spans could be made of %d requests", len(chunk.requests))
 
-    def _put(self, requests: RequestRows | None, batches: list[BatchRows]) -> None:
+    def _put(self, told: Rows) -> None:
         if self._of_bytes:
-            for encoded in self._encoder.encode(requests, batches):
+            for encoded in self._encoder.encode(told):
                 for queue in self._of_bytes:
                     queue.put(Export(partial(_alone, encoded), len(encoded), len(encoded.data)))
-        if self._of_spans and (requests is not None or batches):
-            spans = (0 if requests is None else 3 * len(requests)) + sum(map(len, batches))
+        if self._of_spans and told:
+            spans = 3 * len(told.requests or ()) + sum(map(len, told.batches)) + len(told.calls or ())
 
             def make() -> list[list[ReadableSpan]]:
-                made = list(self._maker.make(requests, batches))
+                made = list(self._maker.make(told))
                 return [made[at : at + _SPANS_AT_ONCE] for at in range(0, len(made), _SPANS_AT_ONCE)]
 
             for queue in self._of_spans:
@@ -128,7 +128,7 @@ class SpanExport:
     def flush(self, timeout_s: float) -> bool:
         """Queues the batches that wait for their requests, and waits until all is out; False where that took too long."""
         for rows in self._slots.values():
-            self._put(None, rows.rest())
+            self._put(rows.rest())
         until = time.monotonic() + timeout_s
         out = [queue.flush(max(0.0, until - time.monotonic())) for queue in self.queues]
         return all(out)

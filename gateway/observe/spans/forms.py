@@ -13,7 +13,7 @@ from gateway.observe.spans.status import SERVER_FAULTS, status_name
 SPANS, TRACE, SPAN, TRACESTATE, PARENT, FLAGS = 2, 1, 2, 3, 4, 16
 NAME, KIND, START, END, EVENTS, LINKS, DROPPED_LINKS, STATUS = 5, 6, 7, 8, 11, 13, 14, 15
 STATUS_MESSAGE, STATUS_CODE, STATUS_ERROR = 2, 3, 2
-_INTERNAL, _SERVER = 1, 2
+_INTERNAL, _SERVER, _CLIENT = 1, 2, 3
 LOCAL, REMOTE = 0x100, 0x300
 """Flags of a span whose parent (of a link whose span) is in this process, or came with the call; the SDK's."""
 
@@ -98,6 +98,34 @@ def event(name: str, time: str) -> Layout:
     layout.put_fixed64(1, time)
     layout.put(field(2, name.encode()))
     return layout
+
+
+def call_constants(model: str, version: int, address: str, *, failed: bool) -> dict[str, str | int | bool]:
+    """The attributes of a call to another server; `address` is as the configuration has it, HOST:PORT as a rule."""
+    host, _, port = address.rpartition(":")
+    known = bool(host) and port.isdecimal()
+    found: dict[str, str | int | bool] = {
+        names.RPC_SYSTEM: "grpc",
+        names.RPC_METHOD: names.CALL,
+        names.SERVER_ADDRESS: host.strip("[]") if known else address,
+        names.SERVER_PORT: int(port) if known else 0,
+        names.ERROR_TYPE: "_OTHER" if failed else "",
+        names.MODEL_NAME: model,
+        names.MODEL_VERSION: version,
+        names.INSTANCE: address,
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def call_template(model: str, version: int, address: str, *, failed: bool) -> Template:
+    """The span of a call to another server."""
+    layout, whole = span(names.CALL, _CLIENT, LOCAL, ("trace", "span", "parent"), ("started", "ended")), Layout()
+    for key, value in call_constants(model, version, address, failed=failed).items():
+        layout.put_constant(key, value)
+    if failed:
+        layout.put(FAILED)
+    whole.put_message(SPANS, layout)
+    return Template(whole)
 
 
 FAILED: Final = field(STATUS, number_field(STATUS_CODE, STATUS_ERROR))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -67,6 +67,32 @@ class BatchRows:
 
 
 @dataclass(frozen=True)
+class CallRows:
+    """Calls to other servers, on behalf of a request or a batch that is exported."""
+
+    cells: Cells
+    traces: Array
+    spans: Array
+    parents: Array
+    names: Names
+    offset_ns: int
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+
+class Rows(NamedTuple):
+    """What is to be told at once."""
+
+    requests: RequestRows | None = None
+    batches: Sequence[BatchRows] = ()
+    calls: CallRows | None = None
+
+    def __bool__(self) -> bool:
+        return self.requests is not None or bool(self.batches) or self.calls is not None
+
+
+@dataclass(frozen=True)
 class _Members:
     """Who was in which batch."""
 
@@ -74,11 +100,26 @@ class _Members:
     traces: Array
     spans: Array
 
-    def and_those(self, others: _Members) -> _Members:
-        return _Members(*(np.concatenate(pair) for pair in zip(self._all(), others._all(), strict=True)))
+    linked: bool = False
+    """Some by links: they may be there twice."""
 
-    def _all(self) -> tuple[Array, Array, Array]:
-        return self.numbers, self.traces, self.spans
+    def and_those(self, others: _Members) -> _Members:
+        return _Members(
+            np.concatenate((self.numbers, others.numbers)),
+            np.concatenate((self.traces, others.traces)),
+            np.concatenate((self.spans, others.spans)),
+            linked=self.linked or others.linked,
+        )
+
+    def order(self) -> Array:
+        """Indices by batch, each request once: it stands in a link and in its own cell if it failed with its batch."""
+        if not self.linked:
+            return np.argsort(self.numbers, kind="stable")
+        spans = np.ascontiguousarray(self.spans).view("<u8")
+        order = np.lexsort((spans, self.numbers))
+        numbers, spans = self.numbers[order], spans[order]
+        again = (numbers[1:] == numbers[:-1]) & (spans[1:] == spans[:-1])
+        return np.asarray(order[np.append(True, ~again)])
 
 
 _NOBODY: Final = _Members(np.zeros(0, np.int64), np.zeros(0, "V16"), np.zeros(0, "V8"))
@@ -94,23 +135,23 @@ class SlotRows:
         self._members = _NOBODY
         self._known: list[Array] = []
 
-    def take(self, chunk: Chunk, offset_ns: int) -> tuple[RequestRows | None, list[BatchRows]]:
-        """The requests of this chunk, the batches of the one before."""
+    def take(self, chunk: Chunk, offset_ns: int) -> Rows:
+        """The requests and calls of this chunk, the batches of the one before."""
         batches: list[BatchRows] = []
         if self._waiting is not None and self._waiting.identifiers is not chunk.identifiers:  # another process: its numbers mean other things
-            batches += self.rest()
+            batches += self.rest().batches
             self._known = []
         requests = self._requests(chunk, offset_ns)
         members = _members(chunk, requests)
         if self._waiting is not None:
             batches += self._batches(self._waiting, self._members.and_those(members))
         self._waiting, self._members, self._offset_ns = chunk, members, offset_ns
-        return requests, batches
+        return Rows(requests, batches, _calls(chunk, offset_ns))
 
-    def rest(self) -> list[BatchRows]:
+    def rest(self) -> Rows:
         """The batches that still wait, as far as their requests are known."""
         waiting, self._waiting = self._waiting, None
-        return [] if waiting is None else self._batches(waiting, self._members)
+        return Rows() if waiting is None else Rows(batches=self._batches(waiting, self._members))
 
     def _requests(self, chunk: Chunk, offset_ns: int) -> RequestRows | None:
         known = self._remember(chunk)
@@ -163,19 +204,20 @@ class SlotRows:
         if not len(chunk.batches):
             return []
         cells = chunk.batches[np.argsort(chunk.batches["number"], kind="stable")]
-        order = np.argsort(members.numbers, kind="stable")
-        first, last = (np.searchsorted(members.numbers, cells["number"], side, order) for side in ("left", "right"))
+        order = members.order()
+        numbers = members.numbers[order]
+        first, last = (np.searchsorted(numbers, cells["number"], side) for side in ("left", "right"))
         chosen = (last > first) | ((cells["failed"] != 0) & (self._plan.ratio > 0))
         if not chosen.any():
             return []
         cells, first, last = cells[chosen], first[chosen], last[chosen]
         links = np.minimum(last - first, self._link_limit)
         linked = order[_ranges(first, links)]
-        numbers = cells["number"].astype(np.uint64)
+        own = cells["number"].astype(np.uint64)
         rows = BatchRows(
             cells=cells,
-            traces=_voids(chunk.identifiers.batch_traces(numbers)),
-            spans=_voids(chunk.identifiers.batch_spans(numbers)),
+            traces=_voids(chunk.identifiers.batch_traces(own)),
+            spans=_voids(chunk.identifiers.batch_spans(own)),
             linked_traces=members.traces[linked],
             linked_spans=members.spans[linked],
             links=links,
@@ -193,8 +235,15 @@ def _members(chunk: Chunk, requests: RequestRows | None) -> _Members:
         members = _Members(requests.cells["batch"][ran], requests.traces[ran], requests.spans[ran])
     if len(chunk.links):
         ids = chunk.links.view(_IDS)
-        members = members.and_those(_Members(chunk.links["number"], ids["trace"], ids["span"]))
+        members = members.and_those(_Members(chunk.links["number"], ids["trace"], ids["span"], linked=True))
     return members
+
+
+def _calls(chunk: Chunk, offset_ns: int) -> CallRows | None:
+    if not len(chunk.calls):
+        return None
+    ids = chunk.calls.view(_IDS)
+    return CallRows(chunk.calls, ids["trace"], ids["span"], ids["parent"], chunk.names, offset_ns)
 
 
 def _found(known: Array, numbers: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 from opentelemetry.sdk.resources import Resource
@@ -15,9 +15,9 @@ from gateway.observe.notes import Detail
 from gateway.observe.spans import names
 from gateway.observe.spans.columns import form_of, request_columns
 from gateway.observe.spans.encoding import detail_attributes
-from gateway.observe.spans.forms import Form, Server, has_children, is_error, request_constants
+from gateway.observe.spans.forms import Form, Server, call_constants, has_children, is_error, request_constants
 from gateway.observe.spans.peers import Peer, read_peer
-from gateway.observe.spans.rows import BatchRows, RequestRows
+from gateway.observe.spans.rows import BatchRows, CallRows, RequestRows, Rows
 
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _NONE: Final = Detail()
@@ -29,15 +29,18 @@ class SpanMaker:
     def __init__(self, resource: Resource, scope: InstrumentationScope, server: Server, *, all_children: bool = True) -> None:
         self._resource, self._scope, self._server, self._all_children = resource, scope, server, all_children
 
-    def make(self, requests: RequestRows | None, batches: Iterable[BatchRows]) -> Iterator[ReadableSpan]:
-        """In the order that `SpanEncoder` does not promise."""
+    def make(self, told: Rows) -> Iterator[ReadableSpan]:
+        """In no order."""
+        requests = told.requests
         if requests is not None:
             columns, keys = request_columns(requests)
             for row, key in enumerate(keys.tolist()):
                 values = {name: column[row] for name, column in columns.items()}
                 yield from self._request(requests, row, form_of(key, requests.names.versions), values)
-        for some in batches:
-            yield from self._batches(some)
+        for batches in told.batches:
+            yield from self._batches(batches)
+        if told.calls is not None:
+            yield from self._calls(told.calls)
 
     def _request(self, rows: RequestRows, row: int, form: Form, values: dict[str, Any]) -> Iterator[ReadableSpan]:
         detail = rows.details.get(row, _NONE)
@@ -102,7 +105,7 @@ class SpanMaker:
                 names.INSTANCE: rows.names.instances.get(int(cell["instance"]), ""),
                 names.BATCH_SIZE: int(cell["requests"]),
                 names.BATCH_ROWS: int(cell["rows"]),
-                names.BATCH_PADDED_ROWS: max(int(cell["padded_rows"]), 0),
+                names.BATCH_PADDED_ROWS: int(cell["padded_rows"]) if cell["padded_rows"] > cell["rows"] else 0,
             }
             yield self._span(
                 names.BATCH_OF.format(model=model).rstrip(),
@@ -113,6 +116,20 @@ class SpanMaker:
                 events=[_event(names.COLLATED, collated), _event(names.RAN, ran)],
                 links=links,
                 status=Status(StatusCode.ERROR) if cell["failed"] else Status(),
+            )
+
+    def _calls(self, rows: CallRows) -> Iterator[ReadableSpan]:
+        for row, cell in enumerate(rows.cells):
+            model, version = rows.names.versions.get(int(cell["version"]), ("", 0))
+            started, failed = int(cell["started_ns"]), bool(cell["failed"])
+            yield self._span(
+                names.CALL,
+                _context(rows.traces[row], rows.spans[row]),
+                _context(rows.traces[row], rows.parents[row]),
+                (started + rows.offset_ns, max(int(cell["ended_ns"]), started) + rows.offset_ns),
+                attributes=call_constants(model, version, rows.names.instances.get(int(cell["instance"]), ""), failed=failed),
+                status=Status(StatusCode.ERROR) if failed else Status(),
+                kind=SpanKind.CLIENT,
             )
 
     def _span(self, name: str, context: SpanContext, parent: SpanContext | None, times: tuple[int, int], **more: Any) -> ReadableSpan:
