@@ -26,7 +26,8 @@ from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.request import Array, InferenceRequest
 from gateway.core.waiter import Driven
 from gateway.observe.journal import Journal
-from gateway.observe.ring import RingWriter, size_rings_file
+from gateway.observe.ring import RingWriter
+from gateway.observe.ring_file import size_rings_file
 from gateway.observe.sampling import Sampler, SamplingPlan
 from gateway.observe.slowest import Slowest
 from gateway.observe.version_journal import VersionJournal

@@ -30,7 +30,7 @@ from gateway.control.stopping import Phase, StartUpFailed, StopSequence
 from gateway.control.supervisor import CannotServe, Supervisor
 from gateway.control.telemetry_keeper import TelemetryKeeper
 from gateway.core.errors import Unavailable
-from gateway.observe.ring import size_rings_file
+from gateway.observe.ring_file import size_rings_file
 from gateway.policies.circuit_records import CircuitKey, Forced, Survey
 
 if TYPE_CHECKING:  # imported while the serving processes come up

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-CELL_BYTES: Final = 128
+from gateway.observe.ring_file import CELL_BYTES
 
 REQUEST, BATCH, LINK, NOTE, MORE, CALL = range(1, 7)
 

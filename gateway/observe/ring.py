@@ -11,24 +11,15 @@ not for milliseconds.
 from __future__ import annotations
 
 import mmap
-import os
 from typing import Final
 
 import numpy as np
 
-from gateway.observe.cells import CELL_BYTES, MORE, NOTE, NOTE_HEAD, NOTE_ROOM, Cells
+from gateway.observe.cells import MORE, NOTE, NOTE_HEAD, NOTE_ROOM, Cells
+from gateway.observe.ring_file import CELL_BYTES, CELLS, HEAD_BYTES, RING_BYTES
 
-CELLS: Final = 1 << 17
-"""Of one ring: 16 MiB, four seconds of 30 000 requests a second. Memory is taken when it is first written to."""
-_HEAD_BYTES: Final = 4096
-RING_BYTES: Final = _HEAD_BYTES + CELLS * CELL_BYTES
 _WRITTEN, _READ, _DROPPED = range(3)
 _MASK: Final = CELLS - 1
-
-
-def size_rings_file(fd: int, slots: int) -> None:
-    """Makes an empty file the rings of so many processes."""
-    os.ftruncate(fd, slots * RING_BYTES)
 
 
 class RingWriter:
@@ -36,8 +27,8 @@ class RingWriter:
 
     def __init__(self, fd: int, slot: int) -> None:
         self._map = mmap.mmap(fd, RING_BYTES, offset=slot * RING_BYTES)
-        self._words = memoryview(self._map)[:_HEAD_BYTES].cast("q")
-        self.cells = memoryview(self._map)[_HEAD_BYTES:]
+        self._words = memoryview(self._map)[:HEAD_BYTES].cast("q")
+        self.cells = memoryview(self._map)[HEAD_BYTES:]
         self.written = self._words[_WRITTEN]
         self._limit = self._words[_READ] + CELLS
 
@@ -87,7 +78,7 @@ class RingReader:
     def __init__(self, fd: int, slot: int) -> None:
         self._map = mmap.mmap(fd, RING_BYTES, offset=slot * RING_BYTES)
         self._words = np.frombuffer(self._map, np.int64, 3)
-        self._cells = np.frombuffer(self._map, np.dtype((np.void, CELL_BYTES)), CELLS, _HEAD_BYTES)
+        self._cells = np.frombuffer(self._map, np.dtype((np.void, CELL_BYTES)), CELLS, HEAD_BYTES)
         self._seen = int(self._words[_READ])
 
     @property

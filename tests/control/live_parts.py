@@ -16,7 +16,8 @@ from gateway.core.reasons import REASONS
 from gateway.observe.cells import CELL_BYTES, HAS_PARENT, REQUEST, REQUEST_ID_AT, REQUEST_IDS, REQUEST_PLAIN
 from gateway.observe.chunks import ChunkReader
 from gateway.observe.notes import Began, Decided, Gauges, InstanceGauges, Named, VersionGauges, encode
-from gateway.observe.ring import RingReader, RingWriter, size_rings_file
+from gateway.observe.ring import RingReader, RingWriter
+from gateway.observe.ring_file import size_rings_file
 
 TRACES = "http://jaeger.test:16686/trace/{trace_id}"
 STARTED_S = 1_700_000_000.0
