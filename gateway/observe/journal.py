@@ -97,7 +97,7 @@ class Journal:
         """`house`: where requests are counted for which no version was found."""
         self._ring, self._sampler, self._house = ring, sampler, house
         self._traces = sampler.plan.traces
-        self._everything = everything or sampler.plan.everything
+        self._everything = everything
         self._answers: list[tuple[InferenceRequest, Counted, Prediction, bytes, int]] = []
         self._peers: dict[str, int] = {}
         self._details_left, self._details_until = _MOST_DETAILS_PER_S, 0.0

@@ -7,6 +7,7 @@ from typing import Final
 
 _SHARE: Final = 0.01
 _SAMPLE: Final = 100  # answers from which a share of one in a hundred can be told
+_DOWN: Final = 0.97
 _FIRST: Final = 3.0  # times the mean: where the search begins
 
 
@@ -27,8 +28,8 @@ class Slowest:
         if self.limit_s == math.inf:
             self.limit_s = _FIRST * (sum_s - self._sum_s) / new
         else:
-            # The fourth root comes near in a few looks and does not swing.
-            self.limit_s *= min(2.0, max(0.5, (max(self.over, 0.25) / (new * _SHARE)) ** 0.25))
+            # Quickly up and slowly down: where all take the same time, a limit just below it has all of them over.
+            self.limit_s *= min(2.0, max(_DOWN, (self.over / (new * _SHARE)) ** 0.25))
         self._answered, self._sum_s, self.over = answered, sum_s, 0
 
     def __repr__(self) -> str:
