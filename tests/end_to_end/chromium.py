@@ -76,6 +76,7 @@ class Browser:
         await self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2 if phone else 1, mobile=phone)
         await self.dark(dark)
         await self.call("Page.navigate", url=url)
+        await self.until(f"document.readyState === 'complete' && location.href === {json.dumps(url)}")
 
     async def dark(self, dark: bool) -> None:
         await self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])

@@ -77,7 +77,7 @@ class LiveState:
             if len(chunk.requests):
                 self._requests.take(chunk, self._epoch_s)
             self._happenings.take(chunk, self._epoch_s)
-        except Exception:
+        except Exception:  # noqa: BLE001  # whoever reads on must not be stopped by what one cannot read
             _log.exception("what serving process %d wrote cannot be shown", chunk.slot)
 
     def tick(self) -> None:
@@ -142,9 +142,7 @@ class LiveState:
                 }
             ),
         )
-        first, last = self._dropped[0] if self._dropped else {}, self._dropped[-1] if self._dropped else {}
-        dropped = {slot: cells - first[slot] for slot, cells in last.items() if cells > first.get(slot, cells)}
-        yield "notices", dumped(notices(overview, self._silent(), self._standing.values(), dropped))
+        yield "notices", dumped(notices(overview, self._silent(), self._standing.values(), self._lately_dropped()))
         yield "total", dumped({**self._figures(0), **{name: self._gauge(name) for name in _GAUGE_NAMES}})
         yield "processes", dumped([self._process(process) for process in overview.processes])
         yield "requests", dumped(self._requests.newest_first())
@@ -171,6 +169,13 @@ class LiveState:
         values = [None if value != value else round(value, 3) for value in self._numbers[place].tolist()]  # noqa: PLR0124  # NaN is unlike itself
         reasons = {word: round(value, 3) for word, value in zip(REASONS, self._failures[place].tolist(), strict=True) if value}
         return {**dict(zip(FIGURES, values, strict=True)), "errors_per_s_by_reason": reasons}
+
+    def _lately_dropped(self) -> dict[int, int]:
+        """Cells that a process found no room for since it was first heard of within the window, by slot."""
+        first: dict[int, int] = {}
+        for look in reversed(self._dropped):
+            first.update(look)
+        return {slot: cells - first[slot] for slot, cells in (self._dropped or [{}])[-1].items() if cells > first[slot]}
 
     def _silent(self) -> set[int]:
         """Slots whose processes have been there long enough to have said something."""

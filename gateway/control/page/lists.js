@@ -95,6 +95,6 @@ function timeOf(atSeconds) {
 
 function who(model, version) {
   const made = element("span", "who", model);
-  if (version) made.append(element("span", "version", version));
+  if (version) made.append(" ", element("span", "version", version));
   return made;
 }

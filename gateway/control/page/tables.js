@@ -89,7 +89,7 @@ export class ModelsTable {
     made.button.append(...breakable(version.model));
     made.button.addEventListener("click", () => this.choose(keyOf(version)));
     made.flags = element("span", "note narrow");
-    name.append(made.button, element("span", "version", version.version), made.flags);
+    name.append(made.button, " ", element("span", "version", version.version), made.flags);
     made.state = element("span", "word");
     made.reason = element("span", "note");
     state.append(made.state, made.reason);
@@ -131,7 +131,7 @@ export function showProcesses(processes) {
       const made = row(["", "", "number", "number", "number wide", "number", "number wide"]);
       made.number = element("span");
       made.pid = element("span", "version");
-      made.cells_[0].append(made.number, made.pid);
+      made.cells_[0].append(made.number, " ", made.pid);
       made.state = element("span", "word");
       made.reason = element("span", "note");
       made.cells_[1].append(made.state, made.reason);
@@ -164,7 +164,7 @@ export function showInstances(versions) {
     key: (each) => `${keyOf(each.version)} ${each.process} ${each.name}`,
     make: (each) => {
       const made = row(["", "", "number wide", "", "number", "wide"]);
-      made.cells_[1].append(element("span", "", each.version.model), element("span", "version", each.version.version));
+      made.cells_[1].append(element("span", "", each.version.model), " ", element("span", "version", each.version.version));
       made.state = element("span", "word");
       made.breaker = element("span", "word");
       made.cells_[3].append(made.state);
