@@ -101,9 +101,9 @@ def event(name: str, time: str) -> Layout:
 
 
 def call_constants(model: str, version: int, address: str, *, failed: bool) -> dict[str, str | int | bool]:
-    """The attributes of a call to another server; `address` is as the configuration has it, HOST:PORT as a rule."""
-    host, _, port = address.rpartition(":")
-    known = bool(host) and port.isdecimal()
+    """The attributes of a call to another server; `address` is as the configuration has it: HOST:PORT, `dns:///NAME:PORT` or another of gRPC's."""
+    host, _, port = address.removeprefix("dns:///").rpartition(":")
+    known = bool(host) and port.isdecimal() and "," not in host
     found: dict[str, str | int | bool] = {
         names.RPC_SYSTEM: "grpc",
         names.RPC_METHOD: names.CALL,
