@@ -29,7 +29,7 @@ examples:
   gateway top
   gateway top --address 10.0.0.5:8002 --interval 5s
   gateway top --once
-  gateway top --once --all | grep open"""
+  gateway top --once --all"""
 
 _LEAST_INTERVAL_S = 0.2
 _WIDTH_OF_NO_TERMINAL = 160
