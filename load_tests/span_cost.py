@@ -26,7 +26,7 @@ from gateway.observe.ring_file import size_rings_file
 from gateway.observe.sampling import SamplingPlan
 from gateway.observe.spans.encoding import SpanEncoder
 from gateway.observe.spans.forms import Server
-from gateway.observe.spans.rows import SlotRows
+from gateway.observe.spans.joining import SlotRows
 
 CHUNK_S: Final = 0.1
 

@@ -9,7 +9,7 @@ from gateway.observe.spans import names
 from gateway.observe.spans.encoding import SpanEncoder
 from gateway.observe.spans.export import encode_origin
 from gateway.observe.spans.forms import Server
-from gateway.observe.spans.rows import SlotRows
+from gateway.observe.spans.joining import SlotRows
 
 RESOURCE = Resource({"service.name": "tested", "n": 3})
 SCOPE = InstrumentationScope("gateway", "1", names.SCHEMA_URL)

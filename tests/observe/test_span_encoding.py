@@ -16,8 +16,8 @@ from gateway.observe.notes import Detail
 from gateway.observe.spans import names
 from gateway.observe.spans.encoding import MOST_BYTES, SpanEncoder
 from gateway.observe.spans.export import encode_origin
+from gateway.observe.spans.joining import SlotRows
 from gateway.observe.spans.protobuf import varint, varints4, varints8
-from gateway.observe.spans.rows import SlotRows
 from gateway.observe.spans.sdk_spans import SpanMaker
 
 text = st.text(st.characters(codec="utf-8"), max_size=30)

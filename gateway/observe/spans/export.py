@@ -23,7 +23,8 @@ from gateway.observe.spans.encoding import Encoded, SpanEncoder
 from gateway.observe.spans.export_queue import DROP_REASONS, Export, ExportQueue
 from gateway.observe.spans.exporters import NamedExporter, make_exporters, make_resource
 from gateway.observe.spans.forms import Server
-from gateway.observe.spans.rows import Rows, SlotRows
+from gateway.observe.spans.joining import SlotRows
+from gateway.observe.spans.rows import Rows
 from gateway.observe.spans.sdk_spans import SpanMaker
 
 _log = logging.getLogger(__name__)
