@@ -68,13 +68,28 @@ def test_a_phone_shows_it_without_scrolling_sideways(tmp_path, dark):
         await browser.open(feed.url, width=390, height=844, phone=True, dark=dark)
         await browser.until(f"{ROWS} > 3 && document.querySelectorAll('canvas').length === 4")
         assert await browser.value("document.documentElement.scrollWidth") == 390
-        assert await browser.value("[...document.querySelectorAll('.table')].filter((table) => table.scrollWidth > table.clientWidth).length") == 0
+        assert await browser.value(OVERFLOWING) == []
         columns = await browser.texts("#models thead th")
         assert columns == ["Model", "Calls/s", "Errors/s", "p99"]
         assert await browser.value("Math.min(...[...document.querySelectorAll('.kinds button')].map((button) => button.offsetHeight))") >= 34
         light = await browser.value("getComputedStyle(document.documentElement).backgroundColor")
         assert light == ("rgb(17, 22, 26)" if dark else "rgb(245, 247, 248)")
         assert browser.faults == []
+
+    browse(tmp_path, looked_at)
+
+
+OVERFLOWING = """[...document.querySelectorAll('.table')].filter((table) => table.scrollWidth > table.clientWidth)
+    .map((table) => `${table.scrollWidth} > ${table.clientWidth}: ${table.innerText}`)"""
+
+
+@pytest.mark.parametrize("width", [1280, 1000, 720])
+def test_no_table_is_wider_than_the_window_has_room_for(tmp_path, width):
+    async def looked_at(feed, _, browser):
+        await browser.open(feed.url, width=width)
+        await browser.until(f"{ROWS} > 3")
+        assert await browser.value(OVERFLOWING) == []
+        assert await browser.value("document.documentElement.scrollWidth") == width
 
     browse(tmp_path, looked_at)
 

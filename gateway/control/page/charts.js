@@ -53,7 +53,7 @@ class Chart {
     this.plot = new uPlot(
       {
         ...this.size(),
-        padding: [6, 4, 0, 0],
+        padding: [6, 16, 0, 0],
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false }, sync: { key: "charts" }, points: { size: 6 } },
         scales: { x: { time: true }, y: { range: (_, __, most) => [0, most > 0 ? most * 1.12 : 1] } },

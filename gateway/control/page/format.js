@@ -20,6 +20,7 @@ export const count = (value) => (value === null || value === undefined ? NOTHING
 
 export function milliseconds(value) {
   if (value === null || value === undefined) return NOTHING;
+  if (value < 0.005) return value > 0 ? "<0.01 ms" : "0 ms";
   if (value >= 9999.5) return ">10 s"; // the last bucket has no bound
   if (value >= 999.5) return `${(value / 1000).toFixed(1)} s`;
   return `${grouped[value < 9.995 ? 2 : value < 99.95 ? 1 : 0].format(value)} ms`;

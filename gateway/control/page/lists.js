@@ -73,7 +73,7 @@ export function showEvents(events) {
     key: (event) => event.key,
     make: eventItem,
     update: () => {},
-    empty: () => element("li", "empty", "Nothing since the gateway was started."),
+    empty: () => element("li", "empty", "Nothing lately."),
   });
 }
 

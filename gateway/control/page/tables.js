@@ -82,7 +82,7 @@ export class ModelsTable {
   }
 
   make(version) {
-    const made = row(["", "wide", "number", "number", "number wide", "number wide", "number", "number wide", "number wide", "number wide", "number wide", "wide"]);
+    const made = row(["", "wide", "number", "number", "number wide", "number wide roomy", "number", "number wide roomy", "number wide", "number wide", "number wide roomy", "wide"]);
     const [name, state, , , , , , , , , , breaker] = made.cells_;
     made.button = element("button");
     made.button.type = "button";
