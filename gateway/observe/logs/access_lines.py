@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from json import JSONEncoder
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -52,10 +52,12 @@ class AccessLines:
 
     def lines(self, rows: AccessRows) -> bytes:
         """The lines of these requests, in their order, each with its end."""
-        odd = _odd(rows)
+        ids = _request_ids(rows)
+        odd = np.flatnonzero(_is_odd(rows) | ids.odd)
+        text = joined(self._parts(rows, ids), len(rows))
         if not len(odd):
-            return joined(self._parts(rows), len(rows))
-        lines = joined(self._parts(rows), len(rows)).split(b"\n")
+            return text
+        lines = text.split(b"\n")
         for row in odd.tolist():
             lines[row] = self._line(rows, row)
         return b"\n".join(lines)
@@ -80,16 +82,15 @@ class AccessLines:
             yield Part(b"", seconds(rows.ended, _LOCAL, time.localtime), b",")
             yield Part(b"", fraction(rows.ended, 3), f" INFO    {LOGGER} [{rows.slot}]:".encode())
 
-    def _parts(self, rows: AccessRows) -> list[Part]:
+    def _parts(self, rows: AccessRows, ids: _RequestIds) -> list[Part]:
         """Whole lines."""
         cells, flags = rows.cells, rows.cells["flags"]
-        ids, with_id = _request_ids(rows)
         parts = [
             *self._beginning(rows),
             self._text("status", chosen(STATUS_NAMES, np.minimum(cells["status"], len(STATUS_NAMES) - 1))),
             self._text("reason", chosen(REASONS, np.minimum(cells["reason"], len(REASONS) - 1)), cells["reason"] > 0),
             *self._versions(rows),
-            self._text("request_id", ids, with_id),
+            self._text("request_id", ids.column, ids.present),
             self._text("trace_id", hexadecimal(rows.traces)),
             self._text("span_id", hexadecimal(rows.spans)),
             self._clients(rows),
@@ -148,23 +149,29 @@ def told_of(rows: AccessRows, row: int) -> Iterator[tuple[str, Any]]:
     yield from ((name, _cut(value, _LONGEST_ERROR) if isinstance(value, str) else value) for name, value in rare if value)
 
 
-def _odd(rows: AccessRows) -> Array:
-    """Rows that are made one by one."""
-    cells = rows.cells
-    odd = np.zeros(len(rows), bool)
+def _is_odd(rows: AccessRows) -> Array:
+    """Rows that are made one by one, whatever their ids."""
+    odd: Array = rows.cells["status"] >= len(STATUS_NAMES)
     odd[list(rows.details)] = True
-    ids = cells["request_id"]
-    odd |= (~_PLAIN[ids] & (np.arange(ids.shape[1]) < cells["id_bytes"][:, None])).any(axis=1)
     for micros in (rows.total, rows.queue, rows.compute, rows.deadline):
         odd |= micros > MOST_INTEGER * 1000
-    return np.flatnonzero(odd | (cells["status"] >= len(STATUS_NAMES)))
+    return odd
 
 
-def _request_ids(rows: AccessRows) -> tuple[Text, Array]:
+class _RequestIds(NamedTuple):
+    column: Text
+    present: Array
+    odd: Array
+    """Those that do not stand for themselves. They are left out of the column: a line end in one would make two lines."""
+
+
+def _request_ids(rows: AccessRows) -> _RequestIds:
     sizes = np.minimum(rows.cells["id_bytes"], rows.cells["request_id"].shape[1])
     longest = max(1, int(sizes.max(initial=0)))
     ids = rows.cells["request_id"][:, :longest]
-    return np.where(np.arange(longest) < sizes[:, None], ids, np.uint8(0)), sizes > 0
+    inside = np.arange(longest) < sizes[:, None]
+    odd = (~_PLAIN[ids] & inside).any(axis=1)
+    return _RequestIds(np.where(inside, ids, np.uint8(0)), (sizes > 0) & ~odd, odd)
 
 
 def _request_id(cell: Any) -> str:
