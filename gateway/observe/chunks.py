@@ -15,6 +15,7 @@ from gateway.observe.notes import Began, Decided, Detail, Gauges, Named, decode
 from gateway.observe.ring import RingReader, note_text
 
 _log = logging.getLogger(__name__)
+_MOST_PEERS: Final = 8192  # twice as many as the writer remembers
 _MOST_CELLS: Final = 1 << 14  # at a time: 2 MiB, and what is made of them
 
 
@@ -133,6 +134,8 @@ class ChunkReader:
             self._peers, self._instances, self._versions = {}, {}, {}
         elif note.kind == "peer":
             self._peers[note.number] = note.text
+            if len(self._peers) > _MOST_PEERS:
+                del self._peers[next(iter(self._peers))]
         elif note.kind == "instance":
             self._instances[note.number] = note.text
         else:

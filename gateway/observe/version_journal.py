@@ -113,6 +113,8 @@ class VersionJournal:
         for request in batch.requests:
             if everybody or request.whole is not None:
                 context = self._journal.context(request)
+                if not context.sampled:
+                    continue
                 cells, at = self._journal.cell()
                 if at >= 0:
                     LINK_PLAIN.pack_into(cells, at, LINK, batch.number, context.trace_id, context.span_id)
