@@ -33,13 +33,12 @@ class AccessLog:
         access_log: str,
         log_format: LogFormat | str,
         *,
-        every_request_has_a_cell: bool = False,
         writer: LineWriter | None = None,
         most_lines_per_s: int = MOST_LINES_PER_S,
     ) -> None:
-        """`access_log`: see `AccessChoice`. `every_request_has_a_cell`: also those that nobody drew, for traces; of these a ratio draws here."""
+        """`access_log`: see `AccessChoice`."""
         choice = AccessChoice.parse(access_log)
-        self._on, self._ratio, self._has_all = choice != "off", choice.ratio, every_request_has_a_cell
+        self._on, self._ratio = choice != "off", choice.ratio
         self._lines = AccessLines(log_format)
         self._writer = writer or LineWriter(sys.stderr.fileno())
         self._batches: dict[int, SlotBatches] = {}
@@ -90,16 +89,14 @@ class AccessLog:
                 self._left_out += len(rows)
 
     def _wanted(self, chunk: Chunk) -> np.ndarray[Any, Any]:
-        """Which requests have a line. One that has a cell although nothing called for it was drawn for us, in its serving process."""
+        """Which requests have a line. One that has a cell for no other reason was drawn for us, in its serving process; the others are drawn here."""
         flags = chunk.requests["flags"]
         wanted = (chunk.requests["status"] != 0) | (flags & (DEGRADED | SLOW) != 0)
         if self._ratio == 1:
             wanted[:] = True
         elif self._ratio > 0:
             draws = chunk.identifiers.request_spans(chunk.request_places).view(np.uint64)[:, 0]
-            wanted |= draws < np.uint64(int(self._ratio * 2.0**64))
-            if not self._has_all:
-                wanted |= flags & SAMPLED == 0
+            wanted |= (flags & SAMPLED == 0) | (draws < np.uint64(int(self._ratio * 2.0**64)))
         return np.flatnonzero(wanted)
 
     def _within_limit(self, wanted: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
