@@ -21,7 +21,7 @@ SERVING_ENTRY = "gateway.assembly.serving:run_serving_process"
 TELEMETRY_ENTRY = "gateway.assembly.telemetry:run_telemetry_process"
 """The one that makes the telemetry process."""
 
-_DRIVER = "gateway.control.serving_main"
+_DRIVER, _TELEMETRY_DRIVER = "gateway.control.serving_main", "gateway.control.telemetry_main"
 _LEFT_TO_THE_SUPERVISOR = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Spawned = tuple[int, socket.socket]
@@ -67,7 +67,7 @@ class Spawner:
 
     def spawn_telemetry(self, listening: Iterable[socket.socket] = ()) -> Spawned:
         """A new telemetry process, which inherits these sockets under their numbers too. Raises OSError where none can be started."""
-        return self._start(TELEMETRY_ENTRY, [each.fileno() for each in listening])
+        return self._start(TELEMETRY_ENTRY, _TELEMETRY_DRIVER, [each.fileno() for each in listening])
 
     def close(self) -> None:
         """Ends what nobody took, and gives up the shared files."""
@@ -81,14 +81,14 @@ class Spawner:
             self._files.close()
             self._files = None
 
-    def _start(self, entry: str, besides: Iterable[int] = ()) -> Spawned:
+    def _start(self, entry: str, driver: str = _DRIVER, besides: Iterable[int] = ()) -> Spawned:
         ours, theirs = socket.socketpair()
         with theirs:
             passed = (theirs.fileno(), *self.files)
             try:
                 pid = os.posix_spawn(
                     sys.executable,
-                    [sys.executable, "-P", "-m", _DRIVER, entry, *map(str, passed)],
+                    [sys.executable, "-P", "-m", driver, entry, *map(str, passed)],
                     {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},  # noqa: PTH109  # as text
                     # A descriptor copied onto itself is inherited: the one way that no other thread's child gets it too.
                     file_actions=[
