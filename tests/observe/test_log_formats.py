@@ -136,3 +136,17 @@ def test_human_logs_do_not_bring_json_into_a_process():
     script = "import sys; from gateway.observe.logs.setup import begin_logs; begin_logs('human', 'info', 0); print(*sys.modules)"
     modules = set(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split())
     assert not modules & {"json", "numpy", "asyncio", "structlog", "pythonjsonlogger"}
+
+
+def test_what_onnx_runtime_says_of_a_failed_node_is_left_out_for_it_quotes_inputs():
+    text = "it failed: [ONNXRuntimeError] : 2 : Non-zero status code returned while running Gather node. Name:'g' Status Message: idx=77\nidx=77"
+    made = record(text, error=ValueError(text))
+    for line in (HumanFormatter("").format(made), JsonFormatter("main").format(made)):
+        assert "idx=77" not in line
+        assert "while running Gather node. Name:'g' Status Message: (left out: it may quote inputs)" in line
+
+
+@pytest.mark.parametrize("rows", ["in row 3, at [3, 1]", "at [1]"])
+def test_the_value_of_a_refused_output_is_left_out(rows):
+    made = record(f"not answered: output 'y' of model 'm' version 1 holds -77.5 {rows}; it must be 0 or more")
+    assert f"holds a value {rows}; it must be 0 or more" in HumanFormatter("").format(made)

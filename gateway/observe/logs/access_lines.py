@@ -13,7 +13,7 @@ from gateway.core.reasons import REASONS
 from gateway.observe.cells import DEGRADED, IN_STREAM, SLOW
 from gateway.observe.logs.access_rows import NONE, AccessRows
 from gateway.observe.logs.formats import LogFormat, rfc3339
-from gateway.observe.logs.printable import LONGEST_VALUE, quoted
+from gateway.observe.logs.printable import LONGEST_VALUE, quoted, without_values
 from gateway.observe.logs.setup import json_process
 from gateway.observe.logs.text_columns import (
     MOST_INTEGER,
@@ -145,7 +145,12 @@ def told_of(rows: AccessRows, row: int) -> Iterator[tuple[str, Any]]:
     times = (("queue_ms", rows.queue), ("compute_ms", rows.compute), ("total_ms", rows.total), ("deadline_ms", rows.deadline))
     yield from ((name, int(micros[row]) / 1000) for name, micros in times if micros[row] != NONE)
     yield from ((name, True) for name, flag in _FLAGS if cell["flags"] & flag)
-    rare = (("served_by", detail.served_by), ("fallback_reason", detail.fallback_reason), ("retries", detail.retries), ("error", detail.error))
+    rare = (
+        ("served_by", detail.served_by),
+        ("fallback_reason", detail.fallback_reason),
+        ("retries", detail.retries),
+        ("error", without_values(detail.error)),
+    )
     yield from ((name, _cut(value, _LONGEST_ERROR) if isinstance(value, str) else value) for name, value in rare if value)
 
 

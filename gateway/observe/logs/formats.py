@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Final, Literal
 
-from gateway.observe.logs.printable import LONGEST_MESSAGE, LONGEST_VALUE, indented, printable, quoted
+from gateway.observe.logs.printable import LONGEST_MESSAGE, LONGEST_VALUE, indented, printable, quoted, without_values
 
 LogFormat = Literal["human", "json"]
 FIELDS: Final = ("reason", "status", "model", "version", "request_id", "trace_id", "span_id")
@@ -47,11 +47,11 @@ class HumanFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        text = f"{self.formatTime(record)} {record.levelname:<7} {record.name}{self._suffix}: {printable(record.getMessage())}"
+        text = f"{self.formatTime(record)} {record.levelname:<7} {record.name}{self._suffix}: {printable(without_values(record.getMessage()))}"
         for name, value in _known(record):
             text += f" {name}={quoted(value)}"
         if record.exc_info and record.exc_info[1] is not None:
-            text += "\n" + indented(self.formatException(record.exc_info))
+            text += "\n" + indented(without_values(self.formatException(record.exc_info)))
         if record.stack_info:
             text += "\n" + indented(record.stack_info)
         return text
@@ -73,7 +73,7 @@ class JsonFormatter(logging.Formatter):
             "time": rfc3339(record.created),
             "level": record.levelname,
             "logger": record.name,
-            "message": _cut(record.getMessage(), LONGEST_MESSAGE),
+            "message": _cut(without_values(record.getMessage()), LONGEST_MESSAGE),
             "process": self._process,
             "pid": record.process,
         }
@@ -102,10 +102,10 @@ def _known(record: logging.LogRecord) -> Iterator[tuple[str, str]]:
 def _exception(error: BaseException, where: TracebackType | None) -> dict[str, str]:
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    stack = "".join(traceback.format_exception(kind, error, where))
+    stack = without_values("".join(traceback.format_exception(kind, error, where)))
     if len(stack) > _LONGEST_STACK:
         stack = f"{stack[: _LONGEST_STACK // 2]}\n...\n{stack[-_LONGEST_STACK // 2 :]}"
-    return {"type": name, "message": _cut(str(error), LONGEST_MESSAGE), "stack": stack}
+    return {"type": name, "message": _cut(without_values(str(error)), LONGEST_MESSAGE), "stack": stack}
 
 
 def _cut(text: str, most: int) -> str:

@@ -8,6 +8,8 @@ from typing import Final
 LONGEST_MESSAGE: Final = 4096  # characters
 LONGEST_VALUE: Final = 256
 
+_RUN_STATUS: Final = re.compile(r"(Non-zero status code returned while running .*?Status Message:).*", re.DOTALL)
+_BAD_OUTPUT: Final = re.compile(r"( holds )\S+((?: in row \d+,)? at \[)")
 _NEEDS_QUOTES: Final = re.compile(r'[\s"=\\]')
 
 
@@ -16,6 +18,17 @@ def printable(text: str, most: int = LONGEST_MESSAGE) -> str:
     if len(text) > most:
         text = text[:most] + "..."
     return text if text.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def without_values(text: str) -> str:
+    """An error's text without what may be of a tensor; its caller was told all of it.
+
+    That is what ONNX Runtime says of a node that failed (`idx=1000000 must be within ...`; which node it was stays), and the value for which an
+    output guard refused an answer (`gateway.policies.output_guard`).
+    """
+    if "Non-zero status" in text:
+        text = _RUN_STATUS.sub(r"\1 (left out: it may quote inputs)", text)
+    return _BAD_OUTPUT.sub(r"\1a value\2", text) if " holds " in text else text
 
 
 def quoted(text: str, most: int = LONGEST_VALUE) -> str:
