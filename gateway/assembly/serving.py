@@ -18,6 +18,7 @@ from gateway.control.statistics import HOUSE_ROW, StatisticsTable
 from gateway.control.supervisor_watch import SupervisorWatch
 from gateway.observe.decisions import Decisions
 from gateway.observe.journal import Journal
+from gateway.observe.logs.access_choice import cells_wanted
 from gateway.observe.logs.setup import begin_logs
 from gateway.observe.pulse import Pulse
 from gateway.observe.ring import RingWriter
@@ -71,7 +72,14 @@ async def _serve(link_fd: int, files: SharedFiles, watch: SupervisorWatch) -> No
             return
         # Threads before versions: every version's batcher borrows from the same ones.
         table, catalogue, decisions = StatisticsTable(files.statistics), Catalogue(), Decisions()
-        journal = Journal(RingWriter(files.rings, start.slot), Sampler(settings.sampling), table.writer(start.slot, HOUSE_ROW))
+        wanted = cells_wanted(settings.access_log)
+        journal = Journal(
+            RingWriter(files.rings, start.slot),
+            Sampler(settings.sampling),
+            table.writer(start.slot, HOUSE_ROW),
+            everything=wanted == "all",
+            listed=wanted if isinstance(wanted, float) else 0.0,
+        )
         decisions.listen(lambda record: note_decision(journal, record))
         circuits = Circuits(time.monotonic, decisions.told)
         surroundings = Surroundings(

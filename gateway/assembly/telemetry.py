@@ -7,7 +7,6 @@ import gc
 import logging
 import os
 import socket
-import sys
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final, Protocol
@@ -27,6 +26,7 @@ from gateway.control.shared_files import SharedFiles
 from gateway.control.statistics import StatisticsTable
 from gateway.control.supervisor_watch import SupervisorWatch
 from gateway.observe.chunks import Chunk, ChunkReader
+from gateway.observe.logs.setup import TELEMETRY, begin_logs
 from gateway.observe.ring import RingReader
 from gateway.settings import TelemetrySettings
 
@@ -60,7 +60,7 @@ async def _run(link_fd: int, files: SharedFiles) -> None:
         return
     settings = start.settings
     assert isinstance(settings, TelemetrySettings)
-    logging.basicConfig(level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s [telemetry]: %(message)s")
+    begin_logs(settings.log_format, settings.log_level, TELEMETRY)
     for name, value in settings.environment:
         if value is None:
             os.environ.pop(name, None)
@@ -85,6 +85,13 @@ async def _serve(start: TelemetryStart, settings: TelemetrySettings, files: Shar
         listener(start.overview)
         told.listeners.append(listener)
     consumers: list[Consumer] = [metrics, live, *([spans] if spans is not None else [])]
+    if settings.access_log != "off":
+        from gateway.observe.logs.access_log import AccessLog  # noqa: PLC0415
+
+        access_log = AccessLog(settings.access_log, settings.log_format)
+        access_log.start()
+        stack.push_async_callback(asyncio.to_thread, access_log.close)
+        consumers.append(access_log)
     await _metrics_export(settings, start.overview, metrics, stack)
     # The page ticks only while there is a port to see it on.
     if start.http_fds:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import time
 from collections.abc import Mapping
 from typing import Final, Protocol
@@ -30,6 +31,7 @@ from gateway.observe.cells import (
     SAMPLED,
     SLOW,
 )
+from gateway.observe.logs.printable import without_values
 from gateway.observe.notes import Began, Detail, Named, Note, encode
 from gateway.observe.ring import RingWriter
 from gateway.observe.sampling import NO_PARENT, PARENT_NOT_SAMPLED, PARENT_SAMPLED, Sampler
@@ -93,11 +95,12 @@ class Failure:
 class Journal:
     """The journal of one process. `everything`: every request gets a cell; else the sampled ones and those that are not as they should be."""
 
-    def __init__(self, ring: RingWriter, sampler: Sampler, house: Counts, *, everything: bool = False) -> None:
+    def __init__(self, ring: RingWriter, sampler: Sampler, house: Counts, *, everything: bool = False, listed: float = 0.0) -> None:
         """`house`: where requests are counted for which no version was found."""
         self._ring, self._sampler, self._house = ring, sampler, house
         self._traces = sampler.plan.traces
         self._everything = everything
+        self._listed = listed
         self._answers: list[tuple[InferenceRequest, Counted, Prediction, bytes, int]] = []
         self._peers: dict[str, int] = {}
         self._details_left, self._details_until = _MOST_DETAILS_PER_S, 0.0
@@ -179,17 +182,20 @@ class Journal:
             if prediction.parameters is not None and "degraded" in prediction.parameters:
                 version.counts.record_degraded()
                 flags |= DEGRADED
-            if traces or everything or flags & (SLOW | DEGRADED):
-                self._write_answer(request, version, prediction, id_field, flags, now)
+            drawn = everything or (self._listed > 0 and random.random() < self._listed)  # noqa: S311  # no secret
+            if traces or drawn or flags & (SLOW | DEGRADED):
+                self._write_answer(request, version, prediction, id_field, flags, now, drawn=drawn)
         self._ring.publish()
 
-    def _write_answer(self, request: InferenceRequest, version: Counted, prediction: Prediction, id_field: bytes, flags: int, now: float) -> None:
+    def _write_answer(
+        self, request: InferenceRequest, version: Counted, prediction: Prediction, id_field: bytes, flags: int, now: float, *, drawn: bool
+    ) -> None:
         caller = request.caller
         if caller is None:
             return
         parent = span_context_of(caller.metadata())
         flags |= self._sampling(request, parent)
-        if self._everything or flags & (SAMPLED | SLOW | DEGRADED):
+        if drawn or flags & (SAMPLED | SLOW | DEGRADED):
             parameters = prediction.parameters
             detail = _NOTHING if parameters is None and not request.retries else _answer_detail(request, parameters or {})
             self._write(request, caller, parent, version.row, 0, 0, flags, now, _id_text(id_field), detail)
@@ -267,7 +273,7 @@ class Journal:
         if self._details_left < 0:
             return _NOTHING
         return Detail(
-            error=str(failure.error)[:1000],
+            error=without_values(str(failure.error))[:1000],  # cut after: what it looks for stands at the beginning
             retries=failure.request.retries if failure.request is not None else 0,
             model=failure.model[:200],
             tracestate=parent.tracestate if parent is not None else "",

@@ -49,7 +49,7 @@ def answered_by_now(served):
 
 
 def test_the_sums_are_those_of_the_callers_under_load(served, prometheus, connect):
-    channels = connect_to_each(served, connect, each=2)
+    channels = [channel for those in connect_to_each(served, connect, each=2).values() for channel in those]
     with Callers(over(channels), "scale", count=len(channels)) as callers:
         callers.go_on(2000)
     answered = len(callers.answered())
@@ -72,7 +72,7 @@ def test_the_sums_are_those_of_the_callers_under_load(served, prometheus, connec
 
 
 def test_a_process_that_is_killed_takes_no_counts_with_it(served, prometheus, connect):
-    channels = connect_to_each(served, connect, each=2)
+    channels = [channel for those in connect_to_each(served, connect, each=2).values() for channel in those]
     with Callers(over(channels), "scale", count=len(channels)) as callers:
         callers.go_on(500)
         until(lambda: prometheus.value(f"sum({ANSWERED})") > 0)

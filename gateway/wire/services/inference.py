@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 from gateway.core.errors import DeadlineExpired, GatewayError, InvalidRequest
 from gateway.core.request import InferenceRequest, Prediction
+from gateway.core.span_context import SpanContext, span_context_of
 from gateway.observe.cells import IN_STREAM
 from gateway.observe.journal import Failure
 from gateway.protocol.codec import ReadRequest
@@ -16,6 +17,7 @@ from gateway.protocol.generated.inference_pb2 import ModelInferResponse, ModelSt
 from gateway.protocol.layout import Layout, Layouts
 from gateway.protocol.requests import ParsedRequest
 from gateway.routing.catalogue import Catalogue, Live
+from gateway.wire.endings import tell
 from gateway.wire.services.open_streams import OpenStreams
 from gateway.wire.status import DEADLINE_EXCEEDED, status_of
 from gateway.wire.transport import Call, StreamCall
@@ -42,6 +44,10 @@ class Observer(Protocol):
 
     def failed(self, failure: Failure, flags: int = 0) -> None:
         """One has ended without an answer."""
+        ...
+
+    def context(self, request: InferenceRequest) -> SpanContext:
+        """The request's own span, made when it is first asked for."""
         ...
 
 
@@ -149,7 +155,20 @@ class InferenceService:
         if expired:
             failure.status = DEADLINE_EXCEEDED
         failure.request, failure.version, failure.request_id, failure.model = request, live, request_id, model
+        # Told here, where it is known whose it was; before it is written down, so that its span bears the ids that the log names.
+        tell(failure.error, live.plan.model if live is not None else "", live.plan.version if live is not None else 0, lambda: self._known(failure))
         self._observer.failed(failure, flags)
+
+    def _known(self, failure: Failure) -> dict[str, object]:
+        known: dict[str, object] = {"request_id": failure.request_id}
+        if failure.version is None:
+            known["model"] = failure.model
+        if failure.request is not None:
+            context = self._observer.context(failure.request)
+            known |= {"trace_id": context.trace_id, "span_id": context.span_id}
+        elif (parent := span_context_of(failure.caller.metadata())) is not None:
+            known["trace_id"] = parent.trace_id
+        return known
 
 
 def _id_of(layout: Layout, message: bytes) -> str:
