@@ -53,18 +53,16 @@ class Caller(Protocol):
         ...
 
 
-class Ran(Protocol):
-    """The batch that a request was last in. Times are nanoseconds of the monotonic clock."""
+class Run:
+    """The run of the batch that a request was last in; apart from the batch, which has the request: both would wait for the garbage collector.
 
-    @property
-    def number(self) -> int:
-        """The process's own; 0: nobody has written it down."""
-        ...
+    `number`: the process's own, 0: nobody has written it down. `started_ns`: of the monotonic clock; 0: it has not begun.
+    """
 
-    @property
-    def started_ns(self) -> int:
-        """When it began to run."""
-        ...
+    __slots__ = ("number", "started_ns")
+
+    def __init__(self) -> None:
+        self.number = self.started_ns = 0
 
 
 class InferenceRequest:
@@ -73,12 +71,12 @@ class InferenceRequest:
     `arrived` and `deadline` are seconds of the monotonic clock (`time.monotonic`); a deadline of infinity means none.
     `inputs` may be views of the received message: read-only, and alive as long as the request is.
 
-    What is known of it besides: `caller`; `batch`, the last that ran it; `retries`, how often one failed and it was run again; `context`, its own
+    What is known of it besides: `caller`; `run`, its last; `retries`, how often one failed and it was run again; `context`, its own
     span once somebody needed it; `whole`, the request that it is a part of, or that it stands for with another version: what is seen of it
     belongs to that.
     """
 
-    __slots__ = ("arrived", "batch", "caller", "context", "deadline", "form", "id", "inputs", "retries", "whole")
+    __slots__ = ("arrived", "caller", "context", "deadline", "form", "id", "inputs", "retries", "run", "whole")
 
     def __init__(
         self,
@@ -90,7 +88,7 @@ class InferenceRequest:
         whole: InferenceRequest | None = None,
     ) -> None:
         self.form, self.inputs, self.arrived, self.deadline, self.id, self.whole = form, inputs, arrived, deadline, id, whole
-        self.batch: Ran | None = None
+        self.run: Run | None = None
         self.caller: Caller | None = None
         self.context: SpanContext | None = None
         self.retries = 0

@@ -174,8 +174,8 @@ class Journal:
         answers, self._answers = self._answers, []
         now, traces, everything = time.monotonic(), self._traces, self._everything
         for request, version, prediction, id_field, how in answers:
-            elapsed_s, batch, slowest, flags = now - request.arrived, request.batch, version.slowest, how
-            version.counts.record_request(elapsed_s, batch.started_ns * 1e-9 - request.arrived if batch is not None else -1.0)
+            elapsed_s, run, slowest, flags = now - request.arrived, request.run, version.slowest, how
+            version.counts.record_request(elapsed_s, run.started_ns * 1e-9 - request.arrived if run is not None else -1.0)
             if elapsed_s > slowest.limit_s:
                 slowest.over += 1
                 flags |= SLOW
@@ -245,8 +245,8 @@ class Journal:
         if request is None:
             told = (ended_ns, ended_ns, 0, 0, float("inf"), 0)
         else:
-            batch, form = request.batch, request.form
-            number = batch.number if batch is not None else 0
+            run, form = request.run, request.form
+            number = run.number if run is not None else 0
             told = (int(request.arrived * 1e9), ended_ns, number, form.rows, request.deadline - request.arrived, form.input_bytes)
         REQUEST_PLAIN.pack_into(cells, at, REQUEST, status, flags, len(request_id), row, *told, peer, reason)
         if flags & (HAS_IDS | HAS_PARENT):

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from gateway.core.instance import Work
-from gateway.core.request import InferenceRequest
+from gateway.core.request import InferenceRequest, Run
 from gateway.core.span_context import SpanContext
 from gateway.observe.cells import BATCH, BATCH_PLAIN, CALL, CALL_PLAIN, LINK, LINK_PLAIN
 from gateway.observe.identifiers import Identifiers
@@ -21,7 +21,7 @@ from gateway.observe.notes import Named
 class BatchSeen(Protocol):
     """A batch. Times are nanoseconds of the monotonic clock; `rows` and `request_rows` are -1 where there is no batch axis."""
 
-    number: int
+    told: Run
     requests: Sequence[InferenceRequest]
     started_ns: int
     collated_ns: int
@@ -55,9 +55,10 @@ class VersionJournal:
 
     def begun(self, batch: BatchSeen) -> None:
         """Gives it its number, and it to its requests."""
-        batch.number = self._journal.next_number()
+        told = batch.told
+        told.number = self._journal.next_number()
         for request in batch.requests:
-            (request.whole or request).batch = batch
+            (request.whole or request).run = told
 
     def ended(self, batch: BatchSeen, instance: str) -> None:
         """Writes it down, before its requests are."""
@@ -73,7 +74,7 @@ class VersionJournal:
         rows = max(batch.request_rows, 1)
         padded = max(batch.rows, 1)
         collated_ns = batch.collated_ns if batch.started_ns and not failed else started_ns
-        times = (batch.number, rows, len(batch.requests), collated_ns, instance_number, padded, ended_ns)
+        times = (batch.told.number, rows, len(batch.requests), collated_ns, instance_number, padded, ended_ns)
         BATCH_PLAIN.pack_into(cells, at, BATCH, failed, self._row, started_ns, batch.run_ns, *times)
 
     def retried(self, requests: Sequence[InferenceRequest]) -> None:
@@ -117,7 +118,7 @@ class VersionJournal:
                     continue
                 cells, at = self._journal.cell()
                 if at >= 0:
-                    LINK_PLAIN.pack_into(cells, at, LINK, batch.number, context.trace_id, context.span_id)
+                    LINK_PLAIN.pack_into(cells, at, LINK, batch.told.number, context.trace_id, context.span_id)
 
     def _instance(self, name: str) -> int:
         number = self._instances.get(name)
