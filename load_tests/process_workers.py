@@ -13,7 +13,7 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ import numpy as np
 from gateway.core.instance import Room
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.protection import ProcessWorkersPlan, ProtectionPlan
-from gateway.core.request import Array, InferenceRequest
+from gateway.core.request import Array
 from gateway.runtime.process.process_workers import ProcessWorkers
 from gateway.runtime.runner import VersionRunner
 from gateway.runtime.session import Session
@@ -41,8 +41,7 @@ class Rows:
         self.rows, self.wanted, self.deadline, self.input_bytes = len(rows), (0,), math.inf, rows.nbytes
         self.outputs: list[Array] = []
         self.error: Exception | None = None
-        self.alone, self.number = True, 0
-        self.requests: Sequence[InferenceRequest] = ()
+        self.alone = True
 
     def collate(self, room: Room | None = None) -> dict[str, Array]:
         """A copy of the rows."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any
 
-from gateway.control.messages import LENGTH, decode, encode
+from gateway.control.messages import LENGTH, ToControl, ToServing, decode, encode
 
 
 class Channel:
@@ -25,7 +24,7 @@ class Channel:
         reader, writer = await asyncio.open_unix_connection(sock=end)
         return cls(reader, writer)
 
-    def send(self, message: object) -> None:
+    def send(self, message: ToServing | ToControl) -> None:
         """Sends one message."""
         self.send_encoded(encode(message))
 
@@ -40,7 +39,7 @@ class Channel:
             self._writer.write(b"".join(self._frames))
         self._frames = []
 
-    async def receive(self) -> Any:
+    async def receive(self) -> ToServing | ToControl | None:
         """The next message; None when the other end is gone."""
         try:
             (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))

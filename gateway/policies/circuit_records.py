@@ -27,7 +27,6 @@ class Transition:
     reason: str
     at: float
     retry_in_s: float
-    key: CircuitKey = ("", 0, "")
 
 
 @dataclass(frozen=True, slots=True)

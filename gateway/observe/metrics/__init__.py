@@ -1,1 +1,0 @@
-"""Metrics as Prometheus and OpenTelemetry want them: one model of families and samples, and an encoding for each."""

@@ -1,1 +1,0 @@
-"""Spans of what the serving processes wrote down: made, encoded and exported in the telemetry process."""
