@@ -96,11 +96,13 @@ async def _held(address: str, payload: Payload) -> AsyncIterator[None]:
     """As many calls as may be in flight wait; raises ConnectionError where one of them was answered."""
     answered: list[Answer] = []
     (lane,) = await open_lanes(address, 1, lambda _lane, answers: answered.extend(answers))
-    for _ in range(HELD):
-        lane.connection.call(payload.framed)
-    lane.flush()
-    await asyncio.sleep(0.5)  # nothing tells a caller that his call waits
-    if answered:
-        raise ConnectionError(f"calls that should wait were answered: {by_name(Counter(answer.status for answer in answered))}")
-    yield
-    lane.abort()
+    try:
+        for _ in range(HELD):
+            lane.connection.call(payload.framed)
+        lane.flush()
+        await asyncio.sleep(0.5)  # nothing tells a caller that his call waits
+        if answered:
+            raise ConnectionError(f"calls that should wait were answered: {by_name(Counter(answer.status for answer in answered))}")
+        yield
+    finally:
+        lane.abort()

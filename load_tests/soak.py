@@ -11,12 +11,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import tempfile
-import time
 from pathlib import Path
 
-import grpc
-
 from load_tests.benchmark_models import build, copy_name
+from load_tests.chaos_ground import Gateway, until
 from load_tests.figures import percentile
 from load_tests.guests import Fickle, Guest, Hurried, Mistaken, Streaming, Vanishing
 from load_tests.lanes import by_name
@@ -79,20 +77,6 @@ def growth_mib(samples: list[Usage]) -> float:
     return percentile(sizes[-quarter:], 50) - percentile(sizes[quarter : 2 * quarter], 50)
 
 
-def check_once_live(address: str, payload: Payload) -> None:
-    """Checks a model as soon as it is loaded."""
-    until = time.monotonic() + UP_WITHIN_S
-    while True:
-        try:
-            check(address, payload)
-        except grpc.RpcError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.05)
-        else:
-            return
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60, help="how long (default 60)")
@@ -108,8 +92,10 @@ def main() -> None:
         payloads = {name: make_payload(models, name) for name in ("small", "mid", *map(copy_name, range(COPIES)))}
         command = f"{GATEWAY} --transport {args.transport} --cache-dir {folder}/cache"
         with serving(command, models, payloads["mid"], Path(folder) / "log") as server:
+            gateway = Gateway(server)
+            until(lambda: gateway.serves(payloads), within_s=UP_WITHIN_S)
             for payload in payloads.values():
-                check_once_live(server.address, payload)
+                check(server.address, payload)
             (pid,) = serving_pids(server.process.pid)
             before, everybody = usage(pid), guests(payloads)
             samples = asyncio.run(soak(server.address, pid, everybody, args.seconds))
