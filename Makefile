@@ -63,7 +63,7 @@ load: setup tools ## run the ghz scenarios
 chaos: setup ## overload it, kill, freeze and poison its parts under load: who is answered (minutes)
 	@$(BIN)/python -m load_tests.chaos $(ARGS)
 
-tools: ## install ghz, which is built with Go
+tools: ## install ghz and Jaeger, which are built with Go
 	@$(PYTHON) -m load_tests.tools
 
 protos: setup ## make the stubs anew from protos/

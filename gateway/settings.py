@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from gateway.control.options import ControlOptions
+from gateway.observe.otel_environment import OtelOptions
+from gateway.observe.sampling import SamplingPlan
 
 IoMode = Literal["auto", "polling", "event-engine"]
 
@@ -42,8 +44,32 @@ class ServingSettings:
     cores: int = 1
     """Cores that one serving process may count on."""
     log_level: str = "info"
+    log_format: str = "human"
+    """`human` or `json`."""
+    access_log: str = "off"
+    """See `gateway.observe.logs.access_choice`."""
     grpc_experiments: str = ""
     """What gRPC's core is to read as GRPC_EXPERIMENTS; chosen by `gateway.wire.io_mode`."""
+    sampling: SamplingPlan = field(default_factory=SamplingPlan)
+    """Which requests are to be seen in traces."""
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetrySettings:
+    """What the telemetry process is told at its start; it travels over its link."""
+
+    otel: OtelOptions = field(default_factory=OtelOptions)
+    environment: tuple[tuple[str, str | None], ...] = ()
+    """Variables to set, or to take away (None), before OpenTelemetry is imported: what our configuration says wins."""
+    metrics_names: str = "gateway"
+    """Whose names `/metrics` bears where nobody asks for others: `gateway`, `triton` or `all`."""
+    trace_url: str = ""
+    """Where a trace is shown, `{trace_id}` in the place of its id; empty: pages name the id alone."""
+    log_level: str = "info"
+    log_format: str = "human"
+    """`human` or `json`."""
+    access_log: str = "off"
+    """See `gateway.observe.logs.access_choice`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +82,7 @@ class Settings:
     """What a single model is called; empty: as its folder."""
     control: ControlOptions = field(default_factory=ControlOptions)
     serving: ServingSettings = field(default_factory=ServingSettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     processes_reason: str = ""
     """Why so many serving processes run, for people."""
     io_mode: IoMode = "auto"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -20,9 +21,16 @@ from typing import Any
 import numpy as np
 
 from gateway.assembly.stack import Backing, Surroundings, build_stack
+from gateway.control.statistics import StatisticsTable, size_statistics_file
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.request import Array, InferenceRequest
 from gateway.core.waiter import Driven
+from gateway.observe.journal import Journal
+from gateway.observe.ring import RingWriter
+from gateway.observe.ring_file import size_rings_file
+from gateway.observe.sampling import Sampler, SamplingPlan
+from gateway.observe.slowest import Slowest
+from gateway.observe.version_journal import VersionJournal
 from gateway.policies.admission import Room
 from gateway.policies.circuit import Circuit
 from gateway.protocol.codec import VersionCodec
@@ -68,12 +76,6 @@ class _NoInstances:
     def release(self, seat: object) -> None: ...
 
 
-class _NoStatistics:
-    def record_batch(self, **_: int) -> None: ...
-
-    def record_failures(self, requests: int, ns: int) -> None: ...
-
-
 class _Call:
     deadline = float("inf")
 
@@ -115,15 +117,19 @@ async def measure(turns: int) -> dict[str, float]:
         "m", 1, "", "", (TensorSpec("input", "FP32", (-1, 64)),), (TensorSpec("probs", "FP32", (-1, 10)),),
         BatchingPlan(max_batch_size=64, useful_batch_size=64, splits=True, loop_batch_size=64),
     )  # fmt: skip
-    counts = _NoStatistics()
+    statistics_fd, rings_fd = os.memfd_create("statistics"), os.memfd_create("rings")
+    size_statistics_file(statistics_fd, 1)
+    size_rings_file(rings_fd, 1)
+    counts = StatisticsTable(statistics_fd).writer(0, 0)
     circuit = Circuit("m", plan.protection.breaker, time.monotonic, _ignore)
     catalogue = Catalogue()
     surroundings = Surroundings(processes=1, house=Room("the gateway", 0, 0), targets=FallbackTargets(catalogue), told=_ignore)
-    outermost, _ = build_stack(plan, Backing(_NoInstances(), _Model()), circuit, counts, surroundings)
-    stack: Any = outermost
-    live = Live(plan, stack, VersionCodec(plan), statistics=counts, now=time.monotonic, close=_nothing)
+    journal = Journal(RingWriter(rings_fd, 0), Sampler(SamplingPlan()), counts)
+    witness = VersionJournal(journal, "m/1", 0, counts)
+    stack: Any = build_stack(plan, Backing(_NoInstances(), _Model()), circuit, counts, surroundings, witness).outermost
+    live = Live(plan, stack, VersionCodec(plan), statistics=counts, now=time.monotonic, close=_nothing, slowest=Slowest())
     catalogue.swap([live], ())
-    service, call, message = InferenceService(catalogue, OpenStreams()), _Call(), _message()
+    service, call, message = InferenceService(catalogue, OpenStreams(), journal), _Call(), _message()
     form = live.codec.read(ParsedRequest(message), time.monotonic()).request.form
     row = (np.zeros((1, 64), "f4"),)
     ways: dict[str, Callable[[], Awaitable[Any]]] = {

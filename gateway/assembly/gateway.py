@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -15,6 +14,7 @@ from gateway.control.log_settings import log_settings_of
 from gateway.control.main_process import MainProcess, Started
 from gateway.control.options import SourceOptions
 from gateway.control.spawning import Spawner
+from gateway.observe.logs.setup import begin_logs
 from gateway.settings import Settings
 from gateway.wire.io_mode import EXPERIMENTS_VARIABLE, IoMode, apply_io_mode
 
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 def serve(settings: Settings, announce: Callable[[Started, IoMode], None], spawner: Spawner) -> int:
     """Serves until a signal ends it; returns the exit status. `announce` is called once, when the start-up pass is over."""
-    logging.basicConfig(level=settings.serving.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    begin_logs(settings.serving.log_format, settings.serving.log_level)
     # grpc reads its environment when it is imported, which is in the serving processes, after they have had their settings.
     io_mode = apply_io_mode(settings.io_mode)
     serving = replace(settings.serving, grpc_experiments=os.environ.get(EXPERIMENTS_VARIABLE, ""))
@@ -35,6 +35,7 @@ def serve(settings: Settings, announce: Callable[[Started, IoMode], None], spawn
         serving,
         lambda: _open_source(settings),
         spawner,
+        telemetry_settings=settings.telemetry,
         announce=lambda started: announce(started, io_mode),
         log_settings=log_settings_of(settings.serving.log_level),
     )

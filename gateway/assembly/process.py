@@ -15,6 +15,7 @@ from gateway.policies.circuit_records import Report
 from gateway.policies.circuits import Circuits
 from gateway.routing.catalogue import Catalogue
 from gateway.routing.versions import Versions
+from gateway.wire.endings import tell_rest
 from gateway.wire.server_state import ServerState
 from gateway.wire.services.open_streams import OpenStreams
 from gateway.wire.transport import Transport
@@ -86,6 +87,7 @@ class ServingProcess:
         self._state.drain()
         self._streams.end()
         await self._transport.stop(grace_s)
+        tell_rest()
 
 
 class LinkedControlSide:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import sys
 import time
 
 from gateway import __version__
+from gateway.assembly.decided import note_decision
 from gateway.assembly.process import LinkedControlSide, ServingProcess
 from gateway.assembly.stack import Surroundings
 from gateway.assembly.versions import VersionBuilder
 from gateway.control.link import ServingLink
 from gateway.control.messages import Start
-from gateway.control.statistics import StatisticsTable
+from gateway.control.shared_files import SharedFiles
+from gateway.control.statistics import HOUSE_ROW, StatisticsTable
 from gateway.control.supervisor_watch import SupervisorWatch
 from gateway.observe.decisions import Decisions
+from gateway.observe.journal import Journal
+from gateway.observe.logs.access_choice import cells_wanted
+from gateway.observe.logs.setup import begin_logs
+from gateway.observe.pulse import Pulse
+from gateway.observe.ring import RingWriter
+from gateway.observe.sampling import Sampler
 from gateway.policies.admission import Room
 from gateway.policies.circuits import Circuits
 from gateway.routing.catalogue import Catalogue
@@ -45,12 +51,12 @@ from gateway.wire.transport import TransportOptions
 _LOADING_THREADS = 2  # opening one model while another is warmed; more would take the cores from what is served
 
 
-def run_serving_process(link_fd: int, statistics_fd: int, watch: SupervisorWatch) -> None:
+def run_serving_process(link_fd: int, files: SharedFiles, watch: SupervisorWatch) -> None:
     """Serves until the control side says stop or is gone."""
-    asyncio.run(_serve(link_fd, statistics_fd, watch))
+    asyncio.run(_serve(link_fd, files, watch))
 
 
-async def _serve(link_fd: int, statistics_fd: int, watch: SupervisorWatch) -> None:
+async def _serve(link_fd: int, files: SharedFiles, watch: SupervisorWatch) -> None:
     async with await ServingLink.open(link_fd) as link:
         start = await link.start()
         settings = start.settings
@@ -58,16 +64,23 @@ async def _serve(link_fd: int, statistics_fd: int, watch: SupervisorWatch) -> No
         watch.limit_s = start.orphan_limit_s
         if settings.grpc_experiments:
             os.environ[EXPERIMENTS_VARIABLE] = settings.grpc_experiments  # read when the transport imports grpc, further down
-        logging.basicConfig(
-            level=settings.log_level.upper(), stream=sys.stderr, format=f"%(asctime)s %(levelname)-7s %(name)s [{start.slot}]: %(message)s"
-        )
+        begin_logs(settings.log_format, settings.log_level, start.slot)
         try:
             options = transport_options(start, settings)
         except ValueError as error:
             await link.refuse(str(error))
             return
         # Threads before versions: every version's batcher borrows from the same ones.
-        table, catalogue, decisions = StatisticsTable(statistics_fd), Catalogue(), Decisions()
+        table, catalogue, decisions = StatisticsTable(files.statistics), Catalogue(), Decisions()
+        wanted = cells_wanted(settings.access_log)
+        journal = Journal(
+            RingWriter(files.rings, start.slot),
+            Sampler(settings.sampling),
+            table.writer(start.slot, HOUSE_ROW),
+            everything=wanted == "all",
+            listed=wanted if isinstance(wanted, float) else 0.0,
+        )
+        decisions.listen(lambda record: note_decision(journal, record))
         circuits = Circuits(time.monotonic, decisions.told)
         surroundings = Surroundings(
             processes=start.processes,
@@ -78,9 +91,10 @@ async def _serve(link_fd: int, statistics_fd: int, watch: SupervisorWatch) -> No
         async with (
             ThreadWorkers(settings.worker_threads) as workers,
             Loader(_LOADING_THREADS) as loader,
-            VersionBuilder(start.slot, table, workers, loader, circuits, surroundings) as builder,
+            VersionBuilder(start.slot, table, workers, loader, circuits, surroundings, journal) as builder,
+            Pulse(journal, lambda: builder.watched),
         ):
-            await link.serve(_assemble(settings, options, link, table, catalogue, circuits, builder))
+            await link.serve(_assemble(settings, options, link, table, catalogue, circuits, builder, journal))
 
 
 def _assemble(
@@ -91,6 +105,7 @@ def _assemble(
     catalogue: Catalogue,
     circuits: Circuits,
     builder: VersionBuilder,
+    journal: Journal,
 ) -> ServingProcess:
     # What is served, and what is said about it: empty until the control side speaks.
     state, streams = ServerState(), OpenStreams()
@@ -100,7 +115,7 @@ def _assemble(
         LinkedControlSide(link),
     )
     services = Services(
-        inference=InferenceService(catalogue, streams),
+        inference=InferenceService(catalogue, streams, journal),
         server=ServerService(state, catalogue, __version__),
         models=ModelService(catalogue),
         statistics=StatisticsService(catalogue, table),

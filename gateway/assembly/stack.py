@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.batching.batch import Runner
 from gateway.batching.batcher import Batcher, Instances
-from gateway.batching.dispatch import Statistics
+from gateway.batching.dispatch import Statistics, Witness
 from gateway.batching.split import Split
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Predictor
@@ -43,15 +43,26 @@ class Surroundings:
     told: Callable[[object], None]
 
 
+@dataclass(frozen=True)
+class Stack:
+    """The tree of predictors of one version."""
+
+    outermost: Predictor
+    unguarded: Predictor
+    """What of it stands beneath the fallback."""
+    batcher: Batcher
+
+
 def build_stack(
-    plan: VersionPlan, backing: Backing, circuit: Circuit, statistics: Statistics, surroundings: Surroundings
-) -> tuple[Predictor, Predictor]:
-    """The tree of predictors of one version: the outermost, and what of it stands beneath the fallback."""
+    plan: VersionPlan, backing: Backing, circuit: Circuit, statistics: Statistics, surroundings: Surroundings, witness: Witness | None = None
+) -> Stack:
+    """Stacks the predictors of one version; `witness` sees its batches."""
     subject = f"model '{plan.model}' version {plan.version}"
     # Nearest to the model: whoever gets here is valid and resolved, and waits only for company and an instance. The batcher tells the circuit what
     # became of each batch; retry and bisection stand around the batch's run, inside it.
     retries = RetryBudget(plan.protection.retry, time.monotonic)
-    stack: Predictor = Batcher(plan, backing.instances, statistics, ears=circuit, retries=retries, runner=backing.runner)
+    batcher = Batcher(plan, backing.instances, statistics, ears=circuit, retries=retries, runner=backing.runner, witness=witness)
+    stack: Predictor = batcher
     if plan.batching.splits:
         # Around the batcher: the parts of one large request are requests to it like any other, and share batches with others.
         stack = Split(stack, plan.batching.max_batch_size)
@@ -74,4 +85,4 @@ def build_stack(
     if surroundings.house.bounded:
         # Outermost: without room in the house not even a fallback may run.
         outermost = Admission(outermost, surroundings.house)
-    return outermost, stack
+    return Stack(outermost, stack, batcher)

@@ -8,10 +8,14 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
 from gateway.assembly.stack import Backing, Surroundings, build_stack
+from gateway.assembly.watched import WatchedVersion
 from gateway.control.statistics import StatisticsTable
 from gateway.core.errors import Unavailable
 from gateway.core.instance import Instance
 from gateway.core.plan import VersionPlan
+from gateway.observe.journal import Journal
+from gateway.observe.slowest import Slowest
+from gateway.observe.version_journal import VersionJournal
 from gateway.policies.circuit import Circuit
 from gateway.policies.circuits import Circuits
 from gateway.policies.guarded_instance import GuardedInstance
@@ -35,10 +39,19 @@ class VersionBuilder:
     """Builds live versions for one process (`gateway.routing.versions.Versions`)."""
 
     def __init__(
-        self, slot: int, table: StatisticsTable, workers: ThreadWorkers, loader: Loader, circuits: Circuits, surroundings: Surroundings
+        self,
+        slot: int,
+        table: StatisticsTable,
+        workers: ThreadWorkers,
+        loader: Loader,
+        circuits: Circuits,
+        surroundings: Surroundings,
+        journal: Journal,
     ) -> None:
         self._slot, self._table, self._workers, self._loader = slot, table, workers, loader
-        self._circuits, self._surroundings = circuits, surroundings
+        self._circuits, self._surroundings, self._journal = circuits, surroundings, journal
+        self.watched: dict[WatchedVersion, None] = {}
+        """Versions that are open."""
         self._remotes = AsyncExitStack()
         self._channels: Channels | None = None
         self._elsewhere: set[ProcessWorkers | RemoteInstance] = set()
@@ -66,21 +79,29 @@ class VersionBuilder:
 
     async def _build(self, plan: VersionPlan, undo: AsyncExitStack) -> Live:
         guard = OutputGuard(plan)
-        backing = await self._backing(plan, guard, undo)
+        statistics = self._table.writer(self._slot, plan.statistics_row)
+        # Its batches are written down before anything can run one.
+        witness = VersionJournal(self._journal, f"{plan.model}/{plan.version}", plan.statistics_row, statistics)
+        backing = await self._backing(plan, guard, witness, undo)
         # The version's own breaker hears what became of each batch, whoever ran it.
         circuit = self._circuit(plan, "", undo)
-        statistics = self._table.writer(self._slot, plan.statistics_row)
-        outermost, unguarded = build_stack(plan, backing, circuit, statistics, self._surroundings)
-        return Live(
+        stack = build_stack(plan, backing, circuit, statistics, self._surroundings, witness)
+        live = Live(
             plan,
-            outermost,
+            stack.outermost,
             VersionCodec(plan),
             statistics=statistics,
             now=time.monotonic,
             close=undo.aclose,
-            unguarded=unguarded,
+            unguarded=stack.unguarded,
             quota=self._quota(plan),
+            slowest=Slowest(),
         )
+        pool = backing.instances if isinstance(backing.instances, InstancePool) else None
+        watched = WatchedVersion(live, stack.batcher, circuit, statistics, pool)
+        self.watched[watched] = None
+        undo.callback(self.watched.pop, watched)
+        return live
 
     def _circuit(self, plan: VersionPlan, instance: str, undo: AsyncExitStack) -> Circuit:
         key = (plan.model, plan.version, instance)
@@ -95,7 +116,7 @@ class VersionBuilder:
             return None
         return Quota(said.quota_key, said.quota_per_s / processes, (said.quota_burst or said.quota_per_s) / processes, time.monotonic)
 
-    async def _backing(self, plan: VersionPlan, guard: OutputGuard, undo: AsyncExitStack) -> Backing:
+    async def _backing(self, plan: VersionPlan, guard: OutputGuard, witness: VersionJournal, undo: AsyncExitStack) -> Backing:
         """What runs it: threads of this process where nothing else is said, by the shortest way; else a pool of whatever is configured."""
         protection = plan.protection
         if protection.local and protection.workers is None and not protection.remotes:
@@ -103,7 +124,7 @@ class VersionBuilder:
             undo.push_async_callback(self._loader.close, runner)
             guarded = GuardedRunner(runner, guard) if guard.watches else runner
             return Backing(LocalThreads(guarded, self._workers, plan.instances), guarded)
-        instances = [*await self._local(plan, undo), *await self._remote(plan, undo)]
+        instances = [*await self._local(plan, undo), *await self._remote(plan, witness, undo)]
         # Each can fail on its own, so each has a breaker of its own; the pool skips those that are open.
         gates = [self._circuit(plan, instance.name, undo) for instance in instances]
         if guard.watches:
@@ -126,7 +147,7 @@ class VersionBuilder:
         undo.push_async_callback(workers.close)
         return list(workers.instances)
 
-    async def _remote(self, plan: VersionPlan, undo: AsyncExitStack) -> list[Instance]:
+    async def _remote(self, plan: VersionPlan, witness: VersionJournal, undo: AsyncExitStack) -> list[Instance]:
         if not plan.protection.remotes:
             return []
         from gateway.remote.channel import Channels  # noqa: PLC0415  # brings grpc, which only those need who have remotes, and the transport later
@@ -134,7 +155,9 @@ class VersionBuilder:
 
         if self._channels is None:
             self._channels = await self._remotes.enter_async_context(Channels())
-        remotes = [RemoteInstance(plan, remote, self._channels) for remote in plan.protection.remotes]
+        remotes = [
+            RemoteInstance(plan, remote, self._channels, metadata=witness.outgoing, returned=witness.returned) for remote in plan.protection.remotes
+        ]
         for remote in remotes:
             self._elsewhere.add(remote)
             undo.callback(self._elsewhere.discard, remote)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from gateway.batching.collate import join, padded, split, wanted_outputs
 from gateway.core.instance import Room
-from gateway.core.request import Array, InferenceRequest, Prediction
+from gateway.core.request import Array, InferenceRequest, Prediction, Run
 
 
 class Runner(Protocol):
@@ -22,10 +22,11 @@ class Runner(Protocol):
 class Batch:
     """Requests of one line and what became of them: a `gateway.core.instance.Work`. Times are nanoseconds of the monotonic clock.
 
+    `told`: what its requests keep of it.
     `rows` has the padding in it, `request_rows` has not; both are -1 where there is no batch axis.
     """
 
-    __slots__ = ("collated_ns", "error", "outputs", "request_rows", "requests", "rows", "run_ns", "started_ns", "wanted")
+    __slots__ = ("collated_ns", "error", "outputs", "request_rows", "requests", "rows", "run_ns", "started_ns", "told", "wanted")
 
     def __init__(self, requests: Sequence[InferenceRequest], rows: int, pad_to: Sequence[int]) -> None:
         self.requests, self.request_rows = requests, rows
@@ -34,6 +35,7 @@ class Batch:
         self.outputs: list[Array] = []
         self.error: Exception | None = None
         self.started_ns = 0
+        self.told = Run()
 
     def run(self, runner: Runner) -> None:
         """Joins the inputs and runs the model; blocks, and keeps an error instead of raising it."""
@@ -44,7 +46,7 @@ class Batch:
 
     def collate(self, room: Room | None = None) -> dict[str, Array]:
         """The inputs of all requests, joined, in `room` where it is given; the run counts from here."""
-        self.started_ns = self.collated_ns = time.monotonic_ns()
+        self.started_ns = self.collated_ns = self.told.started_ns = time.monotonic_ns()
         feed = join(self.requests, self.request_rows, self.rows, room)
         self.collated_ns = time.monotonic_ns()
         return feed
@@ -59,6 +61,11 @@ class Batch:
         self.error = error
         self.run_ns = time.monotonic_ns()
         self.started_ns = self.started_ns or self.run_ns
+
+    @property
+    def number(self) -> int:
+        """By which it is written down; 0: it is not."""
+        return self.told.number
 
     @property
     def alone(self) -> bool:

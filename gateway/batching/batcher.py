@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from gateway.batching.batch import Runner
-from gateway.batching.dispatch import Dispatch, Retries, Seat, Statistics
+from gateway.batching.dispatch import Dispatch, Retries, Seat, Statistics, Witness
 from gateway.batching.punctuality import Punctuality
 from gateway.batching.shares import default_shares
 from gateway.batching.waiting import Waiting
@@ -61,11 +61,19 @@ class Batcher:
     """
 
     def __init__(
-        self, plan: VersionPlan, instances: Instances, statistics: Statistics, *, ears: Ears, retries: Retries, runner: Runner | None = None
+        self,
+        plan: VersionPlan,
+        instances: Instances,
+        statistics: Statistics,
+        *,
+        ears: Ears,
+        retries: Retries,
+        runner: Runner | None = None,
+        witness: Witness | None = None,
     ) -> None:
         self._plan, self._queue, self._batching = plan, plan.queue, plan.batching
         self._instances, self._runner = instances, runner
-        self._dispatch = Dispatch(plan, statistics, ears, retries, self._again)
+        self._dispatch = Dispatch(plan, statistics, ears, retries, self._again, witness)
         levels, admission = plan.queue.priority_levels, plan.protection.admission
         self._window = Window(plan.batching, (admission.priority_shares or default_shares(levels)) if levels else ())
         self._punctuality = Punctuality(plan, self._window, instances.lanes)
@@ -102,6 +110,11 @@ class Batcher:
         """Where requests become batches."""
         b = self._batching
         return Description("Batcher", b.reason or ("one by one" if not b.max_batch_size else f"up to {b.useful_batch_size} rows"))
+
+    @property
+    def load(self) -> tuple[int, int, int]:
+        """Requests that wait, their bytes, and batches that run."""
+        return self._window.count, self._waiting_bytes, self._running
 
     @property
     def idle(self) -> bool:

@@ -21,6 +21,7 @@ from gateway.core.errors import DeadlineExpired, GatewayError, InstanceFailed, M
 from gateway.core.instance import Work
 from gateway.core.outcome import Ears, Outcome
 from gateway.core.plan import VersionPlan
+from gateway.core.request import InferenceRequest
 
 _log = logging.getLogger(__name__)
 _OWN: Final = itertools.count()
@@ -44,9 +45,34 @@ class Statistics(Protocol):
         """One batch that succeeded. `queue_ns` and `success_ns` are sums over its requests, the compute times are the batch's."""
         ...
 
+    def record_bytes(self, input_bytes: int, output_bytes: int) -> None:
+        """The tensors of a batch's requests and of their answers."""
+        ...
+
+
+class Witness(Protocol):
+    """Writes down what was run."""
+
+    def begun(self, batch: Batch) -> None:
+        """A batch begins to run: it may be given its number."""
+        ...
+
+    def ended(self, batch: Batch, instance: str) -> None:
+        """A batch has its answers, or failed. `instance`: who ran it; empty: threads of this process."""
+        ...
+
+    def retried(self, requests: Sequence[InferenceRequest]) -> None:
+        """Their batch failed, and they are run again."""
+        ...
+
 
 class Seat(Protocol):
     """A place on an instance, taken for one batch."""
+
+    @property
+    def name(self) -> str:
+        """The instance's name; empty: threads of this process."""
+        ...
 
     def run(self, work: Work, done: Callable[[], None]) -> None:
         """Runs the work, gives the place back, and calls `done` on the loop."""
@@ -68,11 +94,20 @@ class Retries(Protocol):
 class Dispatch:
     """Runs the batches of one version and settles their requests; `again` lets requests wait once more, in lines of their own."""
 
-    def __init__(self, plan: VersionPlan, statistics: Statistics, ears: Ears, retries: Retries, again: Callable[[Sequence[Waiting]], None]) -> None:
+    def __init__(
+        self,
+        plan: VersionPlan,
+        statistics: Statistics,
+        ears: Ears,
+        retries: Retries,
+        again: Callable[[Sequence[Waiting]], None],
+        witness: Witness | None = None,
+    ) -> None:
         self._plan, self._statistics, self._ears, self._retries, self._again = plan, statistics, ears, retries, again
         self._has_axis = plan.batching.max_batch_size > 0
         self._pad_to = plan.batching.pad_to
         self._runs = plan.protection.retry.attempts
+        self._witness = witness
 
     def run_here(self, entries: list[Waiting], rows: int, runner: Runner) -> int:
         """Runs a batch on the event loop; returns the CPU time of the run in nanoseconds."""
@@ -80,7 +115,7 @@ class Dispatch:
         before_ns = time.thread_time_ns()
         batch.run(runner)
         ran_ns = time.thread_time_ns() - before_ns
-        self._settle(entries, batch, generation)
+        self._settle(entries, batch, generation, "")
         return ran_ns
 
     def run_there(self, entries: list[Waiting], rows: int, seat: Seat, ran: Callable[[int, float], None]) -> None:
@@ -90,19 +125,26 @@ class Dispatch:
 
         def done() -> None:
             ran(rows, batch.run_s if batch.error is None else 0.0)
-            self._settle(entries, batch, generation)
+            self._settle(entries, batch, generation, seat.name)
 
         seat.run(batch, done)
 
     def _batch(self, entries: list[Waiting], rows: int) -> Batch:
-        return Batch([entry.request for entry in entries], rows if self._has_axis else -1, self._pad_to)
+        batch = Batch([entry.request for entry in entries], rows if self._has_axis else -1, self._pad_to)
+        if self._witness is not None:
+            self._witness.begun(batch)
+        return batch
 
-    def _settle(self, entries: list[Waiting], batch: Batch, generation: int) -> None:
+    def _settle(self, entries: list[Waiting], batch: Batch, generation: int, instance: str) -> None:
         if batch.error is not None:
+            if self._witness is not None:
+                self._witness.ended(batch, instance)
             self._failed(entries, batch, batch.error, generation)
             return
         predictions = batch.predictions()
         self._count(entries, batch)
+        if self._witness is not None:
+            self._witness.ended(batch, instance)
         origin = entries[0].origin
         if origin is None:
             self._ears.end(generation, Outcome.SUCCESS, batch.run_s, None)
@@ -140,6 +182,8 @@ class Dispatch:
         again = "in parts" if len(parts) > 1 else "as it is"
         _log.info("a batch of %d requests for '%s' version %d failed and is run again %s: %s", len(entries), *self._plan.key, again, error)
         origin.divide(len(parts))
+        if self._witness is not None:
+            self._witness.retried([entry.request for entry in entries])
         for part in parts:
             key = (next(_OWN),)
             for entry in part:
@@ -169,6 +213,7 @@ class Dispatch:
             success_ns=max(0, n * now_ns - arrived_ns),
             now_ms=int(time.time() * 1000),
         )
+        self._statistics.record_bytes(batch.input_bytes, sum([array.nbytes for array in batch.outputs]))
 
     def __repr__(self) -> str:
         return f"<Dispatch {self._plan.model} {self._plan.version}>"

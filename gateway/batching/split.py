@@ -68,4 +68,4 @@ class Split:
             )
             inputs = tuple(array[start : start + rows] for array in request.inputs)
             kind = Part if start + rows < form.rows else InferenceRequest
-            yield kind(part, inputs, request.arrived, request.deadline, request.id)
+            yield kind(part, inputs, request.arrived, request.deadline, request.id, request)

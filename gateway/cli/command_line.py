@@ -23,6 +23,8 @@ COMMANDS = {
     "explain": "show what the requests of each model go through",
     "infer": "ask a model for a prediction",
     "breakers": "show the circuit breakers of a gateway, or set them",
+    "top": "show what a gateway does at this moment, in a terminal",
+    "dashboards": "write a Grafana dashboard and Prometheus alert rules",
 }
 
 _EXAMPLES = """\

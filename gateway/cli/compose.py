@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +13,8 @@ from gateway.cli.faults import CommandFault
 from gateway.control.options import ControlOptions, ModelControlMode, ModelControlOptions, StopOptions
 from gateway.control.processes import ProcessChoice, choose_processes_here, usable_cores
 from gateway.core.quantities import format_duration
-from gateway.settings import ServingSettings, Settings
+from gateway.observe.otel_environment import OtelOptions, apply
+from gateway.settings import ServingSettings, Settings, TelemetrySettings
 
 T = TypeVar("T")
 
@@ -28,7 +31,8 @@ def compose(said: ConfigFile) -> Settings:
     models = _models(said.models, faults)
     choice = _processes(said.processes, models)
     control = _control(said, choice.processes, faults)
-    serving = _serving(said, choice.processes, faults)
+    telemetry = _telemetry(said, faults)
+    serving = replace(_serving(said, choice.processes, faults), sampling=telemetry.otel.sampling)
     faults.extend(_limit_faults(said))
     if said.tls_cert or said.tls_key or said.tls_client_ca:
         faults.extend(_tls_faults(said))
@@ -38,6 +42,7 @@ def compose(said: ConfigFile) -> Settings:
         models=models,
         control=control,
         serving=serving,
+        telemetry=telemetry,
         processes_reason=choice.reason,
         **_as_said(
             name=said.name,
@@ -112,6 +117,36 @@ def _serving(said: ConfigFile, processes: int, faults: list[str]) -> ServingSett
             response_compression=said.response_compression,
             trust_loopback=said.trust_loopback,
             log_level=said.log_level,
+            log_format=said.log_format,
+            access_log=said.access_log,
+        ),
+    )
+
+
+def _telemetry(said: ConfigFile, faults: list[str]) -> TelemetrySettings:
+    otel, environment = OtelOptions(), dict[str, str | None]()
+    try:
+        otel, environment = apply(
+            os.environ,
+            traces_exporter=said.traces_exporter or "",
+            metrics_exporter=said.metrics_exporter or "",
+            otlp_endpoint=said.otlp_endpoint or "",
+            otlp_protocol=said.otlp_protocol or "",
+            trace_ratio=said.trace_ratio,
+        )
+    except ValueError as error:
+        faults.append(str(error))
+    if said.trace_url and "{trace_id}" not in said.trace_url:
+        faults.append(f"--trace-url: expected {{trace_id}} in it, in the id's place, got {said.trace_url!r}")
+    return TelemetrySettings(
+        otel=otel,
+        environment=tuple(environment.items()),
+        **_as_said(
+            metrics_names=said.metrics_names,
+            trace_url=said.trace_url,
+            log_level=said.log_level,
+            log_format=said.log_format,
+            access_log=said.access_log,
         ),
     )
 

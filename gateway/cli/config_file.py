@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 import msgspec
 
 from gateway.core.quantities import ByteSize, Duration
+from gateway.observe.logs.access_choice import AccessChoice
 from gateway.settings import IoMode
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -36,6 +37,23 @@ class ProcessCount(int):
     def parse(cls, value: object) -> Self:
         """The number that is said; raises ValueError."""
         return cls(0) if value == "auto" else cls(_whole_number(value, 1, 64, "a number of 1 to 64, or auto"))
+
+
+class Ratio(float):
+    """A share, 0 to 1."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """The share that is said; raises ValueError."""
+        try:
+            share = float(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else -1.0
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            raise ValueError(f"expected a number from 0 to 1, got {value!r}")
+        return cls(share)
 
 
 class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -77,6 +95,15 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     max_queue_requests: Positive | None = None
     max_queue_size: ByteSize | None = None
     log_level: Literal["debug", "info", "warning", "error"] | None = None
+    log_format: Literal["human", "json"] | None = None
+    access_log: AccessChoice | None = None
+    otlp_endpoint: str | None = None
+    otlp_protocol: Literal["grpc", "http/protobuf"] | None = None
+    traces_exporter: str | None = None
+    trace_ratio: Ratio | None = None
+    trace_url: str | None = None
+    metrics_exporter: str | None = None
+    metrics_names: Literal["gateway", "triton", "all"] | None = None
 
 
 PATHS = ("models", "tls_cert", "tls_key", "tls_client_ca", "admin_token_file", "cache_dir")

@@ -67,7 +67,7 @@ def tree(plan: VersionPlan) -> list[str]:
     circuit = Circuit(plan.model, plan.protection.breaker, time.monotonic, unused)
     surroundings = Surroundings(processes=1, house=Room("the gateway", 0, 0), targets=unused, told=unused)
     try:
-        stack, _ = build_stack(plan, backing, circuit, unused, surroundings)
+        stack = build_stack(plan, backing, circuit, unused, surroundings).outermost
     except ValueError as error:  # a fallback that cannot be made
         return [f"{plan.model} version {plan.version}  cannot be served: {error}"]
     described = stack.describe()

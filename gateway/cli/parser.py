@@ -30,6 +30,11 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str, **arguments: Any) -> None:
         super().__init__(prog, **{"max_help_position": 34, "width": 130, **arguments})
 
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        for each in self._iter_indented_subactions(action):  # their indentation is forgotten, and the longest command would break its line
+            self._action_max_length = max(self._action_max_length, len(self._format_action_invocation(each)) + self._current_indent)
+
     def _split_lines(self, text: str, width: int) -> list[str]:
         return textwrap.wrap(text, width, break_on_hyphens=False)
 

@@ -65,6 +65,14 @@ _RUNS: Final = (
     Option("transport", "NAME", "completion-queue, aio, or auto: the first, which is quicker, if this grpcio allows it", _SERVING.transport),
     Option("io_mode", "MODE", "grpcio's I/O: polling, event-engine, or auto: the quicker one that this grpcio has", _DEFAULTS.io_mode),
     Option("log_level", "LEVEL", "debug, info, warning or error; logs go to stderr", _SERVING.log_level),
+    Option("log_format", "FORMAT", "human, or json: an object a line", _SERVING.log_format),
+    Option(
+        "access_log",
+        "WHICH",
+        "a line for each request: off, errors (those that failed, were refused, degraded or slow), full, or a ratio such as 0.01: those, and"
+        " that share of the others",
+        _SERVING.access_log,
+    ),
 )
 
 _LIMITS: Final = (
@@ -112,4 +120,21 @@ _ENDS: Final = (
     Option("grace", "DURATION", "then calls in flight may take so long to end", format_duration(_STOP.grace_s)),
 )
 
-GROUPS: Final = {"what is served": _SERVED, "where it listens": _LISTENS, "how it runs": _RUNS, "limits": _LIMITS, "how it ends": _ENDS}
+_SEEN: Final = (
+    Option("otlp_endpoint", "URL", "where traces go over OTLP, http://HOST:4317; as OTEL_EXPORTER_OTLP_ENDPOINT, over which it wins"),
+    Option("otlp_protocol", "NAME", "grpc or http/protobuf", "by the port: 4318 is HTTP's"),
+    Option("traces_exporter", "NAMES", "otlp, console, none, or what an installed package calls its own", "otlp where an endpoint is named"),
+    Option("trace_ratio", "SHARE", "of traces that begin here, 0 to 1; what fails or is slow is kept all the same, callers decide for theirs", "1"),
+    Option("trace_url", "URL", "where the page links traces to, {trace_id} in the id's place: http://HOST:16686/trace/{trace_id}"),
+    Option("metrics_exporter", "NAMES", "otlp, console or none; /metrics on the HTTP port is there always", "none"),
+    Option("metrics_names", "WHOSE", "names on /metrics: gateway, triton (nv_inference_*) or all", "gateway"),
+)
+
+GROUPS: Final = {
+    "what is served": _SERVED,
+    "where it listens": _LISTENS,
+    "how it runs": _RUNS,
+    "limits": _LIMITS,
+    "what is seen of it": _SEEN,
+    "how it ends": _ENDS,
+}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
 
-from gateway.control.messages import LENGTH, ToControl, ToServing, decode, encode
+from gateway.control.messages import LENGTH, decode, encode
 
 
 class Channel:
@@ -24,7 +25,7 @@ class Channel:
         reader, writer = await asyncio.open_unix_connection(sock=end)
         return cls(reader, writer)
 
-    def send(self, message: ToServing | ToControl) -> None:
+    def send(self, message: object) -> None:
         """Sends one message."""
         self.send_encoded(encode(message))
 
@@ -39,7 +40,7 @@ class Channel:
             self._writer.write(b"".join(self._frames))
         self._frames = []
 
-    async def receive(self) -> ToServing | ToControl | None:
+    async def receive(self) -> Any:
         """The next message; None when the other end is gone."""
         try:
             (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol, Self
 
 from aiohttp import web
+
+Ending = Callable[[object], Awaitable[None]]
 
 
 class Health(Protocol):
@@ -29,9 +31,16 @@ class Health(Protocol):
 class HttpPort:
     """Serves HTTP on sockets that listen already; `async with` starts and stops it."""
 
-    def __init__(self, health: Health, sockets: Sequence[socket.socket]) -> None:
+    def __init__(
+        self,
+        health: Health,
+        sockets: Sequence[socket.socket],
+        routes: Iterable[web.RouteDef] = (),
+        on_shutdown: Ending | None = None,
+    ) -> None:
+        """`routes`: what else is answered. `on_shutdown` ends answers that would never end."""
         self._sockets = sockets
-        self._runner = web.AppRunner(application(health), access_log=None)
+        self._runner = web.AppRunner(application(health, routes, on_shutdown), access_log=None)
 
     def __repr__(self) -> str:
         return f"<HttpPort {' '.join(map(str, self._runner.addresses)) or 'not started'}>"
@@ -47,9 +56,11 @@ class HttpPort:
         await self._runner.cleanup()
 
 
-def application(health: Health) -> web.Application:
-    """The routes."""
+def application(health: Health, routes: Iterable[web.RouteDef] = (), on_shutdown: Ending | None = None) -> web.Application:
+    """Probes, `routes`, and a word to those who look elsewhere."""
     app = web.Application()
+    if on_shutdown is not None:
+        app.on_shutdown.append(on_shutdown)
 
     async def live(_: web.Request) -> web.Response:
         return web.json_response({"live": True})
@@ -72,6 +83,7 @@ def application(health: Health) -> web.Application:
             web.get(r"/v2/models/{name}/versions/{version:\d{1,18}}/ready", model_ready),
         ]
     )
+    app.add_routes(routes)
     app.router.add_route("*", "/{elsewhere:.*}", _elsewhere)
     return app
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import logging
 import signal
 import time
@@ -22,13 +21,16 @@ from gateway.control.bulletin import Bulletin
 from gateway.control.fleet import NO_SETTINGS, Fleet
 from gateway.control.messages import Ask, Change, Drain, IndexEntry, Setting, Start
 from gateway.control.options import ControlOptions
+from gateway.control.overview import Overview
 from gateway.control.ports import PortUnavailable, ReservedPort, reserve_port
 from gateway.control.rows import StatisticsRows
 from gateway.control.spawning import Spawner
 from gateway.control.statistics import StatisticsTable, size_statistics_file
 from gateway.control.stopping import Phase, StartUpFailed, StopSequence
 from gateway.control.supervisor import CannotServe, Supervisor
+from gateway.control.telemetry_keeper import TelemetryKeeper
 from gateway.core.errors import Unavailable
+from gateway.observe.ring_file import size_rings_file
 from gateway.policies.circuit_records import CircuitKey, Forced, Survey
 
 if TYPE_CHECKING:  # imported while the serving processes come up
@@ -37,8 +39,12 @@ if TYPE_CHECKING:  # imported while the serving processes come up
 
 log = logging.getLogger(__name__)
 
-HTTP_WAITS_S = 1.0
-"""HTTP is imported after the start-up pass, so as not to delay it, or after this at the latest; until then its callers are kept waiting."""
+_PHASES = {Phase.SERVING: "serving", Phase.DRAINING: "draining", Phase.STOPPING: "stopping", Phase.KILLED: "stopping"}
+
+TELEMETRY_WAITS_S = 1.0
+"""The telemetry process is started after the start-up pass, so as not to delay it, or after this at the latest; HTTP's callers wait until then."""
+TELEMETRY_ENDS_S = 5.0
+"""For what it may have to export when the gateway stops."""
 INTERRUPTED = 130
 """Exit status after a second Ctrl-C, as shells have it."""
 
@@ -61,8 +67,9 @@ class Started:
 class MainProcess:
     """Everything between the start of the gateway and its exit status.
 
-    `settings` goes to the serving processes as it is. `open_source` makes the source of the models; it is called in a thread, once the serving
-    processes are on their way, so it is the place for slow imports. `spawner` starts those processes; it is the caller's to close.
+    `settings` goes to the serving processes as it is, `telemetry_settings` to the telemetry process. `open_source` makes the source of the models;
+    it is called in a thread, once the serving processes are on their way, so it is the place for slow imports. `spawner` starts those processes;
+    it is the caller's to close.
     """
 
     def __init__(
@@ -72,12 +79,15 @@ class MainProcess:
         open_source: Callable[[], AbstractAsyncContextManager[Source]],
         spawner: Spawner,
         *,
+        telemetry_settings: object = None,
         announce: Callable[[Started], None] = lambda _: None,
         trace_settings: Mapping[str, Setting] = NO_SETTINGS,
         log_settings: Mapping[str, Setting] = NO_SETTINGS,
     ) -> None:
         self._options, self._settings, self._open_source, self._announce = options, settings, open_source, announce
-        self._spawner = spawner
+        self._spawner, self._telemetry_settings = spawner, telemetry_settings
+        self._telemetry: TelemetryKeeper | None = None
+        self._started_s = time.time()
         self._stop = StopSequence()
         self._fleet = Fleet(options.model_control.concurrent_loads)
         self._bulletin = Bulletin(self._publish)
@@ -93,7 +103,8 @@ class MainProcess:
                 self._handle_signals(stack)
                 self._port = stack.enter_context(reserve_port(self._options.host, self._options.port))
                 self._http_port = self._reserve_http(stack)
-                size_statistics_file(self._spawner.statistics_fd, self._options.processes)
+                size_statistics_file(self._spawner.files.statistics, self._options.processes)
+                size_rings_file(self._spawner.files.rings, self._options.processes)
                 self._supervisor = self._make_supervisor()
                 await self._supervisor.start()
                 return await self._serve_and_stop(stack)
@@ -142,13 +153,14 @@ class MainProcess:
             self._fleet,
             self._answer,
             kill_after_s=stop.kill_after_s,
+            changed=self._tell_telemetry,
         )
 
     # The life.
 
     async def _serve_and_stop(self, stack: AsyncExitStack) -> int:
         loaded = asyncio.Event()
-        lives = [asyncio.create_task(self._load_models(stack, loaded)), asyncio.create_task(self._serve_http(stack, loaded))]
+        lives = [asyncio.create_task(self._load_models(stack, loaded)), asyncio.create_task(self._keep_telemetry(loaded))]
         try:
             failure = await self._serve(lives)
             if failure is None:
@@ -162,6 +174,7 @@ class MainProcess:
             return await self._stop_processes()
         log.error("%s", failure)
         await self._supervisor.stop(0)
+        await self._stop_telemetry()
         return 1
 
     async def _serve(self, lives: list[asyncio.Task[None]]) -> BaseException | None:
@@ -182,7 +195,7 @@ class MainProcess:
         from gateway.control.model_control import ModelControl  # noqa: PLC0415  # the serving processes are on their way by now
 
         source = await stack.enter_async_context(await asyncio.to_thread(self._open_source))
-        rows = StatisticsRows(StatisticsTable(self._spawner.statistics_fd).clear)
+        rows = StatisticsRows(StatisticsTable(self._spawner.files.statistics).clear)
         self._models = ModelControl(self._options.model_control, source, self._fleet, rows, self._bulletin)
         await self._models.start_up()
         await self._supervisor.wait_listening()
@@ -199,21 +212,38 @@ class MainProcess:
         )
         await self._models.keep_polling()
 
-    async def _serve_http(self, stack: AsyncExitStack, loaded: asyncio.Event) -> None:
-        if self._http_port is None:
-            return
+    async def _keep_telemetry(self, loaded: asyncio.Event) -> None:
+        """Not before the start-up pass is over, which it would delay."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(loaded.wait(), HTTP_WAITS_S)
-        http = await asyncio.to_thread(importlib.import_module, "gateway.control.http")
-        await stack.enter_async_context(http.HttpPort(self, self._http_port.sockets))
+            await asyncio.wait_for(loaded.wait(), TELEMETRY_WAITS_S)
+        sockets = self._http_port.sockets if self._http_port is not None else ()
+        self._telemetry = TelemetryKeeper(self._options.restart, self._telemetry_settings, sockets, self._spawner.spawn_telemetry, self._overview)
+        self._telemetry.start()
+
+    def _overview(self) -> Overview:
+        models = self._models
+        return Overview(
+            ready=self.ready,
+            phase=_PHASES[self._stop.phase] if models is not None else "starting",
+            index=models.index if models is not None else (),
+            rows={plan.statistics_row: key for key, plan in self._fleet.live.items() if plan.statistics_row >= 0},
+            processes=self._supervisor.states,
+            address=self._port.local_address,
+            started_s=self._started_s,
+        )
 
     # What comes up.
 
     async def _publish(self) -> None:
         assert self._models is not None
+        self._tell_telemetry()
         await self._fleet.publish(
             ready=self.ready, index=self._models.index, trace_settings=dict(self._agreed.trace), log_settings=dict(self._agreed.log)
         )
+
+    def _tell_telemetry(self) -> None:
+        if self._telemetry is not None:
+            self._telemetry.tell()
 
     async def _answer(self, ask: Ask) -> object:
         if self._models is None:
@@ -263,6 +293,12 @@ class MainProcess:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(Phase.STOPPING), delay_s)
         self._stop.advance(Phase.STOPPING)
+        self._tell_telemetry()
+
+    async def _stop_telemetry(self, timeout_s: float = TELEMETRY_ENDS_S) -> None:
+        """Last, so that what was written down until the end is seen."""
+        if self._telemetry is not None:
+            await self._telemetry.stop(timeout_s)
 
     async def _stop_processes(self) -> int:
         grace_s = self._options.stop.grace_s
@@ -273,6 +309,8 @@ class MainProcess:
         if not stopping.done():
             self._supervisor.kill()
             await stopping
+            await self._stop_telemetry(0)
             return INTERRUPTED
         killed.cancel()
+        await self._stop_telemetry()
         return 0 if stopping.result() else 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.control.messages import Key
-from gateway.control.statistics import ROWS
+from gateway.control.statistics import HOUSE_ROW
 
 
 class StatisticsRows:
@@ -14,7 +14,7 @@ class StatisticsRows:
     Only when no row is unused is one given to another version: that of the version which has been gone longest.
     """
 
-    def __init__(self, clear: Callable[[int], None], rows: int = ROWS) -> None:
+    def __init__(self, clear: Callable[[int], None], rows: int = HOUSE_ROW) -> None:
         """`clear` sets a row to zero, before another version has it."""
         self._clear, self._rows = clear, rows
         self._assigned: dict[Key, int] = {}

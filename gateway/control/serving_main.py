@@ -1,7 +1,7 @@
-"""What a serving process runs first: made safe against the supervisor's signals and its death, then handed to the entry it is to run.
+"""What every process but the main one runs first: made safe against the supervisor's signals and its death, then handed to the entry it is to run.
 
-``python -m gateway.control.serving_main MODULE:FUNCTION LINK_FD STATISTICS_FD``: calls ``function(link_fd, statistics_fd, watch)`` and exits
-with what it returns. Everything else comes over the link.
+``python -m gateway.control.serving_main MODULE:FUNCTION LINK_FD STATISTICS_FD RINGS_FD``: calls ``function(link_fd, files, watch)`` and exits with
+what it returns. Everything else comes over the link.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
+from gateway.control.shared_files import SharedFiles
 from gateway.control.supervisor_watch import SupervisorWatch
 
-Entry = Callable[[int, int, SupervisorWatch], int | None]
+Entry = Callable[[int, SharedFiles, SupervisorWatch], int | None]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the entry; see the module."""
-    entry, link_fd, statistics_fd = arguments
+    entry, link_fd, *files = arguments
     leave_signals_to_the_supervisor()
-    return _load(entry)(int(link_fd), int(statistics_fd), SupervisorWatch(int(link_fd))) or 0
+    return _load(entry)(int(link_fd), SharedFiles(*map(int, files)), SupervisorWatch(int(link_fd))) or 0
 
 
 def leave_signals_to_the_supervisor() -> None:

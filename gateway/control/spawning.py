@@ -1,4 +1,4 @@
-"""Starts serving processes, the first of them ahead of everything else.
+"""Starts the gateway's processes, the first that serves ahead of everything else.
 
 A serving process spends a quarter of a second on imports before it can be told anything. So the first is started before the command line is
 read, and imports while the main process does: it learns by its control link what it is to serve. Nothing slow may be imported here.
@@ -10,12 +10,18 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Iterable
 from typing import Self
+
+from gateway.control.shared_files import SharedFiles
 
 SERVING_ENTRY = "gateway.assembly.serving:run_serving_process"
 """The function that makes a whole serving process; named, not imported, because it stands above this."""
 
-_DRIVER = "gateway.control.serving_main"
+TELEMETRY_ENTRY = "gateway.assembly.telemetry:run_telemetry_process"
+"""The one that makes the telemetry process."""
+
+_DRIVER, _TELEMETRY_DRIVER = "gateway.control.serving_main", "gateway.control.telemetry_main"
 _LEFT_TO_THE_SUPERVISOR = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Spawned = tuple[int, socket.socket]
@@ -23,14 +29,14 @@ Spawned = tuple[int, socket.socket]
 
 
 class Spawner:
-    """Starts fresh interpreters (gRPC does not survive a fork), each with an end of a socket pair and the statistics file.
+    """Starts fresh interpreters (gRPC does not survive a fork), each with an end of a socket pair and the shared files.
 
     What was started ahead and never taken ends with the spawner. `entry`: ``MODULE:FUNCTION``, see `gateway.control.serving_main`.
     """
 
     def __init__(self, entry: str = SERVING_ENTRY) -> None:
         self._entry = entry
-        self._statistics_fd = -1
+        self._files: SharedFiles | None = None
         self._ahead: Spawned | None = None
 
     def __repr__(self) -> str:
@@ -43,47 +49,51 @@ class Spawner:
         self.close()
 
     @property
-    def statistics_fd(self) -> int:
-        """The file of the statistics table that every process inherits; empty until the number of processes is known."""
-        if self._statistics_fd < 0:
-            self._statistics_fd = os.memfd_create("gateway-statistics", os.MFD_CLOEXEC)
-        return self._statistics_fd
+    def files(self) -> SharedFiles:
+        """What every process inherits; empty until the number of processes is known."""
+        if self._files is None:
+            self._files = SharedFiles.create()
+        return self._files
 
     def start_ahead(self) -> None:
         """Starts the process that the first `spawn` hands out."""
         if self._ahead is None:
-            self._ahead = self._start()
+            self._ahead = self._start(self._entry)
 
     def spawn(self) -> Spawned:
         """A new process; the caller waits for its end. Raises OSError where none can be started."""
-        spawned, self._ahead = self._ahead or self._start(), None
+        spawned, self._ahead = self._ahead or self._start(self._entry), None
         return spawned
 
+    def spawn_telemetry(self, listening: Iterable[socket.socket] = ()) -> Spawned:
+        """A new telemetry process, which inherits these sockets under their numbers too. Raises OSError where none can be started."""
+        return self._start(TELEMETRY_ENTRY, _TELEMETRY_DRIVER, [each.fileno() for each in listening])
+
     def close(self) -> None:
-        """Ends what nobody took, and gives up the statistics file."""
+        """Ends what nobody took, and gives up the shared files."""
         if self._ahead is not None:
             pid, link = self._ahead
             self._ahead = None
             link.close()
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-        if self._statistics_fd >= 0:
-            os.close(self._statistics_fd)
-            self._statistics_fd = -1
+        if self._files is not None:
+            self._files.close()
+            self._files = None
 
-    def _start(self) -> Spawned:
+    def _start(self, entry: str, driver: str = _DRIVER, besides: Iterable[int] = ()) -> Spawned:
         ours, theirs = socket.socketpair()
         with theirs:
-            passed = (theirs.fileno(), self.statistics_fd)
+            passed = (theirs.fileno(), *self.files)
             try:
                 pid = os.posix_spawn(
                     sys.executable,
-                    [sys.executable, "-P", "-m", _DRIVER, self._entry, *map(str, passed)],
+                    [sys.executable, "-P", "-m", driver, entry, *map(str, passed)],
                     {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},  # noqa: PTH109  # as text
                     # A descriptor copied onto itself is inherited: the one way that no other thread's child gets it too.
                     file_actions=[
                         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                        *((os.POSIX_SPAWN_DUP2, fd, fd) for fd in passed),
+                        *((os.POSIX_SPAWN_DUP2, fd, fd) for fd in (*passed, *besides)),
                     ],
                     # A signal to the whole process group must not end a child before it has learnt to ignore it.
                     setsigmask=_LEFT_TO_THE_SUPERVISOR,

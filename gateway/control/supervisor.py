@@ -17,6 +17,7 @@ from gateway.control.child import Child
 from gateway.control.fleet import Fleet
 from gateway.control.messages import Ask, Listening, Reply, Start, StartFailed, Stop, Stopped
 from gateway.control.options import RestartOptions
+from gateway.control.overview import ProcessState
 from gateway.control.spawning import Spawner
 from gateway.core.errors import GatewayError, Unavailable
 
@@ -33,7 +34,7 @@ class CannotServe(Exception):
 class Supervisor:
     """Keeps one serving process in every slot.
 
-    `starts`: the first message to each, by slot. `answer` carries out what a process asks for a caller.
+    `starts`: the first message to each, by slot. `answer` carries out what a process asks for a caller. `changed` is called when `states` changes.
     """
 
     def __init__(
@@ -45,9 +46,10 @@ class Supervisor:
         answer: Callable[[Ask], Awaitable[object]],
         *,
         kill_after_s: float = 5.0,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._options, self._starts, self._spawner, self._fleet, self._answer = options, starts, spawner, fleet, answer
-        self._kill_after_s = kill_after_s
+        self._kill_after_s, self.changed = kill_after_s, changed
         self._processes: dict[int, Child] = {}
         self._keepers: list[asyncio.Task[None]] = []
         self._asks: set[asyncio.Task[None]] = set()
@@ -60,12 +62,23 @@ class Supervisor:
         self._ever_listened = asyncio.Event()
         self._answered: set[int] = set()
         self._lost = 0
+        self._deaths: dict[int, tuple[int, str]] = {}
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Raises `CannotServe` once that is known."""
 
     def __repr__(self) -> str:
         pids = ", ".join(str(process.pid) for process in self._processes.values())
         return f"<Supervisor of {len(self._starts)}: {len(self._listening)} listening, pids {pids or 'none'}>"
+
+    @property
+    def states(self) -> tuple[ProcessState, ...]:
+        """How every slot stands."""
+        return tuple(self._state(start.slot) for start in self._starts)
+
+    def _state(self, slot: int) -> ProcessState:
+        process, (restarts, reason) = self._processes.get(slot), self._deaths.get(slot, (0, ""))
+        state = "serving" if slot in self._listening else "starting" if process is not None or not restarts else "restarting"
+        return ProcessState(slot, process.pid if process is not None else 0, state, restarts, reason)
 
     async def start(self) -> None:
         """Starts every process; returns when each has been started, or could not be, for the first time."""
@@ -108,6 +121,8 @@ class Supervisor:
                     self._lost += 1
                     log.error("serving process %d %s before it had stopped", start.slot, ending)
                 return
+            self._deaths[start.slot] = self._deaths.get(start.slot, (0, ""))[0] + 1, ending
+            self.changed()
             deaths = 1 if loop.time() - started_s >= self._options.stable_s else deaths + 1
             if deaths >= self._options.attempts and not self._ever_listened.is_set():
                 self._fail(f"serving process {start.slot} {ending} {deaths} times in a row before it could listen; what it wrote stands above")
@@ -167,13 +182,14 @@ class Supervisor:
                     self._listening.add(slot)
                     self.transport = message.transport
                     self._ever_listened.set()
+                    self.changed()
                 case StartFailed(text):
                     self._fail(text)
                 case Stopped():
                     self._answered.add(slot)  # whatever becomes of it now, no call is lost
                     return
                 case _:
-                    self._fleet.receive(slot, message)  # type: ignore[arg-type]  # what comes this way is ToControl
+                    self._fleet.receive(slot, message)
 
     async def _answer_one(self, ask: Ask, channel: Channel) -> None:
         try:

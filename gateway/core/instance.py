@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gateway.core.request import Array
+from gateway.core.request import Array, InferenceRequest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +45,16 @@ class Work(Protocol):
     @property
     def alone(self) -> bool:
         """It holds one request: what fails it is that request's or the model's own."""
+        ...
+
+    @property
+    def number(self) -> int:
+        """By which it is written down; 0: it is not."""
+        ...
+
+    @property
+    def requests(self) -> Sequence[InferenceRequest]:
+        """Whose it is."""
         ...
 
     def collate(self, room: Room | None = None) -> dict[str, Array]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from gateway.core.span_context import SpanContext
 
 Array = np.ndarray[Any, Any]
 Parameter = bool | int | float | str
@@ -38,17 +41,57 @@ class RequestForm:
         self.outputs, self.parameters, self.priority, self.timeout_s = outputs, parameters, priority, timeout_s
 
 
+class Caller(Protocol):
+    """The call that a request came in."""
+
+    def metadata(self) -> Iterable[tuple[str, str | bytes]]:
+        """The caller's metadata; keys are lower case, `-bin` values are bytes."""
+        ...
+
+    def peer(self) -> str:
+        """The caller's address in gRPC's form, `ipv4:127.0.0.1:51230`."""
+        ...
+
+
+class Run:
+    """The run of the batch that a request was last in; apart from the batch, which has the request: both would wait for the garbage collector.
+
+    `number`: the process's own, 0: nobody has written it down. `started_ns`: of the monotonic clock; 0: it has not begun.
+    """
+
+    __slots__ = ("number", "started_ns")
+
+    def __init__(self) -> None:
+        self.number = self.started_ns = 0
+
+
 class InferenceRequest:
     """One request: arrays in the order of `form.names`, and when it must be answered.
 
     `arrived` and `deadline` are seconds of the monotonic clock (`time.monotonic`); a deadline of infinity means none.
     `inputs` may be views of the received message: read-only, and alive as long as the request is.
+
+    What is known of it besides: `caller`; `run`, its last; `retries`, how often one failed and it was run again; `context`, its own
+    span once somebody needed it; `whole`, the request that it is a part of, or that it stands for with another version: what is seen of it
+    belongs to that.
     """
 
-    __slots__ = ("arrived", "deadline", "form", "id", "inputs")
+    __slots__ = ("arrived", "caller", "context", "deadline", "form", "id", "inputs", "retries", "run", "whole")
 
-    def __init__(self, form: RequestForm, inputs: tuple[Array, ...], arrived: float, deadline: float = math.inf, id: str = "") -> None:  # noqa: A002
-        self.form, self.inputs, self.arrived, self.deadline, self.id = form, inputs, arrived, deadline, id
+    def __init__(
+        self,
+        form: RequestForm,
+        inputs: tuple[Array, ...],
+        arrived: float,
+        deadline: float = math.inf,
+        id: str = "",  # noqa: A002
+        whole: InferenceRequest | None = None,
+    ) -> None:
+        self.form, self.inputs, self.arrived, self.deadline, self.id, self.whole = form, inputs, arrived, deadline, id, whole
+        self.run: Run | None = None
+        self.caller: Caller | None = None
+        self.context: SpanContext | None = None
+        self.retries = 0
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{n}{list(a.shape)}" for n, a in zip(self.form.names, self.inputs, strict=True))

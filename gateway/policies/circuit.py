@@ -18,7 +18,7 @@ from pybreaker import CircuitBreaker
 
 from gateway.core.outcome import Outcome
 from gateway.core.protection import BreakerPlan
-from gateway.policies.circuit_records import CLOSED, HALF_OPEN, OPEN, Forced, Snapshot, Transition
+from gateway.policies.circuit_records import CLOSED, HALF_OPEN, OPEN, CircuitKey, Forced, Snapshot, Transition
 from gateway.policies.circuit_window import WindowStorage
 
 __all__ = ["PASS", "Circuit", "Forced", "Outcome", "Snapshot", "Ticket", "Transition"]
@@ -53,6 +53,8 @@ class Circuit:
 
     def __init__(self, name: str, plan: BreakerPlan, now: Callable[[], float], told: Callable[[Transition], None]) -> None:
         self.name, self._plan, self._now, self._told = name, plan, now, told
+        self.key: CircuitKey = ("", 0, "")
+        """What it guards, where somebody has said."""
         self._storage = WindowStorage(plan, now)
         self._breaker = CircuitBreaker(self._storage.fail_max, plan.reset_timeout_s, state_storage=self._storage, throw_new_error_on_trip=False)
         self.closed = True
@@ -193,7 +195,7 @@ class Circuit:
             self._storage.clear()
         _log.log(logging.WARNING if self.state == OPEN else logging.INFO, "circuit of %s is %s: %s", self.name, self.state, reason)
         if self.state != old:
-            self._told(Transition(self.name, old, self.state, reason, at, self.retry_in_s))
+            self._told(Transition(self.name, old, self.state, reason, at, self.retry_in_s, self.key))
 
 
 def _succeed() -> None:

@@ -27,6 +27,7 @@ class Transition:
     reason: str
     at: float
     retry_in_s: float
+    key: CircuitKey = ("", 0, "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ class Circuits:
     def add(self, key: CircuitKey, plan: BreakerPlan) -> Circuit:
         """A new circuit, forced as its key is."""
         circuit = Circuit(_name(key), plan, self._now, self._told)
+        circuit.key = key
         circuit.force(self._forced.get(key, ""))
         self._circuits.setdefault(key, []).append(circuit)
         return circuit

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gateway.core.instance import Instance, Room, Work
-from gateway.core.request import Array
+from gateway.core.request import Array, InferenceRequest
 from gateway.policies.output_guard import OutputGuard
 
 
@@ -78,6 +78,14 @@ class _GuardedWork:
     @property
     def alone(self) -> bool:
         return self._work.alone
+
+    @property
+    def number(self) -> int:
+        return self._work.number
+
+    @property
+    def requests(self) -> Sequence[InferenceRequest]:
+        return self._work.requests
 
     def collate(self, room: Room | None = None) -> dict[str, Array]:
         return self._work.collate(room)

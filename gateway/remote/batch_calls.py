@@ -48,6 +48,11 @@ class BatchCalls:
         self.overdue = False
         """It took all the time it had."""
 
+    @property
+    def work(self) -> Work:
+        """What it runs."""
+        return self._work
+
     def encode(self, max_rows: int) -> Exception | None:
         """Collates the work and makes its messages; blocks, in any thread. Returns what went wrong instead of raising it."""
         try:

@@ -22,10 +22,14 @@ MODEL_INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
 _LARGE_BYTES: Final = 256 << 10  # of inputs: from here on, copying and writing them holds the event loop longer than a thread's hop takes
 
 
+def _nothing(_work: Work, _address: str, _started_s: float, _answered: bool) -> None: ...
+
+
 class RemoteInstance:
     """Runs batches of `version` on the server of `plan`; `async with`, or `start` and `close`.
 
-    `metadata` says what is sent along with a batch: its trace context.
+    `metadata` says what is sent along with a batch: its trace context. `returned` is told its end: the address, when it was sent (seconds of
+    the monotonic clock), and whether it was answered.
     """
 
     def __init__(
@@ -35,11 +39,12 @@ class RemoteInstance:
         channels: Channels,
         *,
         metadata: Callable[[Work], Metadata] = no_metadata,
+        returned: Callable[[Work, str, float, bool], None] = _nothing,
     ) -> None:
         self._plan, self._channels = plan, channels
         self._model = plan.model or version.model
         self._codec, self._latency = BatchCodec(version, plan), MovingLatency()
-        self._metadata = with_token(plan.token, metadata)
+        self._metadata, self._returned = with_token(plan.token, metadata), returned
         self._watchers: list[Callable[[], None]] = []
         self._running: dict[BatchCalls, None] = {}  # the oldest first
         self._channel: Channel | None = None
@@ -135,6 +140,7 @@ class RemoteInstance:
     def _ended(self, batch: BatchCalls) -> None:
         del self._running[batch]
         now = time.monotonic()
+        self._returned(batch.work, self.name, batch.started, batch.succeeded)
         if batch.succeeded or batch.overdue:  # how quickly it refuses says nothing of how quickly it works
             self._latency.add(now - batch.started, now)
         if batch.doubtful and self._health is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from gateway.core.errors import GatewayError, InvalidRequest, ModelNotFound, Unavailable
 from gateway.core.plan import VersionPlan
@@ -15,11 +15,23 @@ from gateway.protocol.codec import VersionCodec
 _LEAVING: Final = "it is UNLOADING"
 
 
-class FailureStatistics(Protocol):
-    """What is counted of requests that failed."""
+class RequestCounts(Protocol):
+    """What is counted of requests."""
 
     def record_failures(self, requests: int, ns: int) -> None:
         """So many requests failed, after so many nanoseconds in all."""
+        ...
+
+    def record_request(self, elapsed_s: float, queue_s: float) -> None:
+        """One was answered; `queue_s` below 0: no batch ran it."""
+        ...
+
+    def record_failure(self, reason: int, elapsed_s: float) -> None:
+        """One was not; `reason` is its place in `gateway.core.reasons.REASONS`."""
+        ...
+
+    def record_degraded(self) -> None:
+        """A fallback answered one."""
         ...
 
 
@@ -34,7 +46,7 @@ class Quota(Protocol):
 class Live:
     """A version that answers, with what belongs to it. The outermost Predictor of a version: it counts who is inside."""
 
-    __slots__ = ("_close", "_drained", "_now", "_statistics", "_unguarded", "codec", "in_flight", "inner", "plan", "quota")
+    __slots__ = ("_close", "_drained", "_now", "_unguarded", "codec", "counts", "in_flight", "inner", "plan", "quota", "row", "slowest")
 
     def __init__(
         self,
@@ -42,16 +54,18 @@ class Live:
         inner: Predictor,
         codec: VersionCodec,
         *,
-        statistics: FailureStatistics,
+        statistics: RequestCounts,
         now: Callable[[], float],
         close: Callable[[], Awaitable[None]],
         unguarded: Predictor | None = None,
         quota: Quota | None = None,
+        slowest: Any = None,
     ) -> None:
-        """`unguarded`: the inside without its fallbacks, for the fallbacks of others."""
+        """`unguarded`: the inside without its fallbacks, for the fallbacks of others. `slowest`: what whoever observes it keeps of it."""
         self.plan, self.inner, self.codec, self._close = plan, inner, codec, close
         self._unguarded, self.quota = unguarded or inner, quota
-        self._statistics, self._now = statistics, now
+        self.counts, self._now = statistics, now
+        self.row, self.slowest = plan.statistics_row, slowest
         self.in_flight = 0
         self._drained: asyncio.Event | None = None
 
@@ -61,7 +75,7 @@ class Live:
         try:
             return await self.inner.predict(request)
         except GatewayError:
-            self._statistics.record_failures(1, int((self._now() - request.arrived) * 1e9))
+            self.counts.record_failures(1, int((self._now() - request.arrived) * 1e9))
             raise
         finally:
             self.left()

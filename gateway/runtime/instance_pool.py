@@ -25,6 +25,9 @@ class Ticket(Protocol):
 class Gate(Protocol):
     """An instance's breaker."""
 
+    state: str
+    """`closed`, `open` or `half-open`."""
+
     @property
     def admits(self) -> bool:
         """A batch would be let through now."""
@@ -64,6 +67,11 @@ class Seat:
         self.suspect_until = 0.0
         self.down_since: float | None = None if instance.available else now()
         self.freed: Callable[[], None] = lambda: None
+
+    @property
+    def name(self) -> str:
+        """The instance's."""
+        return self.instance.name
 
     def look(self) -> None:
         """Notes when the instance went down."""

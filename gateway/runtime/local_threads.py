@@ -21,6 +21,8 @@ class Runner(Protocol):
 class LocalThreads:
     """At most `capacity` (`lanes`) batches of one version at a time; its every place is itself."""
 
+    name = ""
+
     def __init__(self, runner: Runner, workers: ThreadWorkers, capacity: int) -> None:
         self._runner, self._workers, self.lanes = runner, workers, capacity
         self._running = 0

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Hashable, Mapping
 from typing import Final
 
-from gateway.core.errors import CircuitOpen, GatewayError
-from gateway.wire.status import CANCELLED, INTERNAL, UNIMPLEMENTED, status_code
+from gateway.core.errors import CallerFault, CircuitOpen, GatewayError, Unsupported
+from gateway.core.reasons import REASONS, reason_index
+from gateway.observe.logs.formats import about
+from gateway.observe.logs.limits import Storms
+from gateway.observe.spans.status import status_name
+from gateway.wire.status import CANCELLED, INTERNAL, UNIMPLEMENTED, status_code, status_of
 from gateway.wire.transport import CallEnded, Metadata
 
 _LONGEST_TEXT: Final = 4096  # bytes on the wire; clients refuse headers of 8 KiB altogether, with another status
@@ -15,19 +20,82 @@ _ESCAPED: Final = 3  # bytes that a byte outside printable ASCII takes: %XX
 # What opens a circuit outlives a client's retries. Told so, a client that retries ends at once (gRFC A6); a pushback in milliseconds would have
 # it wait through each of its attempts.
 _NO_RETRIES: Final[Metadata] = (("grpc-retry-pushback-ms", "-1"),)
+_SILENT: Final = 0
+_OF_ALL: Final = frozenset({"model", "version", "status", "reason"})  # what is true of all that are counted together
 _log = logging.getLogger(__name__)
+_storms: Final = Storms(_log)
+_levels: Final[dict[type[BaseException], int]] = {}
 
 
 def ending(error: BaseException) -> CallEnded:
-    """The end that this error makes of a call. What no method should raise is logged here, and told to the caller by its class only."""
+    """The end that this error makes of a call. It is logged, unless `tell` was; what no method should raise is told to callers by its class only."""
+    tell(error)
     if isinstance(error, CallEnded):
         return CallEnded(error.code, fitting_text(error.details), error.trailers)
     if isinstance(error, GatewayError):
         return CallEnded(status_code(error), fitting_text(str(error)), _NO_RETRIES if isinstance(error, CircuitOpen) else ())
     if isinstance(error, asyncio.CancelledError):
         return CallEnded(CANCELLED, "the call was cancelled")
-    _log.error("A method failed. This is a bug.", exc_info=error)
     return CallEnded(INTERNAL, f"internal error: {type(error).__name__}")
+
+
+def tell(error: BaseException, model: str = "", version: int = 0, known: Callable[[], Mapping[str, object]] | None = None) -> None:
+    """Logs what ended a request, once: callers' faults at DEBUG, ours at WARNING, what nobody expected at ERROR with its traceback.
+
+    Of those alike (one class of error, one version) the first is written, then every ten seconds how many more there were. `model` and `version` are
+    resolved names; what else is known of the request (`gateway.observe.logs.formats.about`) is asked for only where a record is written.
+    """
+    kind_of = type(error)
+    level = _levels.get(kind_of)
+    if level is None:
+        level = _levels[kind_of] = _level(kind_of)
+    if level == _SILENT or not _log.isEnabledFor(level) or getattr(error, "_is_told", False):
+        return
+    error._is_told = True  # type: ignore[attr-defined]  # every exception has room for it
+    unexpected = level == logging.ERROR
+    kind: Hashable = (kind_of, _place(error), model, version) if unexpected else (kind_of, model, version)
+    words = "" if unexpected else str(error)
+    if _storms.counted(kind, words):
+        return
+    if _storms.full and _storms.counted(kind := (kind_of,), words):
+        return
+    _tell_first(error, kind, level, {"model": model, "version": version, **(known() if known is not None else {})})
+
+
+def tell_rest() -> None:
+    """Logs how many there were of what is being counted: to be called before the event loop ends."""
+    _storms.tell_rest()
+
+
+def _tell_first(error: BaseException, kind: Hashable, level: int, known: Mapping[str, object]) -> None:
+    said = {"status": status_name(error.code if isinstance(error, CallEnded) else status_of(error))}
+    if not isinstance(error, CallEnded):
+        said["reason"] = REASONS[reason_index(error)]
+    if level == logging.ERROR:
+        _log.error("A method failed. This is a bug.", exc_info=error, extra=about(**known, **said))  # type: ignore[arg-type]
+        what = f"calls failed with {type(error).__name__} at the same place"
+    else:
+        _log.log(level, "not answered: %s", error, extra=about(**known, **said))  # type: ignore[arg-type]
+        what = "were not answered for the same reason"
+    _storms.begin(kind, level, what, {name: value for name, value in {**known, **said}.items() if name in _OF_ALL})
+
+
+def _level(kind: type[BaseException]) -> int:
+    if issubclass(kind, asyncio.CancelledError):
+        return _SILENT
+    if issubclass(kind, (CallerFault, Unsupported, CallEnded)):
+        return logging.DEBUG
+    return logging.WARNING if issubclass(kind, GatewayError) else logging.ERROR
+
+
+def _place(error: BaseException) -> Hashable:
+    """Where it was raised."""
+    where = error.__traceback__
+    if where is None:
+        return None
+    while where.tb_next is not None:
+        where = where.tb_next
+    return where.tb_frame.f_code.co_filename, where.tb_lineno
 
 
 def without_message() -> CallEnded:

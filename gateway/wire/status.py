@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from gateway.core import errors
@@ -37,3 +38,10 @@ _STATUS: Final[dict[type[errors.GatewayError], int]] = {
 def status_code(error: errors.GatewayError) -> int:
     """The status number for this error: that of its class, or of the nearest class above."""
     return next(_STATUS[cls] for cls in type(error).__mro__ if cls in _STATUS)
+
+
+def status_of(error: BaseException) -> int:
+    """The status number that a call ends with which this error ended."""
+    if isinstance(error, errors.GatewayError):
+        return status_code(error)
+    return CANCELLED if isinstance(error, asyncio.CancelledError) else INTERNAL

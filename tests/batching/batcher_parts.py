@@ -104,6 +104,9 @@ class Counts:
         self.rows += rows
         self.batches += 1
 
+    def record_bytes(self, input_bytes, output_bytes):
+        assert min(input_bytes, output_bytes) >= 0
+
 
 SPEC = (TensorSpec("x", "FP32", (-1, 1)),)
 

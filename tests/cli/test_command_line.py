@@ -22,7 +22,7 @@ def run_main(capsys, *words):
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        ("serv", "gateway: there is no command 'serv'; did you mean serve? (commands: serve, check, explain, infer, breakers)"),
+        ("serv", f"gateway: there is no command 'serv'; did you mean serve? (commands: {', '.join(COMMANDS)})"),
         ("serve --prot 8001", "gateway serve: unknown option --prot; did you mean --port?"),
         ("serve --prot=8001", "gateway serve: unknown option --prot=8001; did you mean --port?"),
         ("serve --max-message 1MiB", "gateway serve: unknown option --max-message; did you mean --max-message-size?"),

@@ -25,7 +25,7 @@ EXAMPLES = {
     "model_control": "explicit", "load_model": ["x", "y"], "poll_interval": "5s", "strict_readiness": True, "exit_on_error": True,
     "drain_delay": "1s", "grace": "2s", "cache_dir": "d", "max_message_size": "1MiB", "max_concurrent_calls": 5, "max_connection_age": "1m",
     "max_connection_age_grace": "3s", "response_compression": "gzip", "default_max_batch_size": 6, "max_queue_requests": 7, "max_queue_size": "2MiB",
-    "log_level": "debug", "max_in_flight": 8, "max_in_flight_bytes": "3MiB",
+    "log_level": "debug", "log_format": "json", "access_log": "0.01", "max_in_flight": 8, "max_in_flight_bytes": "3MiB",
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from gateway.control.options import ControlOptions, ModelControlMode, ModelContr
 from gateway.control.records import CannotPlan, SourceModel
 from gateway.control.spawning import Spawner
 from gateway.core.plan import VersionPlan
+from gateway.settings import TelemetrySettings
 
 
 class TextSource:
@@ -76,7 +77,15 @@ def main() -> int:
         print(json.dumps(dataclasses.asdict(started)), flush=True)
 
     with Spawner("serving_stand_in:run") as spawner:
-        process = MainProcess(control, options.get("settings", {}), source, spawner, announce=announce, log_settings={"log_verbose_level": 0})
+        process = MainProcess(
+            control,
+            options.get("settings", {}),
+            source,
+            spawner,
+            telemetry_settings=TelemetrySettings(),
+            announce=announce,
+            log_settings={"log_verbose_level": 0},
+        )
         status = asyncio.run(process.run())
     heavy = sorted({"grpc", "numpy", "onnxruntime"} & sys.modules.keys())
     if heavy:

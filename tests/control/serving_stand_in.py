@@ -13,6 +13,7 @@ import time
 
 from gateway.control.link import ServingLink
 from gateway.control.messages import Change, Listening, Publish
+from gateway.control.shared_files import SharedFiles
 from gateway.control.statistics import StatisticsTable
 from gateway.control.supervisor_watch import SupervisorWatch
 from gateway.core.errors import GatewayError
@@ -157,11 +158,11 @@ def _joined(key):
     return "/".join(map(str, key))
 
 
-def run(link_fd: int, statistics_fd: int, watch: SupervisorWatch) -> int:
-    return asyncio.run(serve(link_fd, statistics_fd, watch))
+def run(link_fd: int, files: SharedFiles, watch: SupervisorWatch) -> int:
+    return asyncio.run(serve(link_fd, files, watch))
 
 
-async def serve(link_fd: int, statistics_fd: int, watch: SupervisorWatch) -> int:
+async def serve(link_fd: int, files: SharedFiles, watch: SupervisorWatch) -> int:
     async with await ServingLink.open(link_fd) as link:
         start = await link.start()
         watch.limit_s = start.orphan_limit_s
@@ -170,5 +171,5 @@ async def serve(link_fd: int, statistics_fd: int, watch: SupervisorWatch) -> int
         if text := start.settings.get("refuse"):
             await link.refuse(text)
             return 2
-        await link.serve(StandIn(link, start, StatisticsTable(statistics_fd)))
+        await link.serve(StandIn(link, start, StatisticsTable(files.statistics)))
     return 0

@@ -16,11 +16,11 @@ from gateway.control.child import Child
 from gateway.control.spawning import Spawner
 
 
-def tell(link_fd, statistics_fd, _watch):
+def tell(link_fd, files, _watch):
     """An entry: says over the link what it was started with, and ends with what it is told."""
     with socket.socket(fileno=link_fd) as link:
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-        link.sendall(repr((os.getpid(), os.fstat(statistics_fd).st_size, str(Path("/proc/self/fd/0").readlink()), sorted(blocked))).encode())
+        link.sendall(repr((os.getpid(), os.fstat(files.statistics).st_size, str(Path("/proc/self/fd/0").readlink()), sorted(blocked))).encode())
         return int(link.recv(100) or 7)
 
 
@@ -56,7 +56,7 @@ def status_of(pid):
 
 
 def test_a_process_has_its_link_and_the_statistics_file_an_empty_input_and_no_signal_blocked(spawner):
-    os.ftruncate(spawner.statistics_fd, 4096)
+    os.ftruncate(spawner.files.statistics, 4096)
     pid, link = spawner.spawn()
     with link:
         assert heard(link) == (pid, 4096, os.devnull, [])
@@ -95,7 +95,7 @@ def test_a_process_that_ended_before_it_was_taken_is_still_told_of(spawner):
 
 
 def test_no_interpreter_is_an_oserror_and_leaves_no_socket_open(spawner, monkeypatch):
-    assert spawner.statistics_fd >= 0
+    assert spawner.files.statistics >= 0
     before = open_files()
     monkeypatch.setattr(sys, "executable", "/nonexistent")
     with pytest.raises(FileNotFoundError):

@@ -10,19 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.control.rows import StatisticsRows
 from gateway.control.statistics import (
     BATCH_SIZES,
     BATCHES,
+    HOUSE_ROW,
     MAX_SLOTS,
     ROW_BYTES,
     ROWS,
-    BatchCounts,
-    Duration,
     StatisticsTable,
-    VersionCounts,
     large_batch_at,
     size_statistics_file,
 )
+from gateway.control.version_counts import BUCKETS, MAX_REASONS, BatchCounts, Duration, Histogram, VersionCounts
+from gateway.core.reasons import REASONS
+from gateway.observe.metrics.bounds import TIME_BOUNDS_S
 
 
 def statistics_file(slots):
@@ -61,6 +63,8 @@ def test_a_batch_counts_each_request_and_its_own_times_once(table):
         execution_count=1,
         last_inference_ms=1_700_000_000_000,
         batches=(BatchCounts(7, 1, 4, 50, 6),),
+        batch_time=Histogram((1, *[0] * 16), pytest.approx(60e-9)),
+        compute_time=Histogram((1, *[0] * 16), pytest.approx(50e-9)),
     )
 
 
@@ -68,6 +72,73 @@ def test_failures_are_counted_apart(table):
     table.writer(0, 0).record_failures(requests=2, ns=99)
 
     assert table.read(0) == VersionCounts(fail=Duration(2, 99))
+
+
+def test_what_ends_a_request_is_counted_with_its_time_and_reason(table):
+    for slot in (0, 2):
+        writer = table.writer(slot, 6)
+        writer.record_request(elapsed_s=0.003, queue_s=0.0002)
+        writer.record_request(elapsed_s=99.0, queue_s=-1.0)
+        writer.record_failure(REASONS.index("overloaded"), elapsed_s=0.0001)
+        writer.record_degraded()
+        writer.record_retry()
+        writer.record_bytes(input_bytes=100, output_bytes=7)
+
+    counts = table.read(6)
+
+    assert counts.request_time == Histogram((0, 0, 0, 0, 0, 2, *[0] * 10, 2), pytest.approx(198.006))
+    assert counts.queue_time == Histogram((0, 2, *[0] * 15), pytest.approx(0.0004))
+    assert counts.failure_time == Histogram((2, *[0] * 16), pytest.approx(0.0002))
+    assert {REASONS[i]: n for i, n in enumerate(counts.failures) if n} == {"overloaded": 2}
+    assert (counts.degraded, counts.retries, counts.input_bytes, counts.output_bytes) == (2, 2, 200, 14)
+    assert (counts.success, counts.fail, counts.execution_count) == (Duration(), Duration(), 0)
+
+
+def test_there_is_room_for_every_reason_and_the_last_keeps_off_its_neighbour(table):
+    assert len(REASONS) <= MAX_REASONS
+
+    table.writer(0, 0).record_failure(MAX_REASONS - 1, 0.0)
+
+    assert table.read(0) == VersionCounts(failures=(*[0] * 23, 1), failure_time=Histogram((1, *[0] * 16)))
+
+
+@given(time_s=st.one_of(st.floats(0, 20), st.sampled_from(TIME_BOUNDS_S)))
+def test_a_time_is_in_the_first_bucket_whose_bound_is_not_below_it(time_s):
+    fits = next((at for at, bound in enumerate(TIME_BOUNDS_S) if time_s <= bound), BUCKETS - 1)
+    fd = statistics_file(slots=1)
+    try:
+        table = StatisticsTable(fd)
+        table.writer(0, 0).record_request(time_s, time_s)
+        counts = table.read(0)
+    finally:
+        os.close(fd)
+    assert counts.request_time == counts.queue_time
+    assert counts.request_time == Histogram(tuple(int(at == fits) for at in range(BUCKETS)), time_s)
+    assert counts.request_time.count == 1
+
+
+def test_the_head_of_a_row_changes_with_whatever_is_counted(table):
+    writer = table.writer(1, 3)
+    heads = [table.head(3)]
+    for count in (
+        lambda: writer.record_batch(1, 300, 0, 0, 0, 0, 0, 0),
+        lambda: writer.record_request(0.0, -1.0),
+        lambda: writer.record_failure(1, 0.0),
+        writer.record_degraded,
+        writer.record_retry,
+        lambda: writer.record_bytes(1, 0),
+    ):
+        count()
+        heads.append(table.head(3))
+
+    assert len(set(heads)) == len(heads)
+    assert table.head(3) == heads[-1]
+
+
+def test_no_version_gets_the_row_of_those_that_found_none():
+    rows = StatisticsRows(lambda _: None)
+
+    assert max(rows.assign(("m", version)) for version in range(1, ROWS + 10)) == HOUSE_ROW - 1
 
 
 def test_a_read_adds_up_all_slots_and_leaves_other_rows_out(table):

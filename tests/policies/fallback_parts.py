@@ -85,6 +85,9 @@ class Counts:
     def record_batch(self, **counted):
         pass
 
+    def record_bytes(self, input_bytes, output_bytes):
+        pass
+
 
 class CatalogueResolver:
     """The live versions of a catalogue, none of which has a fallback."""

@@ -31,7 +31,7 @@ class Elsewhere:
 class OneBatch:
     """A work that keeps what becomes of it."""
 
-    rows, wanted, deadline, input_bytes, alone = 2, (0,), 12.5, 16, True
+    rows, wanted, deadline, input_bytes, alone, number, requests = 2, (0,), 12.5, 16, True, 7, ()
 
     def __init__(self):
         self.finished, self.error, self.rooms = [], None, []

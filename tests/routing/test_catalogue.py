@@ -137,7 +137,7 @@ def test_failures_are_counted_and_cancellations_are_not():
         second.cancel()
         await asyncio.wait([first, second])
         assert isinstance(first.exception(), Overloaded)
-        assert version._statistics.requests == 1
+        assert version.counts.requests == 1
         assert version.in_flight == 0
 
     asyncio.run(main())

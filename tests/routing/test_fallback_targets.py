@@ -171,7 +171,7 @@ def test_a_failure_beneath_is_the_callers_to_count():
         version.inner.asked[0].fail(ModelFailed("no"))
         with pytest.raises(ModelFailed):
             await task
-        assert version._statistics.requests == 0
+        assert version.counts.requests == 0
 
     asyncio.run(main())
 

@@ -19,13 +19,15 @@ from gateway.wire.io_mode import apply_io_mode
 
 
 class Records(logging.Handler):
-    """Keeps what is logged at WARNING and above, tracebacks included."""
+    """Keeps what is logged at WARNING and above, tracebacks included, but for errors that were raised on purpose to end a call."""
 
     def __init__(self):
         super().__init__(logging.WARNING)
         self.lines = []
 
     def emit(self, record):
+        if record.name == "gateway.wire.endings" and record.levelno < logging.ERROR:
+            return
         self.lines.append(f"{record.name}: {logging.Formatter('%(message)s').format(record)}")
 
 
@@ -184,6 +186,8 @@ async def serve(transport, options_text, records):
         from gateway.wire.aio import AioServer as Server
     else:
         from gateway.wire.completion_queue.server import CompletionQueueServer as Server
+    from gateway.wire.endings import tell_rest
+
     service = Service()
     server = Server(service.methods(), options_from(options_text))
     try:
@@ -207,6 +211,7 @@ async def serve(transport, options_text, records):
             answer(state | {"repr": repr(server)})
         elif command["do"] == "forget":
             service.seen.clear()
+            tell_rest()  # the next error is the first of its kind again
             records.lines.clear()
             answer({})
         elif command["do"] == "begin stop":

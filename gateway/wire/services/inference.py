@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final
+from typing import Any, Final, Protocol
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import DeadlineExpired, GatewayError, InvalidRequest
+from gateway.core.request import InferenceRequest, Prediction
+from gateway.core.span_context import SpanContext, span_context_of
+from gateway.observe.cells import IN_STREAM
+from gateway.observe.journal import Failure
 from gateway.protocol.codec import ReadRequest
 from gateway.protocol.fields import bytes_tag
 from gateway.protocol.generated.inference_pb2 import ModelInferResponse, ModelStreamInferResponse
-from gateway.protocol.layout import Layouts
+from gateway.protocol.layout import Layout, Layouts
 from gateway.protocol.requests import ParsedRequest
 from gateway.routing.catalogue import Catalogue, Live
+from gateway.wire.endings import tell
 from gateway.wire.services.open_streams import OpenStreams
+from gateway.wire.status import DEADLINE_EXCEEDED, status_of
 from gateway.wire.transport import Call, StreamCall
 
 _STREAM_AHEAD: Final = 256  # requests of one stream that may be under way; the caller's next message waits in the core
@@ -29,11 +35,27 @@ def _final_response() -> bytes:
 _FINAL_RESPONSE: Final = _final_response()  # merges into a response by concatenation
 
 
+class Observer(Protocol):
+    """Writes down what became of requests."""
+
+    def answered(self, request: InferenceRequest, version: Any, prediction: Prediction, id_field: bytes, flags: int = 0) -> None:
+        """One has its answer, which leaves in this turn of the loop. `id_field`: its id as it stands in the response."""
+        ...
+
+    def failed(self, failure: Failure, flags: int = 0) -> None:
+        """One has ended without an answer."""
+        ...
+
+    def context(self, request: InferenceRequest) -> SpanContext:
+        """The request's own span, made when it is first asked for."""
+        ...
+
+
 class InferenceService:
     """Answers inference requests with the versions of a catalogue."""
 
-    def __init__(self, catalogue: Catalogue, streams: OpenStreams) -> None:
-        self._catalogue, self._streams = catalogue, streams
+    def __init__(self, catalogue: Catalogue, streams: OpenStreams, observer: Observer) -> None:
+        self._catalogue, self._streams, self._observer = catalogue, streams, observer
         self._layouts = Layouts()
         catalogue.on_change(self._layouts.clear)
 
@@ -41,13 +63,22 @@ class InferenceService:
         """ModelInfer. A message laid out like one met before takes the short way."""
         layout = self._layouts.find(message)
         if layout is None:
-            return await self._infer(ParsedRequest(message), call)
+            return await self._infer(message, call)
         live: Live = layout.target
-        if live.quota is not None:
-            live.quota.require(call.metadata())
-        id_field = layout.id_field(message)
-        prediction = await live.predict(layout.request(message, time.monotonic(), call.deadline))
-        return live.codec.encode(id_field, layout.form.outputs, prediction)
+        request = None
+        try:
+            if live.quota is not None:
+                live.quota.require(call.metadata())
+            id_field = layout.id_field(message)
+            request = layout.request(message, time.monotonic(), call.deadline)
+            request.caller = call
+            prediction = await live.predict(request)
+            answer = live.codec.encode(id_field, layout.form.outputs, prediction)
+        except BaseException as error:
+            self._failed(call, error, live, request, _id_of(layout, message))
+            raise
+        self._observer.answered(request, live, prediction, id_field)
+        return answer
 
     async def model_stream_infer(self, call: StreamCall) -> None:
         """ModelStreamInfer: answers come in the order of the requests, which run side by side.
@@ -82,23 +113,66 @@ class InferenceService:
 
     async def _infer_in_stream(self, call: StreamCall, message: bytes, *, ends_at_error: bool) -> bytes:
         """One answer as a ModelStreamInferResponse; errors keep the request's id."""
-        request_id = ""
+        seen: list[ParsedRequest] = []
         try:
-            parsed = ParsedRequest(message)
-            request_id = parsed.head.id
-            encoded = await self._infer(parsed, call)
+            encoded = await self._infer(message, call, seen, flags=IN_STREAM)
         except GatewayError as error:
             if ends_at_error:
                 raise
+            request_id = seen[0].head.id if seen else ""
             return ModelStreamInferResponse(error_message=str(error), infer_response=ModelInferResponse(id=request_id)).SerializeToString()
-        if parsed.head.parameters["triton_enable_empty_final_response"].bool_param:
+        if seen[0].head.parameters["triton_enable_empty_final_response"].bool_param:
             encoded += _FINAL_RESPONSE
         return bytes_tag(_INFER_RESPONSE, len(encoded)) + encoded
 
-    async def _infer(self, parsed: ParsedRequest, call: Call) -> bytes:
-        head = parsed.head
-        live = self._catalogue.resolve(head.model_name, head.model_version)
-        if live.quota is not None:
-            live.quota.require(call.metadata())
-        read: ReadRequest = live.codec.read(parsed, time.monotonic(), call.deadline, layouts=self._layouts, target=live)
-        return live.codec.answer(read, await live.predict(read.request))
+    async def _infer(self, message: bytes, call: Call, seen: list[ParsedRequest] | None = None, *, flags: int = 0) -> bytes:
+        """The long way; `seen` is given the message as it was read."""
+        live = request = head = None
+        try:
+            parsed = ParsedRequest(message)
+            head = parsed.head
+            if seen is not None:
+                seen.append(parsed)
+            live = self._catalogue.resolve(head.model_name, head.model_version)
+            if live.quota is not None:
+                live.quota.require(call.metadata())
+            read: ReadRequest = live.codec.read(parsed, time.monotonic(), call.deadline, layouts=self._layouts, target=live)
+            request = read.request
+            request.caller = call
+            prediction = await live.predict(request)
+            answer = live.codec.answer(read, prediction)
+        except BaseException as error:
+            self._failed(call, error, live, request, head.id if head is not None else "", head.model_name if head is not None else "", flags)
+            raise
+        self._observer.answered(request, live, prediction, read.id_field, flags)
+        return answer
+
+    def _failed(
+        self, call: Call, error: BaseException, live: Live | None, request: InferenceRequest | None, request_id: str, model: str = "", flags: int = 0
+    ) -> None:
+        expired = isinstance(error, asyncio.CancelledError) and time.monotonic() >= call.deadline
+        failure = Failure(call, DeadlineExpired("the deadline passed before the answer was ready") if expired else error, status_of(error))
+        if expired:
+            failure.status = DEADLINE_EXCEEDED
+        failure.request, failure.version, failure.request_id, failure.model = request, live, request_id, model
+        # Told here, where it is known whose it was; before it is written down, so that its span bears the ids that the log names.
+        tell(failure.error, live.plan.model if live is not None else "", live.plan.version if live is not None else 0, lambda: self._known(failure))
+        self._observer.failed(failure, flags)
+
+    def _known(self, failure: Failure) -> dict[str, object]:
+        known: dict[str, object] = {"request_id": failure.request_id}
+        if failure.version is None:
+            known["model"] = failure.model
+        if failure.request is not None:
+            context = self._observer.context(failure.request)
+            known |= {"trace_id": context.trace_id, "span_id": context.span_id}
+        elif (parent := span_context_of(failure.caller.metadata())) is not None:
+            known["trace_id"] = parent.trace_id
+        return known
+
+
+def _id_of(layout: Layout, message: bytes) -> str:
+    try:
+        return layout.id_field(message)[2:].decode()
+    except InvalidRequest:
+        return ""

@@ -98,6 +98,16 @@ class LedControlSide:
         return self.answer
 
 
+class Blind:
+    """An observer that sees nothing."""
+
+    def answered(self, request, version, prediction, id_field, flags=0):
+        pass
+
+    def failed(self, failure, flags=0):
+        pass
+
+
 class Served:
     """The services of one process; `do` carries something out on its event loop."""
 
@@ -110,7 +120,7 @@ class Served:
         self.table = StatisticsTable(statistics_fd)
         self.authorization = Authorization(options)
         self.services = Services(
-            inference=InferenceService(self.catalogue, self.streams),
+            inference=InferenceService(self.catalogue, self.streams, Blind()),
             server=ServerService(self.state, self.catalogue, "1.2.3"),
             models=ModelService(self.catalogue),
             statistics=StatisticsService(self.catalogue, self.table),

@@ -1,0 +1,19 @@
+"""What protections decide, as notes for whoever watches from outside the process."""
+
+from __future__ import annotations
+
+import time
+
+from gateway.observe.journal import Journal
+from gateway.observe.notes import Decided
+from gateway.policies.circuit_records import Transition
+from gateway.runtime.process.events import WorkerEvent
+
+
+def note_decision(journal: Journal, record: object) -> None:
+    """Notes what happens seldom: a breaker that moved, a worker that died. What a request met stands in its own cell."""
+    now_ns = time.monotonic_ns()
+    if isinstance(record, Transition):
+        journal.note(Decided(now_ns, "breaker", *record.key, record.new, record.reason))
+    elif isinstance(record, WorkerEvent):
+        journal.note(Decided(now_ns, "worker", record.model, record.version, record.worker, record.fate.value, record.detail))

@@ -1,0 +1,46 @@
+"""A served version as it is watched: where its gauges are read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.batching.batcher import Batcher
+from gateway.control.statistics import VersionStatistics
+from gateway.observe.notes import InstanceGauges, VersionGauges
+from gateway.policies.circuit import Circuit
+from gateway.routing.catalogue import Live
+from gateway.runtime.instance_pool import InstancePool
+
+
+@dataclass(eq=False)
+class WatchedVersion:
+    """One version in this process (`gateway.observe.pulse.Watched`)."""
+
+    live: Live
+    batcher: Batcher
+    circuit: Circuit
+    counts: VersionStatistics
+    pool: InstancePool | None = None
+    """None: threads of this process run it."""
+
+    def look(self) -> None:
+        """Sets anew what is slow for it."""
+        self.live.slowest.look(*self.counts.answered)
+
+    def gauges(self) -> VersionGauges:
+        """How it stands."""
+        queued, queued_bytes, running = self.batcher.load
+        model, version = self.live.plan.key
+        seats = self.pool.seats if self.pool is not None else ()
+        return VersionGauges(
+            row=self.live.row,
+            model=model,
+            version=version,
+            queued=queued,
+            queued_bytes=queued_bytes,
+            in_flight=self.live.in_flight,
+            running=running,
+            breaker=self.circuit.state,
+            forced=self.circuit.forced,
+            instances=tuple(InstanceGauges(seat.name, seat.instance.available, seat.outstanding, seat.gate.state) for seat in seats),
+        )

@@ -1,0 +1,82 @@
+"""Asks a gateway's HTTP port how it is."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+PATH = "/v2/gateway/state"
+_MOST_BYTES = 64 << 20
+
+Entry = dict[str, Any]
+
+
+class NoAnswer(Exception):
+    """There was none, or none that a gateway gives; the text says why."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What it said, as in the JSON of /v2/gateway/state; texts hold nothing that a terminal would obey."""
+
+    made_at_s: float
+    window_s: float
+    gateway: Entry
+    total: Entry
+    notices: tuple[Entry, ...]
+    versions: tuple[Entry, ...]
+    processes: tuple[Entry, ...]
+    events: tuple[Entry, ...]
+
+
+class LiveClient:
+    """Asks anew each time: a connection that is kept would not notice that another gateway has the port."""
+
+    def __init__(self, host: str, port: int, timeout_s: float) -> None:
+        self._host, self._port, self._timeout_s = host, port, timeout_s
+        self._where = f"{f'[{host}]' if ':' in host else host}:{port}"
+
+    def state(self) -> State:
+        """How it is now; raises `NoAnswer`."""
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
+        try:
+            connection.request("GET", PATH)
+            response = connection.getresponse()
+            status, body = response.status, response.read(_MOST_BYTES)
+        except TimeoutError as error:
+            raise NoAnswer(f"{self._where} does not answer within {self._timeout_s:g} s") from error
+        except http.client.HTTPException as error:
+            raise NoAnswer(
+                f"what answers at {self._where} does not speak HTTP; the gateway's HTTP port is meant (gateway serve --http-port)"
+            ) from error
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise NoAnswer(f"no gateway answers HTTP at {self._where}: {why}") from error
+        finally:
+            connection.close()
+        return self._read(status, body)
+
+    def _read(self, status: int, body: bytes) -> State:
+        try:
+            told = _harmless(json.loads(body)) if status == http.client.OK else {}
+            lists = {name: tuple(told[name]) for name in ("notices", "versions", "processes", "events")}
+            return State(told["made_at_s"], told["window_s"], told["gateway"], told["total"], **lists)
+        except (ValueError, KeyError, TypeError) as error:
+            raise NoAnswer(f"{self._where} answers {PATH} with HTTP status {status}, and not as a gateway does") from error
+
+    def __repr__(self) -> str:
+        return f"<LiveClient {self._where}>"
+
+
+def _harmless(value: Any) -> Any:
+    """Without control characters: callers choose some of these words, and a terminal obeys them."""
+    if isinstance(value, str):
+        return re.sub(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", "\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, list):
+        return [_harmless(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _harmless(each) for name, each in value.items()}
+    return value

@@ -1,0 +1,107 @@
+"""`gateway top`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from gateway.cli.faults import FAILED, CommandFault
+from gateway.cli.live_client import LiveClient, NoAnswer
+from gateway.core.quantities import parse_duration_s
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gateway.cli.live_client import State
+
+DESCRIPTION = """\
+Shows what a gateway does at this moment: its models, the busiest first, their calls, errors, latency, batches, queue and breakers, its serving
+processes, and what happened last. The same as its page at http://HOST:PORT/, in a terminal; Ctrl-C ends it.
+
+Rates and percentiles are those of the last five seconds. Where a model has several instances or processes, its breaker is the worst of them."""
+
+EXAMPLES = """\
+examples:
+  gateway top
+  gateway top --address 10.0.0.5:8002 --interval 5s
+  gateway top --once
+  gateway top --once --all"""
+
+_LEAST_INTERVAL_S = 0.2
+_WIDTH_OF_NO_TERMINAL = 160
+_TIMEOUT_S = 5.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    parser.add_argument("--address", metavar="HOST:PORT", default="127.0.0.1:8002", help="its HTTP port [default: 127.0.0.1:8002]")
+    parser.add_argument("--interval", metavar="DURATION", default="1s", help="between two looks [default: 1s]")
+    parser.add_argument("--once", action="store_true", help="print one table and end; needs no terminal")
+    parser.add_argument("--all", action="store_true", help="every version, not only as many as there is room for; with --once")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Shows it; returns the exit status."""
+    client, interval_s = _read(arguments)
+    try:
+        state = client.state()
+    except NoAnswer as no_answer:
+        raise CommandFault(str(no_answer), FAILED) from no_answer
+    from rich.console import Console  # noqa: PLC0415  # where it is used
+
+    if arguments.once:
+        terminal = sys.stdout.isatty()
+        console = Console(width=None if terminal else _WIDTH_OF_NO_TERMINAL, highlight=False)
+        _print_once(console, state, whole=arguments.all or not terminal)
+        return 0
+    if not sys.stdout.isatty():
+        raise CommandFault("this is no terminal: --once prints one table and ends")
+    with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+        _follow(Console(highlight=False), client, state, interval_s)
+    return 0
+
+
+def _read(arguments: argparse.Namespace) -> tuple[LiveClient, float]:
+    faults, interval_s = [], 0.0
+    found = re.fullmatch(r"(?:http://)?(.+):(\d{1,5})/?", arguments.address)
+    if found is None:
+        faults.append(f"--address: expected HOST:PORT, such as 127.0.0.1:8002, got {arguments.address!r}")
+    try:
+        interval_s = parse_duration_s(arguments.interval)
+    except ValueError as error:
+        faults.append(f"--interval: {error}")
+    else:
+        if interval_s < _LEAST_INTERVAL_S:
+            faults.append(f"--interval: at least {_LEAST_INTERVAL_S:g}s")
+    if arguments.all and not arguments.once:
+        faults.append("--all is for --once: what a terminal has no room for cannot be shown in it")
+    if faults or found is None:
+        raise CommandFault(faults)
+    return LiveClient(found[1].strip("[]"), int(found[2]), _TIMEOUT_S), interval_s
+
+
+def _print_once(console: Console, state: State, *, whole: bool) -> None:
+    from gateway.cli.live_tables import screen  # noqa: PLC0415  # rich
+
+    console.print(screen(state, rows=None if whole else max(console.height - 12, 10)))
+
+
+def _follow(console: Console, client: LiveClient, state: State, interval_s: float) -> None:
+    """Until Ctrl-C. A gateway that does not answer any more is asked again, and what it said last stays."""
+    from rich.live import Live  # noqa: PLC0415  # where it is used
+
+    from gateway.cli.live_tables import screen  # noqa: PLC0415  # rich
+
+    lost = ""
+    with Live(console=console, screen=True, auto_refresh=False) as shown:
+        while True:
+            shown.update(screen(state, rows=max(console.height - 12 - len(state.processes), 3), lost=lost), refresh=True)
+            time.sleep(interval_s)
+            try:
+                state, lost = client.state(), ""
+            except NoAnswer as no_answer:
+                lost = lost or f"no connection since {time.strftime('%H:%M:%S')}: {no_answer}"

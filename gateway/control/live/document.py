@@ -1,0 +1,37 @@
+"""The JSON of one moment, kept as texts of its parts, so that a stream sends only the parts that have changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Document:
+    """One moment: the texts of its members, and of the entries of its list `versions`, by MODEL/VERSION."""
+
+    members: Mapping[str, str]
+    versions: Mapping[str, str]
+
+    def text(self) -> str:
+        """The whole."""
+        return _joined(self.members, self.versions.values())
+
+    def changes(self, before: Document) -> str:
+        """What is unlike `before`: its members, its versions, and in `gone` those that are no more."""
+        members = {name: text for name, text in self.members.items() if before.members.get(name) != text}
+        gone = sorted(before.versions.keys() - self.versions.keys())
+        if gone:
+            members["gone"] = dumped(gone)
+        return _joined(members, (text for key, text in self.versions.items() if before.versions.get(key) != text))
+
+
+def dumped(value: object) -> str:
+    """One line of JSON."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _joined(members: Mapping[str, str], versions: Iterable[str]) -> str:
+    parts = [f'"{name}":{text}' for name, text in members.items()]
+    return "{" + ",".join([*parts, f'"versions":[{",".join(versions)}]']) + "}"

@@ -1,0 +1,89 @@
+"""What serving processes say of themselves once a second: their latest words, and whether they still speak."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.observe.chunks import Chunk
+from gateway.observe.notes import Gauges, VersionGauges
+
+SILENT_AFTER_NS: Final = 4_000_000_000
+"""Gauges come every second."""
+_WORST_FIRST: Final = ("open", "half-open", "closed")
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    latest: Gauges
+    cpu_percent: float | None = None
+    """Of one core, between the latest two."""
+
+
+class Gauged:
+    """By slot."""
+
+    def __init__(self) -> None:
+        self._told: dict[int, _Told] = {}
+
+    def take(self, chunk: Chunk) -> None:
+        """Keeps what a process has said of itself last."""
+        for gauges in chunk.gauges:
+            before = self._told.get(chunk.slot)
+            cpu_percent = None
+            if before is not None and before.latest.pid == gauges.pid and gauges.at_ns > before.latest.at_ns:
+                cpu_percent = (gauges.cpu_s - before.latest.cpu_s) / (gauges.at_ns - before.latest.at_ns) * 1e11
+            self._told[chunk.slot] = _Told(gauges, cpu_percent)
+
+    def speaking(self, now_ns: int, pids: Mapping[int, int]) -> dict[int, Gauges]:
+        """Of processes that run, by slot, what those say that have said anything of late."""
+        return {slot: told.latest for slot, told in sorted(self._told.items()) if self._speaks(slot, now_ns, pids)}
+
+    def cpu_percent(self, slot: int) -> float | None:
+        """Of one core; None: not known yet."""
+        return self._told[slot].cpu_percent
+
+    def _speaks(self, slot: int, now_ns: int, pids: Mapping[int, int]) -> bool:
+        latest = self._told[slot].latest
+        return pids.get(slot) == latest.pid and now_ns - latest.at_ns <= SILENT_AFTER_NS
+
+    def __repr__(self) -> str:
+        return f"<Gauged {len(self._told)} processes>"
+
+
+Standing = tuple[tuple[int, VersionGauges], ...]
+"""One version in each process that told of it: slot and gauges."""
+
+
+def standings(speaking: Mapping[int, Gauges]) -> dict[int, Standing]:
+    """By row of the statistics table."""
+    found: dict[int, Standing] = {}
+    for slot, gauges in speaking.items():
+        for version in gauges.versions:
+            found[version.row] = (*found.get(version.row, ()), (slot, version))
+    return found
+
+
+def described(standing: Standing) -> dict[str, object]:
+    """The JSON of one version's gauges; `breaker` is the worst that it has in any process, empty where none told of one."""
+    states = [version.breaker for _, version in standing]
+    return {
+        "queued": sum([version.queued for _, version in standing]),
+        "queued_bytes": sum([version.queued_bytes for _, version in standing]),
+        "in_flight": sum([version.in_flight for _, version in standing]),
+        "running_batches": sum([version.running for _, version in standing]),
+        "breaker": _worst(states),
+        "breaker_open_processes": states.count("open"),
+        "breaker_forced": next((version.forced for _, version in standing if version.forced), ""),
+        "instances": [
+            {"process": slot, "name": each.name, "available": each.available, "running_batches": each.running, "breaker": each.breaker}
+            for slot, version in standing
+            for each in version.instances
+        ],
+    }
+
+
+def _worst(states: Iterable[str]) -> str:
+    present = set(states)
+    return next((state for state in _WORST_FIRST if state in present), "")

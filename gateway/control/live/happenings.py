@@ -1,0 +1,80 @@
+"""What happened to the gateway lately: breakers that moved, workers and processes that went, versions that came."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+from gateway.control.messages import VersionState
+from gateway.control.overview import Overview
+from gateway.observe.chunks import Chunk
+
+KEPT: Final = 100
+_LONGEST_TEXT: Final = 400
+
+Happening = dict[str, object]
+
+
+class Happenings:
+    """The last ones, from what processes wrote and from what differs between two overviews."""
+
+    def __init__(self) -> None:
+        self._kept: deque[tuple[float, Happening]] = deque(maxlen=KEPT)
+
+    def take(self, chunk: Chunk, epoch_s: float) -> None:
+        """What a serving process decided. `epoch_s`: the Unix time of the monotonic clock's zero."""
+        for each in chunk.decided:
+            happening = _happening(
+                each.what, each.text[:_LONGEST_TEXT], model=each.model, version=str(each.version or ""), instance=each.instance, state=each.state
+            )
+            self._keep(epoch_s + each.at_ns / 1e9, chunk.slot, happening)
+
+    def told(self, before: Overview, after: Overview, now_s: float) -> None:
+        """The gateway has changed."""
+        for happening in (*_phases(before, after), *_processes(before, after), *_versions(before, after)):
+            self._keep(now_s, None, happening)
+
+    def newest_first(self) -> list[Happening]:
+        """All of them, as JSON has them."""
+        return [happening for _, happening in sorted(self._kept, key=lambda kept: -kept[0])]
+
+    def _keep(self, at_s: float, process: int | None, happening: Happening) -> None:
+        self._kept.appendleft((at_s, {"at_s": round(at_s, 3), "process": process, **happening}))
+
+    def __repr__(self) -> str:
+        return f"<Happenings {len(self._kept)}>"
+
+
+def _happening(what: str, text: str, *, model: str = "", version: str = "", instance: str = "", state: str = "") -> Happening:
+    return {"what": what, "model": model, "version": version, "instance": instance, "state": state, "text": text}
+
+
+def _phases(before: Overview, after: Overview) -> Iterator[Happening]:
+    if before.phase != after.phase:
+        yield _happening("gateway", f"the gateway is {after.phase}", state=after.phase)
+
+
+def _processes(before: Overview, after: Overview) -> Iterator[Happening]:
+    known = {process.slot: process for process in before.processes}
+    for process in after.processes:
+        was = known.get(process.slot)
+        if was is not None and (was.state, was.restarts) != (process.state, process.restarts):
+            reason = f": {process.reason}" if process.reason and process.state != "serving" else ""
+            yield _happening("process", f"process {process.slot} is {process.state}{reason}", state=process.state)
+
+
+def _versions(before: Overview, after: Overview) -> Iterator[Happening]:
+    known = {(entry.model, entry.version): entry for entry in before.index}
+    found = {(entry.model, entry.version): entry for entry in after.index}
+    for key, entry in found.items():
+        was = known.get(key)
+        if (was.state if was else None) != entry.state:
+            yield _happening("version", entry.reason[:_LONGEST_TEXT], model=key[0], version=key[1], state=state_word(entry.state))
+    for model, version in known.keys() - found.keys():
+        yield _happening("version", "not in the repository any more", model=model, version=version, state="GONE")
+
+
+def state_word(state: VersionState | None) -> str:
+    """As JSON has it."""
+    return state.value if state is not None else "NOT_LOADED"

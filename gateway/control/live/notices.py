@@ -1,0 +1,64 @@
+"""What people should know before they read any number: the gateway is on its way out, a process is gone, something is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Final
+
+from gateway.control.live.gauged import Standing
+from gateway.control.messages import VersionState
+from gateway.control.overview import Overview, ProcessState
+from gateway.control.records import UNLOADED
+
+_PHASES: Final = {
+    "starting": "The gateway is starting: models are being loaded.",
+    "draining": "The gateway is draining: it says that it is not ready, and serves what comes.",
+    "stopping": "The gateway is stopping: calls in flight are finished, no new ones are taken.",
+}
+
+Notice = dict[str, str]
+
+
+def notices(overview: Overview, silent: Collection[int], standing: Iterable[Standing], dropped: Mapping[int, int]) -> list[Notice]:
+    """The worst first; `silent`: processes that serve and tell nothing; `dropped`: cells that a process found no room for of late."""
+    found = [*_of_gateway(overview), *(notice for process in overview.processes for notice in _of_process(process, silent, overview.phase))]
+    found += _of_versions(overview)
+    open_breakers = sum(any(version.breaker == "open" for _, version in each) for each in standing)
+    if open_breakers:
+        found.append(_notice("warning", f"{_count(open_breakers, 'version has', 'versions have')} an open breaker."))
+    for slot, cells in dropped.items():
+        found.append(_notice("warning", f"Process {slot} had no room for {cells} records: figures are exact, lists and traces are not complete."))
+    return sorted(found, key=lambda notice: notice["level"] != "warning")
+
+
+def _of_gateway(overview: Overview) -> Iterator[Notice]:
+    if overview.phase in _PHASES:
+        yield _notice("info" if overview.phase == "starting" else "warning", _PHASES[overview.phase])
+    elif not overview.ready:
+        yield _notice("warning", "The gateway is not ready: something that it is to serve, it does not.")
+
+
+def _of_process(process: ProcessState, silent: Collection[int], phase: str) -> Iterator[Notice]:
+    if process.state == "serving":
+        if process.slot in silent:
+            yield _notice("warning", f"Process {process.slot} says nothing: its queue and what it has in flight are not known.")
+    elif phase != "starting":
+        reason = f"; the one before it ended: {process.reason}" if process.reason else ""
+        yield _notice("warning", f"Process {process.slot} is {process.state}{reason}.")
+
+
+def _of_versions(overview: Overview) -> Iterator[Notice]:
+    lost = sum(entry.state is VersionState.UNAVAILABLE and entry.reason != UNLOADED for entry in overview.index)
+    if lost:
+        yield _notice("warning", f"{_count(lost, 'version', 'versions')} cannot be served.")
+    loading = sum(entry.state is VersionState.LOADING for entry in overview.index)
+    if loading and overview.phase != "starting":
+        yield _notice("info", f"{_count(loading, 'version is', 'versions are')} being loaded.")
+
+
+def _notice(level: str, text: str) -> Notice:
+    return {"level": level, "text": text}
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

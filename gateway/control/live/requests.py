@@ -1,0 +1,90 @@
+"""Requests that somebody may want to look at: the latest that failed, were answered by a fallback or were slow.
+
+A flood of one kind drives none of the others out: each reason of failure has a short list of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from gateway.core.reasons import REASONS
+from gateway.observe.cells import DEGRADED, HAS_IDS, HAS_PARENT, IN_STREAM, REFUSED_SAMPLING, SLOW
+from gateway.observe.chunks import Chunk
+from gateway.observe.notes import Detail
+
+KEPT: Final = 12
+"""Of each kind."""
+_LONGEST_TEXT: Final = 400
+_STATUS: Final = (
+    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS",
+    "UNAUTHENTICATED",
+)  # fmt: skip
+_NOTHING: Final = Detail()
+
+Request = dict[str, object]
+
+
+class RecentRequests:
+    """The lists."""
+
+    def __init__(self, trace_url: str = "") -> None:
+        """`trace_url`: where a trace is shown, `{trace_id}` in the place of its id; empty: nowhere."""
+        self._trace_url = trace_url
+        self._kinds: dict[str, deque[tuple[float, Request]]] = {}
+
+    def take(self, chunk: Chunk, epoch_s: float) -> None:
+        """Keeps the last of each kind. `epoch_s`: the Unix time of the monotonic clock's zero."""
+        for kind, at in _latest(chunk):
+            kept = self._kinds.setdefault(kind, deque(maxlen=KEPT))
+            at_s = epoch_s + int(chunk.requests[at]["ended_ns"]) / 1e9
+            kept.append((at_s, {"at_s": round(at_s, 3), **self._described(chunk, at, kind)}))
+
+    def newest_first(self) -> list[Request]:
+        """All of them, as JSON has them."""
+        return [request for _, request in sorted(itertools.chain.from_iterable(self._kinds.values()), key=lambda kept: -kept[0])]
+
+    def _described(self, chunk: Chunk, at: int, kind: str) -> Request:
+        cell, place = chunk.requests[at], chunk.request_places[at : at + 1]
+        detail = chunk.details.get(int(place[0]), _NOTHING)
+        model, version = chunk.names.versions.get(int(cell["version"]), (detail.model, 0))
+        own, flags = bool(cell["flags"] & (HAS_PARENT | HAS_IDS)), int(cell["flags"])
+        trace_id = (cell["trace_id"] if own else chunk.identifiers.request_traces(place)[0]).tobytes().hex()
+        request_id = detail.request_id or bytes(cell["request_id"])[: int(cell["id_bytes"])].decode(errors="replace")
+        return {
+            "kind": kind if kind in ("degraded", "slow") else "failed",
+            "reason": detail.fallback_reason if kind == "degraded" else REASONS[int(cell["reason"])],
+            "model": model[:_LONGEST_TEXT],
+            "version": str(version) if version else "",
+            "status": _STATUS[int(cell["status"])] if cell["status"] < len(_STATUS) else str(cell["status"]),
+            "error": detail.error[:_LONGEST_TEXT],
+            "served_by": detail.served_by,
+            "retries": detail.retries,
+            "took_ms": round((int(cell["ended_ns"]) - int(cell["arrived_ns"])) / 1e6, 3),
+            "rows": int(cell["rows"]),
+            "streamed": bool(flags & IN_STREAM),
+            "process": chunk.slot,
+            "peer": chunk.names.peers.get(int(cell["peer"]), ""),
+            "request_id": request_id[:_LONGEST_TEXT],
+            "trace_id": trace_id,
+            "trace_url": "" if flags & REFUSED_SAMPLING else self._trace_url.replace("{trace_id}", trace_id),
+        }
+
+    def __repr__(self) -> str:
+        return f"<RecentRequests {', '.join(f'{len(kept)} {kind}' for kind, kept in self._kinds.items()) or 'none'}>"
+
+
+def _latest(chunk: Chunk) -> Iterator[tuple[str, int]]:
+    """Kind, and index in the chunk, of the last requests of each kind; formatting a flood would take longer than the flood."""
+    reason, flags = chunk.requests["reason"], chunk.requests["flags"]
+    answered = reason == 0
+    kinds: list[tuple[str, Any]] = [(REASONS[int(each)], reason == each) for each in np.unique(reason) if 0 < each < len(REASONS)]
+    kinds += [("degraded", answered & (flags & DEGRADED != 0)), ("slow", answered & (flags & (SLOW | DEGRADED) == SLOW))]
+    for kind, chosen in kinds:
+        for at in np.flatnonzero(chosen)[-KEPT:].tolist():
+            yield kind, at

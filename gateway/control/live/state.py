@@ -1,0 +1,214 @@
+"""The gateway at this moment: counters, gauges, overview and what was written of requests, joined once a second.
+
+Rates and percentiles are those of the last `WINDOW_S` seconds, at every moment alike. The members of the JSON are told in `LiveState.document`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+import numpy as np
+
+import gateway
+from gateway.control.live.counted import NO_KEY, Counted, Counters
+from gateway.control.live.document import Document, dumped
+from gateway.control.live.figures import FIGURES, Numbers, failures, figures
+from gateway.control.live.gauged import SILENT_AFTER_NS, Gauged, Standing, described, standings
+from gateway.control.live.happenings import Happenings, state_word
+from gateway.control.live.history import CHARTED_AT, History
+from gateway.control.live.notices import notices
+from gateway.control.live.requests import RecentRequests
+from gateway.control.messages import IndexEntry, Key
+from gateway.control.overview import Overview, ProcessState
+from gateway.core.reasons import REASONS
+from gateway.observe.chunks import Chunk
+from gateway.observe.notes import Gauges
+
+_log = logging.getLogger(__name__)
+
+TICK_S: Final = 1.0
+WINDOW_S: Final = 5
+_GAUGE_NAMES: Final = ("queued", "queued_bytes", "in_flight", "running_batches")
+
+
+class LiveState:
+    """Is told the gateway (`told`), given what processes wrote (`take`), and looks at the counters (`tick`); all on one thread."""
+
+    def __init__(
+        self,
+        counters: Counters,
+        trace_url: str = "",
+        *,
+        now_ns: Callable[[], int] = time.monotonic_ns,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        """`trace_url`: where a trace is shown, `{trace_id}` in the place of its id. `now_ns`: the clock of cells; `now_s`: of Unix."""
+        self._now_ns, self._now_s = now_ns, now_s
+        self._overview = Overview(ready=False, phase="starting", index=())
+        self._counted, self._gauged, self._history = Counted(counters, WINDOW_S), Gauged(), History()
+        self._requests, self._happenings = RecentRequests(trace_url), Happenings()
+        self._known = False
+        self._met_ns: dict[tuple[int, int], int] = {}  # by slot and pid
+        self._epoch_s = now_s() - now_ns() / 1e9
+        self._dropped: list[dict[int, int]] = []
+        self._numbers: Numbers = np.zeros((1, len(FIGURES)))
+        self._failures: Numbers = np.zeros((1, len(REASONS)))
+        self._active: dict[Key, int] = {}
+        self._speaking: dict[int, Gauges] = {}
+        self._standing: dict[int, Standing] = {}
+        self._made_at_s, self._window_s = now_s(), 0.0
+        self._document: Document | None = None
+        self._texts: dict[str, tuple[object, str]] = {}
+
+    def told(self, overview: Overview) -> None:
+        """The gateway has changed."""
+        if self._known:
+            self._happenings.told(self._overview, overview, self._now_s())
+        self._overview, self._known = overview, True
+        self._met_ns = {(each.slot, each.pid): self._met_ns.get((each.slot, each.pid), self._now_ns()) for each in overview.processes}
+
+    def take(self, chunk: Chunk) -> None:
+        """What a serving process wrote; what cannot be understood is logged and left out, for others read the same."""
+        try:
+            self._gauged.take(chunk)
+            if len(chunk.requests):
+                self._requests.take(chunk, self._epoch_s)
+            self._happenings.take(chunk, self._epoch_s)
+        except Exception:  # noqa: BLE001  # whoever reads on must not be stopped by what one cannot read
+            _log.exception("what serving process %d wrote cannot be shown", chunk.slot)
+
+    def tick(self) -> None:
+        """Looks at everything; to be called every `TICK_S`."""
+        now_ns, self._made_at_s = self._now_ns(), self._now_s()
+        self._epoch_s = self._made_at_s - now_ns / 1e9
+        rows = self._overview.rows
+        self._counted.look(now_ns, rows)
+        self._speaking = self._gauged.speaking(now_ns, {process.slot: process.pid for process in self._overview.processes})
+        standing = standings(self._speaking)
+        self._standing = {row: each for row, each in standing.items() if rows.get(row) == (each[0][1].model, each[0][1].version)}
+        self._dropped = [*self._dropped[-WINDOW_S:], {slot: gauges.dropped for slot, gauges in self._speaking.items()}]
+        self._calculate()
+        self._document = None
+
+    def document(self) -> Document:
+        """The JSON of the last tick.
+
+        Members: `made_at_s` (Unix time), `window_s` (what rates and percentiles are taken over), `gateway`, `notices` (what to know before
+        reading on, the worst first), `total`, `processes`, `requests` (failed, degraded and slow ones), `events`, both the newest first, and
+        `versions`. Percentiles are null where nothing ended; gauges are those that the serving processes told last.
+        """
+        if self._document is None:
+            self._document = Document(dict(self._members()), self._version_texts())
+        return self._document
+
+    def history(self, key: Key | None = None, since_s: float = 0.0) -> dict[str, object] | None:
+        """The points after `since_s`, of all versions together or of one; None: there is no such version."""
+        columns = self._history.columns(key, since_s)
+        return None if columns is None else {"step_s": TICK_S, "window_s": WINDOW_S, **columns}
+
+    def _calculate(self) -> None:
+        counted, self._window_s = self._counted.within()
+        chosen = np.flatnonzero(counted.any(1))
+        counted = np.vstack((counted.sum(0), counted[chosen]))
+        self._numbers, self._failures = figures(counted, self._window_s), failures(counted, self._window_s)
+        keys = tuple(self._counted.keys[at] for at in chosen.tolist())
+        self._active = {key: place for place, key in enumerate(keys, 1)}
+        queued, in_flight = np.zeros(1 + len(keys)), np.zeros(1 + len(keys))
+        queued[0], in_flight[0] = self._gauge("queued"), self._gauge("in_flight")
+        for standing in self._standing.values():
+            place = self._active.get((standing[0][1].model, standing[0][1].version))
+            if place is not None:
+                queued[place] = sum([version.queued for _, version in standing])
+                in_flight[place] = sum([version.in_flight for _, version in standing])
+        points = np.column_stack((self._numbers[:, CHARTED_AT], queued, in_flight))
+        self._history.add(self._made_at_s, keys, points, tuple(self._overview.rows.values()))
+
+    def _members(self) -> Iterator[tuple[str, str]]:
+        overview = self._overview
+        yield "made_at_s", dumped(round(self._made_at_s, 3))
+        yield "window_s", dumped(WINDOW_S)
+        yield (
+            "gateway",
+            dumped(
+                {
+                    "gateway_version": gateway.__version__,
+                    "phase": overview.phase,
+                    "ready": overview.ready,
+                    "address": overview.address,
+                    "started_at_s": round(overview.started_s, 3),
+                }
+            ),
+        )
+        yield "notices", dumped(notices(overview, self._silent(), self._standing.values(), self._lately_dropped()))
+        yield "total", dumped({**self._figures(0), **{name: self._gauge(name) for name in _GAUGE_NAMES}})
+        yield "processes", dumped([self._process(process) for process in overview.processes])
+        yield "requests", dumped(self._requests.newest_first())
+        yield "events", dumped(self._happenings.newest_first())
+
+    def _version_texts(self) -> dict[str, str]:
+        rows = {key: row for row, key in self._overview.rows.items()}
+        texts: dict[str, tuple[object, str]] = {}
+        for entry in self._overview.index:
+            key = entry.model, int(entry.version) if entry.version.isdecimal() else 0
+            name, standing, place = f"{entry.model}/{entry.version}", self._standing.get(rows.get(key, -1), ()), self._active.get(key)
+            made_of = (entry, standing)
+            known = self._texts.get(name) if place is None else None
+            text = known[1] if known is not None and known[0] == made_of else dumped(self._version(entry, standing, place))
+            texts[name] = (made_of if place is None else None, text)
+        self._texts = texts
+        return {name: text for name, (_, text) in texts.items()}
+
+    def _version(self, entry: IndexEntry, standing: Standing, place: int | None) -> dict[str, object]:
+        described_entry = {"model": entry.model, "version": entry.version, "state": state_word(entry.state), "reason": entry.reason}
+        return {**described_entry, **(_IDLE if place is None else self._figures(place)), **described(standing)}
+
+    def _figures(self, place: int) -> dict[str, object]:
+        values = [None if value != value else round(value, 3) for value in self._numbers[place].tolist()]  # noqa: PLR0124  # NaN is unlike itself
+        reasons = {word: round(value, 3) for word, value in zip(REASONS, self._failures[place].tolist(), strict=True) if value}
+        return {**dict(zip(FIGURES, values, strict=True)), "errors_per_s_by_reason": reasons}
+
+    def _lately_dropped(self) -> dict[int, int]:
+        """Cells that a process found no room for since it was first heard of within the window, by slot."""
+        first: dict[int, int] = {}
+        for look in reversed(self._dropped):
+            first.update(look)
+        return {slot: cells - first[slot] for slot, cells in (self._dropped or [{}])[-1].items() if cells > first[slot]}
+
+    def _silent(self) -> set[int]:
+        """Slots whose processes have been there long enough to have said something."""
+        since_ns = self._now_ns() - SILENT_AFTER_NS
+        return {slot for (slot, _), met_ns in self._met_ns.items() if met_ns < since_ns and slot not in self._speaking}
+
+    def _gauge(self, name: str) -> int:
+        field = "running" if name == "running_batches" else name
+        return sum([getattr(version, field) for standing in self._standing.values() for _, version in standing])
+
+    def _process(self, process: ProcessState) -> Mapping[str, object]:
+        gauges = self._speaking.get(process.slot)
+        cpu_percent = self._gauged.cpu_percent(process.slot) if gauges is not None else None
+        return {
+            "process": process.slot,
+            "pid": process.pid,
+            "state": process.state,
+            "restarts": process.restarts,
+            "last_end": process.reason,
+            "speaks": gauges is not None,
+            "in_flight": gauges.in_flight if gauges else None,
+            "loop_lag_ms": round(gauges.loop_lag_s * 1e3, 3) if gauges else None,
+            "cpu_percent": round(cpu_percent, 1) if cpu_percent is not None else None,
+            "memory_bytes": gauges.rss_bytes if gauges else None,
+            "records_dropped": gauges.dropped if gauges else None,
+        }
+
+    def __repr__(self) -> str:
+        return f"<LiveState {self._overview.phase}, {len(self._overview.index)} versions, {len(self._active) - (NO_KEY in self._active)} active>"
+
+
+_RATES: Final = [name for name in FIGURES if name.endswith("_per_s")]
+_IDLE: Final[dict[str, object]] = {
+    **{name: 0.0 if name in _RATES else None for name in FIGURES},
+    "errors_per_s_by_reason": {},
+}

@@ -1,0 +1,30 @@
+"""`GET /metrics`, for Prometheus and whatever else reads its text."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from gateway.control.metrics_source import MetricsSource, NamesOf
+from gateway.observe.metrics.prometheus import encode
+
+
+def metrics_route(source: MetricsSource, default: NamesOf = NamesOf.GATEWAY) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """What answers `/metrics`; `?names=triton` or `?names=all` asks for other names than the default ones."""
+    one_at_a_time = asyncio.Lock()
+
+    async def metrics(request: web.Request) -> web.Response:
+        wanted = request.query.get("names", default)
+        if wanted not in tuple(NamesOf):
+            return web.Response(status=400, text=f"names: there is no '{wanted}' ({', '.join(NamesOf)})\n")
+        async with one_at_a_time:  # a thread: records of requests are read meanwhile
+            text, content_type = await asyncio.to_thread(_text, source, NamesOf(wanted), request.headers.get("Accept", ""))
+        return web.Response(body=text, headers={"Content-Type": content_type})
+
+    return metrics
+
+
+def _text(source: MetricsSource, whose: NamesOf, accept: str) -> tuple[bytes, str]:
+    return encode(source.collect(whose), accept)

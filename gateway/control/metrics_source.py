@@ -1,0 +1,163 @@
+"""The metrics of the whole gateway at one moment: what was counted, what processes say of themselves, what the main process knows.
+
+A label's value is the name of a model that is loaded, or a word of the gateway's own. The series of a version go when it is unloaded. Those of
+a process go when it has said nothing for five seconds or is another one, but not what it counted.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import StrEnum
+from typing import Final, Protocol
+
+from gateway.control import gateway_metrics
+from gateway.control.messages import Key
+from gateway.control.overview import Overview
+from gateway.control.records import UNLOADED
+from gateway.control.statistics import HOUSE_ROW, StatisticsTable
+from gateway.control.version_metrics import failure_samples, version_labels, version_samples
+from gateway.observe.chunks import Chunk
+from gateway.observe.metrics import names, triton
+from gateway.observe.metrics.families import Labels, Portion
+from gateway.observe.metrics.portions import Portions, Sample
+from gateway.observe.notes import Gauges, VersionGauges
+
+_STALE_NS: Final = 5_000_000_000
+_NO_MODEL: Final[Labels] = ((names.MODEL, ""), (names.VERSION, ""))
+
+_Row = tuple[int, Key]
+
+
+class NamesOf(StrEnum):
+    """Whose names metrics bear."""
+
+    GATEWAY = "gateway"
+    TRITON = "triton"
+    ALL = "all"
+
+
+class SpanCounters(Protocol):
+    """What became of spans, ever."""
+
+    @property
+    def exported(self) -> int:
+        """Taken by a receiver."""
+        ...
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Not exported, by reason: a word of the gateway's own for each; all reasons there are, 0 or not."""
+        ...
+
+
+class MetricsSource:
+    """Joins them. It is told the gateway and given what processes wrote on one thread, and may be read on any other."""
+
+    def __init__(self, table: StatisticsTable, spans: SpanCounters | None = None, *, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        """`now_ns`: the clock of `Gauges`."""
+        self._table, self._spans, self._now_ns = table, spans, now_ns
+        self._overview = Overview(ready=False, phase="starting", index=())
+        self._gauges: dict[int, Gauges] = {}
+        self._reading = threading.Lock()
+        self._build = Portions(gateway_metrics.build_samples)
+        self._gateway = Portions(gateway_metrics.gateway_samples)
+        self._models = Portions(gateway_metrics.model_samples)
+        self._processes = Portions(gateway_metrics.process_state_samples)
+        self._process_gauges = Portions(gateway_metrics.process_samples)
+        self._version_gauges = Portions(gateway_metrics.version_gauge_samples)
+        self._dropped = Portions(_dropped_samples)
+        self._exported = Portions(_span_samples)
+        self._house = Portions(self._house_samples)
+        self._versions = Portions(self._version_samples)
+        self._triton_versions = Portions(self._triton_samples)
+        self._triton_pending = Portions(_pending_samples)
+
+    def told(self, overview: Overview) -> None:
+        """The gateway has changed."""
+        self._overview = overview
+
+    def take(self, chunk: Chunk) -> None:
+        """Keeps what a process has said of itself last."""
+        if chunk.gauges:
+            self._gauges[chunk.slot] = chunk.gauges[-1]
+
+    def collect(self, whose: NamesOf = NamesOf.GATEWAY) -> list[Portion]:
+        """All metrics there are now."""
+        with self._reading:
+            overview, gauges = self._overview, dict(self._gauges)
+            rows = [((row, key), self._table.head(row)) for row, key in sorted(overview.rows.items())]
+            told = list(_of_versions(overview, self._live(overview, gauges)))
+            found: list[Portion] = []
+            if whose is not NamesOf.TRITON:
+                found += self._collect_gateway(overview, gauges)
+                found += self._version_gauges.shown(told)
+                found += self._house.shown([((HOUSE_ROW, ("", 0)), self._table.head(HOUSE_ROW))])
+                found += self._versions.shown(rows)
+            if whose is not NamesOf.GATEWAY:
+                found += self._triton_versions.shown(rows)
+                found += self._triton_pending.shown(_pending(overview, told).items())
+            return found
+
+    def _collect_gateway(self, overview: Overview, gauges: Mapping[int, Gauges]) -> Iterator[Portion]:
+        yield from self._build.shown([("", None)])
+        yield from self._gateway.shown([("", overview)])
+        yield from self._models.shown(
+            ((entry.model, entry.version), entry.state)
+            for entry in overview.index
+            if entry.state is not None and entry.reason != UNLOADED  # what is not served because nobody wants it is no trouble
+        )
+        yield from self._processes.shown((process.slot, process) for process in overview.processes)
+        yield from self._process_gauges.shown(self._live(overview, gauges).items())
+        yield from self._dropped.shown((slot, each.dropped) for slot, each in sorted(gauges.items()))
+        if self._spans is not None:
+            yield from self._exported.shown([("", (self._spans.exported, dict(self._spans.dropped)))])
+
+    def _live(self, overview: Overview, gauges: Mapping[int, Gauges]) -> dict[int, Gauges]:
+        """What processes say that are still there and still speak."""
+        now_ns, pids = self._now_ns(), {process.slot: process.pid for process in overview.processes}
+        return {slot: each for slot, each in sorted(gauges.items()) if now_ns - each.at_ns <= _STALE_NS and pids.get(slot, each.pid) == each.pid}
+
+    def _version_samples(self, row: _Row, _: bytes) -> Iterator[Sample]:
+        return version_samples(version_labels(*row[1]), self._table.read(row[0]))
+
+    def _house_samples(self, row: _Row, _: bytes) -> Iterator[Sample]:
+        return failure_samples(_NO_MODEL, self._table.read(row[0]))
+
+    def _triton_samples(self, row: _Row, _: bytes) -> Iterable[Sample]:
+        return triton.version_samples(version_labels(*row[1]), self._table.read(row[0]))
+
+    def __repr__(self) -> str:
+        return f"<MetricsSource {len(self._overview.rows)} versions, {len(self._gauges)} processes>"
+
+
+def _of_versions(overview: Overview, gauges: Mapping[int, Gauges]) -> Iterator[tuple[tuple[int, int], VersionGauges]]:
+    """By process and row, of the versions that are live."""
+    for slot, process in gauges.items():
+        for version in process.versions:
+            if overview.rows.get(version.row) == (version.model, version.version):
+                yield (slot, version.row), version
+
+
+def _pending(overview: Overview, told: Iterable[tuple[tuple[int, int], VersionGauges]]) -> dict[Key, int]:
+    """Requests that wait, by version, over all processes."""
+    pending = dict.fromkeys(overview.rows.values(), 0)
+    for _, version in told:
+        pending[version.model, version.version] += version.queued
+    return pending
+
+
+def _pending_samples(key: Key, pending: int) -> Iterator[Sample]:
+    yield triton.PENDING, version_labels(*key), pending
+
+
+def _dropped_samples(slot: int, dropped: int) -> Iterator[Sample]:
+    yield names.RECORDS_DROPPED, ((names.PROCESS, str(slot)),), dropped
+
+
+def _span_samples(_: str, spans: tuple[int, Mapping[str, int]]) -> Iterator[Sample]:
+    exported, dropped = spans
+    yield names.SPANS_EXPORTED, (), exported
+    for reason, count in dropped.items():
+        yield names.SPANS_DROPPED, ((names.REASON, reason),), count

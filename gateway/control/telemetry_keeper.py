@@ -1,0 +1,100 @@
+"""Keeps the telemetry process: starts it, tells it how the gateway stands, replaces it when it dies. Serving goes on without it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import socket
+from collections.abc import Callable, Sequence
+
+from gateway.control.channel import Channel
+from gateway.control.child import Child
+from gateway.control.messages import Stop
+from gateway.control.options import RestartOptions
+from gateway.control.overview import Overview, TelemetryStart, TelemetryStopped
+from gateway.control.spawning import Spawned
+
+log = logging.getLogger(__name__)
+
+
+class TelemetryKeeper:
+    """One process at a time. `settings` goes to it as it is; `sockets` listen for HTTP already, and are the caller's to close."""
+
+    def __init__(
+        self,
+        options: RestartOptions,
+        settings: object,
+        sockets: Sequence[socket.socket],
+        spawn: Callable[[Sequence[socket.socket]], Spawned],
+        overview: Callable[[], Overview],
+    ) -> None:
+        self._options, self._settings, self._sockets, self._spawn, self._overview = options, settings, sockets, spawn, overview
+        self._channel: Channel | None = None
+        self._process: Child | None = None
+        self._stopping = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<TelemetryKeeper {self._process!r}>"
+
+    def start(self) -> None:
+        """Begins to keep one."""
+        self._keeper = asyncio.create_task(self._keep())
+
+    def tell(self) -> None:
+        """The gateway has changed."""
+        if self._channel is not None:
+            self._channel.send(self._overview())
+
+    async def stop(self, timeout_s: float) -> None:
+        """Has it export what is left, for at most so long, and ends it."""
+        self._stopping.set()
+        if self._channel is not None:
+            self._channel.send(Stop(timeout_s))
+        if self._keeper is not None:
+            await asyncio.wait((self._keeper,), timeout=timeout_s)
+            if not self._keeper.done() and self._process is not None:
+                log.warning("the telemetry process did not end within %g s and is killed", timeout_s)
+                self._process.kill()
+                await asyncio.wait((self._keeper,), timeout=1.0)
+            self._keeper.cancel()
+
+    async def _keep(self) -> None:
+        loop, deaths = asyncio.get_running_loop(), 0
+        while not self._stopping.is_set():
+            started_s = loop.time()
+            ending = await self._run_one()
+            if self._stopping.is_set():
+                return
+            deaths = 1 if loop.time() - started_s >= self._options.stable_s else deaths + 1
+            delay_s = self._options.delay_s(deaths, random.random())  # noqa: S311  # not a secret
+            log.error("the telemetry process %s; serving goes on, and another takes its place in %.1f s", ending, delay_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay_s)
+
+    async def _run_one(self) -> str:
+        """Returns how the process ended, when it has."""
+        try:
+            pid, link = self._spawn(self._sockets)
+        except OSError as error:
+            return f"cannot be started: {error}"
+        self._process = Child(pid)
+        channel = self._channel = await Channel.open(link)
+        channel.send(TelemetryStart(self._settings, tuple(each.fileno() for each in self._sockets), self._overview()))
+        if self._stopping.is_set():
+            channel.send(Stop(0))
+        hearing = asyncio.create_task(self._hear(channel))
+        try:
+            status = await self._process.wait()
+        finally:
+            hearing.cancel()
+            self._channel = None
+            channel.close()
+        return f"(pid {pid}) died with signal {-status}" if status < 0 else f"(pid {pid}) ended with exit status {status}"
+
+    async def _hear(self, channel: Channel) -> None:
+        while (message := await channel.receive()) is not None:
+            if isinstance(message, TelemetryStopped):
+                return

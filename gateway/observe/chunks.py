@@ -1,0 +1,146 @@
+"""What one serving process wrote since the last look, sorted by kind, for whoever makes spans, counts or lines of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from gateway.observe.cells import BATCH, BATCH_CELL, CALL, CALL_CELL, LINK, LINK_CELL, NOTE, REQUEST, REQUEST_CELL, Cells
+from gateway.observe.identifiers import Identifiers
+from gateway.observe.notes import Began, Decided, Detail, Gauges, Named, decode
+from gateway.observe.ring import RingReader, note_text
+
+_log = logging.getLogger(__name__)
+_MOST_PEERS: Final = 8192  # twice as many as the writer remembers
+_MOST_CELLS: Final = 1 << 14  # at a time: 2 MiB, and what is made of them
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the numbers of a process stand for, as of the chunk that carries this."""
+
+    peers: Mapping[int, str]
+    instances: Mapping[int, str]
+    versions: Mapping[int, tuple[str, int]]
+    """Model and version by row of the statistics table."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A stretch of one ring. The cells of a kind are in the order they were written; `..._places` are their places in the ring."""
+
+    slot: int
+    pid: int
+    identifiers: Identifiers
+    names: Names
+    requests: Cells
+    request_places: np.ndarray[Any, np.dtype[np.uint64]]
+    batches: Cells
+    """A batch stands before its requests. The last ones of a chunk may have requests in the next."""
+    links: Cells
+    calls: Cells
+    details: Mapping[int, Detail]
+    """By the place of the request's cell."""
+    decided: tuple[Decided, ...] = ()
+    gauges: tuple[Gauges, ...] = ()
+    skipped: int = field(default=0)
+    """Cells that could not be read."""
+
+
+class ChunkReader:
+    """Reads the ring of one slot, whichever process writes it."""
+
+    def __init__(self, slot: int, ring: RingReader) -> None:
+        self._slot, self._ring = slot, ring
+        self._pid, self._identifiers = 0, Identifiers(bytes(16))
+        self._peers: dict[int, str] = {}
+        self._instances: dict[int, str] = {}
+        self._versions: dict[int, tuple[str, int]] = {}
+
+    @property
+    def dropped(self) -> int:
+        """Cells that found no room, ever."""
+        return self._ring.dropped
+
+    @property
+    def backlog(self) -> bool:
+        """More is there than one look takes."""
+        return self._ring.unread > _MOST_CELLS
+
+    def read(self) -> Chunk | None:
+        """The next stretch; None where there is nothing new."""
+        first, cells = self._ring.read(_MOST_CELLS)
+        if not len(cells):
+            return None
+        kinds = cells.view(np.uint8).reshape(len(cells), -1)[:, 0]
+        details: dict[int, Detail] = {}
+        decided: list[Decided] = []
+        gauges: list[Gauges] = []
+        end, skipped = self._read_notes(first, cells, kinds, details, decided, gauges)
+        cells, kinds = cells[:end], kinds[:end]
+        self._ring.advance(first + end)
+        is_request = kinds == REQUEST
+        return Chunk(
+            slot=self._slot,
+            pid=self._pid,
+            identifiers=self._identifiers,
+            names=Names(dict(self._peers), dict(self._instances), dict(self._versions)),
+            requests=cells[is_request].view(REQUEST_CELL),
+            request_places=(np.flatnonzero(is_request) + first).astype(np.uint64),
+            batches=cells[kinds == BATCH].view(BATCH_CELL),
+            links=cells[kinds == LINK].view(LINK_CELL),
+            calls=cells[kinds == CALL].view(CALL_CELL),
+            details=details,
+            decided=tuple(decided),
+            gauges=tuple(gauges),
+            skipped=skipped,
+        )
+
+    def _read_notes(
+        self, first: int, cells: Cells, kinds: Any, details: dict[int, Detail], decided: list[Decided], gauges: list[Gauges]
+    ) -> tuple[int, int]:
+        """Returns how many of the cells are whole, and how many could not be read. A new process begins a chunk of its own."""
+        skipped = 0
+        for at in np.flatnonzero(kinds == NOTE).tolist():
+            found = note_text(cells, at)
+            if found is None:
+                return at, skipped
+            try:
+                note = decode(found[0])
+            except (ValueError, EOFError, TypeError, IndexError):
+                _log.warning("a note of serving process %d cannot be read", self._slot, exc_info=True)
+                skipped += found[1] - at
+                continue
+            if (isinstance(note, Began) and at) or (isinstance(note, Detail) and found[1] == len(cells)):
+                return at, skipped  # another process, whose numbers mean something else; or the request of the detail is not there yet
+            match note:
+                case Began() | Named():
+                    self._learn(note)
+                case Detail():
+                    details[first + found[1]] = note
+                case Decided():
+                    decided.append(note)
+                case Gauges():
+                    gauges.append(note)
+        return len(cells), skipped
+
+    def _learn(self, note: Began | Named) -> None:
+        if isinstance(note, Began):
+            self._pid, self._identifiers = note.pid, Identifiers(note.seed)
+            self._peers, self._instances, self._versions = {}, {}, {}
+        elif note.kind == "peer":
+            self._peers[note.number] = note.text
+            if len(self._peers) > _MOST_PEERS:
+                del self._peers[next(iter(self._peers))]
+        elif note.kind == "instance":
+            self._instances[note.number] = note.text
+        else:
+            model, _, version = note.text.rpartition("/")
+            self._versions[note.number] = model, int(version)
+
+    def __repr__(self) -> str:
+        return f"<ChunkReader {self._slot}: {self._ring!r}>"

@@ -1,0 +1,304 @@
+"""Writes down what became of every request of a serving process: counted always, in a cell of its own where somebody will want to see it.
+
+What is done here is done for every request, so it is done in microseconds: answers are gathered and looked at in the loop's next turn, when
+they have left, all with the same clock. Nothing here waits for anybody or raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from gateway.core.reasons import CANCELLED, REASONS, reason_index
+from gateway.core.request import Caller, InferenceRequest, Prediction
+from gateway.core.span_context import SpanContext, span_context_of
+from gateway.observe.cells import (
+    DEGRADED,
+    HAS_IDS,
+    HAS_PARENT,
+    IN_STREAM,
+    NO_ROW,
+    REFUSED_SAMPLING,
+    REQUEST,
+    REQUEST_ID_AT,
+    REQUEST_ID_BYTES,
+    REQUEST_IDS,
+    REQUEST_PLAIN,
+    SAMPLED,
+    SLOW,
+)
+from gateway.observe.logs.printable import without_values
+from gateway.observe.notes import Began, Detail, Named, Note, encode
+from gateway.observe.ring import RingWriter
+from gateway.observe.sampling import NO_PARENT, PARENT_NOT_SAMPLED, PARENT_SAMPLED, Sampler
+from gateway.observe.slowest import Slowest
+
+_MOST_DETAILS_PER_S: Final = 2000  # of failures: in a storm their reasons must do
+_MOST_PEERS: Final = 4096
+_NOTHING: Final = Detail()
+_NO_ID: Final = bytes(8)
+_CANCELLED: Final = REASONS.index(CANCELLED)
+
+
+class Counts(Protocol):
+    """What is counted of the requests of a version."""
+
+    def record_request(self, elapsed_s: float, queue_s: float) -> None:
+        """One was answered; `queue_s` below 0: no batch ran it."""
+        ...
+
+    def record_failure(self, reason: int, elapsed_s: float) -> None:
+        """One was not; `reason` is its place in `gateway.core.reasons.REASONS`."""
+        ...
+
+    def record_degraded(self) -> None:
+        """A fallback answered one."""
+        ...
+
+
+class Counted(Protocol):
+    """A version that requests were resolved to."""
+
+    @property
+    def row(self) -> int:
+        """Its row in the statistics table, its number in cells."""
+        ...
+
+    @property
+    def counts(self) -> Counts:
+        """Where its requests are counted."""
+        ...
+
+    @property
+    def slowest(self) -> Slowest:
+        """What is slow for it."""
+        ...
+
+
+class Failure:
+    """A request that was not answered. What is not known of it stays empty: it may have failed before it was read, or found no version."""
+
+    __slots__ = ("caller", "error", "model", "request", "request_id", "status", "version")
+
+    def __init__(self, caller: Caller, error: BaseException, status: int) -> None:
+        """`status`: what its caller was told, gRPC's number."""
+        self.caller, self.error, self.status = caller, error, status
+        self.request: InferenceRequest | None = None
+        self.version: Counted | None = None
+        self.request_id = self.model = ""
+
+
+class Journal:
+    """The journal of one process. `everything`: every request gets a cell; else the sampled ones and those that are not as they should be."""
+
+    def __init__(self, ring: RingWriter, sampler: Sampler, house: Counts, *, everything: bool = False, listed: float = 0.0) -> None:
+        """`house`: where requests are counted for which no version was found."""
+        self._ring, self._sampler, self._house = ring, sampler, house
+        self._traces = sampler.plan.traces
+        self._everything = everything
+        self._listed = listed
+        self._answers: list[tuple[InferenceRequest, Counted, Prediction, bytes, int]] = []
+        self._peers: dict[str, int] = {}
+        self._details_left, self._details_until = _MOST_DETAILS_PER_S, 0.0
+        self._publishing = False
+        self._numbers = 0
+        self.seed = os.urandom(16)
+        self.note(Began(os.getpid(), self.seed))
+
+    @property
+    def dropped(self) -> int:
+        """Cells that found no room, ever."""
+        return self._ring.dropped
+
+    def answered(self, request: InferenceRequest, version: Counted, prediction: Prediction, id_field: bytes, flags: int = 0) -> None:
+        """A request has its answer, which leaves in this turn of the loop. `id_field`: its id, behind a tag and a length."""
+        if not self._answers:
+            asyncio.get_running_loop().call_soon(self._look_at_answers)
+        self._answers.append((request, version, prediction, id_field, flags))
+
+    def failed(self, failure: Failure, flags: int = 0) -> None:
+        """A request has ended without an answer."""
+        now, request, version = time.monotonic(), failure.request, failure.version
+        elapsed_s = now - request.arrived if request is not None else 0.0
+        reason = _CANCELLED if isinstance(failure.error, asyncio.CancelledError) else reason_index(failure.error)
+        (version.counts if version is not None else self._house).record_failure(reason, elapsed_s)
+        parent = span_context_of(failure.caller.metadata())
+        flags |= self._sampling(request, parent)
+        row = version.row if version is not None else NO_ROW
+        if reason == _CANCELLED and not (self._everything or flags & SAMPLED):
+            return  # the caller's own doing, and it may be a habit
+        detail = self._failure_detail(failure, parent, now)
+        request_id = failure.request_id.encode()
+        self._write(request, failure.caller, parent, row, failure.status, reason, flags, now, request_id, detail)
+
+    def note(self, note: Note) -> None:
+        """Writes a note."""
+        self._ring.write_note(encode(note))
+        self._publish_soon()
+
+    def publish(self) -> None:
+        """Lets what was written be read."""
+        self._publishing = False
+        self._ring.publish()
+
+    def cell(self) -> tuple[memoryview, int]:
+        """Room for a cell, and where it begins; below 0: there is none."""
+        self._publish_soon()
+        return self._ring.cells, self._ring.offset()
+
+    def next_number(self) -> int:
+        """For a batch."""
+        self._numbers += 1
+        return self._numbers
+
+    def context(self, request: InferenceRequest) -> SpanContext:
+        """The request's own span, made when it is first asked for."""
+        request = request.whole or request
+        if request.context is None:
+            parent = span_context_of(request.caller.metadata()) if request.caller is not None else None
+            ids = os.urandom(24)
+            sampled = bool(self._drawn(parent))
+            if parent is None:
+                request.context = SpanContext(ids[:16], ids[16:], sampled)
+            else:  # where nothing is exported here, what the caller said is passed on as it is
+                request.context = SpanContext(parent.trace_id, ids[16:], sampled if self._traces else parent.sampled, parent.tracestate)
+        return request.context
+
+    # What is done for every answer.
+
+    def _look_at_answers(self) -> None:
+        answers, self._answers = self._answers, []
+        now, traces, everything = time.monotonic(), self._traces, self._everything
+        for request, version, prediction, id_field, how in answers:
+            elapsed_s, run, slowest, flags = now - request.arrived, request.run, version.slowest, how
+            version.counts.record_request(elapsed_s, run.started_ns * 1e-9 - request.arrived if run is not None else -1.0)
+            if elapsed_s > slowest.limit_s:
+                slowest.over += 1
+                flags |= SLOW
+            if prediction.parameters is not None and "degraded" in prediction.parameters:
+                version.counts.record_degraded()
+                flags |= DEGRADED
+            drawn = everything or (self._listed > 0 and random.random() < self._listed)  # noqa: S311  # no secret
+            if traces or drawn or flags & (SLOW | DEGRADED):
+                self._write_answer(request, version, prediction, id_field, flags, now, drawn=drawn)
+        self._ring.publish()
+
+    def _write_answer(
+        self, request: InferenceRequest, version: Counted, prediction: Prediction, id_field: bytes, flags: int, now: float, *, drawn: bool
+    ) -> None:
+        caller = request.caller
+        if caller is None:
+            return
+        parent = span_context_of(caller.metadata())
+        flags |= self._sampling(request, parent)
+        if drawn or flags & (SAMPLED | SLOW | DEGRADED):
+            parameters = prediction.parameters
+            detail = _NOTHING if parameters is None and not request.retries else _answer_detail(request, parameters or {})
+            self._write(request, caller, parent, version.row, 0, 0, flags, now, _id_text(id_field), detail)
+
+    def _sampling(self, request: InferenceRequest | None, parent: SpanContext | None) -> int:
+        """The flags that say whether it is exported."""
+        if request is not None and request.context is not None:
+            flags = SAMPLED if request.context.sampled else 0
+        else:
+            flags = SAMPLED if self._drawn(parent) else 0
+        if parent is None:
+            return flags
+        return flags | HAS_PARENT | (0 if parent.sampled else REFUSED_SAMPLING)
+
+    def _drawn(self, parent: SpanContext | None) -> bool:
+        if parent is None:
+            return self._sampler.sampled(NO_PARENT)
+        return self._sampler.sampled(PARENT_SAMPLED if parent.sampled else PARENT_NOT_SAMPLED, parent.trace_id)
+
+    def _write(
+        self,
+        request: InferenceRequest | None,
+        caller: Caller,
+        parent: SpanContext | None,
+        row: int,
+        status: int,
+        reason: int,
+        flags: int,
+        now: float,
+        request_id: bytes,
+        detail: Detail,
+    ) -> None:
+        peer = self._peer(caller.peer())
+        if len(request_id) > REQUEST_ID_BYTES:
+            detail = detail._replace(request_id=request_id.decode(errors="replace"))
+            request_id = request_id[:REQUEST_ID_BYTES]
+        if parent is not None and parent.tracestate:
+            detail = detail._replace(tracestate=parent.tracestate)
+        if detail is not _NOTHING and not self._ring.write_note(encode(detail)):
+            return
+        at, cells, ended_ns = self._ring.offset(), self._ring.cells, int(now * 1e9)
+        if at < 0:
+            return
+        own = request.context if request is not None else None
+        if own is not None:
+            flags |= HAS_IDS
+        if request is None:
+            told = (ended_ns, ended_ns, 0, 0, float("inf"), 0)
+        else:
+            run, form = request.run, request.form
+            number = run.number if run is not None else 0
+            told = (int(request.arrived * 1e9), ended_ns, number, form.rows, request.deadline - request.arrived, form.input_bytes)
+        REQUEST_PLAIN.pack_into(cells, at, REQUEST, status, flags, len(request_id), row, *told, peer, reason)
+        if flags & (HAS_IDS | HAS_PARENT):
+            trace_id, span_id = (own.trace_id, own.span_id) if own is not None else (parent.trace_id if parent is not None else b"", _NO_ID)
+            REQUEST_IDS.pack_into(cells, at + REQUEST_PLAIN.size, trace_id, span_id, parent.span_id if parent is not None else _NO_ID)
+        if request_id:
+            cells[at + REQUEST_ID_AT : at + REQUEST_ID_AT + len(request_id)] = request_id
+        self._publish_soon()
+
+    def _peer(self, text: str) -> int:
+        number = self._peers.get(text)
+        if number is None:
+            if len(self._peers) >= _MOST_PEERS:
+                self._peers.clear()
+            self._numbers += 1
+            number = self._peers[text] = self._numbers & 0x7FFFFFFF
+            self._ring.write_note(encode(Named("peer", number, text)))
+        return number
+
+    def _failure_detail(self, failure: Failure, parent: SpanContext | None, now: float) -> Detail:
+        if now >= self._details_until:
+            self._details_until, self._details_left = now + 1.0, _MOST_DETAILS_PER_S
+        self._details_left -= 1
+        if self._details_left < 0:
+            return _NOTHING
+        return Detail(
+            error=without_values(str(failure.error))[:1000],  # cut after: what it looks for stands at the beginning
+            retries=failure.request.retries if failure.request is not None else 0,
+            model=failure.model[:200],
+            tracestate=parent.tracestate if parent is not None else "",
+        )
+
+    def _publish_soon(self) -> None:
+        if not self._publishing:
+            self._publishing = True
+            asyncio.get_running_loop().call_soon(self.publish)
+
+    def __repr__(self) -> str:
+        return f"<Journal {self._ring!r}>"
+
+
+def _answer_detail(request: InferenceRequest, parameters: Mapping[str, object]) -> Detail:
+    if not request.retries and "degraded" not in parameters:
+        return _NOTHING
+    return Detail(served_by=str(parameters.get("served_by", "")), fallback_reason=str(parameters.get("fallback_reason", "")), retries=request.retries)
+
+
+def _id_text(field: bytes) -> bytes:
+    """The id of a response's id field, which is a tag, a length of one byte, or of two from 128 on, and the text."""
+    if not field:
+        return b""
+    return field[2:] if field[1] < 0x80 else field[3:]  # noqa: PLR2004
+
+
+__all__ = ["IN_STREAM", "Counted", "Counts", "Failure", "Journal"]

@@ -1,0 +1,1 @@
+"""Logs of every process, in one form, and the access log."""

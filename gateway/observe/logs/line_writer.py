@@ -1,0 +1,89 @@
+"""Writes lines to stderr from a thread of its own, so that a reader who is slow or stands still keeps nobody else waiting."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import threading
+from collections import deque
+from typing import Final
+
+MOST_BYTES: Final = 8 << 20
+"""That wait to be written: a second of 30 000 lines."""
+_WHOLE_BYTES: Final = select.PIPE_BUF  # what is written to a pipe at once, and no longer, is not mixed with what other processes write
+_LOOK_S: Final = 1.0
+
+
+class LineWriter:
+    """Writes from `start` to `close`. Lines that find no room are not taken."""
+
+    def __init__(self, fd: int, most_bytes: int = MOST_BYTES) -> None:
+        self._fd, self._most_bytes = fd, most_bytes
+        self._waiting: deque[tuple[bytes, int]] = deque()
+        self._bytes = 0
+        self._closing = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="access log", daemon=True)
+        self.lost = 0
+        """Lines that were taken and could not be written."""
+
+    def start(self) -> None:
+        """Begins to write."""
+        self._thread.start()
+
+    def put(self, data: bytes, lines: int) -> bool:
+        """Whether there was room for these whole lines. Never waits."""
+        with self._changed:
+            if self._closing or self._bytes + len(data) > self._most_bytes:
+                return False
+            self._waiting.append((data, lines))
+            self._bytes += len(data)
+            self._changed.notify()
+        return True
+
+    def close(self, timeout_s: float) -> None:
+        """Writes what waits, as far as that can be done in time."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        whole = stat.S_ISREG(os.fstat(self._fd).st_mode)
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
+                    return
+                data, lines = self._waiting[0]
+            try:
+                for piece in (data,) if whole else _pieces(data):
+                    self._write(piece)
+            except OSError:  # nobody reads it any more
+                self.lost += lines
+            with self._changed:
+                self._waiting.popleft()
+                self._bytes -= len(data)
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[os.write(self._fd, rest) :]
+            except BlockingIOError:  # somebody who shares it has made it so
+                select.select([], [self._fd], [], _LOOK_S)
+
+    def __repr__(self) -> str:
+        return f"<LineWriter {self._bytes} bytes wait, {self.lost} lines lost>"
+
+
+def _pieces(data: bytes) -> list[bytes]:
+    """Whole lines, as many as fit at once; a longer line by itself."""
+    pieces, begin = [], 0
+    while begin < len(data):
+        end = data.rfind(b"\n", begin, begin + _WHOLE_BYTES) + 1 or data.find(b"\n", begin) + 1 or len(data)
+        pieces.append(data[begin:end])
+        begin = end
+    return pieces

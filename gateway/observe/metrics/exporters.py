@@ -1,0 +1,83 @@
+"""OpenTelemetry's exporters of metrics, by name, and how often they are used."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Final, cast
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricExporter
+
+_log = logging.getLogger(__name__)
+_ENTRY_POINTS: Final = "opentelemetry_metrics_exporter"
+_TEMPORALITY: Final = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportTimes:
+    """When metrics are exported."""
+
+    interval_s: float = 60.0
+    timeout_s: float = 30.0
+
+
+def export_times(environment: Mapping[str, str]) -> ExportTimes:
+    """What OTEL_METRIC_EXPORT_INTERVAL and OTEL_METRIC_EXPORT_TIMEOUT say. Raises ValueError."""
+    return ExportTimes(_seconds(environment, "OTEL_METRIC_EXPORT_INTERVAL", 60.0), _seconds(environment, "OTEL_METRIC_EXPORT_TIMEOUT", 30.0))
+
+
+def make_exporter(name: str, protocol: str, environment: Mapping[str, str]) -> MetricExporter | None:
+    """The exporter, which reads its own variables (endpoint, headers, certificates, compression) itself.
+
+    None for `prometheus`, which is /metrics, and always there. Raises ValueError where no package that is installed has one of this name.
+
+    Args:
+        name: `otlp`, `console`, or what a package calls its own (entry point `opentelemetry_metrics_exporter`).
+        protocol: Of `otlp`: `grpc` or `http/protobuf`.
+        environment: Read for what is asked for in vain.
+    """
+    if environment.get(_TEMPORALITY, "").strip().lower() not in ("", "cumulative"):
+        _log.warning("%s=%s is not supported: metrics are exported as cumulative numbers", _TEMPORALITY, environment[_TEMPORALITY])
+    if name == "prometheus":
+        return None
+    if name == "otlp":
+        return _make_otlp(protocol)
+    if name == "console":
+        from opentelemetry.sdk.metrics.export import ConsoleMetricExporter  # noqa: PLC0415  # nobody else needs it
+
+        return ConsoleMetricExporter()
+    found = next(iter(entry_points(group=_ENTRY_POINTS, name=name)), None)
+    if found is None:
+        raise ValueError(f"OTEL_METRICS_EXPORTER: no package that is installed has an exporter '{name}'")
+    return cast("MetricExporter", found.load()())
+
+
+def _make_otlp(protocol: str) -> MetricExporter:
+    if protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (  # noqa: PLC0415  # one of two, and both are slow to import
+            OTLPMetricExporter as GrpcExporter,
+        )
+
+        return GrpcExporter()
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import (  # noqa: PLC0415
+        OTLPMetricExporter as HttpExporter,
+    )
+
+    return HttpExporter()
+
+
+def _seconds(environment: Mapping[str, str], variable: str, default: float) -> float:
+    text = environment.get(variable, "").strip()
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise ValueError(f"{variable} must be milliseconds, more than 0, not {text!r}")
+    return value / 1000

@@ -1,0 +1,167 @@
+"""Every metric there is: its name, its meaning, its unit. Nothing else gives names to metrics."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.core.reasons import REASONS
+from gateway.observe.metrics.bounds import SIZE_BOUNDS, TIME_BOUNDS_S
+from gateway.observe.metrics.families import Family, Kind
+
+# Labels. Their values are names of models that are loaded, and words of the gateway's own: never what a request says.
+MODEL: Final = "model"
+VERSION: Final = "version"
+PROCESS: Final = "process"
+"""The place of a serving process, 0 and up: a process that is started anew has that of the one before it."""
+MODEL_INSTANCE: Final = "model_instance"
+"""What runs batches and can fail on its own: a worker process, a remote address. Empty: the version as a whole."""
+OUTCOME: Final = "outcome"
+"""`ANSWERED` or `FAILED`."""
+STATUS: Final = "status"
+"""What gRPC calls the end of the request: OK, UNAVAILABLE, ..."""
+REASON: Final = "reason"
+"""Of `gateway.core.reasons.REASONS`; empty where it was answered."""
+STATE: Final = "state"
+"""A state has a series for each that there could be: 1 for the one that it is, 0 for the others."""
+PHASE: Final = "phase"
+
+ATTRIBUTES: Final = {
+    MODEL: "gateway.model.name",
+    VERSION: "gateway.model.version",
+    PROCESS: "gateway.process",
+    MODEL_INSTANCE: "gateway.instance",
+    OUTCOME: "gateway.outcome",
+    STATUS: "rpc.response.status_code",
+    REASON: "error.type",
+}
+"""What OpenTelemetry calls the labels that it has a word for, or that have to bear a prefix there; the others are called as here."""
+ANSWERED: Final = "answered"
+FAILED: Final = "failed"
+OK: Final = "OK"
+_STATUS_OF_REASON: Final = {
+    "circuit_open": "UNAVAILABLE",
+    "instance_failed": "UNAVAILABLE",
+    "output_refused": "INTERNAL",
+    "invalid_request": "INVALID_ARGUMENT",
+    "model_not_found": "NOT_FOUND",
+    "not_permitted": "PERMISSION_DENIED",
+    "overloaded": "RESOURCE_EXHAUSTED",
+    "deadline": "DEADLINE_EXCEEDED",
+    "unavailable": "UNAVAILABLE",
+    "unsupported": "UNIMPLEMENTED",
+    "model_failed": "INTERNAL",
+    "cancelled": "CANCELLED",
+    "internal": "INTERNAL",
+}
+ENDINGS: Final = tuple((index, _STATUS_OF_REASON[reason], reason) for index, reason in enumerate(REASONS) if reason)
+"""Place in the counters, status and reason of each way that a request may fail."""
+
+BREAKER_STATES: Final = ("closed", "open", "half-open")
+MODEL_STATES: Final = ("READY", "LOADING", "UNLOADING", "UNAVAILABLE")
+PHASES: Final = ("starting", "serving", "draining", "stopping")
+
+# What is counted of a version, by all processes together.
+REQUEST_DURATION: Final = Family(
+    "gateway_request_duration_seconds",
+    "Time from a request's arrival to its answer or its error.",
+    Kind.HISTOGRAM,
+    "rpc.server.call.duration",
+    "s",
+    TIME_BOUNDS_S,
+)
+QUEUE_DURATION: Final = Family(
+    "gateway_queue_duration_seconds",
+    "Time that requests which were answered had waited for their batch.",
+    Kind.HISTOGRAM,
+    "gateway.queue.duration",
+    "s",
+    TIME_BOUNDS_S,
+)
+BATCH_DURATION: Final = Family(
+    "gateway_batch_duration_seconds",
+    "Time that batches took: requests joined, model run, answers split.",
+    Kind.HISTOGRAM,
+    "gateway.batch.duration",
+    "s",
+    TIME_BOUNDS_S,
+)
+COMPUTE_DURATION: Final = Family(
+    "gateway_compute_duration_seconds", "Time that the model took for a batch.", Kind.HISTOGRAM, "gateway.compute.duration", "s", TIME_BOUNDS_S
+)
+BATCH_SIZE: Final = Family("gateway_batch_size_rows", "Rows of batches.", Kind.HISTOGRAM, "gateway.batch.size", "{row}", SIZE_BOUNDS)
+REQUESTS: Final = Family(
+    "gateway_requests_total",
+    "Requests that have ended, by gRPC status and reason; without a model: those for which none was found.",
+    Kind.COUNTER,
+    "gateway.requests",
+    "{request}",
+)
+ROWS: Final = Family("gateway_inference_rows_total", "Rows that were answered.", Kind.COUNTER, "gateway.inference.rows", "{row}")
+BATCHES: Final = Family("gateway_batches_total", "Batches that were run.", Kind.COUNTER, "gateway.batches", "{batch}")
+RETRIED: Final = Family(
+    "gateway_retried_batches_total", "Batches that were run again because an instance failed.", Kind.COUNTER, "gateway.batches.retried", "{batch}"
+)
+DEGRADED: Final = Family(
+    "gateway_degraded_requests_total", "Requests that a fallback answered.", Kind.COUNTER, "gateway.requests.degraded", "{request}"
+)
+INPUT_BYTES: Final = Family("gateway_input_bytes_total", "Bytes of the tensors of requests.", Kind.COUNTER, "gateway.input.size", "By")
+OUTPUT_BYTES: Final = Family("gateway_output_bytes_total", "Bytes of the tensors of answers.", Kind.COUNTER, "gateway.output.size", "By")
+
+# What holds of a version in a process at the moment.
+QUEUED: Final = Family("gateway_queue_requests", "Requests that wait for a batch.", Kind.GAUGE, "gateway.queue.requests", "{request}")
+QUEUED_BYTES: Final = Family("gateway_queue_bytes", "Bytes of the inputs that wait for a batch.", Kind.GAUGE, "gateway.queue.size", "By")
+IN_FLIGHT: Final = Family(
+    "gateway_in_flight_requests", "Requests that have arrived and not ended, by version.", Kind.GAUGE, "gateway.requests.in_flight", "{request}"
+)
+RUNNING: Final = Family("gateway_running_batches", "Batches that run.", Kind.GAUGE, "gateway.batches.running", "{batch}")
+BREAKER_STATE: Final = Family(
+    "gateway_breaker_state", "1 for the state that a circuit breaker is in, 0 for the others.", Kind.GAUGE, "gateway.breaker.state"
+)
+BREAKER_FORCED: Final = Family("gateway_breaker_forced", "1 where an operator holds a circuit breaker.", Kind.GAUGE, "gateway.breaker.forced")
+INSTANCE_UP: Final = Family(
+    "gateway_model_instance_up", "Whether a worker process or remote address can run batches.", Kind.GAUGE, "gateway.instance.up"
+)
+INSTANCE_RUNNING: Final = Family(
+    "gateway_model_instance_running_batches", "Batches that run on an instance.", Kind.GAUGE, "gateway.instance.batches.running", "{batch}"
+)
+
+# What holds of a serving process.
+PROCESS_UP: Final = Family("gateway_process_up", "Whether a serving process serves.", Kind.GAUGE, "gateway.process.up")
+RESTARTS: Final = Family(
+    "gateway_process_restarts_total", "Serving processes that were started in place of one that ended.", Kind.COUNTER, "gateway.process.restarts"
+)
+LOOP_LAG: Final = Family(
+    "gateway_event_loop_lag_seconds",
+    "The latest that the event loop of a serving process came to a timer within the last second.",
+    Kind.GAUGE,
+    "gateway.event_loop.lag",
+    "s",
+)
+PROCESS_IN_FLIGHT: Final = Family(
+    "gateway_process_in_flight_requests", "Requests that have arrived and not ended.", Kind.GAUGE, "gateway.process.requests.in_flight", "{request}"
+)
+CPU: Final = Family("gateway_process_cpu_seconds_total", "Processor time of a serving process.", Kind.COUNTER, "gateway.process.cpu.time", "s")
+MEMORY: Final = Family(
+    "gateway_process_resident_memory_bytes", "Memory that a serving process has in RAM.", Kind.GAUGE, "gateway.process.memory.usage", "By"
+)
+RECORDS_DROPPED: Final = Family(
+    "gateway_records_dropped_total",
+    "Records of requests for traces and logs that found no room; counters are not made of them.",
+    Kind.COUNTER,
+    "gateway.records.dropped",
+    "{record}",
+)
+
+# What holds of the gateway.
+MODEL_STATE: Final = Family("gateway_model_state", "1 for the state that a version is in, 0 for the others.", Kind.GAUGE, "gateway.model.state")
+READY: Final = Family("gateway_ready", "Whether calls are welcome.", Kind.GAUGE, "gateway.ready")
+GATEWAY_PHASE: Final = Family("gateway_phase", "1 for the phase that the gateway is in, 0 for the others.", Kind.GAUGE, "gateway.phase")
+START_TIME: Final = Family("gateway_start_time_seconds", "When the gateway was started, of the Unix epoch.", Kind.GAUGE, "gateway.start_time", "s")
+BUILD: Final = Family("gateway_build_info", "Always 1; the versions of what the gateway is made of.", Kind.GAUGE, "gateway.build.info")
+SPANS_EXPORTED: Final = Family("gateway_spans_exported_total", "Spans that a receiver has taken.", Kind.COUNTER, "gateway.spans.exported", "{span}")
+SPANS_DROPPED: Final = Family(
+    "gateway_spans_dropped_total", "Spans that were to be exported and were not.", Kind.COUNTER, "gateway.spans.dropped", "{span}"
+)
+
+FAMILIES: Final = tuple(each for each in list(globals().values()) if isinstance(each, Family))
+"""All of them, in the order of this file."""

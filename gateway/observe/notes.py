@@ -1,0 +1,124 @@
+"""What is written down beside requests and batches: words of any length. Plain tuples on the way, by marshal: both ends are this program."""
+
+from __future__ import annotations
+
+import marshal
+from typing import Any, Final, NamedTuple
+
+
+class Began(NamedTuple):
+    """A process has begun to write; whatever numbers an earlier one gave mean nothing any more."""
+
+    pid: int
+    seed: bytes
+    """16 random bytes: the ids that its readers make for it come from these (`gateway.observe.identifiers`)."""
+
+
+class Named(NamedTuple):
+    """What a number in the cells that follow stands for."""
+
+    kind: str
+    """`peer`, `instance` or `version`."""
+    number: int
+    text: str
+    """A peer as gRPC writes it; an instance's name; MODEL/VERSION."""
+
+
+class Detail(NamedTuple):
+    """More of the request whose cell comes next."""
+
+    error: str = ""
+    """What its caller was told."""
+    served_by: str = ""
+    fallback_reason: str = ""
+    retries: int = 0
+    """How often a batch it was in has failed and was run again."""
+    request_id: str = ""
+    """Where the cell has no room for it."""
+    tracestate: str = ""
+    model: str = ""
+    """As the caller wrote it, where no version was found; never a label of a metric."""
+
+
+class Decided(NamedTuple):
+    """Something happened that is no request: a breaker moved, a worker process died, a remote address was lost."""
+
+    at_ns: int
+    what: str
+    """`breaker`, `worker`, ..."""
+    model: str
+    version: int
+    instance: str
+    """Empty: the version as a whole."""
+    state: str
+    """What it is from here on, such as `open`."""
+    text: str
+
+
+class InstanceGauges(NamedTuple):
+    """One instance of a version at one moment."""
+
+    name: str
+    available: bool
+    running: int
+    """Batches."""
+    breaker: str
+    """`closed`, `open`, `half-open`."""
+
+
+class VersionGauges(NamedTuple):
+    """One version in one process at one moment."""
+
+    row: int
+    model: str
+    version: int
+    queued: int
+    queued_bytes: int
+    in_flight: int
+    running: int
+    """Batches."""
+    breaker: str
+    forced: str
+    """What an operator has set its breaker to; empty: nothing."""
+    instances: tuple[InstanceGauges, ...]
+    """Empty where threads of the process run it."""
+
+
+class Gauges(NamedTuple):
+    """One process at one moment; told every second while there is somebody to read it."""
+
+    at_ns: int
+    pid: int
+    loop_lag_s: float
+    """The latest that the event loop came to a timer since the last of these."""
+    in_flight: int
+    dropped: int
+    """Cells that found no room, ever."""
+    cpu_s: float
+    """Processor time of the process, ever."""
+    rss_bytes: int
+    versions: tuple[VersionGauges, ...]
+
+
+Note = Began | Named | Detail | Decided | Gauges
+
+_KINDS: Final = (Began, Named, Detail, Decided, Gauges)
+_TAGS: Final = {kind: tag for tag, kind in enumerate(_KINDS)}
+
+
+def encode(note: Note) -> bytes:
+    """The note as bytes."""
+    fields: tuple[Any, ...] = tuple(note)
+    if type(note) is Gauges:
+        fields = (*fields[:-1], tuple((*version[:-1], tuple(map(tuple, version.instances))) for version in note.versions))
+    return marshal.dumps((_TAGS[type(note)], *fields))
+
+
+def decode(data: bytes) -> Note:
+    """The note of these bytes."""
+    fields: list[Any]
+    tag, *fields = marshal.loads(data)  # noqa: S302  # see above
+    if _KINDS[tag] is Gauges:
+        fields[-1] = tuple(VersionGauges._make((*version[:-1], tuple(map(InstanceGauges._make, version[-1])))) for version in fields[-1])
+    note: Note = _KINDS[tag]._make(fields)
+    return note

@@ -1,0 +1,152 @@
+"""OpenTelemetry's standard variables, and our own configuration over them, as a few options; read without importing OpenTelemetry.
+
+https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ says what each means. Whatever is not named here (headers,
+certificates, compression, timeouts, resource attributes) is read by the exporters themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+from gateway.observe.sampling import SamplingPlan
+
+GRPC, HTTP = "grpc", "http/protobuf"
+SERVICE_NAME: Final = "onnx-gateway"
+_ENDPOINT, _PROTOCOL = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_PROTOCOL"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class OtelOptions:
+    """What is exported, how, and of which traces."""
+
+    sampling: SamplingPlan = field(default_factory=SamplingPlan)
+    trace_exporters: tuple[str, ...] = ()
+    """`otlp`, `console` or what an installed package calls its own (entry point `opentelemetry_traces_exporter`); none: no traces."""
+    metric_exporters: tuple[str, ...] = ()
+    trace_protocol: str = GRPC
+    """`grpc` or `http/protobuf`."""
+    metric_protocol: str = GRPC
+    link_limit: int = 128
+    """Links of one batch's span; the rest are counted."""
+
+
+def apply(
+    environ: Mapping[str, str],
+    *,
+    traces_exporter: str = "",
+    metrics_exporter: str = "",
+    otlp_endpoint: str = "",
+    otlp_protocol: str = "",
+    trace_ratio: float | None = None,
+) -> tuple[OtelOptions, dict[str, str | None]]:
+    """The options, and what must change in the environment of the process that exports (None: the variable must not be there).
+
+    What our configuration says (empty, None: nothing) wins over the environment, except over OTEL_SDK_DISABLED. Traces are exported as soon as
+    an exporter or an endpoint for them is named, metrics when an exporter or an endpoint of their own is. Raises ValueError naming the variable
+    or the option, what was expected and what came.
+    """
+    changes = _changes(otlp_endpoint, otlp_protocol)
+    seen = {name: value.strip() for name, value in environ.items() if name.startswith("OTEL_") and value.strip() and changes.get(name, "") == ""}
+    seen |= {name: value for name, value in changes.items() if value}
+    named = any(seen.get(name) for name in (_ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+    metrics_named = bool(seen.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"))
+    if _read(seen, "OTEL_SDK_DISABLED", _boolean, default=False):
+        return OtelOptions(), changes
+    options = OtelOptions(
+        trace_exporters=_exporters("traces_exporter", traces_exporter, seen, "OTEL_TRACES_EXPORTER", default=named),
+        metric_exporters=_exporters("metrics_exporter", metrics_exporter, seen, "OTEL_METRICS_EXPORTER", default=metrics_named),
+        trace_protocol=_protocol(seen, "TRACES"),
+        metric_protocol=_protocol(seen, "METRICS"),
+        link_limit=_read(seen, "OTEL_SPAN_LINK_COUNT_LIMIT", _count, default=128),
+    )
+    plan = _sampling(seen) if trace_ratio is None else SamplingPlan(traces=True, ratio=trace_ratio)
+    return replace(options, sampling=replace(plan, traces=plan.traces and bool(options.trace_exporters))), changes
+
+
+def _changes(endpoint: str, protocol: str) -> dict[str, str | None]:
+    changes: dict[str, str | None] = {}
+    if endpoint:
+        if urlsplit(endpoint).scheme not in {"http", "https"} or not urlsplit(endpoint).netloc:
+            raise ValueError(f"otlp_endpoint must be http://HOST:PORT or https://HOST:PORT, not {endpoint!r}")
+        changes |= {_ENDPOINT: endpoint, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": None, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": None}
+    if protocol:
+        if protocol not in {GRPC, HTTP}:
+            raise ValueError(f"otlp_protocol must be {GRPC} or {HTTP}, not {protocol!r}")
+        changes |= {_PROTOCOL: protocol, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": None, "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": None}
+    return changes
+
+
+def _exporters(option: str, value: str, seen: Mapping[str, str], variable: str, *, default: bool) -> tuple[str, ...]:
+    name, text = (option, value) if value else (variable, seen.get(variable, "otlp" if default else "none"))
+    words = tuple(word.strip() for word in text.split(","))
+    if not all(re.fullmatch(r"[\w.-]+", word) for word in words) or ("none" in words and len(words) > 1):
+        raise ValueError(f"{name} must be names of exporters with commas between, or none, not {text!r}")
+    return () if words == ("none",) else words
+
+
+def _protocol(seen: Mapping[str, str], signal: str) -> str:
+    """As said; else by the endpoint's port, of which 4318 is OTLP's over HTTP."""
+    for variable in (f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL", _PROTOCOL):
+        if protocol := seen.get(variable):
+            if protocol not in {GRPC, HTTP}:
+                raise ValueError(f"{variable} must be {GRPC} or {HTTP}, not {protocol!r}")
+            return protocol
+    variable = next((name for name in (f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", _ENDPOINT) if seen.get(name)), "")
+    try:
+        port = urlsplit(seen[variable]).port if variable else None
+    except ValueError:
+        raise ValueError(f"{variable} must be http://HOST:PORT or https://HOST:PORT, not {seen[variable]!r}") from None
+    return HTTP if port == 4318 else GRPC  # noqa: PLR2004
+
+
+def _sampling(seen: Mapping[str, str]) -> SamplingPlan:
+    ratio = _read(seen, "OTEL_TRACES_SAMPLER_ARG", _ratio, default=1.0) if "traceidratio" in seen.get("OTEL_TRACES_SAMPLER", "") else 1.0
+    plans = {
+        f"{prefix}{name}": SamplingPlan(traces=parent_based or share > 0, parent_based=parent_based, ratio=share)
+        for prefix, parent_based in (("", False), ("parentbased_", True))
+        for name, share in (("always_on", 1.0), ("always_off", 0.0), ("traceidratio", ratio))
+    }
+    return _read(seen, "OTEL_TRACES_SAMPLER", _one_of(plans), default=plans["parentbased_always_on"])
+
+
+def _read(seen: Mapping[str, str], variable: str, parse: Callable[[str], _T], default: _T) -> _T:
+    if variable not in seen:
+        return default
+    try:
+        return parse(seen[variable])
+    except ValueError as error:
+        raise ValueError(f"{variable} must be {error}, not {seen[variable]!r}") from None
+
+
+def _one_of(values: Mapping[str, _T]) -> Callable[[str], _T]:
+    def parse(text: str) -> _T:
+        if text not in values:
+            raise ValueError(f"one of {', '.join(values)}")
+        return values[text]
+
+    return parse
+
+
+def _boolean(text: str) -> bool:
+    return _one_of({"true": True, "false": False})(text.lower())
+
+
+def _ratio(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        raise ValueError("a number from 0 to 1")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError("a whole number from 0")
+    return int(text)

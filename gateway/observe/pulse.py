@@ -1,0 +1,86 @@
+"""What a serving process says of itself every second: how deep its queues are, how its breakers stand, how late its loop is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final, Protocol, Self
+
+from gateway.observe.journal import Journal
+from gateway.observe.notes import Gauges, VersionGauges
+
+_EVERY_S: Final = 1.0
+_LAG_EVERY_S: Final = 0.1
+_AT_ONCE: Final = 64  # versions looked at between two turns of the loop
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+_STATM: Final = Path("/proc/self/statm")
+
+
+class Watched(Protocol):
+    """A version that is served."""
+
+    def gauges(self) -> VersionGauges:
+        """How it stands."""
+        ...
+
+    def look(self) -> None:
+        """Called every second."""
+        ...
+
+
+class Pulse:
+    """Beats while it is entered with `async with`."""
+
+    def __init__(self, journal: Journal, versions: Callable[[], Iterable[Watched]]) -> None:
+        self._journal, self._versions = journal, versions
+        self._lag_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._beating: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._look_at_lag(asyncio.get_running_loop().time())
+        self._beating = asyncio.create_task(self._beat())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._beating is not None:
+            self._beating.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._journal.publish()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            self._journal.note(await self._gauges())
+
+    async def _gauges(self) -> Gauges:
+        versions = []
+        for place, version in enumerate(list(self._versions())):
+            if place % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)
+            version.look()
+            versions.append(version.gauges())
+        lag_s, self._lag_s = self._lag_s, 0.0
+        return Gauges(
+            at_ns=time.monotonic_ns(),
+            pid=os.getpid(),
+            loop_lag_s=lag_s,
+            in_flight=sum(version.in_flight for version in versions),
+            dropped=self._journal.dropped,
+            cpu_s=time.process_time(),
+            rss_bytes=int(_STATM.read_text().split()[1]) * _PAGE_BYTES,
+            versions=tuple(versions),
+        )
+
+    def _look_at_lag(self, expected_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._lag_s = max(self._lag_s, now - expected_s)
+        self._timer = loop.call_at(now + _LAG_EVERY_S, self._look_at_lag, now + _LAG_EVERY_S)
+
+    def __repr__(self) -> str:
+        return f"<Pulse {'beating' if self._beating is not None else 'not begun'}>"

@@ -1,0 +1,122 @@
+"""A ring of cells in shared memory: one process writes, one reads, and neither waits for the other.
+
+The memory outlives both. What a process that was killed had written is read all the same; a reader that is started anew goes on where the one
+before it stopped. A cell that finds no room is counted and let go.
+
+The head of a ring has three words: cells ever written, cells ever read, cells that found no room. What is written becomes readable when
+`publish` is called, and is read at the earliest at the look after the one that saw it: a processor may show another's stores out of order, but
+not for milliseconds.
+"""
+
+from __future__ import annotations
+
+import mmap
+from typing import Final
+
+import numpy as np
+
+from gateway.observe.cells import MORE, NOTE, NOTE_HEAD, NOTE_ROOM, Cells
+from gateway.observe.ring_file import CELL_BYTES, CELLS, HEAD_BYTES, RING_BYTES
+
+_WRITTEN, _READ, _DROPPED = range(3)
+_MASK: Final = CELLS - 1
+
+
+class RingWriter:
+    """The writing end of the ring of a slot. `written` is the place that the next cell gets: it grows for ever."""
+
+    def __init__(self, fd: int, slot: int) -> None:
+        self._map = mmap.mmap(fd, RING_BYTES, offset=slot * RING_BYTES)
+        self._words = memoryview(self._map)[:HEAD_BYTES].cast("q")
+        self.cells = memoryview(self._map)[HEAD_BYTES:]
+        self.written = self._words[_WRITTEN]
+        self._limit = self._words[_READ] + CELLS
+
+    @property
+    def dropped(self) -> int:
+        """Cells that found no room, ever."""
+        return self._words[_DROPPED]
+
+    def offset(self) -> int:
+        """Where in `cells` the next cell is to be written, 128 bytes of it, its kind in the first; -1: there is no room, and that was counted."""
+        place = self.written
+        if place >= self._limit:
+            self._limit = self._words[_READ] + CELLS
+            if place >= self._limit:
+                self._words[_DROPPED] += 1
+                return -1
+        self.written = place + 1
+        return (place & _MASK) * CELL_BYTES
+
+    def write_note(self, data: bytes) -> bool:
+        """Writes a note over as many cells as it takes, all or none; False where there was no room."""
+        cells = max(1, -(-len(data) // NOTE_ROOM))
+        if self.written + cells > self._limit:
+            self._limit = self._words[_READ] + CELLS
+            if self.written + cells > self._limit:
+                self._words[_DROPPED] += cells
+                return False
+        for i in range(cells):
+            at = (self.written & _MASK) * CELL_BYTES
+            part = data[i * NOTE_ROOM : (i + 1) * NOTE_ROOM]
+            NOTE_HEAD.pack_into(self.cells, at, MORE if i else NOTE, len(data))
+            self.cells[at + NOTE_HEAD.size : at + NOTE_HEAD.size + len(part)] = part
+            self.written += 1
+        return True
+
+    def publish(self) -> None:
+        """Lets the reader see what was written."""
+        self._words[_WRITTEN] = self.written
+
+    def __repr__(self) -> str:
+        return f"<RingWriter {self.written - self._words[_READ]} of {CELLS} cells unread, {self.dropped} dropped>"
+
+
+class RingReader:
+    """The reading end of the ring of a slot."""
+
+    def __init__(self, fd: int, slot: int) -> None:
+        self._map = mmap.mmap(fd, RING_BYTES, offset=slot * RING_BYTES)
+        self._words = np.frombuffer(self._map, np.int64, 3)
+        self._cells = np.frombuffer(self._map, np.dtype((np.void, CELL_BYTES)), CELLS, HEAD_BYTES)
+        self._seen = int(self._words[_READ])
+
+    @property
+    def dropped(self) -> int:
+        """Cells that found no room, ever."""
+        return int(self._words[_DROPPED])
+
+    @property
+    def unread(self) -> int:
+        """Cells written and not read."""
+        return int(self._words[_WRITTEN] - self._words[_READ])
+
+    def read(self, most: int = CELLS) -> tuple[int, Cells]:
+        """A copy of what was there at the last look and is unread, and the place of its first cell; at most so many cells.
+
+        They count as unread until `advance`. The last note may lack its end: who reads goes no further than to its beginning.
+        """
+        first, ready = int(self._words[_READ]), self._seen
+        self._seen = int(self._words[_WRITTEN])
+        count = min(ready - first, most)
+        at = first & _MASK
+        if at + count <= CELLS:
+            return first, self._cells[at : at + count].copy()
+        return first, np.concatenate((self._cells[at:], self._cells[: at + count - CELLS]))
+
+    def advance(self, place: int) -> None:
+        """All cells before this place have been read."""
+        self._words[_READ] = place
+
+    def __repr__(self) -> str:
+        return f"<RingReader {self.unread} unread, {self.dropped} dropped>"
+
+
+def note_text(cells: Cells, at: int) -> tuple[bytes, int] | None:
+    """The bytes of the note that begins at this index, and the index behind it; None where its end is not there."""
+    raw = cells[at:].view(np.uint8).reshape(-1, CELL_BYTES)
+    length = int(raw[0, 4:8].view("<u4")[0])
+    count = max(1, -(-length // NOTE_ROOM))
+    if len(raw) < count:
+        return None
+    return raw[:count, NOTE_HEAD.size :].tobytes()[:length], at + count

@@ -1,0 +1,36 @@
+"""Which requests are the slowest of their version: a limit that about one in a hundred is over."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+_SHARE: Final = 0.01
+_SAMPLE: Final = 100  # answers from which a share of one in a hundred can be told
+_DOWN: Final = 0.97
+_FIRST: Final = 3.0  # times the mean: where the search begins
+
+
+class Slowest:
+    """`limit_s` is read for every request; `over` is counted up by whoever finds one over it."""
+
+    __slots__ = ("_answered", "_sum_s", "limit_s", "over")
+
+    def __init__(self) -> None:
+        self.limit_s, self.over = math.inf, 0
+        self._answered, self._sum_s = 0, 0.0
+
+    def look(self, answered: int, sum_s: float) -> None:
+        """Sets the limit anew; to be called now and then with how many were answered ever, and the seconds that took."""
+        new = answered - self._answered
+        if new < _SAMPLE:
+            return
+        if self.limit_s == math.inf:
+            self.limit_s = _FIRST * (sum_s - self._sum_s) / new
+        else:
+            # Quickly up and slowly down: where all take the same time, a limit just below it has all of them over.
+            self.limit_s *= min(2.0, max(_DOWN, (self.over / (new * _SHARE)) ** 0.25))
+        self._answered, self._sum_s, self.over = answered, sum_s, 0
+
+    def __repr__(self) -> str:
+        return f"<Slowest: over {self.limit_s * 1e3:.3g} ms>"

@@ -1,0 +1,162 @@
+"""From chunks of cells to spans at whatever exporters are configured. Import it where spans are exported: it imports OpenTelemetry."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from functools import partial
+from typing import Final, Self
+
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext
+
+from gateway import __version__
+from gateway.observe.chunks import Chunk
+from gateway.observe.otel_environment import OtelOptions
+from gateway.observe.spans import names
+from gateway.observe.spans.encoding import Encoded, SpanEncoder
+from gateway.observe.spans.export_queue import DROP_REASONS, Export, ExportQueue
+from gateway.observe.spans.exporters import NamedExporter, make_exporters, make_resource
+from gateway.observe.spans.forms import Server
+from gateway.observe.spans.joining import SlotRows
+from gateway.observe.spans.rows import Rows
+from gateway.observe.spans.sdk_spans import SpanMaker
+
+_log = logging.getLogger(__name__)
+
+MOST_BYTES: Final = 64 << 20
+"""That wait for an exporter: two seconds of 30 000 requests a second."""
+MOST_SPANS: Final = 1 << 19
+_SDK_SPAN_BYTES: Final = 4096
+"""What a span as an object is taken for."""
+_SPANS_AT_ONCE: Final = 512
+"""Objects that an exporter gets at once: the SDK's own number."""
+_CONTEXT: Final = SpanContext(1, 1, is_remote=False)
+
+
+class SpanExport:
+    """Takes chunks of all slots, in one thread, and exports from others. `async with`, or `start` and `close`.
+
+    `server`: where callers reach the gateway; `all_children`: else quick answered requests have events instead of spans below them.
+    """
+
+    def __init__(
+        self,
+        options: OtelOptions,
+        *,
+        server: Server | None = None,
+        all_children: bool = True,
+        resource: Resource | None = None,
+        exporters: list[NamedExporter] | None = None,
+        most_bytes: int = MOST_BYTES,
+        most_spans: int = MOST_SPANS,
+    ) -> None:
+        self._options = options
+        exporters = make_exporters(options) if exporters is None else exporters
+        resource = make_resource() if resource is None else resource
+        scope = InstrumentationScope("gateway", __version__, names.SCHEMA_URL)
+        server = server or Server()
+        self._encoder = SpanEncoder(*encode_origin(resource, scope), server, all_children=all_children)
+        self._maker = SpanMaker(resource, scope, server, all_children=all_children)
+        self._of_bytes, self._of_spans = (
+            [ExportQueue(one.name, one.exporter, most_bytes, most_spans) for one in exporters if one.takes_bytes is takes_bytes]
+            for takes_bytes in (True, False)
+        )
+        self.queues = (*self._of_bytes, *self._of_spans)
+        self._slots: dict[int, SlotRows] = {}
+        self.failed_chunks = 0
+        """Of which no spans could be made."""
+
+    @property
+    def exported(self) -> int:
+        """Spans that an exporter has taken; each exporter counts."""
+        return sum(queue.exported for queue in self.queues)
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Spans that are lost, by reason (`DROP_REASONS`); each exporter counts."""
+        found = Counter(dict.fromkeys(DROP_REASONS, 0))
+        for queue in self.queues:
+            found.update(queue.dropped)
+        return dict(found)
+
+    @property
+    def queued_spans(self) -> int:
+        """Spans that wait."""
+        return sum(queue.queued_spans for queue in self.queues)
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that wait."""
+        return sum(queue.queued_bytes for queue in self.queues)
+
+    def start(self) -> None:
+        """Begins to export."""
+        for queue in self.queues:
+            queue.start()
+
+    def take(self, chunk: Chunk) -> None:
+        """Queues the spans of its requests, and of the batches of the chunk before. Never waits, never raises."""
+        try:
+            rows = self._slots.setdefault(chunk.slot, SlotRows(self._options.sampling, self._options.link_limit))
+            self._put(rows.take(chunk, time.time_ns() - time.monotonic_ns()))
+        except Exception:  # noqa: BLE001  # logged; spans must not stop what counts
+            self.failed_chunks += 1
+            self._slots.pop(chunk.slot, None)  # its batches would come up again with the next
+            if self.failed_chunks == 1:
+                _log.exception("no spans could be made of %d requests", len(chunk.requests))
+
+    def _put(self, told: Rows) -> None:
+        if self._of_bytes:
+            for encoded in self._encoder.encode(told):
+                for queue in self._of_bytes:
+                    queue.put(Export(partial(_alone, encoded), len(encoded), len(encoded.data)))
+        if self._of_spans and told:
+            spans = 3 * len(told.requests or ()) + sum(map(len, told.batches)) + len(told.calls or ())
+
+            def make() -> list[list[ReadableSpan]]:
+                made = list(self._maker.make(told))
+                return [made[at : at + _SPANS_AT_ONCE] for at in range(0, len(made), _SPANS_AT_ONCE)]
+
+            for queue in self._of_spans:
+                queue.put(Export(make, spans, spans * _SDK_SPAN_BYTES))
+
+    def flush(self, timeout_s: float) -> bool:
+        """Queues the batches that wait for their requests, and waits until all is out; False where that took too long."""
+        for rows in self._slots.values():
+            self._put(rows.rest())
+        until = time.monotonic() + timeout_s
+        out = [queue.flush(max(0.0, until - time.monotonic())) for queue in self.queues]
+        return all(out)
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Exports what there is as long as there is time; the rest is dropped and counted."""
+        until = time.monotonic() + timeout_s
+        self.flush(timeout_s)
+        for queue in self.queues:
+            queue.close(max(0.0, until - time.monotonic()))
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self.close)
+
+    def __repr__(self) -> str:
+        return f"<SpanExport {list(self.queues)}>"
+
+
+def _alone(encoded: Encoded) -> tuple[Encoded]:
+    return (encoded,)
+
+
+def encode_origin(resource: Resource, scope: InstrumentationScope) -> tuple[bytes, bytes]:
+    """Both as OpenTelemetry encodes them."""
+    spans = encode_spans([ReadableSpan("", resource=resource, instrumentation_scope=scope, context=_CONTEXT)]).resource_spans[0]
+    return spans.resource.SerializeToString(), spans.scope_spans[0].scope.SerializeToString()

@@ -1,0 +1,141 @@
+"""A queue of bounded size before one exporter, and the thread that empties it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+_log = logging.getLogger(__name__)
+
+QUEUE_FULL: Final = "queue_full"
+"""The exporter was slower than the spans came."""
+EXPORT_FAILED: Final = "export_failed"
+"""The exporter has given them up: nobody there, or refused."""
+CLOSED: Final = "closed"
+"""The gateway stopped before they were out."""
+DROP_REASONS: Final = (QUEUE_FULL, EXPORT_FAILED, CLOSED)
+_WARN_EVERY_S: Final = 60.0
+
+
+class Export(NamedTuple):
+    """What an exporter gets at once."""
+
+    make: Callable[[], Sequence[Any]]
+    """Makes, in the exporting thread, what the exporter is called with, one after the other; the length of each is its number of spans."""
+    spans: int
+    """About: what counts in the end are the lengths."""
+    size_bytes: int
+
+
+class ExportQueue:
+    """Takes exports from one thread, counts what becomes of them, and warns of what is dropped: at once, then at most every minute."""
+
+    def __init__(self, name: str, exporter: SpanExporter, most_bytes: int, most_spans: int) -> None:
+        self.name = name
+        self.exported, self.dropped = 0, Counter(dict.fromkeys(DROP_REASONS, 0))
+        self._exporter, self._most_bytes, self._most_spans = exporter, most_bytes, most_spans
+        self._waiting: deque[Export] = deque()
+        self._bytes = self._spans = 0
+        self._changed, self._closing, self._abandoned = threading.Condition(), False, False
+        self._warned_at, self._warned = -_WARN_EVERY_S, 0
+        self._thread = threading.Thread(target=self._run, name=f"export to {name}", daemon=True)
+
+    @property
+    def queued_spans(self) -> int:
+        """Of those that are not out yet."""
+        return self._spans
+
+    @property
+    def queued_bytes(self) -> int:
+        """Of those that are not out yet."""
+        return self._bytes
+
+    def start(self) -> None:
+        """Begins to export."""
+        self._thread.start()
+
+    def put(self, export: Export) -> None:
+        """Queues it, or drops it where there is no room. Never waits."""
+        with self._changed:
+            if self._closing or self._bytes + export.size_bytes > self._most_bytes or self._spans + export.spans > self._most_spans:
+                self._drop(CLOSED if self._closing else QUEUE_FULL, export.spans)
+                return
+            self._waiting.append(export)
+            self._bytes, self._spans = self._bytes + export.size_bytes, self._spans + export.spans
+            self._changed.notify_all()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Waits until all is out that was queued; False where that took too long."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._spans or not self._thread.is_alive(), timeout_s) and not self._spans
+
+    def close(self, timeout_s: float) -> None:
+        """Takes nothing more, exports what waits as long as there is time, and shuts the exporter down."""
+        until = time.monotonic() + timeout_s
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        with self._changed:
+            self._abandoned = True
+            left, self._waiting = list(self._waiting), deque()
+            self._spans -= sum(export.spans for export in left)
+            self._bytes -= sum(export.size_bytes for export in left)
+            if left:
+                self._drop(CLOSED, sum(export.spans for export in left))
+        try:
+            self._exporter.shutdown()
+        except Exception:  # noqa: BLE001  # any package's exporter
+            _log.exception("%s could not be shut down", self.name)
+        if self._thread.ident is not None:
+            self._thread.join(max(0.1, until - time.monotonic()))
+
+    def _run(self) -> None:
+        while (export := self._next()) is not None:
+            exported, lost = self._export(export)
+            with self._changed:
+                self._bytes, self._spans = self._bytes - export.size_bytes, self._spans - export.spans
+                self.exported += exported
+                if lost:
+                    self._drop(CLOSED if self._abandoned else EXPORT_FAILED, lost)
+                self._changed.notify_all()
+
+    def _export(self, export: Export) -> tuple[int, int]:
+        """How many spans the exporter has taken, and how many not."""
+        counts = [0, 0]
+        try:
+            parts = export.make()
+        except Exception:  # noqa: BLE001  # the next may be sound
+            _log.exception("no spans could be made for %s", self.name)
+            return 0, export.spans
+        for part in parts:
+            try:
+                done = self._exporter.export(part) is SpanExportResult.SUCCESS
+            except Exception:  # noqa: BLE001  # any package's exporter
+                _log.exception("%s failed", self.name)
+                done = False
+            counts[not done] += len(part)
+        return counts[0], counts[1]
+
+    def _next(self) -> Export | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closing)
+            return self._waiting.popleft() if self._waiting else None
+
+    def _drop(self, reason: str, spans: int) -> None:
+        self.dropped[reason] += spans
+        now = time.monotonic()
+        if now - self._warned_at >= _WARN_EVERY_S:
+            total = self.dropped.total()
+            _log.warning("%d spans were not exported by %s (%s); %d so far", total - self._warned, self.name, reason.replace("_", " "), total)
+            self._warned_at, self._warned = now, total
+
+    def __repr__(self) -> str:
+        return f"<ExportQueue {self.name}: {self.exported} exported, {self._spans} waiting, {self.dropped.total()} dropped>"

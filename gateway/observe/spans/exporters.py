@@ -1,0 +1,72 @@
+"""The exporters that are named, made; and the resource that their spans come from."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+
+from opentelemetry.sdk.environment_variables import OTEL_RESOURCE_ATTRIBUTES
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.trace.export import SpanExporter
+
+from gateway import __version__
+from gateway.observe import otel_environment
+from gateway.observe.otel_environment import OtelOptions
+from gateway.observe.spans.otlp_bytes import grpc_exporter, http_exporter
+
+_log = logging.getLogger(__name__)
+_GROUP = "opentelemetry_traces_exporter"
+
+
+@dataclass(frozen=True)
+class NamedExporter:
+    """An exporter, and whether it takes `Encoded` (else lists of spans)."""
+
+    name: str
+    exporter: SpanExporter
+    takes_bytes: bool
+
+
+def make_exporters(options: OtelOptions) -> list[NamedExporter]:
+    """Those that can be made; of others an error is logged, with the reason."""
+    made = []
+    for name in dict.fromkeys(options.trace_exporters):
+        try:
+            made.append(_make(name, options.trace_protocol))
+        except Exception as error:  # noqa: BLE001  # an installed package's own, or of the environment that it reads: no bug of ours
+            _log.error("spans are not exported by %r: %s: %s", name, type(error).__name__, error)
+    return made
+
+
+def _make(name: str, protocol: str) -> NamedExporter:
+    over_grpc = protocol == otel_environment.GRPC
+    encoded: dict[str, Callable[[], SpanExporter | None]] = {
+        "otlp": grpc_exporter if over_grpc else http_exporter,
+        "otlp_proto_grpc": grpc_exporter,
+        "otlp_proto_http": http_exporter,
+    }
+    if name in encoded:
+        exporter = encoded[name]()
+        if exporter is not None:
+            return NamedExporter(name, exporter, takes_bytes=True)
+        _log.warning("the installed OTLP exporter takes no encoded spans: exporting costs twenty times as much as it could")
+        name = "otlp_proto_grpc" if encoded[name] is grpc_exporter else "otlp_proto_http"
+    found = entry_points(group=_GROUP, name=name)
+    if not found:
+        known = sorted({point.name for point in entry_points(group=_GROUP)})
+        raise ValueError(f"no installed package has an exporter of this name; there are {', '.join(known)}")
+    return NamedExporter(name, next(iter(found)).load()(), takes_bytes=False)
+
+
+def make_resource(instance_id: str = "") -> Resource:
+    """What the environment says (OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME), over the gateway's own name, version and instance."""
+    named = Resource.create()
+    said = {key: value for key, value in named.attributes.items() if (key, str(value)[:15]) != (SERVICE_NAME, "unknown_service")}
+    if instance_id and SERVICE_INSTANCE_ID not in os.environ.get(OTEL_RESOURCE_ATTRIBUTES, ""):
+        said.pop(SERVICE_INSTANCE_ID, None)  # the SDK draws one
+    ours = {SERVICE_NAME: otel_environment.SERVICE_NAME, SERVICE_VERSION: __version__, SERVICE_INSTANCE_ID: instance_id or str(uuid.uuid4())}
+    return Resource(ours | said, named.schema_url)

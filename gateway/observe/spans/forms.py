@@ -1,0 +1,194 @@
+"""The few forms that the spans of requests come in: what is alike in all requests of a form is encoded once."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from gateway.core.reasons import REASONS
+from gateway.observe.spans import names
+from gateway.observe.spans.protobuf import Layout, Template, field, fixed32_field, number_field
+from gateway.observe.spans.status import SERVER_FAULTS, status_name
+
+# Fields of opentelemetry.proto.trace.v1.Span; the spans of a ScopeSpans are its field 2.
+SPANS, TRACE, SPAN, TRACESTATE, PARENT, FLAGS = 2, 1, 2, 3, 4, 16
+NAME, KIND, START, END, EVENTS, LINKS, DROPPED_LINKS, STATUS = 5, 6, 7, 8, 11, 13, 14, 15
+STATUS_MESSAGE, STATUS_CODE, STATUS_ERROR = 2, 3, 2
+_INTERNAL, _SERVER, _CLIENT = 1, 2, 3
+LOCAL, REMOTE = 0x100, 0x300
+"""Flags of a span whose parent (of a link whose span) is in this process, or came with the call; the SDK's."""
+
+
+class Server(NamedTuple):
+    """Where callers reach the gateway; empty, 0: not said."""
+
+    address: str = ""
+    port: int = 0
+
+
+class Form(NamedTuple):
+    """What decides how a request's spans look, but for what stands in columns."""
+
+    model: str
+    """Empty: no version was found."""
+    version: int
+    status: int
+    reason: int
+    degraded: bool
+    slow: bool
+    in_stream: bool
+    has_parent: bool
+    has_deadline: bool
+    has_batch: bool
+    knows_batch: bool
+    batch_failed: bool
+    has_detail: bool
+    """More follows behind the span, its status too."""
+    id_bytes: int
+    address_bytes: int
+    has_port: bool
+
+
+def request_template(form: Form, server: Server, *, all_children: bool) -> Template:
+    """The spans of one request: those below it first, its own last. `all_children`: else quick answered requests have events instead."""
+    layout = Layout()
+    children = has_children(form, all_children=all_children)
+    if children:
+        layout.put_open_message(SPANS, _child(names.QUEUE, "queue_span", "arrived", "started"), "queue_bytes")
+        layout.put_open_message(SPANS, _run(failed=form.batch_failed), "run_bytes")
+    layout.put_open_message(SPANS, _request(form, server, events=form.knows_batch and not children), "request_bytes")
+    return Template(layout)
+
+
+def has_children(form: Form, *, all_children: bool) -> bool:
+    """Whether there are spans below the request's own."""
+    return form.knows_batch and (all_children or form.has_detail or form.slow or form.degraded or form.status != 0)
+
+
+def span(name: str, kind: int, flags: int, ids: tuple[str, str, str], times: tuple[str, str]) -> Layout:
+    """A span so far; `ids`: the columns of trace, span and parent (empty: none)."""
+    layout = Layout()
+    trace, own, parent = ids
+    layout.put_bytes(TRACE, trace, "V16")
+    layout.put_bytes(SPAN, own, "V8")
+    if parent:
+        layout.put_bytes(PARENT, parent, "V8")
+    layout.put(fixed32_field(FLAGS, flags) + field(NAME, name.encode("utf-8", "replace")) + number_field(KIND, kind))
+    layout.put_fixed64(START, times[0])
+    layout.put_fixed64(END, times[1])
+    return layout
+
+
+def batch_span(model: str) -> Layout:
+    """A batch's span so far."""
+    return span(names.BATCH_OF.format(model=model).rstrip(), _INTERNAL, LOCAL, ("trace", "span", ""), ("started", "ended"))
+
+
+def link(trace: str, own: str) -> Layout:
+    """A link to a span of this gateway."""
+    layout = Layout()
+    layout.put_bytes(1, trace, "V16")
+    layout.put_bytes(2, own, "V8")
+    layout.put(fixed32_field(6, LOCAL))
+    return layout
+
+
+def event(name: str, time: str) -> Layout:
+    """Something that happened at a moment."""
+    layout = Layout()
+    layout.put_fixed64(1, time)
+    layout.put(field(2, name.encode()))
+    return layout
+
+
+def call_constants(model: str, version: int, address: str, *, failed: bool) -> dict[str, str | int | bool]:
+    """The attributes of a call to another server; `address` is as the configuration has it: HOST:PORT, `dns:///NAME:PORT` or another of gRPC's."""
+    host, _, port = address.removeprefix("dns:///").rpartition(":")
+    known = bool(host) and port.isdecimal() and "," not in host
+    found: dict[str, str | int | bool] = {
+        names.RPC_SYSTEM: "grpc",
+        names.RPC_METHOD: names.CALL,
+        names.SERVER_ADDRESS: host.strip("[]") if known else address,
+        names.SERVER_PORT: int(port) if known else 0,
+        names.ERROR_TYPE: "_OTHER" if failed else "",
+        names.MODEL_NAME: model,
+        names.MODEL_VERSION: version,
+        names.INSTANCE: address,
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def call_template(model: str, version: int, address: str, *, failed: bool) -> Template:
+    """The span of a call to another server."""
+    layout, whole = span(names.CALL, _CLIENT, LOCAL, ("trace", "span", "parent"), ("started", "ended")), Layout()
+    for key, value in call_constants(model, version, address, failed=failed).items():
+        layout.put_constant(key, value)
+    if failed:
+        layout.put(FAILED)
+    whole.put_message(SPANS, layout)
+    return Template(whole)
+
+
+FAILED: Final = field(STATUS, number_field(STATUS_CODE, STATUS_ERROR))
+
+
+def _child(name: str, own: str, start: str, end: str) -> Layout:
+    # A column has one place: what stands in several spans bears their names before its own.
+    return span(name, _INTERNAL, LOCAL, (f"{own}:trace", own, f"{own}:span"), (f"{own}:{start}", f"{own}:{end}"))
+
+
+def _run(*, failed: bool) -> Layout:
+    layout = _child(names.BATCH, "run_span", "started", "ran")
+    layout.put_message(LINKS, link("batch_trace", "batch_span"))
+    if failed:
+        layout.put(FAILED)
+    return layout
+
+
+def _request(form: Form, server: Server, *, events: bool) -> Layout:
+    method, flags = names.STREAM_INFER if form.in_stream else names.INFER, REMOTE if form.has_parent else LOCAL
+    layout = span(method, _SERVER, flags, ("trace", "span", "parent" if form.has_parent else ""), ("arrived", "ended"))
+    for key, value in request_constants(form, server).items():
+        layout.put_constant(key, value)
+    for key, column, number_format, present in (
+        (names.CLIENT_ADDRESS, "address", f"S{form.address_bytes}", form.address_bytes),
+        (names.CLIENT_PORT, "port", "<u4", form.has_port),
+        (names.REQUEST_ID, "request_id", ("u1", form.id_bytes), form.id_bytes),
+        (names.REQUEST_ROWS, "rows", "<u4", True),
+        (names.REQUEST_BYTES, "input_bytes", "<u8", True),
+        (names.DEADLINE_S, "deadline_s", "<f8", form.has_deadline),
+        (names.BATCH_TRACE_ID, "batch_trace_digits", "V32", form.has_batch),
+        (names.BATCH_SPAN_ID, "batch_span_digits", "V16", form.has_batch),
+        (names.BATCH_SIZE, "batch_size", "<u4", form.knows_batch),
+    ):
+        if present:
+            layout.put_attribute(key, column, number_format)
+    if events:
+        layout.put_message(EVENTS, event(names.BATCH_STARTED, "started"))
+        layout.put_message(EVENTS, event(names.BATCH_ENDED, "ran"))
+    if not form.has_detail and is_error(form.status):
+        layout.put(FAILED)
+    return layout
+
+
+def request_constants(form: Form, server: Server) -> dict[str, str | int | bool]:
+    """The attributes that all requests of a form have alike."""
+    status = status_name(form.status)
+    found: dict[str, str | int | bool] = {
+        names.RPC_SYSTEM: "grpc",
+        names.RPC_METHOD: names.STREAM_INFER if form.in_stream else names.INFER,
+        names.RPC_STATUS: status,
+        names.ERROR_TYPE: status if status in SERVER_FAULTS else "",
+        names.SERVER_ADDRESS: server.address,
+        names.SERVER_PORT: server.port if server.address else 0,
+        names.MODEL_NAME: form.model,
+        names.MODEL_VERSION: form.version if form.model else 0,
+        names.REASON: REASONS[form.reason] if form.reason < len(REASONS) else str(form.reason),
+        names.DEGRADED: form.degraded,
+        names.SLOW: form.slow,
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def is_error(status: int) -> bool:
+    """Whether the convention has a SERVER span of this status be an error."""
+    return status_name(status) in SERVER_FAULTS

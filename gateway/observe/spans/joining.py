@@ -1,0 +1,199 @@
+"""Cells joined to what spans tell: which requests are exported, their ids and their batches; which batches, and who was in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from gateway.observe.cells import DEGRADED, HAS_IDS, HAS_PARENT, REFUSED_SAMPLING, SAMPLED, SLOW, Cells
+from gateway.observe.chunks import Chunk
+from gateway.observe.identifiers import Bytes
+from gateway.observe.notes import Detail
+from gateway.observe.sampling import SamplingPlan
+from gateway.observe.spans.rows import Array, BatchRows, CallRows, RequestRows, Rows
+
+_LOOKS_KEPT: Final = 8
+"""For how many chunks a batch is remembered, for requests that end after it."""
+_IDS: Final = np.dtype({"names": ["trace", "span", "parent"], "formats": ["V16", "V8", "V8"], "offsets": [56, 72, 80], "itemsize": 128})
+_NO_BATCHES: Final = np.zeros(0, np.dtype([("number", "<i8"), ("started", "<i8"), ("ran", "<i8"), ("requests", "<i4"), ("failed", "u1")]))
+
+
+@dataclass(frozen=True)
+class _Members:
+    """Who was in which batch."""
+
+    numbers: Array
+    traces: Array
+    spans: Array
+
+    linked: bool = False
+    """Some by links: they may be there twice."""
+
+    def and_those(self, others: _Members) -> _Members:
+        return _Members(
+            np.concatenate((self.numbers, others.numbers)),
+            np.concatenate((self.traces, others.traces)),
+            np.concatenate((self.spans, others.spans)),
+            linked=self.linked or others.linked,
+        )
+
+    def order(self) -> Array:
+        """Indices by batch, each request once: it stands in a link and in its own cell if it failed with its batch."""
+        if not self.linked:
+            return np.argsort(self.numbers, kind="stable")
+        spans = np.ascontiguousarray(self.spans).view("<u8")
+        order = np.lexsort((spans, self.numbers))
+        numbers, spans = self.numbers[order], spans[order]
+        again = (numbers[1:] == numbers[:-1]) & (spans[1:] == spans[:-1])
+        return np.asarray(order[np.append(True, ~again)])
+
+
+_NOBODY: Final = _Members(np.zeros(0, np.int64), np.zeros(0, "V16"), np.zeros(0, "V8"))
+
+
+class SlotRows:
+    """Joins the chunks of one slot. A batch comes out one chunk later than it came in: then all its requests are known."""
+
+    def __init__(self, plan: SamplingPlan, link_limit: int) -> None:
+        self._plan, self._link_limit = plan, link_limit
+        self._waiting: Chunk | None = None
+        self._offset_ns = 0
+        self._members = _NOBODY
+        self._known: list[Array] = []
+
+    def take(self, chunk: Chunk, offset_ns: int) -> Rows:
+        """The requests and calls of this chunk, the batches of the one before."""
+        batches: list[BatchRows] = []
+        if self._waiting is not None and self._waiting.identifiers is not chunk.identifiers:  # another process: its numbers mean other things
+            batches += self.rest().batches
+            self._known = []
+        requests = self._requests(chunk, offset_ns)
+        members = _members(chunk, requests)
+        if self._waiting is not None:
+            batches += self._batches(self._waiting, self._members.and_those(members))
+        self._waiting, self._members, self._offset_ns = chunk, members, offset_ns
+        return Rows(requests, batches, _calls(chunk, offset_ns))
+
+    def rest(self) -> Rows:
+        """The batches that still wait, as far as their requests are known."""
+        waiting, self._waiting = self._waiting, None
+        return Rows() if waiting is None else Rows(batches=self._batches(waiting, self._members))
+
+    def _requests(self, chunk: Chunk, offset_ns: int) -> RequestRows | None:
+        known = self._remember(chunk)
+        chosen = self._chosen(chunk.requests)
+        if not len(chosen):
+            return None
+        cells, places = chunk.requests[chosen], chunk.request_places[chosen]
+        ids = cells.view(_IDS)
+        numbers = cells["batch"].astype(np.uint64)
+        traces, spans = _voids(chunk.identifiers.request_traces(places)), _voids(chunk.identifiers.request_spans(places))
+        has = cells["flags"] & (HAS_PARENT | HAS_IDS) != 0
+        if has.any():
+            traces[has] = ids["trace"][has]
+            has = cells["flags"] & HAS_IDS != 0
+            spans[has] = ids["span"][has]
+        return RequestRows(
+            cells=cells,
+            traces=traces,
+            spans=spans,
+            parents=ids["parent"],
+            queue_spans=_voids(chunk.identifiers.request_spans(places, 1)),
+            run_spans=_voids(chunk.identifiers.request_spans(places, 2)),
+            batch_traces=_voids(chunk.identifiers.batch_traces(numbers)),
+            batch_spans=_voids(chunk.identifiers.batch_spans(numbers)),
+            batches=_found(known, cells["batch"]),
+            details=_by_row(chunk.details, places),
+            names=chunk.names,
+            offset_ns=offset_ns,
+        )
+
+    def _chosen(self, cells: Cells) -> Array:
+        flags = cells["flags"]
+        chosen = flags & SAMPLED != 0
+        if self._plan.ratio > 0:
+            forbidden = REFUSED_SAMPLING if self._plan.parent_based else 0
+            chosen |= ((cells["status"] != 0) | (flags & (DEGRADED | SLOW) != 0)) & (flags & forbidden == 0)
+        return np.flatnonzero(chosen)
+
+    def _remember(self, chunk: Chunk) -> Array:
+        """What is known of all batches of late, by number; at least one, of number -1."""
+        seen = np.zeros(len(chunk.batches) + 1, _NO_BATCHES.dtype)
+        seen[-1]["number"] = -1
+        for name, of_cell in (("number", "number"), ("started", "started_ns"), ("ran", "run_ns"), ("requests", "requests"), ("failed", "failed")):
+            seen[name][:-1] = chunk.batches[of_cell]
+        self._known = [*self._known[1 - _LOOKS_KEPT :], seen]
+        known = np.concatenate(self._known)
+        return known[np.argsort(known["number"], kind="stable")]
+
+    def _batches(self, chunk: Chunk, members: _Members) -> list[BatchRows]:
+        if not len(chunk.batches):
+            return []
+        cells = chunk.batches[np.argsort(chunk.batches["number"], kind="stable")]
+        order = members.order()
+        numbers = members.numbers[order]
+        first, last = (np.searchsorted(numbers, cells["number"], side) for side in ("left", "right"))
+        chosen = (last > first) | ((cells["failed"] != 0) & (self._plan.ratio > 0))
+        if not chosen.any():
+            return []
+        cells, first, last = cells[chosen], first[chosen], last[chosen]
+        links = np.minimum(last - first, self._link_limit)
+        linked = order[_ranges(first, links)]
+        own = cells["number"].astype(np.uint64)
+        rows = BatchRows(
+            cells=cells,
+            traces=_voids(chunk.identifiers.batch_traces(own)),
+            spans=_voids(chunk.identifiers.batch_spans(own)),
+            linked_traces=members.traces[linked],
+            linked_spans=members.spans[linked],
+            links=links,
+            dropped=last - first - links,
+            names=chunk.names,
+            offset_ns=self._offset_ns,
+        )
+        return [rows]
+
+
+def _members(chunk: Chunk, requests: RequestRows | None) -> _Members:
+    members = _NOBODY
+    if requests is not None:
+        ran = requests.cells["batch"] > 0
+        members = _Members(requests.cells["batch"][ran], requests.traces[ran], requests.spans[ran])
+    if len(chunk.links):
+        ids = chunk.links.view(_IDS)
+        members = members.and_those(_Members(chunk.links["number"], ids["trace"], ids["span"], linked=True))
+    return members
+
+
+def _calls(chunk: Chunk, offset_ns: int) -> CallRows | None:
+    if not len(chunk.calls):
+        return None
+    ids = chunk.calls.view(_IDS)
+    return CallRows(chunk.calls, ids["trace"], ids["span"], ids["parent"], chunk.names, offset_ns)
+
+
+def _found(known: Array, numbers: Array) -> Array:
+    at = np.minimum(np.searchsorted(known["number"], numbers), len(known) - 1)
+    found = known[at]
+    found[(found["number"] != numbers) | (numbers <= 0)] = np.zeros((), known.dtype)
+    return found
+
+
+def _by_row(details: Mapping[int, Detail], places: Array) -> Mapping[int, Detail]:
+    if not details:
+        return {}
+    at = np.searchsorted(places, np.fromiter(details, np.uint64, len(details)))
+    return {row: detail for row, (place, detail) in zip(at.tolist(), details.items(), strict=True) if row < len(places) and int(places[row]) == place}
+
+
+def _ranges(first: Array, counts: Array) -> Array:
+    """first[0], first[0] + 1, ... as many as counts[0], then first[1], ..."""
+    ends = np.cumsum(counts)
+    return np.asarray(np.arange(ends[-1]) + np.repeat(first - ends + counts, counts))
+
+
+def _voids(ids: Bytes) -> Array:
+    return ids.view(f"V{ids.shape[1]}")[:, 0]

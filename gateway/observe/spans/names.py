@@ -1,0 +1,90 @@
+"""Every name that a span of the gateway bears, with its meaning. Payloads are in none.
+
+The RPC names are OpenTelemetry's stable ones (semantic conventions 1.45, docs/rpc/grpc.md); what is the gateway's own begins with `gateway.`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.45.0"
+
+# Spans.
+INFER: Final = "inference.GRPCInferenceService/ModelInfer"
+"""SERVER: one request, from its arrival until its answer was handed to gRPC. The name is that of the method, which `rpc.method` says as well."""
+STREAM_INFER: Final = "inference.GRPCInferenceService/ModelStreamInfer"
+"""SERVER: one request of a stream."""
+QUEUE: Final = "queue"
+"""INTERNAL, below a request: from its arrival until its batch began: reading, admission, waiting for company and for an instance."""
+BATCH: Final = "batch"
+"""INTERNAL, below a request: its batch was joined and ran. Linked to the batch's own span."""
+BATCH_OF: Final = "batch {model}"
+"""INTERNAL, in a trace of its own: one batch, linked to the requests in it; named with the model."""
+
+CALL: Final = INFER
+"""CLIENT: one call to another server that runs a batch: below the request's span where the batch has one request, else below the batch's."""
+
+# Events.
+BATCH_STARTED: Final = "gateway.batch.started"
+"""Of a request without spans below it: its batch began."""
+BATCH_ENDED: Final = "gateway.batch.ended"
+"""Of a request without spans below it: the model had run."""
+COLLATED: Final = "gateway.batch.collated"
+"""Of a batch: the inputs were joined, the model begins."""
+RAN: Final = "gateway.batch.ran"
+"""Of a batch: the outputs are there and are split."""
+
+# Attributes of a request by convention.
+RPC_SYSTEM: Final = "rpc.system.name"
+RPC_METHOD: Final = "rpc.method"
+RPC_STATUS: Final = "rpc.response.status_code"
+ERROR_TYPE: Final = "error.type"
+"""gRPC's status, where it is one that the convention calls the server's fault. Of a call that failed: `_OTHER`."""
+SERVER_ADDRESS: Final = "server.address"
+"""The gateway's own; of a call: that which was asked."""
+SERVER_PORT: Final = "server.port"
+CLIENT_ADDRESS: Final = "client.address"
+CLIENT_PORT: Final = "client.port"
+
+# Our own, of requests and of batches.
+MODEL_NAME: Final = "gateway.model.name"
+"""As resolved; as the caller wrote it where there is no such model."""
+MODEL_VERSION: Final = "gateway.model.version"
+"""int: the version that was meant to answer first."""
+
+# Of requests.
+REQUEST_ID: Final = "gateway.request.id"
+"""The `id` of the message."""
+REQUEST_ROWS: Final = "gateway.request.rows"
+"""int: along the batch axis."""
+REQUEST_BYTES: Final = "gateway.request.bytes"
+"""int: of its input tensors."""
+DEADLINE_S: Final = "gateway.deadline_s"
+"""float: what the caller gave, seconds from arrival; absent: none."""
+SLOW: Final = "gateway.slow"
+"""bool: among the slowest percent of its version."""
+DEGRADED: Final = "gateway.degraded"
+"""bool: a fallback answered."""
+SERVED_BY: Final = "gateway.served_by"
+"""Which fallback."""
+FALLBACK_REASON: Final = "gateway.fallback_reason"
+"""Why not what was asked for."""
+RETRIES: Final = "gateway.retries"
+"""int: how often a batch it was in failed and was run again."""
+REASON: Final = "gateway.reason"
+"""Why it was not answered, in one word (`gateway.core.reasons`): `circuit_open` for a breaker's refusal."""
+ERROR: Final = "gateway.error"
+"""What its caller was told. The status of the span says it too where the fault is the server's."""
+BATCH_TRACE_ID: Final = "gateway.batch.trace_id"
+"""Trace of the batch that it ran in, in hexadecimal digits."""
+BATCH_SPAN_ID: Final = "gateway.batch.span_id"
+BATCH_SIZE: Final = "gateway.batch.size"
+"""int: requests in the batch that it ran in."""
+
+# Of batches.
+BATCH_ROWS: Final = "gateway.batch.rows"
+"""int."""
+BATCH_PADDED_ROWS: Final = "gateway.batch.padded_rows"
+"""int: rows that the model ran, where some were added to come to a size that it takes."""
+INSTANCE: Final = "gateway.instance"
+"""What ran it: absent where threads of the serving process do. Of a call: the address that was asked."""

@@ -1,0 +1,86 @@
+"""What spans tell, as arrays: requests, batches and calls that are exported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gateway.observe.cells import Cells
+from gateway.observe.chunks import Names
+from gateway.observe.notes import Detail
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class RequestRows:
+    """Requests of one chunk that are exported. Arrays are in one order; ids are voids of 16 and 8 bytes."""
+
+    cells: Cells
+    traces: Array
+    spans: Array
+    parents: Array
+    queue_spans: Array
+    run_spans: Array
+    batch_traces: Array
+    """Rubbish where the cell names no batch, as the next."""
+    batch_spans: Array
+    batches: Array
+    """What is known of the batch: `started`, `ran`, `requests`, `failed`; zeros where nothing is."""
+    details: Mapping[int, Detail]
+    """By index of the row."""
+    names: Names
+    offset_ns: int
+    """From monotonic time to the time of day."""
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+
+@dataclass(frozen=True)
+class BatchRows:
+    """Batches that are exported, with their links: those of the first batch, then those of the second..."""
+
+    cells: Cells
+    traces: Array
+    spans: Array
+    linked_traces: Array
+    linked_spans: Array
+    links: Array
+    """How many of them are the batch's."""
+    dropped: Array
+    """How many found no room."""
+    names: Names
+    offset_ns: int
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+
+@dataclass(frozen=True)
+class CallRows:
+    """Calls to other servers, on behalf of a request or a batch that is exported."""
+
+    cells: Cells
+    traces: Array
+    spans: Array
+    parents: Array
+    names: Names
+    offset_ns: int
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+
+class Rows(NamedTuple):
+    """What is to be told at once."""
+
+    requests: RequestRows | None = None
+    batches: Sequence[BatchRows] = ()
+    calls: CallRows | None = None
+
+    def __bool__(self) -> bool:
+        return self.requests is not None or bool(self.batches) or self.calls is not None

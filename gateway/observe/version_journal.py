@@ -1,0 +1,131 @@
+"""Writes down the batches of one version."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from gateway.core.instance import Work
+from gateway.core.request import InferenceRequest, Run
+from gateway.core.span_context import SpanContext
+from gateway.observe.cells import BATCH, BATCH_PLAIN, CALL, CALL_PLAIN, LINK, LINK_PLAIN
+from gateway.observe.identifiers import Identifiers
+from gateway.observe.journal import Journal
+from gateway.observe.notes import Named
+
+
+class BatchSeen(Protocol):
+    """A batch. Times are nanoseconds of the monotonic clock; `rows` and `request_rows` are -1 where there is no batch axis."""
+
+    told: Run
+    requests: Sequence[InferenceRequest]
+    started_ns: int
+    collated_ns: int
+    run_ns: int
+    rows: int
+    request_rows: int
+    error: Exception | None
+
+
+class RetryCounts(Protocol):
+    """Where batches that are run again are counted."""
+
+    def record_retry(self) -> None:
+        """One is."""
+        ...
+
+    def record_bytes(self, input_bytes: int, output_bytes: int) -> None:
+        """Tensors that came and that were answered."""
+        ...
+
+
+class VersionJournal:
+    """Sees the batches of one version run (`gateway.batching.dispatch.Witness`)."""
+
+    def __init__(self, journal: Journal, name: str, row: int, counts: RetryCounts) -> None:
+        """`name`: MODEL/VERSION."""
+        self._journal, self._row, self._counts = journal, row, counts
+        self._instances: dict[str, int] = {"": 0}
+        self._calls: dict[int, tuple[SpanContext, SpanContext]] = {}
+        journal.note(Named("version", row, name))
+
+    def begun(self, batch: BatchSeen) -> None:
+        """Gives it its number, and it to its requests."""
+        told = batch.told
+        told.number = self._journal.next_number()
+        for request in batch.requests:
+            (request.whole or request).run = told
+
+    def ended(self, batch: BatchSeen, instance: str) -> None:
+        """Writes it down, before its requests are."""
+        instance_number = self._instance(instance)
+        failed = batch.error is not None
+        if failed or any(request.whole is not None for request in batch.requests):
+            self._link(batch, everybody=failed)
+        cells, at = self._journal.cell()
+        if at < 0:
+            return
+        ended_ns = time.monotonic_ns()
+        started_ns = batch.started_ns or ended_ns
+        rows = max(batch.request_rows, 1)
+        padded = max(batch.rows, 1)
+        collated_ns = batch.collated_ns if batch.started_ns and not failed else started_ns
+        times = (batch.told.number, rows, len(batch.requests), collated_ns, instance_number, padded, ended_ns)
+        BATCH_PLAIN.pack_into(cells, at, BATCH, failed, self._row, started_ns, batch.run_ns, *times)
+
+    def retried(self, requests: Sequence[InferenceRequest]) -> None:
+        """Counts it, for the version and for each request."""
+        self._counts.record_retry()
+        for request in requests:
+            (request.whole or request).retries += 1
+
+    def outgoing(self, work: Work) -> tuple[tuple[str, str], ...]:
+        """The metadata of a call to another server that is to run a batch: its span, beneath the one request's, or beneath the batch's."""
+        parent = self._beneath(work)
+        own = parent._replace(span_id=os.urandom(8))
+        self._calls[work.number] = own, parent
+        return own.metadata()
+
+    def returned(self, work: Work, address: str, started_s: float, answered: bool) -> None:  # as it is told
+        """Writes the call down, where it is to be seen."""
+        own, parent = self._calls.pop(work.number, (None, None))
+        if own is None or parent is None or not own.sampled:
+            return
+        instance = self._instance(address)
+        cells, at = self._journal.cell()
+        if at >= 0:
+            times = (int(started_s * 1e9), time.monotonic_ns())
+            CALL_PLAIN.pack_into(cells, at, CALL, not answered, self._row, *times, work.number, instance, own.trace_id, own.span_id, parent.span_id)
+
+    def _beneath(self, work: Work) -> SpanContext:
+        if len(work.requests) == 1:
+            return self._journal.context(work.requests[0])
+        identifiers, number = Identifiers(self._journal.seed), np.array([work.number], np.uint64)
+        contexts = [self._journal.context(request) for request in work.requests]
+        return SpanContext(
+            identifiers.batch_traces(number).tobytes(), identifiers.batch_spans(number).tobytes(), any(context.sampled for context in contexts)
+        )
+
+    def _link(self, batch: BatchSeen, *, everybody: bool) -> None:
+        for request in batch.requests:
+            if everybody or request.whole is not None:
+                context = self._journal.context(request)
+                if not context.sampled:
+                    continue
+                cells, at = self._journal.cell()
+                if at >= 0:
+                    LINK_PLAIN.pack_into(cells, at, LINK, batch.told.number, context.trace_id, context.span_id)
+
+    def _instance(self, name: str) -> int:
+        number = self._instances.get(name)
+        if number is None:
+            number = self._instances[name] = self._journal.next_number() & 0x7FFFFFFF
+            self._journal.note(Named("instance", number, name))
+        return number
+
+    def __repr__(self) -> str:
+        return f"<VersionJournal {self._row}>"

@@ -1,0 +1,146 @@
+"""What the spans of a request cost the telemetry process.
+
+    python3 -m load_tests.span_cost [--export]
+
+Chunks as the serving processes write them under load are read from a ring, made into spans and encoded; with --export they are also sent over
+OTLP/gRPC to a receiver in a process of its own, which decodes and counts them. Prints the process's CPU time in microseconds a request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from gateway.observe.cells import BATCH, BATCH_PLAIN, REQUEST, REQUEST_ID_AT, REQUEST_PLAIN, SAMPLED
+from gateway.observe.chunks import Chunk, ChunkReader
+from gateway.observe.notes import Began, Named, encode
+from gateway.observe.otel_environment import apply
+from gateway.observe.ring import RingReader, RingWriter
+from gateway.observe.ring_file import size_rings_file
+from gateway.observe.sampling import SamplingPlan
+from gateway.observe.spans.encoding import SpanEncoder
+from gateway.observe.spans.forms import Server
+from gateway.observe.spans.joining import SlotRows
+
+CHUNK_S: Final = 0.1
+
+
+class Writer:
+    """Writes rings as a serving process at so many requests a second would."""
+
+    def __init__(self, requests: int, batch: int, peers: int) -> None:
+        self._requests, self._batch, self._peers = requests, batch, peers
+        fd = os.memfd_create("rings")
+        size_rings_file(fd, 1)
+        self._ring, self._reader, self._number = RingWriter(fd, 0), ChunkReader(0, RingReader(fd, 0)), 0
+        self._ring.write_note(encode(Began(1, os.urandom(16))))
+        for peer in range(peers):
+            self._ring.write_note(encode(Named("peer", peer, f"ipv4:127.0.0.1:{40000 + peer}")))
+        self._ring.write_note(encode(Named("version", 0, "small/1")))
+
+    def chunk(self) -> Chunk:
+        """What was written in a tenth of a second."""
+        ring, now = self._ring, time.monotonic_ns()
+        for i in range(self._requests):
+            if i % self._batch == 0:
+                self._number += 1
+                at = ring.offset()
+                BATCH_PLAIN.pack_into(
+                    ring.cells, at, BATCH, 0, 0, now, now + 200_000, self._number, self._batch, self._batch, now + 50_000, -1, 0, now + 250_000
+                )
+            at = ring.offset()
+            REQUEST_PLAIN.pack_into(
+                ring.cells, at, REQUEST, 0, SAMPLED, 4, 0, now - 900_000, now + 300_000, self._number, 1, 0.5, 256, i % self._peers, 0
+            )
+            ring.cells[at + REQUEST_ID_AT : at + REQUEST_ID_AT + 4] = b"%04d" % (i % 10_000)
+        ring.publish()
+        self._reader.read()
+        chunk = self._reader.read()
+        assert chunk is not None
+        return chunk
+
+
+def receive(port: Any, asked: Any) -> None:
+    """An OTLP/gRPC receiver: tells its port, and the number of spans when it is asked."""
+    import grpc  # noqa: PLC0415  # in the receiver's process only
+    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as pb  # noqa: PLC0415
+
+    counted = 0
+
+    def export(request: pb.ExportTraceServiceRequest, _context: object) -> pb.ExportTraceServiceResponse:
+        nonlocal counted
+        counted += sum(len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans)
+        return pb.ExportTraceServiceResponse()
+
+    server = grpc.server(ThreadPoolExecutor(1), options=[("grpc.max_receive_message_length", -1)])
+    method = grpc.unary_unary_rpc_method_handler(export, pb.ExportTraceServiceRequest.FromString, pb.ExportTraceServiceResponse.SerializeToString)
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("opentelemetry.proto.collector.trace.v1.TraceService", {"Export": method}),)
+    )
+    port.put(server.add_insecure_port("127.0.0.1:0"))
+    server.start()
+    asked.get()
+    port.put(counted)
+
+
+def encode_only(chunks: Iterator[Chunk], *, all_children: bool) -> Iterator[tuple[float, int, int]]:
+    """CPU seconds, spans and bytes of each chunk."""
+    rows, encoder = SlotRows(SamplingPlan(traces=True), 128), SpanEncoder(b"", b"", Server("127.0.0.1", 8001), all_children=all_children)
+    for chunk in chunks:
+        begun = time.process_time()
+        encoded = list(encoder.encode(rows.take(chunk, 0)))
+        yield time.process_time() - begun, sum(map(len, encoded)), sum(len(one.data) for one in encoded)
+
+
+def encode_and_export(chunks: Iterator[Chunk], *, all_children: bool) -> Iterator[tuple[float, int, int]]:
+    """CPU seconds of each chunk, its export included, and spans; at the end it is checked that all have arrived."""
+    from gateway.observe.spans.export import SpanExport  # noqa: PLC0415  # what it costs is measured without it as well
+
+    port: Any = multiprocessing.Queue()
+    asked: Any = multiprocessing.Queue()
+    receiver = multiprocessing.Process(target=receive, args=(port, asked))
+    receiver.start()
+    os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{port.get()}"
+    export = SpanExport(apply(os.environ)[0], server=Server("127.0.0.1", 8001), all_children=all_children)
+    export.start()
+    for chunk in chunks:
+        begun, exported = time.process_time(), export.exported
+        export.take(chunk)
+        while export.queued_spans:
+            time.sleep(0.001)
+        yield time.process_time() - begun, export.exported - exported, 0
+    export.close()
+    asked.put("how many?")
+    arrived = port.get()
+    receiver.join()
+    if export.exported != arrived or any(export.dropped.values()):
+        raise SystemExit(f"{export}: {arrived} spans arrived")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python3 -m load_tests.span_cost", description="what the spans of a request cost")
+    parser.add_argument("--rate", type=int, default=30_000, help="requests a second (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=50, help="requests in a batch (default: %(default)s)")
+    parser.add_argument("--peers", type=int, default=4, help="connections (default: %(default)s)")
+    parser.add_argument("--chunks", type=int, default=30, help="of a tenth of a second each (default: %(default)s)")
+    parser.add_argument("--export", action="store_true", help="export them too")
+    parser.add_argument("--events", action="store_true", help="events instead of spans below quick requests")
+    options = parser.parse_args()
+    requests = int(options.rate * CHUNK_S)
+    writer = Writer(requests, options.batch, options.peers)
+    measure, what = (encode_and_export, "encode and export") if options.export else (encode_only, "encode")
+    costs = list(measure((writer.chunk() for _ in range(options.chunks)), all_children=not options.events))[2:]
+    cost = statistics.median(seconds for seconds, _, _ in costs) / requests * 1e6
+    spans, size = (statistics.mean(one[part] for one in costs) / requests for part in (1, 2))
+    print(f"{what}: {cost:.2f} us a request, {spans:.2f} spans" + (f", {size:.0f} bytes" if size else ""))
+
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")
+    main()

@@ -1,0 +1,202 @@
+"""What a serving process writes of its requests: who gets a cell, and what stands in it."""
+
+import asyncio
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from gateway.core.errors import InvalidRequest, ModelFailed
+from gateway.core.reasons import REASONS
+from gateway.core.request import InferenceRequest, Prediction, RequestForm
+from gateway.core.span_context import SpanContext
+from gateway.observe.cells import DEGRADED, HAS_IDS, HAS_PARENT, NO_ROW, REFUSED_SAMPLING, SAMPLED, SLOW
+from gateway.observe.chunks import ChunkReader
+from gateway.observe.journal import Failure, Journal
+from gateway.observe.ring import RingReader, RingWriter
+from gateway.observe.ring_file import size_rings_file
+from gateway.observe.sampling import Sampler, SamplingPlan
+from gateway.observe.slowest import Slowest
+
+FORM = RequestForm(names=("x",), key=("x",), rows=3, input_bytes=12, outputs=(0,), parameters={})
+TRACE, SPAN = bytes(range(16)), bytes(range(8, 16))
+
+
+class Call:
+    def __init__(self, *metadata):
+        self._metadata = metadata
+
+    def metadata(self):
+        return self._metadata
+
+    def peer(self):
+        return "ipv4:127.0.0.1:5"
+
+
+class Counts:
+    def __init__(self):
+        self.told = []
+
+    def record_request(self, elapsed_s, queue_s):
+        assert elapsed_s >= 0
+        self.told.append("answered" if queue_s < 0 else "answered from a batch")
+
+    def record_failure(self, reason, elapsed_s):
+        self.told.append(REASONS[reason])
+
+    def record_degraded(self):
+        self.told.append("degraded")
+
+
+class Desk:
+    """A journal and its reader."""
+
+    def __init__(self, plan=SamplingPlan(), **options):  # noqa: B008  # frozen
+        self.fd = os.memfd_create("rings")
+        size_rings_file(self.fd, 1)
+        self.house, self.version = Counts(), SimpleNamespace(row=7, counts=Counts(), slowest=Slowest())
+        self.journal = Journal(RingWriter(self.fd, 0), Sampler(plan), self.house, **options)
+        self._reader = ChunkReader(0, RingReader(self.fd, 0))
+
+    def request(self, *metadata):
+        request = InferenceRequest(FORM, (), 0.001)
+        request.caller = Call(*metadata)
+        return request
+
+    def answered(self, *metadata, parameters=None, id_field=b"", request=None):
+        request = request or self.request(*metadata)
+        self.journal.answered(request, self.version, Prediction((), parameters), id_field)
+
+    async def read(self):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        self._reader.read()
+        return self._reader.read()
+
+
+def desk(plan=SamplingPlan(), **options):  # noqa: B008  # frozen
+    def decorated(test):
+        def run():
+            async def main():
+                made = Desk(plan, **options)
+                try:
+                    await test(made)
+                finally:
+                    os.close(made.fd)
+
+            asyncio.run(main())
+
+        run.__name__ = test.__name__
+        return run
+
+    return decorated
+
+
+def parent(sampled=True):
+    return "traceparent", SpanContext(TRACE, SPAN, sampled).traceparent()
+
+
+@desk()
+async def test_without_traces_an_answer_is_counted_and_gets_no_cell(desk):
+    desk.answered()
+    chunk = await desk.read()
+    assert desk.version.counts.told == ["answered"]
+    assert len(chunk.requests) == 0
+
+
+@desk(SamplingPlan(traces=True))
+async def test_with_traces_every_answer_gets_a_cell(desk):
+    desk.answered(id_field=b"\x1a\x03abc")
+    chunk = await desk.read()
+    (cell,) = chunk.requests
+    assert (cell["flags"], cell["status"], cell["version"], cell["rows"], cell["input_bytes"]) == (SAMPLED, 0, 7, 3, 12)
+    assert bytes(cell["request_id"][: cell["id_bytes"]]) == b"abc"
+    assert chunk.names.peers[int(cell["peer"])] == "ipv4:127.0.0.1:5"
+
+
+@desk(SamplingPlan(traces=True))
+async def test_a_callers_trace_is_gone_on_with(desk):
+    desk.answered(parent())
+    (cell,) = (await desk.read()).requests
+    assert cell["flags"] == SAMPLED | HAS_PARENT
+    assert (bytes(cell["trace_id"]), bytes(cell["parent_id"])) == (TRACE, SPAN)
+
+
+@desk(SamplingPlan(traces=True))
+async def test_a_caller_who_says_not_sampled_is_honoured(desk):
+    desk.answered(parent(sampled=False))
+    assert len((await desk.read()).requests) == 0
+
+
+@desk(SamplingPlan(traces=True), everything=True)
+async def test_where_every_cell_is_wanted_the_callers_word_is_noted(desk):
+    desk.answered(parent(sampled=False))
+    (cell,) = (await desk.read()).requests
+    assert cell["flags"] == HAS_PARENT | REFUSED_SAMPLING
+
+
+@desk()
+async def test_slow_and_degraded_answers_get_a_cell_without_traces_too(desk):
+    desk.version.slowest.limit_s = 0.0
+    desk.answered()
+    assert (await desk.read()).requests["flags"].tolist() == [SLOW]
+    desk.version.slowest.limit_s = float("inf")
+    desk.answered(parameters={"degraded": True, "served_by": "version 1", "fallback_reason": "failed: no"})
+    chunk = await desk.read()
+    assert chunk.requests["flags"].tolist() == [DEGRADED]
+    detail = chunk.details[int(chunk.request_places[0])]
+    assert (detail.served_by, detail.fallback_reason) == ("version 1", "failed: no")
+    assert desk.version.counts.told == ["answered", "answered", "degraded"]
+
+
+@desk()
+async def test_a_failure_says_why_and_whose_it_was(desk):
+    failure = Failure(Call(), ModelFailed("it broke"), 13)
+    failure.request, failure.version, failure.request_id = desk.request(), desk.version, "r" * 60
+    desk.journal.failed(failure)
+    chunk = await desk.read()
+    (cell,) = chunk.requests
+    assert (cell["status"], REASONS[cell["reason"]], cell["version"]) == (13, "model_failed", 7)
+    detail = chunk.details[int(chunk.request_places[0])]
+    assert (detail.error, detail.request_id) == ("it broke", "r" * 60)
+    assert desk.version.counts.told == ["model_failed"]
+
+
+@desk()
+async def test_a_request_that_found_no_version_is_the_houses(desk):
+    failure = Failure(Call(), InvalidRequest("no"), 3)
+    failure.model = "nobody"
+    desk.journal.failed(failure)
+    chunk = await desk.read()
+    assert chunk.requests["version"].tolist() == [NO_ROW]
+    assert chunk.details[int(chunk.request_places[0])].model == "nobody"
+    assert desk.house.told == ["invalid_request"]
+
+
+@desk()
+async def test_a_cancelled_call_is_counted_and_gets_no_cell(desk):
+    failure = Failure(Call(), asyncio.CancelledError(), 1)
+    failure.request, failure.version = desk.request(), desk.version
+    desk.journal.failed(failure)
+    assert len((await desk.read()).requests) == 0
+    assert desk.version.counts.told == ["cancelled"]
+
+
+@pytest.mark.parametrize("traces", [False, True])
+def test_a_context_is_made_once_and_goes_on_with_the_callers(traces):
+    async def main():
+        made = Desk(SamplingPlan(traces=traces))
+        request = made.request(parent())
+        part = InferenceRequest(FORM, (), 0.0, whole=request)
+        context = made.journal.context(part)
+        assert context is made.journal.context(request)
+        assert (context.trace_id, context.sampled) == (TRACE, True)
+        made.answered(request=request)
+        chunk = await made.read()
+        if traces:
+            (cell,) = chunk.requests
+            assert cell["flags"] & HAS_IDS
+            assert bytes(cell["span_id"]) == context.span_id
+        os.close(made.fd)
+
+    asyncio.run(main())

@@ -1,0 +1,36 @@
+"""The limit over which a request counts as slow."""
+
+import math
+import random
+
+from gateway.observe.slowest import Slowest
+
+
+def share_over(draw, looks=60, each=500):
+    slowest, answered, sum_s, over = Slowest(), 0, 0.0, 0
+    for look in range(looks):
+        for _ in range(each):
+            elapsed_s = draw()
+            answered, sum_s = answered + 1, sum_s + elapsed_s
+            if elapsed_s > slowest.limit_s:
+                slowest.over += 1
+                over += look >= looks // 2
+        slowest.look(answered, sum_s)
+    return over / (each * looks // 2)
+
+
+def test_about_one_in_a_hundred_is_over():
+    drawn = random.Random(1)
+    assert 0.004 < share_over(lambda: drawn.expovariate(1000)) < 0.025
+
+
+def test_nothing_is_slow_until_enough_was_seen():
+    slowest = Slowest()
+    slowest.look(99, 1.0)
+    assert slowest.limit_s == math.inf
+    slowest.look(100, 1.0)
+    assert slowest.limit_s == 0.03
+
+
+def test_where_all_take_the_same_time_none_is_slow_for_long():
+    assert share_over(lambda: 0.001) < 0.2
