@@ -1,9 +1,10 @@
 """The models that the load tests serve, built from fixed seeds.
 
-- `small`: 64-64-10 perceptron; the transport and the gateway's own work dominate. `small_000` ... are copies with weights of their own.
+- `small`: 64-64-10 perceptron; the transport and the gateway's own work dominate.
 - `mid`: 512-1024-1024-1024-128 perceptron, 10 MB; matrix products dominate.
 - `large`: 150 528 floats in (600 KB, an image's worth), the maxima of 84 groups out; copying dominates.
 - `slow`: one row at a time only, about 5 ms a run on one core; what overload does to a model that no batching can help.
+- `small_000`, `mid_000`, ...: copies of these two with weights of their own.
 
 For the fault trials there are models of four floats besides: `build_scale` multiplies, `build_fragile` does so until it is given too much.
 
@@ -31,16 +32,17 @@ FRAGILE_WIDTH, FRAGILE_LIMIT = 4, 100
 INPUT, OUTPUT = "input", "probs"
 
 
-def copy_name(number: int) -> str:
+def copy_name(number: int, of: str = "small") -> str:
     """Names of equal length, so that the replies of all copies have one size."""
-    return f"small_{number:03}"
+    return f"{of}_{number:03}"
 
 
-def build(folder: Path, *, copies: int = 0) -> None:
-    """Writes small, mid, large, slow and `copies` models of small's shape as FOLDER/NAME/1/model.onnx."""
+def build(folder: Path, *, copies: int = 0, copies_of_mid: int = 0) -> None:
+    """Writes small, mid, large, slow and so many models of the shapes of small and mid as FOLDER/NAME/1/model.onnx."""
     for name in ("small", *map(copy_name, range(copies))):
         _save(folder, name, *_perceptron(name, SMALL), SMALL[0], SMALL[-1])
-    _save(folder, "mid", *_perceptron("mid", MID), MID[0], MID[-1])
+    for name in ("mid", *(copy_name(number, of="mid") for number in range(copies_of_mid))):
+        _save(folder, name, *_perceptron(name, MID), MID[0], MID[-1])
     shape = numpy_helper.from_array(np.array([0, LARGE_GROUPS, LARGE_WIDTH // LARGE_GROUPS], np.int64), "shape")
     nodes = [
         helper.make_node("Reshape", [INPUT, "shape"], ["groups"]),

@@ -74,7 +74,7 @@ def main() -> None:
     os.sched_setaffinity(0, {cores.generator})
     with tempfile.TemporaryDirectory() as tmp:
         models = Path(tmp) / "models"
-        build(models, copies=2)
+        build(models, copies=2, copies_of_mid=2)
         build_scale(models, BROKEN, factor=HEALTHY_FACTOR)
         build_fragile(models, BROKEN, version=2, factor=BROKEN_FACTOR)
         build_fragile(models, FRAGILE, factor=BROKEN_FACTOR)

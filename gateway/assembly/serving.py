@@ -78,6 +78,7 @@ async def _serve(link_fd: int, files: SharedFiles, watch: SupervisorWatch) -> No
             Sampler(settings.sampling),
             table.writer(start.slot, HOUSE_ROW),
             everything=wanted == "all",
+            failures=settings.access_log != "off",
             listed=wanted if isinstance(wanted, float) else 0.0,
         )
         decisions.listen(lambda record: note_decision(journal, record))

@@ -61,8 +61,8 @@ class Witness(Protocol):
         """A batch has its answers, or failed. `instance`: who ran it; empty: threads of this process."""
         ...
 
-    def retried(self, requests: Sequence[InferenceRequest]) -> None:
-        """Their batch failed, and they are run again."""
+    def retried(self, requests: Sequence[InferenceRequest], error: Exception) -> None:
+        """Their batch failed, with this, and they are run again."""
         ...
 
 
@@ -183,7 +183,7 @@ class Dispatch:
         _log.info("a batch of %d requests for '%s' version %d failed and is run again %s: %s", len(entries), *self._plan.key, again, error)
         origin.divide(len(parts))
         if self._witness is not None:
-            self._witness.retried([entry.request for entry in entries])
+            self._witness.retried([entry.request for entry in entries], error)
         for part in parts:
             key = (next(_OWN),)
             for entry in part:

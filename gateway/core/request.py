@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 Parameter = bool | int | float | str
+Moment = tuple[int, str, str]
+"""Something that was decided about a request: when (nanoseconds of the monotonic clock), what (`RETRY`, ...), and a text for who reads of it."""
+RETRY, FALLBACK, FALLBACK_FAILED, BREAKER_REFUSED = "retry", "fallback", "fallback.failed", "breaker.refused"
 
 
 class RequestForm:
@@ -71,12 +74,12 @@ class InferenceRequest:
     `arrived` and `deadline` are seconds of the monotonic clock (`time.monotonic`); a deadline of infinity means none.
     `inputs` may be views of the received message: read-only, and alive as long as the request is.
 
-    What is known of it besides: `caller`; `run`, its last; `retries`, how often one failed and it was run again; `context`, its own
-    span once somebody needed it; `whole`, the request that it is a part of, or that it stands for with another version: what is seen of it
-    belongs to that.
+    What is known of it besides: `caller`; `run`, its last; `retries`, how often one failed and it was run again; `moments`, what was decided
+    about it; `context`, its own span once somebody needed it; `whole`, the request that it is a part of, or that it stands for with another
+    version: what is seen of it belongs to that.
     """
 
-    __slots__ = ("arrived", "caller", "context", "deadline", "form", "id", "inputs", "retries", "run", "whole")
+    __slots__ = ("arrived", "caller", "context", "deadline", "form", "id", "inputs", "moments", "retries", "run", "whole")
 
     def __init__(
         self,
@@ -92,6 +95,12 @@ class InferenceRequest:
         self.caller: Caller | None = None
         self.context: SpanContext | None = None
         self.retries = 0
+        self.moments: tuple[Moment, ...] = ()
+
+    def decided(self, at_s: float, what: str, text: str) -> None:
+        """Something was decided about it, or about the request that it belongs to; `at_s`: of the monotonic clock."""
+        seen = self.whole or self
+        seen.moments += ((int(at_s * 1e9), what, text),)
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{n}{list(a.shape)}" for n, a in zip(self.form.names, self.inputs, strict=True))

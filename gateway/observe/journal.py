@@ -13,8 +13,9 @@ import time
 from collections.abc import Mapping
 from typing import Final, Protocol
 
+from gateway.core.errors import CircuitOpen
 from gateway.core.reasons import CANCELLED, REASONS, reason_index
-from gateway.core.request import Caller, InferenceRequest, Prediction
+from gateway.core.request import BREAKER_REFUSED, Caller, InferenceRequest, Moment, Prediction
 from gateway.core.span_context import SpanContext, span_context_of
 from gateway.observe.cells import (
     DEGRADED,
@@ -37,7 +38,7 @@ from gateway.observe.ring import RingWriter
 from gateway.observe.sampling import NO_PARENT, PARENT_NOT_SAMPLED, PARENT_SAMPLED, Sampler
 from gateway.observe.slowest import Slowest
 
-_MOST_DETAILS_PER_S: Final = 2000  # of failures: in a storm their reasons must do
+_MOST_DETAILS_PER_S: Final = 1000  # of failures: in a storm their reasons must do
 _MOST_PEERS: Final = 4096
 _NOTHING: Final = Detail()
 _NO_ID: Final = bytes(8)
@@ -93,13 +94,20 @@ class Failure:
 
 
 class Journal:
-    """The journal of one process. `everything`: every request gets a cell; else the sampled ones and those that are not as they should be."""
+    """The journal of one process.
 
-    def __init__(self, ring: RingWriter, sampler: Sampler, house: Counts, *, everything: bool = False, listed: float = 0.0) -> None:
+    The sampled requests get a cell, and those that are not as they should be: of failures as many a second as somebody can look at, all of
+    them where traces or `failures` want them. `everything`: every request does; `listed`: a share of the others, drawn.
+    """
+
+    def __init__(
+        self, ring: RingWriter, sampler: Sampler, house: Counts, *, everything: bool = False, failures: bool = False, listed: float = 0.0
+    ) -> None:
         """`house`: where requests are counted for which no version was found."""
         self._ring, self._sampler, self._house = ring, sampler, house
         self._traces = sampler.plan.traces
         self._everything = everything
+        self._every_failure = everything or failures or self._traces
         self._listed = listed
         self._answers: list[tuple[InferenceRequest, Counted, Prediction, bytes, int]] = []
         self._peers: dict[str, int] = {}
@@ -126,12 +134,15 @@ class Journal:
         elapsed_s = now - request.arrived if request is not None else 0.0
         reason = _CANCELLED if isinstance(failure.error, asyncio.CancelledError) else reason_index(failure.error)
         (version.counts if version is not None else self._house).record_failure(reason, elapsed_s)
+        detailed = self._has_room_for_detail(now)
+        if not (detailed or self._every_failure):
+            return  # a storm that nobody follows: it is counted, and there is enough of it to look at
         parent = span_context_of(failure.caller.metadata())
         flags |= self._sampling(request, parent)
         row = version.row if version is not None else NO_ROW
         if reason == _CANCELLED and not (self._everything or flags & SAMPLED):
             return  # the caller's own doing, and it may be a habit
-        detail = self._failure_detail(failure, parent, now)
+        detail = _failure_detail(failure, parent, now) if detailed else _NOTHING
         request_id = failure.request_id.encode()
         self._write(request, failure.caller, parent, row, failure.status, reason, flags, now, request_id, detail)
 
@@ -266,18 +277,11 @@ class Journal:
             self._ring.write_note(encode(Named("peer", number, text)))
         return number
 
-    def _failure_detail(self, failure: Failure, parent: SpanContext | None, now: float) -> Detail:
+    def _has_room_for_detail(self, now: float) -> bool:
         if now >= self._details_until:
             self._details_until, self._details_left = now + 1.0, _MOST_DETAILS_PER_S
         self._details_left -= 1
-        if self._details_left < 0:
-            return _NOTHING
-        return Detail(
-            error=without_values(str(failure.error))[:1000],  # cut after: what it looks for stands at the beginning
-            retries=failure.request.retries if failure.request is not None else 0,
-            model=failure.model[:200],
-            tracestate=parent.tracestate if parent is not None else "",
-        )
+        return self._details_left >= 0
 
     def _publish_soon(self) -> None:
         if not self._publishing:
@@ -288,10 +292,38 @@ class Journal:
         return f"<Journal {self._ring!r}>"
 
 
+def _failure_detail(failure: Failure, parent: SpanContext | None, now: float) -> Detail:
+    error = without_values(str(failure.error))[:1000]  # cut after: what it looks for stands at the beginning
+    return Detail(
+        error=error,
+        retries=failure.request.retries if failure.request is not None else 0,
+        model=failure.model[:200],
+        tracestate=parent.tracestate if parent is not None else "",
+        moments=_moments_of(failure, error, now),
+    )
+
+
 def _answer_detail(request: InferenceRequest, parameters: Mapping[str, object]) -> Detail:
     if not request.retries and "degraded" not in parameters:
         return _NOTHING
-    return Detail(served_by=str(parameters.get("served_by", "")), fallback_reason=str(parameters.get("fallback_reason", "")), retries=request.retries)
+    return Detail(
+        served_by=str(parameters.get("served_by", "")),
+        fallback_reason=without_values(str(parameters.get("fallback_reason", ""))),
+        retries=request.retries,
+        moments=_without_values(request.moments),
+    )
+
+
+def _moments_of(failure: Failure, error: str, now: float) -> tuple[Moment, ...]:
+    """What was decided about it; a breaker's refusal that no fallback has met is the last of it."""
+    moments = failure.request.moments if failure.request is not None else ()
+    if isinstance(failure.error, CircuitOpen) and not moments:
+        return ((int(now * 1e9), BREAKER_REFUSED, error[:200]),)
+    return _without_values(moments)
+
+
+def _without_values(moments: tuple[Moment, ...]) -> tuple[Moment, ...]:
+    return tuple((at_ns, what, without_values(text)) for at_ns, what, text in moments)
 
 
 def _id_text(field: bytes) -> bytes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import marshal
 from typing import Any, Final, NamedTuple
 
+from gateway.core.request import Moment
+
 
 class Began(NamedTuple):
     """A process has begun to write; whatever numbers an earlier one gave mean nothing any more."""
@@ -38,6 +40,8 @@ class Detail(NamedTuple):
     tracestate: str = ""
     model: str = ""
     """As the caller wrote it, where no version was found; never a label of a metric."""
+    moments: tuple[Moment, ...] = ()
+    """What was decided about it, in order."""
 
 
 class Decided(NamedTuple):

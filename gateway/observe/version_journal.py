@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
 from gateway.core.instance import Work
-from gateway.core.request import InferenceRequest, Run
+from gateway.core.request import RETRY, InferenceRequest, Run
 from gateway.core.span_context import SpanContext
 from gateway.observe.cells import BATCH, BATCH_PLAIN, CALL, CALL_PLAIN, LINK, LINK_PLAIN
 from gateway.observe.identifiers import Identifiers
 from gateway.observe.journal import Journal
 from gateway.observe.notes import Named
+
+_LONGEST_REASON: Final = 200
 
 
 class BatchSeen(Protocol):
@@ -77,11 +79,13 @@ class VersionJournal:
         times = (batch.told.number, rows, len(batch.requests), collated_ns, instance_number, padded, ended_ns)
         BATCH_PLAIN.pack_into(cells, at, BATCH, failed, self._row, started_ns, batch.run_ns, *times)
 
-    def retried(self, requests: Sequence[InferenceRequest]) -> None:
+    def retried(self, requests: Sequence[InferenceRequest], error: Exception) -> None:
         """Counts it, for the version and for each request."""
         self._counts.record_retry()
+        now, why = time.monotonic(), str(error)[:_LONGEST_REASON]
         for request in requests:
             (request.whole or request).retries += 1
+            request.decided(now, RETRY, why)
 
     def outgoing(self, work: Work) -> tuple[tuple[str, str], ...]:
         """The metadata of a call to another server that is to run a batch: its span, beneath the one request's, or beneath the batch's."""

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from gateway.core.errors import DeadlineExpired, GatewayError, ModelFailed, Overloaded, Unavailable
+from gateway.core.errors import CircuitOpen, DeadlineExpired, GatewayError, ModelFailed, Overloaded, Unavailable
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Description, Predictor
 from gateway.core.protection import FallbackLink
-from gateway.core.request import InferenceRequest, Prediction
+from gateway.core.request import BREAKER_REFUSED, FALLBACK, FALLBACK_FAILED, InferenceRequest, Prediction
 from gateway.policies.storm_log import StormLog
 
 _log = logging.getLogger(__name__)
@@ -91,7 +91,10 @@ class Fallback:
         except GatewayError as error:
             first = error
         try:  # not inside the except: the errors of links would each be chained to the first
-            answer = await self._degraded(request, kind_of(first), one_line(first))
+            reason = one_line(first)
+            if isinstance(first, CircuitOpen):
+                request.decided(self._now(), BREAKER_REFUSED, reason)
+            answer = await self._degraded(request, kind_of(first), reason)
             if answer is None:
                 raise first
             return answer
@@ -100,13 +103,15 @@ class Fallback:
 
     async def _degraded(self, request: InferenceRequest, kind: str, reason: str) -> Prediction | None:
         index, failed = 0, False
-        while (found := next_link(kind, self._plans, index, request.deadline - self._now())) is not None:
+        while (found := next_link(kind, self._plans, index, request.deadline - (asked := self._now()))) is not None:
             try:
                 answer = await self._links[found].answer(request)
             except Exception as error:  # noqa: BLE001  # whatever it is, the caller is to have the first error
+                request.decided(asked, FALLBACK_FAILED, f"{self._plans[found].name}: {one_line(error)}")
                 self._link_failed(found, kind, reason, error)
                 index, failed = found + 1, True
             else:
+                request.decided(asked, FALLBACK, self._plans[found].name)
                 return self._signed(answer, kind, reason)
         self._exhausted += failed
         return None

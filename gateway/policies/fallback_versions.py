@@ -78,7 +78,9 @@ class Translation:
         if known is None:
             known = self._learn(request)
         _, form, order = known
-        return InferenceRequest(form, tuple([request.inputs[i] for i in order]), request.arrived, request.deadline, request.id, request)
+        return InferenceRequest(
+            form, tuple([request.inputs[i] for i in order]), request.arrived, request.deadline, request.id, request.whole or request
+        )
 
     def check(self, request: InferenceRequest, prediction: Prediction) -> None:
         """Raises LinkFailed where the other version's answer is none that the asked version could have given."""

@@ -37,7 +37,11 @@ _STATUS: Final[dict[type[errors.GatewayError], int]] = {
 
 def status_code(error: errors.GatewayError) -> int:
     """The status number for this error: that of its class, or of the nearest class above."""
-    return next(_STATUS[cls] for cls in type(error).__mro__ if cls in _STATUS)
+    kind = type(error)
+    found = _STATUS.get(kind)
+    if found is None:
+        found = _STATUS[kind] = next(_STATUS[cls] for cls in kind.__mro__ if cls in _STATUS)
+    return found
 
 
 def status_of(error: BaseException) -> int:

@@ -26,6 +26,8 @@ EXAMPLES = {
     "drain_delay": "1s", "grace": "2s", "cache_dir": "d", "max_message_size": "1MiB", "max_concurrent_calls": 5, "max_connection_age": "1m",
     "max_connection_age_grace": "3s", "response_compression": "gzip", "default_max_batch_size": 6, "max_queue_requests": 7, "max_queue_size": "2MiB",
     "log_level": "debug", "log_format": "json", "access_log": "0.01", "max_in_flight": 8, "max_in_flight_bytes": "3MiB",
+    "otlp_endpoint": "http://h:4317", "otlp_protocol": "grpc", "traces_exporter": "console", "trace_ratio": 0.25,
+    "trace_url": "http://h:16686/trace/{trace_id}", "metrics_exporter": "otlp", "metrics_names": "all",
 }  # fmt: skip
 
 

@@ -11,9 +11,10 @@ import pytest
 from live_feed import Feed
 from live_parts import Numbers
 
-from gateway.control.live import stream as streams
+from gateway.control.live import stream
+from gateway.control.live.stream import MOST_CLIENTS
 
-PAGE = Path(streams.__file__).parents[1] / "page"
+PAGE = Path(stream.__file__).parents[1] / "page"
 
 
 def run(what):
@@ -137,12 +138,10 @@ def test_a_server_that_stops_ends_the_streams_and_takes_no_new_ones():
     run(asked)
 
 
-def test_the_number_of_those_who_read_the_stream_is_bounded(monkeypatch):
-    monkeypatch.setattr(streams, "MOST_CLIENTS", 3)
-
+def test_the_number_of_those_who_read_the_stream_is_bounded():
     async def asked(_, session):
         async with contextlib.AsyncExitStack() as stack:
-            for _ in range(3):
+            for _ in range(MOST_CLIENTS):
                 response = await stack.enter_async_context(session.get("/v2/gateway/events"))
                 await messages(response, 1)
             async with session.get("/v2/gateway/events") as refused:

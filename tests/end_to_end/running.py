@@ -78,11 +78,18 @@ class RunningGateway:
 
     def serving_pids(self) -> list[int]:
         """The serving processes, found among the children of the main process."""
+        return self._children_that_run(b"serving_main")
+
+    def telemetry_pids(self) -> list[int]:
+        """The telemetry process; none before it has started."""
+        return self._children_that_run(b"telemetry_main")
+
+    def _children_that_run(self, program: bytes) -> list[int]:
         assert self.process is not None
         found = []
         for pid in _children(self.process.pid):
             with contextlib.suppress(OSError):
-                if b"serving_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if program in Path(f"/proc/{pid}/cmdline").read_bytes():
                     found.append(pid)
         return found
 

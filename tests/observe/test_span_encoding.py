@@ -11,6 +11,7 @@ from span_parts import ALL, OFFSET_NS, RESOURCE, SCOPE, SERVER, attributes, name
 
 from gateway import __version__
 from gateway.core.reasons import REASONS
+from gateway.core.request import BREAKER_REFUSED, FALLBACK, FALLBACK_FAILED, RETRY
 from gateway.observe.cells import DEGRADED, HAS_IDS, HAS_PARENT, IN_STREAM, SAMPLED, SLOW
 from gateway.observe.notes import Detail
 from gateway.observe.spans import names
@@ -30,6 +31,9 @@ details = st.none() | st.builds(
     request_id=st.sampled_from(["", "a-request-id-that-is-longer-than-the-cell-has-room-for"]),
     tracestate=st.sampled_from(["", "vendor=a:1,other=2"]),
     model=text,
+    moments=st.lists(st.tuples(st.integers(0, 2**62), st.sampled_from([RETRY, FALLBACK, FALLBACK_FAILED, BREAKER_REFUSED]), text), max_size=3).map(
+        tuple
+    ),
 )
 requests = st.fixed_dictionaries(
     {

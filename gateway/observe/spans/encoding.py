@@ -33,7 +33,7 @@ from gateway.observe.spans.forms import (
     link,
     request_template,
 )
-from gateway.observe.spans.protobuf import LENGTH_BYTES, Layout, Template, attribute, field, lengths, number_field, varint
+from gateway.observe.spans.protobuf import LENGTH_BYTES, Layout, Template, attribute, field, fixed64_field, lengths, number_field, varint
 from gateway.observe.spans.rows import Array, BatchRows, CallRows, Rows
 
 MOST_BYTES: Final = 1 << 20
@@ -95,7 +95,7 @@ class SpanEncoder:
                 template = self._template(form)
                 out, spans = fill(template, part, len(rows)), 1 + 2 * ("run_bytes" in template.names)
                 if form.has_detail:
-                    yield from _with_details(template, out, [requests.details[row] for row in rows.tolist()], form, spans)
+                    yield from _with_details(template, out, [requests.details[row] for row in rows.tolist()], form, spans, requests.offset_ns)
                 else:
                     yield from _plain(template, out, spans)
         for batches in told.batches:
@@ -183,9 +183,11 @@ def _plain(template: Template, out: Array, spans: int) -> Iterator[Piece]:
         yield some.tobytes(), spans * len(some)
 
 
-def _with_details(template: Template, out: Array, details: list[Detail], form: Form, spans: int) -> Iterator[Piece]:
+def _with_details(template: Template, out: Array, details: list[Detail], form: Form, spans: int, offset_ns: int) -> Iterator[Piece]:
     """Each row with what its detail adds behind it, and the caller's trace state behind each of its spans."""
-    tails = [tail(detail, names_model=not form.model, failed=is_error(form.status)) for detail in details]
+    tails = [tail(detail._replace(moments=()), names_model=not form.model, failed=is_error(form.status)) for detail in details]
+    if any(detail.moments for detail in details):
+        tails = [moment_events(detail, offset_ns) + text for detail, text in zip(details, tails, strict=True)]
     states = [_tracestate(detail) for detail in details]
     state_bytes = np.array([len(state) for state in states])
     tail_bytes = np.array([len(text) for text in tails])
@@ -207,6 +209,21 @@ def _ends(template: Template) -> list[tuple[str, int]]:
     """The spans of a row, by the columns of their lengths, and where in it they end: where the tag of the next begins."""
     found = [name for name in ("queue_bytes", "run_bytes", "request_bytes") if name in template.names]
     return list(zip(found, [*(template.offset(name) - 1 for name in found[1:]), template.row_bytes], strict=True))
+
+
+def moment_events(detail: Detail, offset_ns: int) -> bytes:
+    """What was decided about a request, as events of its span."""
+    events = []
+    for at_ns, what, text in detail.moments:
+        told = _moment(what, text)
+        events.append(field(EVENTS, fixed64_field(1, at_ns + offset_ns) + told))
+    return b"".join(events)
+
+
+@lru_cache(1024)
+def _moment(what: str, text: str) -> bytes:
+    """The event behind its time."""
+    return field(2, names.MOMENT_OF.format(what=what).encode()) + (field(3, attribute(names.MOMENT_TEXT, text[:_MOST_TEXT])) if text else b"")
 
 
 @lru_cache(1024)

@@ -34,6 +34,12 @@ COLLATED: Final = "gateway.batch.collated"
 RAN: Final = "gateway.batch.ran"
 """Of a batch: the outputs are there and are split."""
 
+MOMENT_OF: Final = "gateway.{what}"
+"""Of a request, when it was decided: `gateway.retry` (its batch failed and is run again), `gateway.breaker.refused`, `gateway.fallback` (a link
+of the chain was asked, and answered), `gateway.fallback.failed` (it had no answer)."""
+MOMENT_TEXT: Final = "gateway.text"
+"""Of these events: why, or which link."""
+
 # Attributes of a request by convention.
 RPC_SYSTEM: Final = "rpc.system.name"
 RPC_METHOD: Final = "rpc.method"

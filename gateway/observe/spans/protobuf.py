@@ -46,6 +46,11 @@ def fixed32_field(number: int, value: int) -> bytes:
     return varint(number << 3 | _FIXED32) + struct.pack("<I", value)
 
 
+def fixed64_field(number: int, value: int) -> bytes:
+    """Eight bytes."""
+    return varint(number << 3 | _FIXED64) + struct.pack("<Q", value)
+
+
 def attribute(key: str, value: str | int | bool) -> bytes:
     """A KeyValue."""
     if isinstance(value, bool):

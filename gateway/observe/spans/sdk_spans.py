@@ -55,6 +55,8 @@ class SpanMaker:
             yield self._span(names.BATCH, next(below), own, (values["started"], values["ran"]), links=[batch], status=failed)
         elif form.knows_batch:
             events = [_event(names.BATCH_STARTED, values["started"]), _event(names.BATCH_ENDED, values["ran"])]
+        for at_ns, what, text in detail.moments:
+            events.append(Event(names.MOMENT_OF.format(what=what), {names.MOMENT_TEXT: text} if text else None, at_ns + rows.offset_ns))
         status = Status(StatusCode.ERROR, detail.error[:4096] or None) if is_error(form.status) else Status()
         yield self._span(
             names.STREAM_INFER if form.in_stream else names.INFER,
