@@ -127,7 +127,8 @@ def _assemble(
     )
     transport_name, new_transport = choose_transport(settings.transport)
     transport = new_transport(methods(services), options)
-    return ServingProcess(transport, transport_name, Versions(catalogue, builder.build), catalogue, state, streams, circuits)
+    versions = Versions(catalogue, builder.build)
+    return ServingProcess(transport, transport_name, versions, catalogue, state, streams, circuits, journal, settings.sampling)
 
 
 def transport_options(start: Start, settings: ServingSettings) -> TransportOptions:
