@@ -21,7 +21,6 @@ from gateway.observe.notes import Began, Named, encode
 from gateway.observe.otel_environment import apply
 from gateway.observe.ring import RingReader, RingWriter
 from gateway.observe.ring_file import size_rings_file
-from gateway.observe.sampling import SamplingPlan
 from gateway.observe.spans.encoding import SpanEncoder
 from gateway.observe.spans.forms import Server
 from gateway.observe.spans.joining import SlotRows
@@ -51,7 +50,7 @@ class Writer:
                 self._number += 1
                 at = ring.offset()
                 BATCH_PLAIN.pack_into(
-                    ring.cells, at, BATCH, 0, 0, now, now + 200_000, self._number, self._batch, self._batch, now + 50_000, -1, 0, now + 250_000
+                    ring.cells, at, BATCH, 0, 0, 0, now, now + 200_000, self._number, self._batch, self._batch, now + 50_000, -1, 0, now + 250_000
                 )
             at = ring.offset()
             REQUEST_PLAIN.pack_into(
@@ -67,7 +66,7 @@ class Writer:
 
 def encode_only(chunks: Iterator[Chunk], *, all_children: bool) -> Iterator[tuple[float, int, int]]:
     """CPU seconds, spans and bytes of each chunk."""
-    rows, encoder = SlotRows(SamplingPlan(traces=True), 128), SpanEncoder(b"", b"", Server("127.0.0.1", 8001), all_children=all_children)
+    rows, encoder = SlotRows(128), SpanEncoder(b"", b"", Server("127.0.0.1", 8001), all_children=all_children)
     for chunk in chunks:
         begun = time.process_time()
         encoded = list(encoder.encode(rows.take(chunk, 0)))

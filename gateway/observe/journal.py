@@ -22,6 +22,7 @@ from gateway.observe.cells import (
     HAS_IDS,
     HAS_PARENT,
     IN_STREAM,
+    KEPT,
     NO_ROW,
     REFUSED_SAMPLING,
     REQUEST,
@@ -35,7 +36,7 @@ from gateway.observe.cells import (
 from gateway.observe.logs.printable import without_values
 from gateway.observe.notes import Began, Detail, Named, Note, encode
 from gateway.observe.ring import RingWriter
-from gateway.observe.sampling import NO_PARENT, PARENT_NOT_SAMPLED, PARENT_SAMPLED, Sampler
+from gateway.observe.sampling import NO_PARENT, PARENT_NOT_SAMPLED, PARENT_SAMPLED, Sampler, SamplingPlan
 from gateway.observe.slowest import Slowest
 
 _MOST_DETAILS_PER_S: Final = 1000  # of failures: in a storm their reasons must do
@@ -101,14 +102,12 @@ class Journal:
     """
 
     def __init__(
-        self, ring: RingWriter, sampler: Sampler, house: Counts, *, everything: bool = False, failures: bool = False, listed: float = 0.0
+        self, ring: RingWriter, plan: SamplingPlan, house: Counts, *, everything: bool = False, failures: bool = False, listed: float = 0.0
     ) -> None:
         """`house`: where requests are counted for which no version was found."""
-        self._ring, self._sampler, self._house = ring, sampler, house
-        self._traces = sampler.plan.traces
-        self._everything = everything
-        self._every_failure = everything or failures or self._traces
-        self._listed = listed
+        self._ring, self._house = ring, house
+        self._everything, self._failures, self._listed = everything, failures, listed
+        self.sample_by(plan)
         self._answers: list[tuple[InferenceRequest, Counted, Prediction, bytes, int]] = []
         self._peers: dict[str, int] = {}
         self._details_left, self._details_until = _MOST_DETAILS_PER_S, 0.0
@@ -116,6 +115,20 @@ class Journal:
         self._numbers = 0
         self.seed = os.urandom(16)
         self.note(Began(os.getpid(), self.seed))
+
+    def sample_by(self, plan: SamplingPlan) -> None:
+        """Says who is exported from here on; a request that was told already whether it is sampled stays so."""
+        self._sampler, self._traces = Sampler(plan), plan.traces
+        self._every_failure = self._everything or self._failures or plan.traces
+
+    def exports(self, context: SpanContext) -> bool:
+        """Whether a span of this context is exported; where no traces are, a caller's sampled one is passed on and no more."""
+        return self._traces and context.sampled
+
+    @property
+    def keeps_failures(self) -> bool:
+        """What fails is exported, sampled or not, where no caller forbids it."""
+        return self._sampler.keeps_notable()
 
     @property
     def dropped(self) -> int:
@@ -214,7 +227,7 @@ class Journal:
     def _sampling(self, request: InferenceRequest | None, parent: SpanContext | None) -> int:
         """The flags that say whether it is exported."""
         if request is not None and request.context is not None:
-            flags = SAMPLED if request.context.sampled else 0
+            flags = SAMPLED if self.exports(request.context) else 0
         else:
             flags = SAMPLED if self._drawn(parent) else 0
         if parent is None:
@@ -224,7 +237,7 @@ class Journal:
     def _drawn(self, parent: SpanContext | None) -> bool:
         if parent is None:
             return self._sampler.sampled(NO_PARENT)
-        return self._sampler.sampled(PARENT_SAMPLED if parent.sampled else PARENT_NOT_SAMPLED, parent.trace_id)
+        return self._sampler.sampled(_said(parent), parent.trace_id)
 
     def _write(
         self,
@@ -253,6 +266,8 @@ class Journal:
         own = request.context if request is not None else None
         if own is not None:
             flags |= HAS_IDS
+        if not flags & SAMPLED and (status or flags & (DEGRADED | SLOW)) and self._sampler.keeps_notable(_said(parent)):
+            flags |= KEPT
         if request is None:
             told = (ended_ns, ended_ns, 0, 0, float("inf"), 0)
         else:
@@ -290,6 +305,11 @@ class Journal:
 
     def __repr__(self) -> str:
         return f"<Journal {self._ring!r}>"
+
+
+def _said(parent: SpanContext | None) -> int:
+    """What the caller said of sampling."""
+    return NO_PARENT if parent is None else PARENT_SAMPLED if parent.sampled else PARENT_NOT_SAMPLED
 
 
 def _failure_detail(failure: Failure, parent: SpanContext | None, now: float) -> Detail:
