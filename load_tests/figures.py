@@ -36,6 +36,7 @@ class Slice:
     p50_ms: float
     p99_ms: float
     fault: str = ""
+    p90_ms: float = math.nan
 
 
 def median_interval(values: Sequence[float]) -> MedianInterval:

@@ -33,6 +33,8 @@ class Shape:
     connections: int
     streams: int
     calls: int
+    rate: float = 0
+    """Calls a second; 0: each answer is followed by the next call."""
 
 
 SHAPES = {
@@ -84,12 +86,14 @@ def run_h2load(address: str, framed: Path, shape: Shape, reply_bytes: int) -> Sl
     log = framed.with_suffix(".log")
     log.unlink(missing_ok=True)  # h2load appends
     counts = ["-c", str(shape.connections), "-m", str(shape.streams), "-n", str(shape.calls)]
+    counts += [f"--rps={shape.rate / shape.connections:.0f}"] if shape.rate else []
     headers = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
     command = ["h2load", "-t", "1", *counts, *headers, "-d", str(framed), "--log-file", str(log), f"http://{address}{METHOD}"]
     output = parse_output(subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout)
     latencies_ms = parse_log(log.read_text())
     fault = output.fault(shape.calls, reply_bytes)
-    return Slice(output.calls_per_s, percentile(latencies_ms, 50), percentile(latencies_ms, 99), fault)
+    p50_ms, p90_ms, p99_ms = (percentile(latencies_ms, percent) for percent in (50, 90, 99))
+    return Slice(output.calls_per_s, p50_ms, p99_ms, fault, p90_ms)
 
 
 def write_framed(folder: Path, payload: Payload) -> Path:
