@@ -75,7 +75,7 @@ async def _run(link_fd: int, files: SharedFiles) -> None:
 
 async def _serve(start: TelemetryStart, settings: TelemetrySettings, files: SharedFiles, stack: AsyncExitStack, channel: Channel) -> None:
     table = stack.enter_context(StatisticsTable(files.statistics))
-    readers = [ChunkReader(slot, RingReader(files.rings, slot)) for slot in range(table.slots)]
+    readers = [ChunkReader(slot, RingReader(files.rings, slot), start.overview.rows) for slot in range(table.slots)]
     told = _Told(start.overview)
     # Spans first: metrics count them. OpenTelemetry is imported only where it exports something.
     spans = await _span_export(settings, start.overview, stack)

@@ -55,6 +55,7 @@ class Pulse:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(_EVERY_S)
+            self._journal.naming.look()
             self._journal.note(await self._gauges())
 
     async def _gauges(self) -> Gauges:

@@ -10,11 +10,12 @@ from gateway.core.errors import InvalidRequest, ModelFailed
 from gateway.core.reasons import REASONS
 from gateway.core.request import InferenceRequest, Prediction, RequestForm
 from gateway.core.span_context import SpanContext
-from gateway.observe.cells import DEGRADED, HAS_IDS, HAS_PARENT, NO_ROW, REFUSED_SAMPLING, SAMPLED, SLOW
+from gateway.observe.cells import DEGRADED, HAS_IDS, HAS_PARENT, MORE, NO_ROW, REFUSED_SAMPLING, SAMPLED, SLOW
 from gateway.observe.chunks import ChunkReader
-from gateway.observe.journal import Failure, Journal
+from gateway.observe.details import Failure
+from gateway.observe.journal import Journal
 from gateway.observe.ring import RingReader, RingWriter
-from gateway.observe.ring_file import size_rings_file
+from gateway.observe.ring_file import CELLS, size_rings_file
 from gateway.observe.sampling import Sampler, SamplingPlan
 from gateway.observe.slowest import Slowest
 
@@ -55,7 +56,8 @@ class Desk:
         self.fd = os.memfd_create("rings")
         size_rings_file(self.fd, 1)
         self.house, self.version = Counts(), SimpleNamespace(row=7, counts=Counts(), slowest=Slowest())
-        self.journal = Journal(RingWriter(self.fd, 0), Sampler(plan), self.house, **options)
+        self.ring = RingWriter(self.fd, 0)
+        self.journal = Journal(self.ring, Sampler(plan), self.house, **options)
         self._reader = ChunkReader(0, RingReader(self.fd, 0))
 
     def request(self, *metadata):
@@ -72,6 +74,12 @@ class Desk:
         await asyncio.sleep(0)
         self._reader.read()
         return self._reader.read()
+
+    async def read_all(self):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        chunks = [self._reader.read() for _ in range(10)]
+        return [chunk for chunk in chunks if chunk is not None and len(chunk.requests)]
 
 
 def desk(plan=SamplingPlan(), **options):  # noqa: B008  # frozen
@@ -160,6 +168,24 @@ async def test_a_failure_says_why_and_whose_it_was(desk):
     detail = chunk.details[int(chunk.request_places[0])]
     assert (detail.error, detail.request_id) == ("it broke", "r" * 60)
     assert desk.version.counts.told == ["model_failed"]
+
+
+@desk(SamplingPlan(traces=True))
+async def test_what_is_told_of_one_request_is_never_anothers_where_the_ring_is_full(desk):
+    desk.answered()
+    await desk.read()  # and its caller has a number
+    while (at := desk.ring.offset()) >= 0:
+        desk.ring.cells[at] = MORE
+    RingReader(desk.fd, 0).advance(desk.ring.written - CELLS + 1)  # room for one cell: for what is told of it, or for itself
+    failure = Failure(Call(), ModelFailed("one caller's trouble"), 13)
+    failure.request, failure.version = desk.request(), desk.version
+    desk.journal.failed(failure)
+    desk.journal.publish()
+    await desk.read_all()
+    desk.answered()
+    (chunk,) = await desk.read_all()
+    assert chunk.requests["status"].tolist() == [0]
+    assert not chunk.details
 
 
 @desk()
