@@ -67,6 +67,11 @@ class ChunkReader:
         return self._ring.dropped
 
     @property
+    def unread(self) -> int:
+        """Cells written and not read."""
+        return self._ring.unread
+
+    @property
     def backlog(self) -> bool:
         """More is there than one look takes."""
         return self._ring.unread > _MOST_CELLS

@@ -183,6 +183,19 @@ def test_what_an_exporter_gives_up_is_counted(result):
     export.close()
 
 
+def test_an_exporter_that_fails_every_time_is_explained_once(caplog):
+    stuck, slot = Stuck(None), Slot()
+    stuck.let.set()
+    export = exporting(stuck)
+    for _ in range(5):
+        slot.request()
+        export.take(slot.chunk())
+        assert export.flush(10)
+    export.close()
+    assert export.dropped["export_failed"] == 5
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == ["stuck failed"]
+
+
 def test_what_is_not_out_when_time_is_up_is_counted():
     stuck, slot = Stuck(), Slot()
     export = exporting(stuck)

@@ -44,6 +44,7 @@ class ExportQueue:
         self._bytes = self._spans = 0
         self._changed, self._closing, self._abandoned = threading.Condition(), False, False
         self._warned_at, self._warned = -_WARN_EVERY_S, 0
+        self._explained_at = -_WARN_EVERY_S
         self._thread = threading.Thread(target=self._run, name=f"export to {name}", daemon=True)
 
     @property
@@ -113,16 +114,23 @@ class ExportQueue:
         try:
             parts = export.make()
         except Exception:  # noqa: BLE001  # the next may be sound
-            _log.exception("no spans could be made for %s", self.name)
+            self._explain("no spans could be made for %s")
             return 0, export.spans
         for part in parts:
             try:
                 done = self._exporter.export(part) is SpanExportResult.SUCCESS
             except Exception:  # noqa: BLE001  # any package's exporter
-                _log.exception("%s failed", self.name)
+                self._explain("%s failed")
                 done = False
             counts[not done] += len(part)
         return counts[0], counts[1]
+
+    def _explain(self, what: str) -> None:
+        """Logs the exception that is being handled: at once, then at most every minute."""
+        now = time.monotonic()
+        if now - self._explained_at >= _WARN_EVERY_S:
+            self._explained_at = now
+            _log.exception(what, self.name)
 
     def _next(self) -> Export | None:
         with self._changed:
