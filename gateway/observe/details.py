@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.core.errors import CircuitOpen
+from gateway.core.errors import CircuitOpen, GatewayError
 from gateway.core.request import BREAKER_REFUSED, Caller, InferenceRequest, Moment
 from gateway.core.span_context import SpanContext
 from gateway.observe.counted import Counted
@@ -13,6 +14,7 @@ from gateway.observe.logs.printable import without_values
 from gateway.observe.notes import Detail
 
 NOTHING: Final = Detail()
+_LONGEST_ERROR: Final = 1000  # characters
 
 
 class Failure:
@@ -30,7 +32,7 @@ class Failure:
 
 def failure_detail(failure: Failure, parent: SpanContext | None, now: float) -> Detail:
     """Of a failure; `parent`: the caller's span, `now`: seconds of the monotonic clock."""
-    error = without_values(str(failure.error))[:1000]  # cut after: what it looks for stands at the beginning
+    error = _told(failure.error)
     return Detail(
         error=error,
         retries=failure.request.retries if failure.request is not None else 0,
@@ -50,6 +52,13 @@ def answer_detail(request: InferenceRequest, parameters: Mapping[str, object]) -
         retries=request.retries,
         moments=_without_values(request.moments),
     )
+
+
+def _told(error: BaseException) -> str:
+    """What its caller was told; of what nobody expected that is no more than its class."""
+    if isinstance(error, GatewayError):
+        return without_values(str(error))[:_LONGEST_ERROR]  # cut after: what it looks for stands at the beginning
+    return "" if isinstance(error, asyncio.CancelledError) else f"internal error: {type(error).__name__}"
 
 
 def _moments_of(failure: Failure, error: str, now: float) -> tuple[Moment, ...]:

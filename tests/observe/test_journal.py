@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.errors import InvalidRequest, ModelFailed
 from gateway.core.reasons import REASONS
-from gateway.core.request import InferenceRequest, Prediction, RequestForm
+from gateway.core.request import RETRY, InferenceRequest, Prediction, RequestForm
 from gateway.core.span_context import SpanContext
 from gateway.observe.cells import DEGRADED, HAS_IDS, HAS_PARENT, MORE, NO_ROW, REFUSED_SAMPLING, SAMPLED, SLOW
 from gateway.observe.chunks import ChunkReader
@@ -197,6 +197,27 @@ async def test_a_request_that_found_no_version_is_the_houses(desk):
     assert chunk.requests["version"].tolist() == [NO_ROW]
     assert chunk.details[int(chunk.request_places[0])].model == "nobody"
     assert desk.house.told == ["invalid_request"]
+
+
+@desk()
+async def test_of_what_nobody_expected_no_more_is_written_than_its_caller_was_told(desk):
+    failure = Failure(Call(), ValueError("could not convert string to float: 'a secret'"), 13)
+    failure.request, failure.version = desk.request(), desk.version
+    desk.journal.failed(failure)
+    chunk = await desk.read()
+    assert chunk.details[int(chunk.request_places[0])].error == "internal error: ValueError"
+
+
+@desk()
+async def test_no_value_of_an_output_is_in_what_was_decided_wherever_a_text_was_cut(desk):
+    text = f"output '{'y' * 150}' of model 'm' holds 4711.5 in row 3, at [3, 0]; it must be at most 1"
+    for cut in range(len(text)):
+        request = desk.request()
+        request.decided(0.5, RETRY, text[:cut])
+        desk.answered(request=request, parameters={"degraded": True, "served_by": "version 1", "fallback_reason": text[:cut]})
+    chunk = await desk.read()
+    assert len(chunk.details) == len(text)
+    assert "47" not in str([(detail.fallback_reason, detail.moments[0][2]) for detail in chunk.details.values()])
 
 
 @desk()
