@@ -165,7 +165,7 @@ def test_what_an_exporter_is_too_slow_for_is_dropped_counted_and_warned_of_once(
     assert export.flush(10)
     export.close()
     assert export.exported + sum(export.dropped.values()) == 40 * (4 * 3 + 1 + 1)
-    assert export.dropped == {"queue_full": dropped, "export_failed": 0, "closed": 0}
+    assert export.dropped == {"queue_full": dropped, "export_failed": 0, "closed": 0, "not_made": 0}
     warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warned) == 1
     assert "were not exported by stuck (queue full)" in warned[0]
@@ -178,7 +178,7 @@ def test_what_an_exporter_gives_up_is_counted(result):
     export = exporting(stuck)
     export.take(chunk())
     export.flush(10)
-    assert export.dropped == {"queue_full": 0, "export_failed": 10, "closed": 0}
+    assert export.dropped == {"queue_full": 0, "export_failed": 10, "closed": 0, "not_made": 0}
     assert export.exported == 0
     export.close()
 
@@ -203,7 +203,7 @@ def test_what_is_not_out_when_time_is_up_is_counted():
         export.take(chunk(1, slot))
     assert stuck.asked.wait(10)
     export.close(0.05)
-    assert export.dropped == {"queue_full": 0, "export_failed": 0, "closed": 3 * 4}
+    assert export.dropped == {"queue_full": 0, "export_failed": 0, "closed": 3 * 4, "not_made": 0}
     assert export.queued_spans == 0
     export.take(chunk(1, slot))
     assert export.dropped["closed"] > 12
@@ -231,5 +231,5 @@ def test_a_chunk_that_breaks_us_is_counted_and_the_next_is_taken(caplog):
     export.take(replace(broken, names=None))
     export.take(broken)
     export.close()
-    assert (export.failed_chunks, export.exported) == (1, 10)
+    assert (export.dropped["not_made"], export.exported) == (3, 10)
     assert "no spans could be made of 3 requests" in caplog.text

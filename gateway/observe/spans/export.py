@@ -20,7 +20,7 @@ from gateway.observe.chunks import Chunk
 from gateway.observe.otel_environment import OtelOptions
 from gateway.observe.spans import names
 from gateway.observe.spans.encoding import Encoded, SpanEncoder
-from gateway.observe.spans.export_queue import DROP_REASONS, Export, ExportQueue
+from gateway.observe.spans.export_queue import DROP_REASONS, NOT_MADE, Export, ExportQueue
 from gateway.observe.spans.exporters import NamedExporter, make_exporters, make_resource
 from gateway.observe.spans.forms import Server
 from gateway.observe.spans.joining import SlotRows
@@ -69,8 +69,7 @@ class SpanExport:
         )
         self.queues = (*self._of_bytes, *self._of_spans)
         self._slots: dict[int, SlotRows] = {}
-        self.failed_chunks = 0
-        """Of which no spans could be made."""
+        self._not_made = 0
 
     @property
     def exported(self) -> int:
@@ -83,6 +82,7 @@ class SpanExport:
         found = Counter(dict.fromkeys(DROP_REASONS, 0))
         for queue in self.queues:
             found.update(queue.dropped)
+        found[NOT_MADE] += self._not_made
         return dict(found)
 
     @property
@@ -106,10 +106,10 @@ class SpanExport:
             rows = self._slots.setdefault(chunk.slot, SlotRows(self._options.sampling, self._options.link_limit))
             self._put(rows.take(chunk, time.time_ns() - time.monotonic_ns()))
         except Exception:  # noqa: BLE001  # logged; spans must not stop what counts
-            self.failed_chunks += 1
             self._slots.pop(chunk.slot, None)  # its batches would come up again with the next
-            if self.failed_chunks == 1:
+            if not self._not_made:
                 _log.exception("no spans could be made of %d requests", len(chunk.requests))
+            self._not_made += max(1, len(chunk.requests)) * max(1, len(self.queues))
 
     def _put(self, told: Rows) -> None:
         if self._of_bytes:

@@ -19,7 +19,9 @@ EXPORT_FAILED: Final = "export_failed"
 """The exporter has given them up: nobody there, or refused."""
 CLOSED: Final = "closed"
 """The gateway stopped before they were out."""
-DROP_REASONS: Final = (QUEUE_FULL, EXPORT_FAILED, CLOSED)
+NOT_MADE: Final = "not_made"
+"""A fault of ours: what the requests wrote down could not be made into spans. At least one for each of them."""
+DROP_REASONS: Final = (QUEUE_FULL, EXPORT_FAILED, CLOSED, NOT_MADE)
 _WARN_EVERY_S: Final = 60.0
 
 
