@@ -44,7 +44,7 @@ def exported_over(receiver, protocol, monkeypatch, **environment):
         export.close(10)
         assert export.exported == len(received.spans) == 3 * 3 + 1
         assert not any(export.dropped.values())
-        assert export.queued_spans == export.queued_bytes == 0
+        assert export.queues[0].queued_spans == export.queues[0].queued_bytes == 0
         return received
 
 
@@ -157,8 +157,8 @@ def test_what_an_exporter_is_too_slow_for_is_dropped_counted_and_warned_of_once(
     for _ in range(40):
         slot.request()
         export.take(chunk(4, slot))
-    assert export.queued_bytes <= 20_000 or "most_spans" in limits
-    assert export.queued_spans <= 60 or "most_bytes" in limits
+    assert export.queues[0].queued_bytes <= 20_000 or "most_spans" in limits
+    assert export.queues[0].queued_spans <= 60 or "most_bytes" in limits
     dropped = export.dropped["queue_full"]
     assert dropped > 100
     stuck.let.set()
@@ -204,7 +204,7 @@ def test_what_is_not_out_when_time_is_up_is_counted():
     assert stuck.asked.wait(10)
     export.close(0.05)
     assert export.dropped == {"queue_full": 0, "export_failed": 0, "closed": 3 * 4, "not_made": 0}
-    assert export.queued_spans == 0
+    assert export.queues[0].queued_spans == 0
     export.take(chunk(1, slot))
     assert export.dropped["closed"] > 12
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections import Counter
 from functools import partial
-from typing import Final, Self
+from typing import Final
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
@@ -40,7 +39,7 @@ _CONTEXT: Final = SpanContext(1, 1, is_remote=False)
 
 
 class SpanExport:
-    """Takes chunks of all slots, in one thread, and exports from others. `async with`, or `start` and `close`.
+    """Takes chunks of all slots, in one thread, and exports from others, from `start` to `close`.
 
     `server`: where callers reach the gateway; `all_children`: else quick answered requests have events instead of spans below them.
     """
@@ -84,16 +83,6 @@ class SpanExport:
             found.update(queue.dropped)
         found[NOT_MADE] += self._not_made
         return dict(found)
-
-    @property
-    def queued_spans(self) -> int:
-        """Spans that wait."""
-        return sum(queue.queued_spans for queue in self.queues)
-
-    @property
-    def queued_bytes(self) -> int:
-        """Bytes that wait."""
-        return sum(queue.queued_bytes for queue in self.queues)
 
     def start(self) -> None:
         """Begins to export."""
@@ -140,13 +129,6 @@ class SpanExport:
         self.flush(timeout_s)
         for queue in self.queues:
             queue.close(max(0.0, until - time.monotonic()))
-
-    async def __aenter__(self) -> Self:
-        self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await asyncio.to_thread(self.close)
 
     def __repr__(self) -> str:
         return f"<SpanExport {list(self.queues)}>"
