@@ -51,7 +51,7 @@ class ServingSettings:
     grpc_experiments: str = ""
     """What gRPC's core is to read as GRPC_EXPERIMENTS; chosen by `gateway.wire.io_mode`."""
     sampling: SamplingPlan = field(default_factory=SamplingPlan)
-    """Which requests are to be seen in traces."""
+    """Which requests are to be seen in traces, until trace settings say otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

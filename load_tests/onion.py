@@ -28,7 +28,7 @@ from gateway.core.waiter import Driven
 from gateway.observe.journal import Journal
 from gateway.observe.ring import RingWriter
 from gateway.observe.ring_file import size_rings_file
-from gateway.observe.sampling import Sampler, SamplingPlan
+from gateway.observe.sampling import SamplingPlan
 from gateway.observe.slowest import Slowest
 from gateway.observe.version_journal import VersionJournal
 from gateway.policies.admission import Room
@@ -124,7 +124,7 @@ async def measure(turns: int) -> dict[str, float]:
     circuit = Circuit("m", plan.protection.breaker, time.monotonic, _ignore)
     catalogue = Catalogue()
     surroundings = Surroundings(processes=1, house=Room("the gateway", 0, 0), targets=FallbackTargets(catalogue), told=_ignore)
-    journal = Journal(RingWriter(rings_fd, 0), Sampler(SamplingPlan()), counts)
+    journal = Journal(RingWriter(rings_fd, 0), SamplingPlan(), counts)
     witness = VersionJournal(journal, "m/1", 0, counts)
     stack: Any = build_stack(plan, Backing(_NoInstances(), _Model()), circuit, counts, surroundings, witness).outermost
     live = Live(plan, stack, VersionCodec(plan), statistics=counts, now=time.monotonic, close=_nothing, slowest=Slowest())

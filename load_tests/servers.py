@@ -43,6 +43,8 @@ class Server:
 
     process: subprocess.Popen[bytes]
     address: str
+    http: str = ""
+    """HOST:PORT of its HTTP side, where it was told one."""
 
     def memory_mib(self) -> float:
         """Memory of all its processes, shared pages counted once (PSS)."""
@@ -77,13 +79,13 @@ def started(command: str, models: Path, log: Path, *, core: int | None = None, e
     `command` is a command line, no shell, with {models}, {port} and {http} to fill in, run in the checkout's folder; `env` is added to the
     environment.
     """
-    port = free_port()
-    line = shlex.split(command.format(models=shlex.quote(str(models.resolve())), port=port, http=free_port()))
+    port, http = free_port(), free_port()
+    line = shlex.split(command.format(models=shlex.quote(str(models.resolve())), port=port, http=http))
     with log.open("wb") as out:
         environment = os.environ | (env or {})
         process = subprocess.Popen(pinned(core, line), stdout=out, stderr=out, env=environment, cwd=ROOT, start_new_session=True)
     try:
-        yield Server(process, f"127.0.0.1:{port}")
+        yield Server(process, f"127.0.0.1:{port}", f"127.0.0.1:{http}")
     finally:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -9,13 +9,11 @@ OTLP/gRPC to a receiver in a process of its own, which decodes and counts them. 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import statistics
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
 from gateway.observe.cells import BATCH, BATCH_PLAIN, REQUEST, REQUEST_ID_AT, REQUEST_PLAIN, SAMPLED
 from gateway.observe.chunks import Chunk, ChunkReader
@@ -23,10 +21,10 @@ from gateway.observe.notes import Began, Named, encode
 from gateway.observe.otel_environment import apply
 from gateway.observe.ring import RingReader, RingWriter
 from gateway.observe.ring_file import size_rings_file
-from gateway.observe.sampling import SamplingPlan
 from gateway.observe.spans.encoding import SpanEncoder
 from gateway.observe.spans.forms import Server
 from gateway.observe.spans.joining import SlotRows
+from load_tests.otlp_receiver import Receiver
 
 CHUNK_S: Final = 0.1
 
@@ -52,7 +50,7 @@ class Writer:
                 self._number += 1
                 at = ring.offset()
                 BATCH_PLAIN.pack_into(
-                    ring.cells, at, BATCH, 0, 0, now, now + 200_000, self._number, self._batch, self._batch, now + 50_000, -1, 0, now + 250_000
+                    ring.cells, at, BATCH, 0, 0, 0, now, now + 200_000, self._number, self._batch, self._batch, now + 50_000, -1, 0, now + 250_000
                 )
             at = ring.offset()
             REQUEST_PLAIN.pack_into(
@@ -66,32 +64,9 @@ class Writer:
         return chunk
 
 
-def receive(port: Any, asked: Any) -> None:
-    """An OTLP/gRPC receiver: tells its port, and the number of spans when it is asked."""
-    import grpc  # noqa: PLC0415  # in the receiver's process only
-    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as pb  # noqa: PLC0415
-
-    counted = 0
-
-    def export(request: pb.ExportTraceServiceRequest, _context: object) -> pb.ExportTraceServiceResponse:
-        nonlocal counted
-        counted += sum(len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans)
-        return pb.ExportTraceServiceResponse()
-
-    server = grpc.server(ThreadPoolExecutor(1), options=[("grpc.max_receive_message_length", -1)])
-    method = grpc.unary_unary_rpc_method_handler(export, pb.ExportTraceServiceRequest.FromString, pb.ExportTraceServiceResponse.SerializeToString)
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler("opentelemetry.proto.collector.trace.v1.TraceService", {"Export": method}),)
-    )
-    port.put(server.add_insecure_port("127.0.0.1:0"))
-    server.start()
-    asked.get()
-    port.put(counted)
-
-
 def encode_only(chunks: Iterator[Chunk], *, all_children: bool) -> Iterator[tuple[float, int, int]]:
     """CPU seconds, spans and bytes of each chunk."""
-    rows, encoder = SlotRows(SamplingPlan(traces=True), 128), SpanEncoder(b"", b"", Server("127.0.0.1", 8001), all_children=all_children)
+    rows, encoder = SlotRows(128), SpanEncoder(b"", b"", Server("127.0.0.1", 8001), all_children=all_children)
     for chunk in chunks:
         begun = time.process_time()
         encoded = list(encoder.encode(rows.take(chunk, 0)))
@@ -102,25 +77,19 @@ def encode_and_export(chunks: Iterator[Chunk], *, all_children: bool) -> Iterato
     """CPU seconds of each chunk, its export included, and spans; at the end it is checked that all have arrived."""
     from gateway.observe.spans.export import SpanExport  # noqa: PLC0415  # what it costs is measured without it as well
 
-    port: Any = multiprocessing.Queue()
-    asked: Any = multiprocessing.Queue()
-    receiver = multiprocessing.Process(target=receive, args=(port, asked))
-    receiver.start()
-    os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{port.get()}"
-    export = SpanExport(apply(os.environ)[0], server=Server("127.0.0.1", 8001), all_children=all_children)
-    export.start()
-    for chunk in chunks:
-        begun, exported = time.process_time(), export.exported
-        export.take(chunk)
-        while export.queued_spans:
-            time.sleep(0.001)
-        yield time.process_time() - begun, export.exported - exported, 0
-    export.close()
-    asked.put("how many?")
-    arrived = port.get()
-    receiver.join()
-    if export.exported != arrived or any(export.dropped.values()):
-        raise SystemExit(f"{export}: {arrived} spans arrived")
+    with Receiver() as receiver:
+        os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = receiver.endpoint
+        export = SpanExport(apply(os.environ)[0], server=Server("127.0.0.1", 8001), all_children=all_children)
+        export.start()
+        for chunk in chunks:
+            begun, exported = time.process_time(), export.exported
+            export.take(chunk)
+            while export.queues[0].queued_spans:
+                time.sleep(0.001)
+            yield time.process_time() - begun, export.exported - exported, 0
+        export.close()
+        if export.exported != receiver.spans or any(export.dropped.values()):
+            raise SystemExit(f"{export}: {receiver.spans} spans arrived")
 
 
 def main() -> None:
@@ -142,5 +111,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    multiprocessing.set_start_method("spawn")
     main()

@@ -14,6 +14,7 @@ from gateway.control.log_settings import log_settings_of
 from gateway.control.main_process import MainProcess, Started
 from gateway.control.options import SourceOptions
 from gateway.control.spawning import Spawner
+from gateway.control.trace_settings import trace_settings_of
 from gateway.observe.logs.setup import begin_logs
 from gateway.settings import Settings
 from gateway.wire.io_mode import EXPERIMENTS_VARIABLE, IoMode, apply_io_mode
@@ -30,6 +31,7 @@ def serve(settings: Settings, announce: Callable[[Started, IoMode], None], spawn
     # grpc reads its environment when it is imported, which is in the serving processes, after they have had their settings.
     io_mode = apply_io_mode(settings.io_mode)
     serving = replace(settings.serving, grpc_experiments=os.environ.get(EXPERIMENTS_VARIABLE, ""))
+    otel = settings.telemetry.otel
     main_process = MainProcess(
         settings.control,
         serving,
@@ -37,6 +39,7 @@ def serve(settings: Settings, announce: Callable[[Started, IoMode], None], spawn
         spawner,
         telemetry_settings=settings.telemetry,
         announce=lambda started: announce(started, io_mode),
+        trace_settings=trace_settings_of(otel.sampling) if otel.trace_exporters else {},
         log_settings=log_settings_of(settings.serving.log_level),
     )
     return asyncio.run(main_process.run())

@@ -10,7 +10,10 @@ from collections.abc import Awaitable, Mapping
 from gateway.control.link import ServingLink
 from gateway.control.log_settings import log_level
 from gateway.control.messages import Change, Key, Listening, Publish
+from gateway.control.trace_settings import changed_sampling
 from gateway.core.plan import VersionPlan
+from gateway.observe.journal import Journal
+from gateway.observe.sampling import SamplingPlan
 from gateway.policies.circuit_records import Report
 from gateway.policies.circuits import Circuits
 from gateway.routing.catalogue import Catalogue
@@ -36,10 +39,14 @@ class ServingProcess:
         state: ServerState,
         streams: OpenStreams,
         circuits: Circuits,
+        journal: Journal,
+        sampling: SamplingPlan,
     ) -> None:
+        """`sampling`: as at the start; trace settings change it."""
         self._transport, self._transport_name = transport, transport_name
         self._versions, self._catalogue = versions, catalogue
         self._state, self._streams, self._circuits = state, streams, circuits
+        self._journal, self._sampling = journal, sampling
         self._tasks: set[asyncio.Future[None]] = set()
 
     async def listen(self) -> Listening:
@@ -67,6 +74,7 @@ class ServingProcess:
             {(e.model, int(e.version or 0)): e.reason or _NOT_LIVE.get(e.state or "", f"it is {e.state}") for e in publication.index}
         )
         logging.getLogger().setLevel(log_level(publication.log_settings))
+        self._journal.sample_by(changed_sampling(self._sampling, publication.trace_changes))
         self._circuits.force(publication.forced_breakers)
         self._state.publish(publication)
         if publication.ready and not was_ready:

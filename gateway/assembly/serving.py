@@ -22,7 +22,6 @@ from gateway.observe.logs.access_choice import cells_wanted
 from gateway.observe.logs.setup import begin_logs
 from gateway.observe.pulse import Pulse
 from gateway.observe.ring import RingWriter
-from gateway.observe.sampling import Sampler
 from gateway.policies.admission import Room
 from gateway.policies.circuits import Circuits
 from gateway.routing.catalogue import Catalogue
@@ -75,7 +74,7 @@ async def _serve(link_fd: int, files: SharedFiles, watch: SupervisorWatch) -> No
         wanted = cells_wanted(settings.access_log)
         journal = Journal(
             RingWriter(files.rings, start.slot),
-            Sampler(settings.sampling),
+            settings.sampling,
             table.writer(start.slot, HOUSE_ROW),
             everything=wanted == "all",
             failures=settings.access_log != "off",
@@ -128,7 +127,8 @@ def _assemble(
     )
     transport_name, new_transport = choose_transport(settings.transport)
     transport = new_transport(methods(services), options)
-    return ServingProcess(transport, transport_name, Versions(catalogue, builder.build), catalogue, state, streams, circuits)
+    versions = Versions(catalogue, builder.build)
+    return ServingProcess(transport, transport_name, versions, catalogue, state, streams, circuits, journal, settings.sampling)
 
 
 def transport_options(start: Start, settings: ServingSettings) -> TransportOptions:

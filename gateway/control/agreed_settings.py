@@ -3,31 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from gateway.control.messages import Change, Setting
+from gateway.control.trace_settings import check_trace_setting
 from gateway.core.errors import InvalidRequest
+
+_Kind = Literal[Change.TRACE_SETTINGS, Change.LOG_SETTINGS]
 
 
 class AgreedSettings:
-    """What TraceSetting and LogSettings answer. The names are fixed at start, the values change."""
+    """What TraceSetting and LogSettings answer. The names are fixed at start, the values change, and go back to the start's."""
 
     def __init__(self, trace: Mapping[str, Setting], log: Mapping[str, Setting]) -> None:
-        self.trace, self.log = dict(trace), dict(log)
+        self._start: dict[_Kind, Mapping[str, Setting]] = {Change.TRACE_SETTINGS: trace, Change.LOG_SETTINGS: log}
+        self._changes: dict[_Kind, Mapping[str, Setting]] = {Change.TRACE_SETTINGS: {}, Change.LOG_SETTINGS: {}}
 
     def __repr__(self) -> str:
         return f"<AgreedSettings trace {self.trace} log {self.log}>"
 
-    def change(self, which: Change, values: Mapping[str, object]) -> Mapping[str, Setting]:
-        """Changes some; returns all that hold now. Raises `InvalidRequest` for a name or type that is not known, and changes none."""
-        settings = self.trace if which is Change.TRACE_SETTINGS else self.log
-        settings.update({name: _checked(name, value, settings) for name, value in values.items()})
-        return dict(settings)
+    @property
+    def trace(self) -> Mapping[str, Setting]:
+        """What TraceSetting answers."""
+        return self._current(Change.TRACE_SETTINGS)
 
+    @property
+    def log(self) -> Mapping[str, Setting]:
+        """What LogSettings answers."""
+        return self._current(Change.LOG_SETTINGS)
 
-def _checked(name: str, value: object, settings: Mapping[str, Setting]) -> Setting:
-    if name not in settings:
-        raise InvalidRequest(f"unknown setting '{name}': expected one of {', '.join(sorted(settings)) or 'none'}")
-    expected = type(settings[name])
-    if type(value) is not expected:
-        raise InvalidRequest(f"setting '{name}' must be of type {expected.__name__}, got {value!r}")
-    return value
+    @property
+    def trace_changes(self) -> Mapping[str, Setting]:
+        """The trace settings that hold because somebody said so, not because of the start."""
+        return self._changes[Change.TRACE_SETTINGS]
+
+    def change(self, which: _Kind, values: Mapping[str, object]) -> Mapping[str, Setting]:
+        """Changes some, back to the start's where the value is `()`; returns all that hold now.
+
+        Raises `InvalidRequest` for a name, a type or a value that cannot be, and changes none.
+        """
+        changes = {**self._changes[which], **{name: self._checked(which, name, value) for name, value in values.items()}}
+        self._changes[which] = {name: value for name, value in changes.items() if value != ()}
+        return self._current(which)
+
+    def _current(self, which: _Kind) -> Mapping[str, Setting]:
+        return {**self._start[which], **self._changes[which]}
+
+    def _checked(self, which: _Kind, name: str, value: object) -> Setting:
+        start = self._start[which]
+        if name not in start:
+            raise InvalidRequest(f"unknown setting '{name}': expected one of {', '.join(sorted(start)) or 'none'}")
+        if value == ():
+            return ()
+        expected = type(start[name])
+        if type(value) is not expected:
+            raise InvalidRequest(f"setting '{name}' must be of type {expected.__name__}, got {value!r}")
+        if which is Change.TRACE_SETTINGS:
+            check_trace_setting(name, value)
+        return value

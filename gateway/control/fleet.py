@@ -131,10 +131,11 @@ class Fleet:
         index: tuple[IndexEntry, ...],
         trace_settings: Mapping[str, Setting] = NO_SETTINGS,
         log_settings: Mapping[str, Setting] = NO_SETTINGS,
+        trace_changes: Mapping[str, Setting] = NO_SETTINGS,
     ) -> None:
         """Tells every process at once, and those that come up later, forced breakers too; returns when all that are up answer by it."""
         sequence = self._publication.sequence + 1 if self._publication is not None else 1
-        self._publication = Publish(sequence, ready, index, trace_settings, log_settings, self.breakers.forced)
+        self._publication = Publish(sequence, ready, index, trace_settings, log_settings, self.breakers.forced, trace_changes)
         self.broadcast(self._publication)
         agreed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._agreements.append((sequence, agreed))

@@ -237,9 +237,9 @@ class MainProcess:
     async def _publish(self) -> None:
         assert self._models is not None
         self._tell_telemetry()
-        await self._fleet.publish(
-            ready=self.ready, index=self._models.index, trace_settings=dict(self._agreed.trace), log_settings=dict(self._agreed.log)
-        )
+        agreed = self._agreed
+        settings = {"trace_settings": agreed.trace, "log_settings": agreed.log, "trace_changes": agreed.trace_changes}
+        await self._fleet.publish(ready=self.ready, index=self._models.index, **settings)
 
     def _tell_telemetry(self) -> None:
         if self._telemetry is not None:

@@ -37,7 +37,7 @@ Key = tuple[str, int]
 """Model and version."""
 
 Setting = bool | int | str | tuple[str, ...]
-"""The value of a trace or log setting; trace settings may have several."""
+"""The value of a trace or log setting; trace settings may have several. None, `()`, asks for that of the start."""
 
 
 class VersionState(StrEnum):
@@ -134,6 +134,8 @@ class Publish:
     log_settings: Mapping[str, Setting] = field(default_factory=dict)
     forced_breakers: Mapping[CircuitKey, Forced] = field(default_factory=dict)
     """Those that do not decide for themselves; some may not exist yet, or not any more."""
+    trace_changes: Mapping[str, Setting] = field(default_factory=dict)
+    """Of the trace settings those that somebody changed; in the others the settings of `Start` hold, which are more exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +222,7 @@ class Ask:
     request_id: int
     change: Change
     model: str = ""
-    """Empty for settings of the whole server."""
+    """Empty for settings: they are the whole server's."""
     parameters: Mapping[str, object] = field(default_factory=dict)
     """Of a load or unload: the request's, plain values. Of settings: those to change, `Setting` values; none to change is a question.
     Of breakers: `keys`, those to set, and `mode`, a `Forced`; none is a question."""

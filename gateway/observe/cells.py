@@ -35,6 +35,8 @@ IN_STREAM: Final = 32
 """A request of ModelStreamInfer."""
 REFUSED_SAMPLING: Final = 64
 """The caller has a trace and said that it is not sampled."""
+KEPT: Final = 128
+"""It was not sampled and is to be exported all the same, for what became of it."""
 
 NO_ROW: Final = -1
 """In `version`: no version was found for the request."""
@@ -69,15 +71,19 @@ REQUEST_ID_AT: Final = 88
 BATCH_CELL: Final = np.dtype(
     {
         "names": [
-            "kind", "failed", "version", "started_ns", "run_ns", "number", "rows", "requests", "collated_ns", "instance", "padded_rows", "ended_ns",
+            "kind", "failed", "kept", "version", "started_ns", "run_ns", "number", "rows", "requests", "collated_ns", "instance", "padded_rows",
+            "ended_ns",
         ],
-        "formats": ["u1", "u1", "<i4", "<i8", "<i8", "<i8", "<i4", "<i4", "<i8", "<i4", "<i4", "<i8"],
-        "offsets": [0, 1, 4, 8, 16, 24, 32, 36, 40, 48, 52, 56],
+        "formats": ["u1", "u1", "u1", "<i4", "<i8", "<i8", "<i8", "<i4", "<i4", "<i8", "<i4", "<i4", "<i8"],
+        "offsets": [0, 1, 2, 4, 8, 16, 24, 32, 36, 40, 48, 52, 56],
         "itemsize": CELL_BYTES,
     }
 )  # fmt: skip
-"""From `started_ns` inputs are joined, from `collated_ns` the model runs, at `run_ns` its outputs are there, at `ended_ns` they are split."""
-BATCH_PLAIN: Final = struct.Struct("<BBxxiqqqiiqiiq")
+"""From `started_ns` inputs are joined, from `collated_ns` the model runs, at `run_ns` its outputs are there, at `ended_ns` they are split.
+
+`kept`: it is to be exported whether or not one of its requests is.
+"""
+BATCH_PLAIN: Final = struct.Struct("<BBBxiqqqiiqiiq")
 
 LINK_CELL: Final = np.dtype(
     {

@@ -14,6 +14,8 @@ from gateway.observe.logs.printable import without_values
 from gateway.observe.notes import Detail
 
 NOTHING: Final = Detail()
+MOST_DETAILS_PER_S: Final = 1000
+"""Of failures: in a storm their reasons must do."""
 _LONGEST_ERROR: Final = 1000  # characters
 
 
@@ -28,6 +30,24 @@ class Failure:
         self.request: InferenceRequest | None = None
         self.version: Counted | None = None
         self.request_id = self.model = ""
+
+
+class Allowance:
+    """So many a second."""
+
+    def __init__(self, per_s: int) -> None:
+        self._per_s = self._left = per_s
+        self._until = 0.0
+
+    def take(self, now: float) -> bool:
+        """Whether one more is allowed; `now`: seconds of any clock that goes forward."""
+        if now >= self._until:
+            self._until, self._left = now + 1.0, self._per_s
+        self._left -= 1
+        return self._left >= 0
+
+    def __repr__(self) -> str:
+        return f"<Allowance {max(self._left, 0)} of {self._per_s} left>"
 
 
 def failure_detail(failure: Failure, parent: SpanContext | None, now: float) -> Detail:

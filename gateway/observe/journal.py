@@ -19,6 +19,7 @@ from gateway.observe.cells import (
     DEGRADED,
     HAS_IDS,
     HAS_PARENT,
+    KEPT,
     NO_ROW,
     REFUSED_SAMPLING,
     REQUEST,
@@ -30,13 +31,12 @@ from gateway.observe.cells import (
     SLOW,
 )
 from gateway.observe.counted import Counted, Counts
-from gateway.observe.details import NOTHING, Failure, answer_detail, failure_detail
+from gateway.observe.details import MOST_DETAILS_PER_S, NOTHING, Allowance, Failure, answer_detail, failure_detail
 from gateway.observe.naming import Naming
 from gateway.observe.notes import Detail, Note, encode
 from gateway.observe.ring import RingWriter
-from gateway.observe.sampling import NO_PARENT, PARENT_NOT_SAMPLED, PARENT_SAMPLED, Sampler
+from gateway.observe.sampling import NO_PARENT, PARENT_NOT_SAMPLED, PARENT_SAMPLED, Sampler, SamplingPlan
 
-_MOST_DETAILS_PER_S: Final = 1000  # of failures: in a storm their reasons must do
 _NO_ID: Final = bytes(8)
 _CANCELLED: Final = REASONS.index(CANCELLED)
 
@@ -49,20 +49,32 @@ class Journal:
     """
 
     def __init__(
-        self, ring: RingWriter, sampler: Sampler, house: Counts, *, everything: bool = False, failures: bool = False, listed: float = 0.0
+        self, ring: RingWriter, plan: SamplingPlan, house: Counts, *, everything: bool = False, failures: bool = False, listed: float = 0.0
     ) -> None:
         """`house`: where requests are counted for which no version was found."""
-        self._ring, self._sampler, self._house = ring, sampler, house
-        self._traces = sampler.plan.traces
-        self._everything = everything
-        self._every_failure = everything or failures or self._traces
-        self._listed = listed
+        self._ring, self._house = ring, house
+        self._everything, self._failures, self._listed = everything, failures, listed
+        self.sample_by(plan)
         self._answers: list[tuple[InferenceRequest, Counted, Prediction, bytes, int]] = []
-        self._details_left, self._details_until = _MOST_DETAILS_PER_S, 0.0
+        self._details = Allowance(MOST_DETAILS_PER_S)
         self._publishing = False
         self._numbers = 0
         self.naming = Naming(ring)
         self._publish_soon()
+
+    def sample_by(self, plan: SamplingPlan) -> None:
+        """Says who is exported from here on; a request that was told already whether it is sampled stays so."""
+        self._sampler, self._traces = Sampler(plan), plan.traces
+        self._every_failure = self._everything or self._failures or plan.traces
+
+    def exports(self, context: SpanContext) -> bool:
+        """Whether a span of this context is exported; where no traces are, a caller's sampled one is passed on and no more."""
+        return self._traces and context.sampled
+
+    @property
+    def keeps_failures(self) -> bool:
+        """What fails is exported, sampled or not, where no caller forbids it."""
+        return self._sampler.keeps_notable()
 
     @property
     def dropped(self) -> int:
@@ -81,7 +93,7 @@ class Journal:
         elapsed_s = now - request.arrived if request is not None else 0.0
         reason = _CANCELLED if isinstance(failure.error, asyncio.CancelledError) else reason_index(failure.error)
         (version.counts if version is not None else self._house).record_failure(reason, elapsed_s)
-        detailed = self._has_room_for_detail(now)
+        detailed = self._details.take(now)
         if not (detailed or self._every_failure):
             return  # a storm that nobody follows: it is counted, and there is enough of it to look at
         parent = span_context_of(failure.caller.metadata())
@@ -161,7 +173,7 @@ class Journal:
     def _sampling(self, request: InferenceRequest | None, parent: SpanContext | None) -> int:
         """The flags that say whether it is exported."""
         if request is not None and request.context is not None:
-            flags = SAMPLED if request.context.sampled else 0
+            flags = SAMPLED if self.exports(request.context) else 0
         else:
             flags = SAMPLED if self._drawn(parent) else 0
         if parent is None:
@@ -171,7 +183,7 @@ class Journal:
     def _drawn(self, parent: SpanContext | None) -> bool:
         if parent is None:
             return self._sampler.sampled(NO_PARENT)
-        return self._sampler.sampled(PARENT_SAMPLED if parent.sampled else PARENT_NOT_SAMPLED, parent.trace_id)
+        return self._sampler.sampled(_said(parent), parent.trace_id)
 
     def _write(
         self,
@@ -200,6 +212,8 @@ class Journal:
         own = request.context if request is not None else None
         if own is not None:
             flags |= HAS_IDS
+        if not flags & SAMPLED and (status or flags & (DEGRADED | SLOW)) and self._sampler.keeps_notable(_said(parent)):
+            flags |= KEPT
         if request is None:
             told = (ended_ns, ended_ns, 0, 0, float("inf"), 0)
         else:
@@ -214,12 +228,6 @@ class Journal:
             cells[at + REQUEST_ID_AT : at + REQUEST_ID_AT + len(request_id)] = request_id
         self._publish_soon()
 
-    def _has_room_for_detail(self, now: float) -> bool:
-        if now >= self._details_until:
-            self._details_until, self._details_left = now + 1.0, _MOST_DETAILS_PER_S
-        self._details_left -= 1
-        return self._details_left >= 0
-
     def _publish_soon(self) -> None:
         if not self._publishing:
             self._publishing = True
@@ -227,6 +235,11 @@ class Journal:
 
     def __repr__(self) -> str:
         return f"<Journal {self._ring!r}>"
+
+
+def _said(parent: SpanContext | None) -> int:
+    """What the caller said of sampling."""
+    return NO_PARENT if parent is None else PARENT_SAMPLED if parent.sampled else PARENT_NOT_SAMPLED
 
 
 def _id_text(field: bytes) -> bytes:

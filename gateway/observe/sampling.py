@@ -61,7 +61,7 @@ class Sampler:
         return random.random() < self._ratio  # noqa: S311  # no secret
 
     def keeps_notable(self, parent: int = NO_PARENT) -> bool:
-        """Whether a request that was not sampled is exported all the same if it failed, was refused, was degraded or slow."""
+        """Whether a request that was not sampled is exported all the same if it failed, was refused, was degraded or slow; asked at its end."""
         return self._keeps[parent]
 
     def __repr__(self) -> str:

@@ -76,7 +76,8 @@ class VersionJournal:
         padded = max(batch.rows, 1)
         collated_ns = batch.collated_ns if batch.started_ns and not failed else started_ns
         times = (batch.told.number, rows, len(batch.requests), collated_ns, instance_number, padded, ended_ns)
-        BATCH_PLAIN.pack_into(cells, at, BATCH, failed, self._row, started_ns, batch.run_ns, *times)
+        kept = failed and self._journal.keeps_failures
+        BATCH_PLAIN.pack_into(cells, at, BATCH, failed, kept, self._row, started_ns, batch.run_ns, *times)
 
     def retried(self, requests: Sequence[InferenceRequest], error: Exception) -> None:
         """Counts it, for the version and for each request."""
@@ -96,7 +97,7 @@ class VersionJournal:
     def returned(self, work: Work, address: str, started_s: float, answered: bool) -> None:  # as it is told
         """Writes the call down, where it is to be seen."""
         own, parent = self._calls.pop(work.number, (None, None))
-        if own is None or parent is None or not own.sampled:
+        if own is None or parent is None or not self._journal.exports(own):
             return
         instance = self._instance(address)
         cells, at = self._journal.cell()
@@ -117,7 +118,7 @@ class VersionJournal:
         for request in batch.requests:
             if everybody or request.whole is not None:
                 context = self._journal.context(request)
-                if not context.sampled:
+                if not self._journal.exports(context):
                     continue
                 cells, at = self._journal.cell()
                 if at >= 0:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 Setting = bool | int | str | tuple[str, ...]
-"""The value of a trace or log setting; trace settings may have several values, none of them asks for the default."""
+"""The value of a trace or log setting; trace settings may have several values, none of them asks for the start's."""
 
 LOAD: Final = "load"
 UNLOAD: Final = "unload"
@@ -68,7 +68,7 @@ class ControlSide(Protocol):
     async def ask(self, change: str, model: str, parameters: Mapping[str, object]) -> object:
         """Returns when the change holds in every process; raises the `GatewayError` that ended it.
 
-        `change` is one of the words above, `model` is empty for settings of the whole server. Of settings, `parameters` are those to change
+        `change` is one of the words above, `model` is empty for settings, which are the whole server's. Of settings, `parameters` are those to change
         (none is a question), and the answer is a mapping with all that hold now.
         """
         ...

@@ -160,6 +160,7 @@ def test_in_a_terminal_it_follows_says_when_nobody_answers_and_ends_with_ctrl_c(
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "gateway", "top", "--address", answering.address, "--interval", "200ms"]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "150", "LINES": "30"}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever a shell starts in the background ignores it, and what that starts
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, cwd=ROOT, env=environment)
     os.close(theirs)
     seen = bytearray()

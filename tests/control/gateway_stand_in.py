@@ -18,7 +18,9 @@ from gateway.control.main_process import MainProcess
 from gateway.control.options import ControlOptions, ModelControlMode, ModelControlOptions, RestartOptions, StopOptions
 from gateway.control.records import CannotPlan, SourceModel
 from gateway.control.spawning import Spawner
+from gateway.control.trace_settings import trace_settings_of
 from gateway.core.plan import VersionPlan
+from gateway.observe.sampling import SamplingPlan
 from gateway.settings import TelemetrySettings
 
 
@@ -84,6 +86,7 @@ def main() -> int:
             spawner,
             telemetry_settings=TelemetrySettings(),
             announce=announce,
+            trace_settings=trace_settings_of(SamplingPlan(traces=True, ratio=0.3)),
             log_settings={"log_verbose_level": 0},
         )
         status = asyncio.run(process.run())

@@ -114,6 +114,8 @@ class StandIn:
                     "in_flight": self.in_flight - 1,
                     "index": index,
                     "log_settings": dict(self.publication.log_settings) if self.publication else None,
+                    "trace_settings": dict(self.publication.trace_settings) if self.publication else None,
+                    "trace_changes": dict(self.publication.trace_changes) if self.publication else None,
                 }
             case "infer":
                 plan = next(plan for plan in self.live.values() if plan.model == arguments[0])
@@ -126,8 +128,9 @@ class StandIn:
                 return self.statistics.read(plan.statistics_row).success.count
             case "load" | "unload":
                 return await self.ask(Change(what), arguments[0], dict(word.split("=") for word in arguments[1:]))
-            case "log_settings":
-                return await self.ask(Change.LOG_SETTINGS, "", json.loads(" ".join(arguments)) if arguments else {})
+            case "log_settings" | "trace_settings":
+                values = json.loads(" ".join(arguments)) if arguments else {}
+                return await self.ask(Change(what), "", {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
         return await self.answer_of_breakers(what, *arguments)
 
     async def answer_of_breakers(self, what, *arguments):

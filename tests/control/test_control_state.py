@@ -174,6 +174,13 @@ class TestSettings:
         assert settings.change(Change.LOG_SETTINGS, {}) == {"level": 1, "format": "default"}
         assert settings.change(Change.LOG_SETTINGS, {"level": 2})["level"] == 2
 
+    def test_a_setting_without_a_value_is_the_starts_again_and_the_others_stay(self):
+        settings = AgreedSettings({}, {"level": 1, "format": "default"})
+        settings.change(Change.LOG_SETTINGS, {"level": 2, "format": "json"})
+
+        assert settings.change(Change.LOG_SETTINGS, {"level": ()}) == settings.log == {"level": 1, "format": "json"}
+        assert repr(settings) == "<AgreedSettings trace {} log {'level': 1, 'format': 'json'}>"
+
     def test_unknown_names_are_told_the_known_ones(self):
         with pytest.raises(InvalidRequest, match="unknown setting 'lever': expected one of format, level"):
             AgreedSettings({}, {"level": 1, "format": ""}).change(Change.LOG_SETTINGS, {"lever": 2})

@@ -506,6 +506,23 @@ class TestModelControl:
         assert [state["log_settings"] for state in gateway.states()] == [{"log_verbose_level": 3}] * 2
         assert "unknown setting 'x'" in gateway.ask("log_settings", json.dumps({"x": 1}))
 
+    def test_trace_settings_hold_in_all_processes_and_in_those_that_come_later_until_they_are_cleared(self, start):
+        gateway = start()
+        begun = gateway.ask("trace_settings")
+        assert begun == {"trace_mode": "opentelemetry", "trace_level": ["TIMESTAMPS"], "trace_rate": 3}
+        assert gateway.ask("trace_settings", json.dumps({"trace_level": ["OFF"], "trace_rate": 7})) == {
+            "trace_mode": "opentelemetry", "trace_level": ["OFF"], "trace_rate": 7,
+        }  # fmt: skip
+
+        victim = gateway.pid_of(1)
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: len(gateway.states()) == 2 and gateway.pid_of(1) != victim)
+        assert [state["trace_changes"] for state in gateway.states()] == [{"trace_level": ["OFF"], "trace_rate": 7}] * 2
+
+        assert "'trace_rate' must be a whole number" in gateway.ask("trace_settings", json.dumps({"trace_rate": 0}))
+        assert gateway.ask("trace_settings", json.dumps({"trace_level": [], "trace_rate": []})) == begun
+        assert [(state["trace_settings"], state["trace_changes"]) for state in gateway.states()] == [(begun, {})] * 2
+
 
 def _http(gateway, path):
     try:

@@ -135,7 +135,7 @@ def test_an_error_and_a_fallback_are_visible_as_such(jaeger, serve, models, conn
         server = one(jaeger.trace(failed, 2), METHOD)
         assert server.tags["error"] is True
         assert server.tags["error.type"] == server.tags["rpc.response.status_code"] == "INTERNAL"
-        assert "out of data bounds" in server.tags["otel.status_description"]
+        assert "running Gather node" in server.tags["otel.status_description"]
         assert server.tags["gateway.reason"] == "model_failed"
 
         server = one(jaeger.trace(degraded, 2), METHOD)
@@ -143,6 +143,7 @@ def test_an_error_and_a_fallback_are_visible_as_such(jaeger, serve, models, conn
         assert server.tags["gateway.degraded"] is True
         assert server.tags["gateway.served_by"]
         assert server.tags["gateway.fallback_reason"]
+        assert [event["gateway.text"] for event in server.events if event["event"] == "gateway.fallback"] == ["model plain"]
 
         server = one(jaeger.trace(unknown, 2), METHOD)
         assert "error" not in server.tags

@@ -50,11 +50,12 @@ class Slot:
     def note(self, note):
         assert self._ring.write_note(encode(note))
 
-    def batch(self, number, *, version=0, failed=0, start=20, ran=60, rows=5, requests=3, instance=-1, padded=0):
+    def batch(self, number, *, version=0, failed=0, kept=None, start=20, ran=60, rows=5, requests=3, instance=-1, padded=0):
         """Times in milliseconds from the slot's `now`."""
         at = [self.now + ms * MS for ms in (start, ran, start + 5, ran + 3)]
         offset = self._ring.offset()
-        BATCH_PLAIN.pack_into(self._ring.cells, offset, BATCH, failed, version, at[0], at[1], number, rows, requests, at[2], instance, padded, at[3])
+        how = (failed, failed if kept is None else kept, version)
+        BATCH_PLAIN.pack_into(self._ring.cells, offset, BATCH, *how, at[0], at[1], number, rows, requests, at[2], instance, padded, at[3])
 
     def request(
         self, *, detail=None, status=0, flags=SAMPLED, request_id=b"", version=0, arrived=0, ended=70, batch=0, rows=1, deadline=math.inf,

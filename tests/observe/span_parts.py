@@ -4,7 +4,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from gateway.observe.sampling import SamplingPlan
 from gateway.observe.spans import names
 from gateway.observe.spans.encoding import SpanEncoder
 from gateway.observe.spans.export import encode_origin
@@ -15,12 +14,11 @@ RESOURCE = Resource({"service.name": "tested", "n": 3})
 SCOPE = InstrumentationScope("gateway", "1", names.SCHEMA_URL)
 SERVER = Server("gateway.example", 8001)
 OFFSET_NS = 1_700_000_000_000_000_000
-ALL = SamplingPlan(traces=True)
 
 
-def spans_of(*chunks, plan=ALL, links=128, all_children=True):
+def spans_of(*chunks, links=128, all_children=True):
     """All spans of these chunks of a slot, as messages."""
-    rows, encoder = SlotRows(plan, links), SpanEncoder(*encode_origin(RESOURCE, SCOPE), SERVER, all_children=all_children)
+    rows, encoder = SlotRows(links), SpanEncoder(*encode_origin(RESOURCE, SCOPE), SERVER, all_children=all_children)
     encoded = [one for chunk in chunks for one in encoder.encode(rows.take(chunk, OFFSET_NS))]
     return parsed([*encoded, *encoder.encode(rows.rest())])
 

@@ -8,7 +8,7 @@ from gateway.observe.chunks import ChunkReader
 from gateway.observe.journal import Journal
 from gateway.observe.ring import RingReader, RingWriter
 from gateway.observe.ring_file import size_rings_file
-from gateway.observe.sampling import Sampler, SamplingPlan
+from gateway.observe.sampling import SamplingPlan
 from gateway.policies.circuit_records import Transition
 from gateway.runtime.process.events import Fate, WorkerEvent
 
@@ -19,7 +19,7 @@ def test_why_a_breaker_opened_or_a_worker_went_quotes_no_input_and_is_not_endles
     async def run():
         fd = os.memfd_create("rings")
         size_rings_file(fd, 1)
-        journal, reader = Journal(RingWriter(fd, 0), Sampler(SamplingPlan()), None), ChunkReader(0, RingReader(fd, 0))
+        journal, reader = Journal(RingWriter(fd, 0), SamplingPlan(), None), ChunkReader(0, RingReader(fd, 0))
         note_decision(journal, Transition("m/1", "closed", "open", f"5 failures, with: {SAID}", 1.0, 5.0, ("m", 1, "")))
         note_decision(journal, WorkerEvent("m", 1, "worker 1", 7, Fate.DIED, f"{SAID} {'x' * 100_000}"))
         journal.publish()

@@ -8,16 +8,17 @@ import pytest
 
 from gateway.core.errors import InvalidRequest, ModelFailed
 from gateway.core.reasons import REASONS
-from gateway.core.request import RETRY, InferenceRequest, Prediction, RequestForm
+from gateway.core.request import RETRY, InferenceRequest, Prediction, RequestForm, Run
 from gateway.core.span_context import SpanContext
-from gateway.observe.cells import DEGRADED, HAS_IDS, HAS_PARENT, MORE, NO_ROW, REFUSED_SAMPLING, SAMPLED, SLOW
+from gateway.observe.cells import DEGRADED, HAS_IDS, HAS_PARENT, KEPT, MORE, NO_ROW, REFUSED_SAMPLING, SAMPLED, SLOW
 from gateway.observe.chunks import ChunkReader
 from gateway.observe.details import Failure
 from gateway.observe.journal import Journal
 from gateway.observe.ring import RingReader, RingWriter
 from gateway.observe.ring_file import CELLS, size_rings_file
-from gateway.observe.sampling import Sampler, SamplingPlan
+from gateway.observe.sampling import SamplingPlan
 from gateway.observe.slowest import Slowest
+from gateway.observe.version_journal import VersionJournal
 
 FORM = RequestForm(names=("x",), key=("x",), rows=3, input_bytes=12, outputs=(0,), parameters={})
 TRACE, SPAN = bytes(range(16)), bytes(range(8, 16))
@@ -57,7 +58,7 @@ class Desk:
         size_rings_file(self.fd, 1)
         self.house, self.version = Counts(), SimpleNamespace(row=7, counts=Counts(), slowest=Slowest())
         self.ring = RingWriter(self.fd, 0)
-        self.journal = Journal(self.ring, Sampler(plan), self.house, **options)
+        self.journal = Journal(self.ring, plan, self.house, **options)
         self._reader = ChunkReader(0, RingReader(self.fd, 0))
 
     def request(self, *metadata):
@@ -68,6 +69,17 @@ class Desk:
     def answered(self, *metadata, parameters=None, id_field=b"", request=None):
         request = request or self.request(*metadata)
         self.journal.answered(request, self.version, Prediction((), parameters), id_field)
+
+    def failed(self, *metadata):
+        failure = Failure(Call(*metadata), ModelFailed("it broke"), 13)
+        failure.request, failure.version = self.request(*metadata), self.version
+        self.journal.failed(failure)
+
+    def batch(self, *requests, error=None):
+        batch = SimpleNamespace(told=Run(), requests=requests, started_ns=1, collated_ns=2, run_ns=3, rows=3, request_rows=3, error=error)
+        witness = VersionJournal(self.journal, "m/1", 7, None)
+        witness.begun(batch)
+        witness.ended(batch, "")
 
     async def read(self):
         await asyncio.sleep(0)
@@ -247,3 +259,91 @@ def test_a_context_is_made_once_and_goes_on_with_the_callers(traces):
         os.close(made.fd)
 
     asyncio.run(main())
+
+
+NONE, ALL = SamplingPlan(traces=True, ratio=0), SamplingPlan(traces=True)
+FEW = SamplingPlan(traces=True, ratio=1e-12)
+FEW_OF_ANYBODY = SamplingPlan(traces=True, parent_based=False, ratio=1e-12)
+NOTHING = SamplingPlan(traces=False, parent_based=False, ratio=0)
+
+
+@pytest.mark.parametrize(
+    ("plan", "metadata", "seen"),
+    [
+        (FEW, (), KEPT),
+        (FEW, (parent(),), SAMPLED),
+        (FEW, (parent(sampled=False),), 0),
+        (FEW_OF_ANYBODY, (parent(sampled=False),), KEPT),
+        (ALL, (), SAMPLED),
+        (NONE, (), 0),
+        (NONE, (parent(),), SAMPLED),
+        (NOTHING, (parent(),), 0),
+        (SamplingPlan(), (parent(),), 0),
+    ],
+)
+def test_what_fails_or_is_slow_is_kept_where_the_gateway_begins_traces_and_no_caller_forbids(plan, metadata, seen):
+    @desk(plan)
+    async def see(desk):
+        desk.failed(*metadata)
+        desk.version.slowest.limit_s = 0.0
+        desk.answered(*metadata)
+        assert [flags & (SAMPLED | KEPT) for flags in (await desk.read()).requests["flags"]] == [seen, seen]
+
+    see()
+
+
+@desk(FEW, everything=True)
+async def test_an_answer_as_it_should_be_is_not_kept(desk):
+    desk.answered()
+    assert (await desk.read()).requests["flags"].tolist() == [0]
+
+
+@pytest.mark.parametrize(("plan", "kept"), [(ALL, 1), (FEW, 1), (NONE, 0), (NOTHING, 0)])
+def test_a_failed_batch_is_kept_as_its_requests_would_be(plan, kept):
+    @desk(plan)
+    async def see(desk):
+        desk.batch(desk.request(), error=ModelFailed("it broke"))
+        desk.batch(desk.request())
+        assert (await desk.read()).batches["kept"].tolist() == [kept, 0]
+
+    see()
+
+
+@pytest.mark.parametrize(("plan", "links"), [(ALL, 1), (NONE, 1), (NOTHING, 0)])
+def test_where_nothing_is_exported_a_callers_sampled_trace_links_no_batch(plan, links):
+    @desk(plan)
+    async def see(desk):
+        request = desk.request(parent())
+        desk.batch(request, error=ModelFailed("it broke"))
+        assert request.context.sampled
+        assert len((await desk.read()).links) == links
+
+    see()
+
+
+@desk(ALL)
+async def test_a_new_plan_holds_for_the_next_request(desk):
+    seen = []
+    for plan in (ALL, NONE, NOTHING, FEW, ALL):
+        desk.journal.sample_by(plan)
+        desk.failed()
+        seen += [int(flags) & (SAMPLED | KEPT) for flags in (await desk.read()).requests["flags"]]
+    assert seen == [SAMPLED, 0, 0, KEPT, SAMPLED]
+
+
+@desk(NOTHING)
+async def test_traces_may_begin_where_there_were_none(desk):
+    desk.answered()
+    assert len((await desk.read()).requests) == 0
+    desk.journal.sample_by(ALL)
+    desk.answered()
+    assert (await desk.read()).requests["flags"].tolist() == [SAMPLED]
+
+
+@desk(ALL)
+async def test_who_was_told_that_his_trace_is_sampled_is_held_to_it(desk):
+    request = desk.request()
+    assert desk.journal.context(request).sampled
+    desk.journal.sample_by(NONE)
+    desk.answered(request=request)
+    assert (await desk.read()).requests["flags"].tolist() == [SAMPLED | HAS_IDS]

@@ -10,7 +10,7 @@ from gateway.observe.notes import VersionGauges
 from gateway.observe.pulse import Pulse
 from gateway.observe.ring import RingReader, RingWriter
 from gateway.observe.ring_file import size_rings_file
-from gateway.observe.sampling import Sampler, SamplingPlan
+from gateway.observe.sampling import SamplingPlan
 
 GAUGES = VersionGauges(1, "m", 1, 2, 512, 3, 1, "closed", "", ())
 
@@ -34,7 +34,7 @@ def test_a_second_in_which_nothing_can_be_said_is_not_the_last(caplog):
     async def run():
         fd = os.memfd_create("rings")
         size_rings_file(fd, 1)
-        journal, reader = Journal(RingWriter(fd, 0), Sampler(SamplingPlan()), None), ChunkReader(0, RingReader(fd, 0))
+        journal, reader = Journal(RingWriter(fd, 0), SamplingPlan(), None), ChunkReader(0, RingReader(fd, 0))
         version, end = Version(), time.monotonic() + 20
         async with Pulse(journal, lambda: [version]):
             while True:

@@ -7,7 +7,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from span_chunks import Slot
-from span_parts import ALL, OFFSET_NS, RESOURCE, SCOPE, SERVER, attributes, named, parsed, spans_of
+from span_parts import OFFSET_NS, RESOURCE, SCOPE, SERVER, attributes, named, parsed, spans_of
 
 from gateway import __version__
 from gateway.core.reasons import REASONS
@@ -87,7 +87,7 @@ def in_one_order(spans):
     st.lists(st.lists(requests, max_size=8), min_size=1, max_size=3), st.dictionaries(st.integers(1, 4), batches), st.booleans(), st.integers(0, 3)
 )
 def test_the_bytes_are_those_of_the_sdk(chunks, ran, all_children, links):
-    slot, rows = Slot(), SlotRows(ALL, links)
+    slot, rows = Slot(), SlotRows(links)
     encoder = SpanEncoder(*encode_origin(RESOURCE, SCOPE), SERVER, all_children=all_children)
     maker = SpanMaker(RESOURCE, SCOPE, SERVER, all_children=all_children)
     for number, batch in ran.items():
@@ -107,7 +107,7 @@ def test_the_bytes_are_those_of_the_sdk(chunks, ran, all_children, links):
 def test_resource_scope_and_schema_are_those_of_the_sdk():
     slot = Slot()
     slot.request()
-    rows = SlotRows(ALL, 128).take(slot.chunk(), OFFSET_NS)
+    rows = SlotRows(128).take(slot.chunk(), OFFSET_NS)
     (encoded,) = SpanEncoder(*encode_origin(RESOURCE, SCOPE), SERVER).encode(rows)
     ours = ExportTraceServiceRequest.FromString(encoded.data).resource_spans[0]
     theirs = encode_spans(list(SpanMaker(RESOURCE, SCOPE, SERVER).make(rows))).resource_spans[0]
@@ -204,7 +204,7 @@ def test_exports_are_of_a_mebibyte_or_so():
     slot = Slot()
     for number in range(3000):
         slot.request(detail=Detail(error="x" * 4000) if number % 10 == 0 else None, status=13)
-    rows = SlotRows(ALL, 128).take(slot.chunk(), OFFSET_NS)
+    rows = SlotRows(128).take(slot.chunk(), OFFSET_NS)
     encoded = list(SpanEncoder(b"", b"", SERVER).encode(rows))
     assert sum(map(len, encoded)) == 3000
     assert len(encoded) > 2

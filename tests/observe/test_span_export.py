@@ -99,7 +99,7 @@ def test_an_exporter_that_takes_spans_gets_those_of_the_sdk():
 
 def test_the_console_exporter_prints_them():
     program = (
-        "import sys; sys.path.insert(0, 'tests/observe'); from test_span_export import *; "
+        "import sys; sys.path[:0] = ['tests/observe', 'tests/end_to_end']; from test_span_export import *; "
         "export = SpanExport(OtelOptions(sampling=SamplingPlan(traces=True), trace_exporters=('console',))); "
         "export.start(); export.take(chunk(1)); export.close()"
     )

@@ -6,12 +6,9 @@ from hypothesis import strategies as st
 from span_chunks import Slot
 from span_parts import attributes, named, spans_of
 
-from gateway.observe.cells import DEGRADED, HAS_IDS, HAS_PARENT, REFUSED_SAMPLING, SAMPLED, SLOW
-from gateway.observe.sampling import SamplingPlan
+from gateway.observe.cells import DEGRADED, HAS_IDS, KEPT, SAMPLED, SLOW
 from gateway.observe.spans import names
 from gateway.observe.spans.peers import read_peer
-
-SOME = SamplingPlan(traces=True, ratio=0.01)
 
 
 def links(span):
@@ -97,26 +94,31 @@ def test_a_call_to_another_server_is_a_client_span_of_the_same_trace():
 
 
 @pytest.mark.parametrize(
-    ("plan", "cell", "exported"),
+    ("cell", "exported"),
     [
-        (SOME, {"flags": 0}, False),
-        (SOME, {"flags": SAMPLED}, True),
-        (SOME, {"flags": SLOW}, True),
-        (SOME, {"flags": DEGRADED}, True),
-        (SOME, {"flags": 0, "status": 8}, True),
-        (SOME, {"flags": HAS_PARENT | REFUSED_SAMPLING, "status": 13}, False),
-        (SamplingPlan(traces=True, parent_based=False, ratio=0.01), {"flags": HAS_PARENT | REFUSED_SAMPLING, "status": 13}, True),
-        (SamplingPlan(traces=True, ratio=0), {"flags": 0, "status": 13}, False),
-        (SamplingPlan(traces=True, ratio=0), {"flags": HAS_PARENT | SAMPLED}, True),
+        ({"flags": 0}, False),
+        ({"flags": SAMPLED}, True),
+        ({"flags": KEPT | SLOW}, True),
+        ({"flags": KEPT, "status": 8}, True),
+        ({"flags": SLOW | DEGRADED}, False),
+        ({"flags": 0, "status": 13}, False),
     ],
 )
-def test_errors_and_slow_ones_are_kept_unless_the_caller_forbade(plan, cell, exported):
+def test_what_its_process_sampled_or_kept_is_exported_with_its_batch(cell, exported):
     slot = Slot()
     slot.batch(1)
     slot.request(batch=1, **cell)
-    spans = spans_of(slot.chunk(), plan=plan)
+    spans = spans_of(slot.chunk())
     assert len(named(spans, names.INFER)) == exported
     assert len(named(spans, "batch digits")) == exported
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_failed_batch_of_requests_that_are_not_exported_is_where_failures_are_kept(kept):
+    slot = Slot()
+    slot.batch(1, failed=1, kept=kept)
+    slot.request(batch=1, flags=0)
+    assert len(spans_of(slot.chunk())) == kept
 
 
 def test_a_batch_of_an_earlier_look_is_remembered_and_one_that_is_lost_is_named():

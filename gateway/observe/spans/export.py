@@ -92,7 +92,7 @@ class SpanExport:
     def take(self, chunk: Chunk) -> None:
         """Queues the spans of its requests, and of the batches of the chunk before. Never waits, never raises."""
         try:
-            rows = self._slots.setdefault(chunk.slot, SlotRows(self._options.sampling, self._options.link_limit))
+            rows = self._slots.setdefault(chunk.slot, SlotRows(self._options.link_limit))
             self._put(rows.take(chunk, time.time_ns() - time.monotonic_ns()))
         except Exception:  # noqa: BLE001  # logged; spans must not stop what counts
             self._slots.pop(chunk.slot, None)  # its batches would come up again with the next

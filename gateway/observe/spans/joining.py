@@ -8,11 +8,10 @@ from typing import Final
 
 import numpy as np
 
-from gateway.observe.cells import DEGRADED, HAS_IDS, HAS_PARENT, REFUSED_SAMPLING, SAMPLED, SLOW, Cells
+from gateway.observe.cells import HAS_IDS, HAS_PARENT, KEPT, SAMPLED
 from gateway.observe.chunks import Chunk
 from gateway.observe.identifiers import Bytes
 from gateway.observe.notes import Detail
-from gateway.observe.sampling import SamplingPlan
 from gateway.observe.spans.rows import Array, BatchRows, CallRows, RequestRows, Rows
 
 _LOOKS_KEPT: Final = 8
@@ -57,8 +56,8 @@ _NOBODY: Final = _Members(np.zeros(0, np.int64), np.zeros(0, "V16"), np.zeros(0,
 class SlotRows:
     """Joins the chunks of one slot. A batch comes out one chunk later than it came in: then all its requests are known."""
 
-    def __init__(self, plan: SamplingPlan, link_limit: int) -> None:
-        self._plan, self._link_limit = plan, link_limit
+    def __init__(self, link_limit: int) -> None:
+        self._link_limit = link_limit
         self._waiting: Chunk | None = None
         self._offset_ns = 0
         self._members = _NOBODY
@@ -84,7 +83,7 @@ class SlotRows:
 
     def _requests(self, chunk: Chunk, offset_ns: int) -> RequestRows | None:
         known = self._remember(chunk)
-        chosen = self._chosen(chunk.requests)
+        chosen = np.flatnonzero(chunk.requests["flags"] & (SAMPLED | KEPT))
         if not len(chosen):
             return None
         cells, places = chunk.requests[chosen], chunk.request_places[chosen]
@@ -111,14 +110,6 @@ class SlotRows:
             offset_ns=offset_ns,
         )
 
-    def _chosen(self, cells: Cells) -> Array:
-        flags = cells["flags"]
-        chosen = flags & SAMPLED != 0
-        if self._plan.ratio > 0:
-            forbidden = REFUSED_SAMPLING if self._plan.parent_based else 0
-            chosen |= ((cells["status"] != 0) | (flags & (DEGRADED | SLOW) != 0)) & (flags & forbidden == 0)
-        return np.flatnonzero(chosen)
-
     def _remember(self, chunk: Chunk) -> Array:
         """What is known of all batches of late, by number; at least one, of number -1."""
         seen = np.zeros(len(chunk.batches) + 1, _NO_BATCHES.dtype)
@@ -136,7 +127,7 @@ class SlotRows:
         order = members.order()
         numbers = members.numbers[order]
         first, last = (np.searchsorted(numbers, cells["number"], side) for side in ("left", "right"))
-        chosen = (last > first) | ((cells["failed"] != 0) & (self._plan.ratio > 0))
+        chosen = (last > first) | (cells["kept"] != 0)
         if not chosen.any():
             return []
         cells, first, last = cells[chosen], first[chosen], last[chosen]

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-from gateway.core.errors import InvalidRequest
+from gateway.core.errors import InvalidRequest, Unsupported
 from gateway.protocol.generated.inference_pb2 import LogSettingsRequest, LogSettingsResponse, TraceSettingRequest, TraceSettingResponse
 from gateway.routing.catalogue import Catalogue
 from gateway.wire.control_side import LOG_SETTINGS, TRACE_SETTINGS, ControlSide, Setting
@@ -31,16 +31,18 @@ class SettingsService:
         self._control, self._authorization = control, authorization
 
     async def trace_setting(self, call: Call, message: bytes) -> bytes:
-        """TraceSetting, of the server or of one live model; a setting without a value goes back to its default."""
+        """TraceSetting, of the server; a setting without a value goes back to the start's. A live model's are the server's, and cannot differ."""
         request = parse(TraceSettingRequest, message)
         if request.settings:
             self._authorization.require(call)
         current = self._state.published().trace_settings
-        changed = {name: trace_value(name, list(sent.value), current) for name, sent in request.settings.items()}
         if request.model_name:
             self._catalogue.resolve(request.model_name, "")
-        if changed or request.model_name:
-            current = await self._ask(call, TRACE_SETTINGS, request.model_name, changed)
+            if request.settings:
+                raise Unsupported(f"'{request.model_name}' has no trace settings of its own: leave its name out to change those of all models")
+        changed = {name: trace_value(name, list(sent.value), current) for name, sent in request.settings.items()}
+        if changed:
+            current = await self._ask(call, TRACE_SETTINGS, changed)
         response = TraceSettingResponse()
         for name, value in current.items():
             response.settings[name].value.extend(_trace_texts(value))
@@ -54,20 +56,19 @@ class SettingsService:
         current = self._state.published().log_settings
         changed = {name: log_value(name, sent, current) for name, sent in request.settings.items()}
         if changed:
-            current = await self._ask(call, LOG_SETTINGS, "", changed)
+            current = await self._ask(call, LOG_SETTINGS, changed)
         response = LogSettingsResponse()
         for name, value in current.items():
             setattr(response.settings[name], _log_field(value), ",".join(value) if isinstance(value, tuple) else value)
         return response.SerializeToString()
 
-    async def _ask(self, call: Call, change: str, model: str, changed: Mapping[str, Setting]) -> Mapping[str, Setting]:
-        if changed:
-            _log.info("%s asks for %s %s%s", call.peer(), change, dict(changed), f" of '{model}'" if model else "")
-        return cast("Mapping[str, Setting]", await self._control.ask(change, model, changed))
+    async def _ask(self, call: Call, change: str, changed: Mapping[str, Setting]) -> Mapping[str, Setting]:
+        _log.info("%s asks for %s %s", call.peer(), change, dict(changed))
+        return cast("Mapping[str, Setting]", await self._control.ask(change, "", changed))
 
 
 def trace_value(name: str, values: list[str], current: Mapping[str, Setting]) -> Setting:
-    """The values of a trace setting as one value of the setting's type; none ask for the default. Texts are Triton's."""
+    """The values of a trace setting as one value of the setting's type; none ask for the start's. Texts are Triton's."""
     kind = _known(name, current, "trace")
     if not values or isinstance(kind, tuple):
         return tuple(values)

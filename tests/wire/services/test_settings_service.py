@@ -60,12 +60,14 @@ def test_a_trace_setting_without_a_value_asks_for_its_default(served):
     assert served.control.asked == [("trace_settings", "", {"trace_rate": (), "trace_level": ()})]
 
 
-def test_the_trace_settings_of_a_live_model_are_asked_of_the_control_side(served, refused):
+def test_the_trace_settings_of_a_live_model_are_the_servers_and_cannot_be_changed_for_it_alone(served, refused):
     served.start_up(*two_versions())
-    served.control.answer = {"trace_rate": 7}
-    assert trace(served, trace_request("m")) == {"trace_rate": ["7"]}
-    assert trace(served, trace_request("m", trace_rate=["8"])) == {"trace_rate": ["7"]}
-    assert served.control.asked == [("trace_settings", "m", {}), ("trace_settings", "m", {"trace_rate": 8})]
+    assert trace(served, trace_request("m")) == trace(served, trace_request())
+    for values in (["8"], []):
+        assert refused(served.stub.TraceSetting, trace_request("m", trace_rate=values)) == (
+            grpc.StatusCode.UNIMPLEMENTED, "'m' has no trace settings of its own: leave its name out to change those of all models"
+        )  # fmt: skip
+    assert served.control.asked == []
     assert refused(served.stub.TraceSetting, trace_request("nobody")) == (
         grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'nobody' is not found"
     )  # fmt: skip

@@ -1,0 +1,162 @@
+"""What it costs to be seen: the gateway traced, traced by ratio and scraped, beside the same gateway without, in one run.
+
+    .venv/bin/python -m load_tests.observed [--turns 12] [--calls 40000] [--seconds 60] [--short]
+
+Servers share one core with all their processes, the one that encodes and exports included; the generator has the other, with a receiver that
+decodes and counts every span. A slice lasts a second or more and a pause follows it, so that what one gateway still has to export is not paid
+in the slice of another. At the end one gateway is traced for `--seconds`, and every call must have come to a span. Exits with 1 where a row
+falls short.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from load_tests.benchmark_models import build
+from load_tests.chaos_judging import Finding, at_least, at_most, exactly, fallen_short, table
+from load_tests.figures import Slice, paired_ratio, take_turns
+from load_tests.h2load import SHAPES, run_h2load, write_framed
+from load_tests.open_loop import Call, OpenLoop, intended_times, report
+from load_tests.otlp_receiver import Receiver
+from load_tests.payloads import Payload, make_payload
+from load_tests.servers import GATEWAY, Cores, Server, check, choose_cores, serving
+
+OFF, TRACED, SAMPLED, SCRAPED = "off", "traced", "1 % sampled", "scraped"
+LEAST_RATE = {TRACED: 0.8, SAMPLED: 0.95, SCRAPED: 0.97}
+MOST_P90 = 1.3
+SCRAPE_S = 1.0
+PAUSE_S = 0.6  # longer than spans wait before they are exported
+DEADLINE_S = 1.0
+
+
+@dataclass(frozen=True)
+class Field:
+    """The gateways, the receiver of their spans, and how much is asked of them."""
+
+    servers: dict[str, Server]
+    receiver: Receiver
+    payload: Payload
+    framed: Path
+    calls: int
+    turns: int
+
+    def slice_of(self, name: str, calls: int = 0) -> Slice:
+        """One closed loop; SystemExit where a reply was wrong."""
+        server, shape = self.servers[name], replace(SHAPES["small"], calls=calls or self.calls)
+        with scraping(server) if name == SCRAPED else contextlib.nullcontext():
+            found = run_h2load(server.address, self.framed, shape, check(server.address, self.payload))
+        if found.fault:
+            raise SystemExit(f"{name}: {found.fault}")
+        time.sleep(PAUSE_S)
+        return found
+
+    def p90_ms(self, name: str, rate: float, seconds: float) -> float:
+        """Of an open loop at this rate, from the moments at which calls were to leave."""
+        load = OpenLoop([Call(at, self.payload) for at in intended_times(rate, seconds, poisson=True)], deadline_s=DEADLINE_S)
+        asyncio.run(load.run(self.servers[name].address, SHAPES["small"].connections))
+        found = report(load.calls, seconds=seconds, deadline_s=DEADLINE_S)
+        if found.faults:
+            raise SystemExit(f"{name}: {found.faults[0]}")
+        time.sleep(PAUSE_S)
+        return found.latency_ms["p90"]
+
+
+@contextlib.contextmanager
+def scraping(server: Server) -> Iterator[None]:
+    """Asks for /metrics at once, and every second, as Prometheus at its quickest."""
+    over = threading.Event()
+
+    def scrape() -> None:
+        while True:
+            with urllib.request.urlopen(f"http://{server.http}/metrics", timeout=10) as answer:
+                answer.read()
+            if over.wait(SCRAPE_S):
+                return
+
+    thread = threading.Thread(target=scrape)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def rates(field: Field) -> Iterator[Finding]:
+    """Calls a second of each against those of `off`, turn by turn."""
+    runs = take_turns({name: partial(field.slice_of, name) for name in field.servers}, field.turns)
+    per_s = {name: [run.calls_per_s for run in taken] for name, taken in runs.items()}
+    for name, least in LEAST_RATE.items():
+        ratio = paired_ratio(per_s[name], per_s[OFF])
+        yield at_least(name, "calls/s of off", ratio.median, least, note=f"{ratio}; {median(per_s[name]):.0f} of {median(per_s[OFF]):.0f}/s")
+
+
+def latencies(field: Field, seconds: float) -> Iterator[Finding]:
+    """p90 at half of what `off` can bear."""
+    rate = field.slice_of(OFF).calls_per_s / 2
+    runs = take_turns({name: partial(field.p90_ms, name, rate, seconds) for name in (OFF, TRACED)}, max(2, field.turns // 2), warm_up=1)
+    ratio = paired_ratio(runs[TRACED], runs[OFF])
+    note = f"{ratio}; {median(runs[TRACED]):.2f} of {median(runs[OFF]):.2f} ms at {rate:.0f}/s"
+    yield at_most(TRACED, "p90 of off at half load", ratio.median, MOST_P90, note=note)
+
+
+def losses(field: Field, seconds: float) -> Iterator[Finding]:
+    """Every call of a long load comes to a span."""
+    calls = int(field.slice_of(TRACED).calls_per_s * seconds)
+    before = field.receiver.settled()
+    found = field.slice_of(TRACED, calls)
+    asked = calls + 1  # and the one that shows the size of a reply
+    arrived = field.receiver.settled() - before
+    yield exactly(TRACED, f"spans lost of {asked} calls at {found.calls_per_s:.0f}/s", asked - arrived, 0)
+
+
+@contextlib.contextmanager
+def fielded(folder: Path, cores: Cores, calls: int, turns: int) -> Iterator[Field]:
+    """All gateways at once, on the server's core."""
+    build(folder / "models")
+    payload = make_payload(folder / "models", "small")
+    with Receiver(cores.generator) as receiver, contextlib.ExitStack() as stack:
+        otlp = f"{GATEWAY} --otlp-endpoint {receiver.endpoint}"
+        commands = {OFF: GATEWAY, TRACED: otlp, SAMPLED: f"{otlp} --trace-ratio 0.01", SCRAPED: GATEWAY}
+        servers = {
+            name: stack.enter_context(serving(command, folder / "models", payload, folder / f"{name}.log", core=cores.server))
+            for name, command in commands.items()
+        }
+        yield Field(servers, receiver, payload, write_framed(folder, payload), calls, turns)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--turns", type=int, default=12, help="slices of each (default %(default)s)")
+    parser.add_argument("--calls", type=int, default=40_000, help="of a slice (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=60, help="of the load that may lose no span (default %(default)s)")
+    parser.add_argument("--short", action="store_true", help="half a minute, judges only what is not a time")
+    args = parser.parse_args()
+    turns, calls, seconds = (2, 4_000, 3.0) if args.short else (args.turns, args.calls, args.seconds)
+    cores = choose_cores()
+    os.sched_setaffinity(0, {cores.generator})
+    findings: list[Finding] = []
+    with tempfile.TemporaryDirectory() as tmp, fielded(Path(tmp), cores, calls, turns) as field:
+        for finding in (*rates(field), *latencies(field, min(5.0, seconds)), *losses(field, seconds)):
+            print(f"{finding.verdict(short=args.short):5}  {finding.trial}: {finding.must}  |  {finding.measured}", flush=True)
+            findings.append(finding)
+    print("\n" + table(findings, short=args.short))
+    if fallen_short(findings, short=args.short):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
