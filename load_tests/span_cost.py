@@ -84,7 +84,7 @@ def encode_and_export(chunks: Iterator[Chunk], *, all_children: bool) -> Iterato
         for chunk in chunks:
             begun, exported = time.process_time(), export.exported
             export.take(chunk)
-            while export.queued_spans:
+            while export.queues[0].queued_spans:
                 time.sleep(0.001)
             yield time.process_time() - begun, export.exported - exported, 0
         export.close()

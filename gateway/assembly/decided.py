@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 from gateway.observe.journal import Journal
+from gateway.observe.logs.printable import without_values
 from gateway.observe.notes import Decided
 from gateway.policies.circuit_records import Transition
 from gateway.runtime.process.events import WorkerEvent
+
+_LONGEST_TEXT: Final = 1000  # characters
 
 
 def note_decision(journal: Journal, record: object) -> None:
     """Notes what happens seldom: a breaker that moved, a worker that died. What a request met stands in its own cell."""
     now_ns = time.monotonic_ns()
     if isinstance(record, Transition):
-        journal.note(Decided(now_ns, "breaker", *record.key, record.new, record.reason))
+        journal.note(Decided(now_ns, "breaker", *record.key, record.new, _text(record.reason)))
     elif isinstance(record, WorkerEvent):
-        journal.note(Decided(now_ns, "worker", record.model, record.version, record.worker, record.fate.value, record.detail))
+        journal.note(Decided(now_ns, "worker", record.model, record.version, record.worker, record.fate.value, _text(record.detail)))
+
+
+def _text(said: str) -> str:
+    return without_values(said)[:_LONGEST_TEXT]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Any, Final, Protocol
 
 from aiohttp import web
 
+from gateway.assembly.exports import begin_exports, make_span_export
 from gateway.control.channel import Channel
 from gateway.control.http import HttpPort
 from gateway.control.live.routes import routes
@@ -25,26 +25,13 @@ from gateway.control.overview import Overview, TelemetryStart, TelemetryStopped
 from gateway.control.shared_files import SharedFiles
 from gateway.control.statistics import StatisticsTable
 from gateway.control.supervisor_watch import SupervisorWatch
-from gateway.observe.chunks import Chunk, ChunkReader
+from gateway.observe.chunks import ChunkReader
 from gateway.observe.logs.setup import TELEMETRY, begin_logs
+from gateway.observe.reading import Reading
 from gateway.observe.ring import RingReader
 from gateway.settings import TelemetrySettings
 
-if TYPE_CHECKING:
-    from gateway.observe.spans.export import SpanExport
-
-_LOOK_S: Final = 0.1
-_EXPORTS_LAST_S: Final = 3.0
 _ORPHAN_LIMIT_S: Final = 5.0
-_log = logging.getLogger(__name__)
-
-
-class Consumer(Protocol):
-    """Whoever makes something of what was written."""
-
-    def take(self, chunk: Chunk) -> None:
-        """Takes a stretch; never raises."""
-        ...
 
 
 def run_telemetry_process(link_fd: int, files: SharedFiles, watch: SupervisorWatch) -> None:
@@ -75,24 +62,14 @@ async def _run(link_fd: int, files: SharedFiles) -> None:
 
 async def _serve(start: TelemetryStart, settings: TelemetrySettings, files: SharedFiles, stack: AsyncExitStack, channel: Channel) -> None:
     table = stack.enter_context(StatisticsTable(files.statistics))
-    readers = [ChunkReader(slot, RingReader(files.rings, slot)) for slot in range(table.slots)]
+    readers = [ChunkReader(slot, RingReader(files.rings, slot), start.overview.rows) for slot in range(table.slots)]
     told = _Told(start.overview)
-    # Spans first: metrics count them. OpenTelemetry is imported only where it exports something.
-    spans = await _span_export(settings, start.overview, stack)
-    metrics = MetricsSource(table, spans)
-    live = LiveState(table, settings.trace_url)
+    spans = make_span_export(settings, start.overview)
+    metrics, live = MetricsSource(table, spans), LiveState(table, settings.trace_url)
     for listener in (metrics.told, live.told):
         listener(start.overview)
         told.listeners.append(listener)
-    consumers: list[Consumer] = [metrics, live, *([spans] if spans is not None else [])]
-    if settings.access_log != "off":
-        from gateway.observe.logs.access_log import AccessLog  # noqa: PLC0415
-
-        access_log = AccessLog(settings.access_log, settings.log_format)
-        access_log.start()
-        stack.push_async_callback(asyncio.to_thread, access_log.close)
-        consumers.append(access_log)
-    await _metrics_export(settings, start.overview, metrics, stack)
+    reading = Reading(readers, (metrics, live, *await begin_exports(settings, start.overview, metrics, spans, stack)))
     # The page ticks only while there is a port to see it on.
     if start.http_fds:
         stream = await stack.enter_async_context(LiveStream(live))
@@ -101,73 +78,18 @@ async def _serve(start: TelemetryStart, settings: TelemetrySettings, files: Shar
         await stack.enter_async_context(HttpPort(told, sockets, answered, stream.end))
     gc.collect()
     gc.freeze()  # all that was imported: a scrape of a thousand models is not to look through it
-    reading = asyncio.create_task(_read(readers, consumers))
-    try:
-        await told.follow(channel)
-    finally:
-        reading.cancel()
-    for _ in range(2):  # what was seen at one look is read at the next
-        _read_once(readers, consumers)
+    await _until_told(told.follow(channel), reading.run())
+    reading.rest()
 
 
-async def _span_export(settings: TelemetrySettings, overview: Overview, stack: AsyncExitStack) -> SpanExport | None:
-    if not settings.otel.trace_exporters:
-        return None
-    from gateway.observe.spans.export import SpanExport  # noqa: PLC0415
-    from gateway.observe.spans.forms import Server  # noqa: PLC0415
-
-    host, _, port = overview.address.rpartition(":")
-    try:
-        export = SpanExport(settings.otel, server=Server(host.strip("[]"), int(port)) if port.isdecimal() else None)
-    except ValueError as error:
-        _log.error("spans are not exported: %s", error)  # the text says it all
-        return None
-    export.start()
-    stack.push_async_callback(asyncio.to_thread, export.close, _EXPORTS_LAST_S)
-    return export
-
-
-async def _metrics_export(settings: TelemetrySettings, overview: Overview, metrics: MetricsSource, stack: AsyncExitStack) -> None:
-    if not settings.otel.metric_exporters:
-        return
-    from gateway.observe.metrics.exporters import export_times, make_exporter  # noqa: PLC0415
-    from gateway.observe.metrics.otlp import MetricsExport  # noqa: PLC0415
-    from gateway.observe.spans.exporters import make_resource  # noqa: PLC0415
-
-    try:
-        times = export_times(os.environ)
-        for name in settings.otel.metric_exporters:
-            exporter = make_exporter(name, settings.otel.metric_protocol, os.environ)
-            if exporter is not None:
-                export = MetricsExport(
-                    exporter,
-                    metrics.collect,
-                    resource=make_resource(),
-                    started_s=overview.started_s,
-                    interval_s=times.interval_s,
-                    timeout_s=times.timeout_s,
-                )
-                await stack.enter_async_context(export)
-    except ValueError as error:
-        _log.error("metrics are not exported: %s", error)  # the text says it all
-
-
-async def _read(readers: Iterable[ChunkReader], consumers: Iterable[Consumer]) -> None:
-    while True:
-        more = _read_once(readers, consumers)
-        await asyncio.sleep(0 if more else _LOOK_S)
-
-
-def _read_once(readers: Iterable[ChunkReader], consumers: Iterable[Consumer]) -> bool:
-    """Whether there is more to read at once."""
-    more = False
-    for reader in readers:
-        chunk = reader.read()
-        if chunk is not None:
-            more = more or reader.backlog
-            for consumer in consumers:
-                consumer.take(chunk)
-    return more
+async def _until_told(following: Coroutine[Any, Any, None], reading: Coroutine[Any, Any, None]) -> None:
+    """Returns when it is time to stop. Reading ends by its errors alone: then the process does, and another is started."""
+    tasks = [asyncio.create_task(each) for each in (following, reading)]
+    done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in left:
+        task.cancel()
+    for task in done:
+        task.result()
 
 
 class _Told:

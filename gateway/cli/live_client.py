@@ -46,6 +46,8 @@ class LiveClient:
             connection.request("GET", PATH)
             response = connection.getresponse()
             status, body = response.status, response.read(_MOST_BYTES)
+        except UnicodeError as error:
+            raise NoAnswer(f"{self._where}: no host can be called so") from error
         except TimeoutError as error:
             raise NoAnswer(f"{self._where} does not answer within {self._timeout_s:g} s") from error
         except http.client.HTTPException as error:

@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _read(arguments: argparse.Namespace) -> tuple[LiveClient, float]:
     faults, interval_s = [], 0.0
-    found = re.fullmatch(r"(?:http://)?(.+):(\d{1,5})/?", arguments.address)
+    found = re.fullmatch(r"(?:http://)?([^\s/]+):(\d{1,5})/?", arguments.address)
     if found is None:
         faults.append(f"--address: expected HOST:PORT, such as 127.0.0.1:8002, got {arguments.address!r}")
     try:

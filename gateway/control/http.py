@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 from aiohttp import web
 
+_ENDS_S: Final = 0.5
+"""For answers that have begun: who reads slowly must not cost others what is left for them."""
 Ending = Callable[[object], Awaitable[None]]
 
 
@@ -40,7 +42,7 @@ class HttpPort:
     ) -> None:
         """`routes`: what else is answered. `on_shutdown` ends answers that would never end."""
         self._sockets = sockets
-        self._runner = web.AppRunner(application(health, routes, on_shutdown), access_log=None)
+        self._runner = web.AppRunner(application(health, routes, on_shutdown), access_log=None, shutdown_timeout=_ENDS_S)
 
     def __repr__(self) -> str:
         return f"<HttpPort {' '.join(map(str, self._runner.addresses)) or 'not started'}>"

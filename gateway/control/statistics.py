@@ -182,7 +182,7 @@ class StatisticsTable:
 
     def read(self, row: int) -> VersionCounts:
         """The numbers of a row, summed over all slots."""
-        heads = [self._read_words(slot, row, 0, BATCHES) for slot in range(self.slots)]
+        heads = [self._words[at : at + BATCHES].tolist() for at in (self._at(slot, row) for slot in range(self.slots))]
         sums = _added(heads)
         used = [slot for slot, head in enumerate(heads) if head[EXECUTION_COUNT]]  # reading an untouched page would make it
         success, fail, queue, compute_input, compute_infer, compute_output, hit, miss = (Duration(*sums[i : i + 2]) for i in range(0, 16, 2))
@@ -231,10 +231,6 @@ class StatisticsTable:
                 words = _added([self._words[at + 4 * place : at + 4 * place + 4].tolist() for at in starts])
                 found.append(BatchCounts(BATCH_SIZES[place], *words))
         return tuple(found)
-
-    def _read_words(self, slot: int, row: int, start: int, stop: int) -> list[int]:
-        at = self._at(slot, row)
-        return self._words[at + start : at + stop].tolist()
 
     def _at(self, slot: int, row: int) -> int:
         if not (0 <= slot < self.slots and 0 <= row < ROWS):

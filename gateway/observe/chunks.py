@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -12,11 +12,11 @@ import numpy as np
 from gateway.observe.cells import BATCH, BATCH_CELL, CALL, CALL_CELL, LINK, LINK_CELL, NOTE, REQUEST, REQUEST_CELL, Cells
 from gateway.observe.identifiers import Identifiers
 from gateway.observe.notes import Began, Decided, Detail, Gauges, Named, decode
-from gateway.observe.ring import RingReader, note_text
+from gateway.observe.ring import LONGEST_NOTE, RingReader, note_text
 
 _log = logging.getLogger(__name__)
-_MOST_PEERS: Final = 8192  # twice as many as the writer remembers
-_MOST_CELLS: Final = 1 << 14  # at a time: 2 MiB, and what is made of them
+_MOST_NAMES: Final = 8192  # of a kind: twice as many as the writer remembers
+_MOST_CELLS: Final = 2 * LONGEST_NOTE  # at a time: 2 MiB, and what is made of them
 
 
 @dataclass(frozen=True)
@@ -47,24 +47,29 @@ class Chunk:
     """By the place of the request's cell."""
     decided: tuple[Decided, ...] = ()
     gauges: tuple[Gauges, ...] = ()
-    skipped: int = field(default=0)
-    """Cells that could not be read."""
 
 
 class ChunkReader:
     """Reads the ring of one slot, whichever process writes it."""
 
-    def __init__(self, slot: int, ring: RingReader) -> None:
+    def __init__(self, slot: int, ring: RingReader, versions: Mapping[int, tuple[str, int]] | None = None) -> None:
+        """`versions`: what rows stand for until the process has told this reader itself."""
         self._slot, self._ring = slot, ring
-        self._pid, self._identifiers = 0, Identifiers(bytes(16))
+        self._pid, self._seed = ring.left
+        self._identifiers = Identifiers(self._seed)
         self._peers: dict[int, str] = {}
         self._instances: dict[int, str] = {}
-        self._versions: dict[int, tuple[str, int]] = {}
+        self._versions = dict(versions or {})
 
     @property
     def dropped(self) -> int:
         """Cells that found no room, ever."""
         return self._ring.dropped
+
+    @property
+    def unread(self) -> int:
+        """Cells written and not read."""
+        return self._ring.unread
 
     @property
     def backlog(self) -> bool:
@@ -80,7 +85,7 @@ class ChunkReader:
         details: dict[int, Detail] = {}
         decided: list[Decided] = []
         gauges: list[Gauges] = []
-        end, skipped = self._read_notes(first, cells, kinds, details, decided, gauges)
+        end = self._read_notes(first, cells, kinds, details, decided, gauges)
         cells, kinds = cells[:end], kinds[:end]
         self._ring.advance(first + end)
         is_request = kinds == REQUEST
@@ -97,26 +102,21 @@ class ChunkReader:
             details=details,
             decided=tuple(decided),
             gauges=tuple(gauges),
-            skipped=skipped,
         )
 
-    def _read_notes(
-        self, first: int, cells: Cells, kinds: Any, details: dict[int, Detail], decided: list[Decided], gauges: list[Gauges]
-    ) -> tuple[int, int]:
-        """Returns how many of the cells are whole, and how many could not be read. A new process begins a chunk of its own."""
-        skipped = 0
+    def _read_notes(self, first: int, cells: Cells, kinds: Any, details: dict[int, Detail], decided: list[Decided], gauges: list[Gauges]) -> int:
+        """Returns how many of the cells are whole. A new process begins a chunk of its own."""
         for at in np.flatnonzero(kinds == NOTE).tolist():
             found = note_text(cells, at)
             if found is None:
-                return at, skipped
+                return at
             try:
                 note = decode(found[0])
             except (ValueError, EOFError, TypeError, IndexError):
                 _log.warning("a note of serving process %d cannot be read", self._slot, exc_info=True)
-                skipped += found[1] - at
                 continue
             if (isinstance(note, Began) and at) or (isinstance(note, Detail) and found[1] == len(cells)):
-                return at, skipped  # another process, whose numbers mean something else; or the request of the detail is not there yet
+                return at  # another process, maybe, whose numbers mean something else; or the request of the detail is not there yet
             match note:
                 case Began() | Named():
                     self._learn(note)
@@ -126,21 +126,22 @@ class ChunkReader:
                     decided.append(note)
                 case Gauges():
                     gauges.append(note)
-        return len(cells), skipped
+        return len(cells)
 
     def _learn(self, note: Began | Named) -> None:
         if isinstance(note, Began):
-            self._pid, self._identifiers = note.pid, Identifiers(note.seed)
+            if note.seed != self._seed:  # else the same process says it again, for a reader that may not know
+                self._pid, self._seed, self._identifiers = note.pid, note.seed, Identifiers(note.seed)
+                self._ring.leave(note.pid, note.seed)
             self._peers, self._instances, self._versions = {}, {}, {}
-        elif note.kind == "peer":
-            self._peers[note.number] = note.text
-            if len(self._peers) > _MOST_PEERS:
-                del self._peers[next(iter(self._peers))]
-        elif note.kind == "instance":
-            self._instances[note.number] = note.text
-        else:
+        elif note.kind == "version":
             model, _, version = note.text.rpartition("/")
             self._versions[note.number] = model, int(version)
+        else:
+            names = self._peers if note.kind == "peer" else self._instances
+            names[note.number] = note.text
+            if len(names) > _MOST_NAMES:
+                del names[next(iter(names))]
 
     def __repr__(self) -> str:
         return f"<ChunkReader {self._slot}: {self._ring!r}>"

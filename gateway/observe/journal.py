@@ -10,18 +10,15 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final
 
-from gateway.core.errors import CircuitOpen
 from gateway.core.reasons import CANCELLED, REASONS, reason_index
-from gateway.core.request import BREAKER_REFUSED, Caller, InferenceRequest, Moment, Prediction
+from gateway.core.request import Caller, InferenceRequest, Prediction
 from gateway.core.span_context import SpanContext, span_context_of
 from gateway.observe.cells import (
     DEGRADED,
     HAS_IDS,
     HAS_PARENT,
-    IN_STREAM,
     KEPT,
     NO_ROW,
     REFUSED_SAMPLING,
@@ -33,65 +30,15 @@ from gateway.observe.cells import (
     SAMPLED,
     SLOW,
 )
-from gateway.observe.logs.printable import without_values
-from gateway.observe.notes import Began, Detail, Named, Note, encode
+from gateway.observe.counted import Counted, Counts
+from gateway.observe.details import MOST_DETAILS_PER_S, NOTHING, Allowance, Failure, answer_detail, failure_detail
+from gateway.observe.naming import Naming
+from gateway.observe.notes import Detail, Note, encode
 from gateway.observe.ring import RingWriter
 from gateway.observe.sampling import NO_PARENT, PARENT_NOT_SAMPLED, PARENT_SAMPLED, Sampler, SamplingPlan
-from gateway.observe.slowest import Slowest
 
-_MOST_DETAILS_PER_S: Final = 1000  # of failures: in a storm their reasons must do
-_MOST_PEERS: Final = 4096
-_NOTHING: Final = Detail()
 _NO_ID: Final = bytes(8)
 _CANCELLED: Final = REASONS.index(CANCELLED)
-
-
-class Counts(Protocol):
-    """What is counted of the requests of a version."""
-
-    def record_request(self, elapsed_s: float, queue_s: float) -> None:
-        """One was answered; `queue_s` below 0: no batch ran it."""
-        ...
-
-    def record_failure(self, reason: int, elapsed_s: float) -> None:
-        """One was not; `reason` is its place in `gateway.core.reasons.REASONS`."""
-        ...
-
-    def record_degraded(self) -> None:
-        """A fallback answered one."""
-        ...
-
-
-class Counted(Protocol):
-    """A version that requests were resolved to."""
-
-    @property
-    def row(self) -> int:
-        """Its row in the statistics table, its number in cells."""
-        ...
-
-    @property
-    def counts(self) -> Counts:
-        """Where its requests are counted."""
-        ...
-
-    @property
-    def slowest(self) -> Slowest:
-        """What is slow for it."""
-        ...
-
-
-class Failure:
-    """A request that was not answered. What is not known of it stays empty: it may have failed before it was read, or found no version."""
-
-    __slots__ = ("caller", "error", "model", "request", "request_id", "status", "version")
-
-    def __init__(self, caller: Caller, error: BaseException, status: int) -> None:
-        """`status`: what its caller was told, gRPC's number."""
-        self.caller, self.error, self.status = caller, error, status
-        self.request: InferenceRequest | None = None
-        self.version: Counted | None = None
-        self.request_id = self.model = ""
 
 
 class Journal:
@@ -109,12 +56,11 @@ class Journal:
         self._everything, self._failures, self._listed = everything, failures, listed
         self.sample_by(plan)
         self._answers: list[tuple[InferenceRequest, Counted, Prediction, bytes, int]] = []
-        self._peers: dict[str, int] = {}
-        self._details_left, self._details_until = _MOST_DETAILS_PER_S, 0.0
+        self._details = Allowance(MOST_DETAILS_PER_S)
         self._publishing = False
         self._numbers = 0
-        self.seed = os.urandom(16)
-        self.note(Began(os.getpid(), self.seed))
+        self.naming = Naming(ring)
+        self._publish_soon()
 
     def sample_by(self, plan: SamplingPlan) -> None:
         """Says who is exported from here on; a request that was told already whether it is sampled stays so."""
@@ -147,7 +93,7 @@ class Journal:
         elapsed_s = now - request.arrived if request is not None else 0.0
         reason = _CANCELLED if isinstance(failure.error, asyncio.CancelledError) else reason_index(failure.error)
         (version.counts if version is not None else self._house).record_failure(reason, elapsed_s)
-        detailed = self._has_room_for_detail(now)
+        detailed = self._details.take(now)
         if not (detailed or self._every_failure):
             return  # a storm that nobody follows: it is counted, and there is enough of it to look at
         parent = span_context_of(failure.caller.metadata())
@@ -155,7 +101,7 @@ class Journal:
         row = version.row if version is not None else NO_ROW
         if reason == _CANCELLED and not (self._everything or flags & SAMPLED):
             return  # the caller's own doing, and it may be a habit
-        detail = _failure_detail(failure, parent, now) if detailed else _NOTHING
+        detail = failure_detail(failure, parent, now) if detailed else NOTHING
         request_id = failure.request_id.encode()
         self._write(request, failure.caller, parent, row, failure.status, reason, flags, now, request_id, detail)
 
@@ -221,7 +167,7 @@ class Journal:
         flags |= self._sampling(request, parent)
         if drawn or flags & (SAMPLED | SLOW | DEGRADED):
             parameters = prediction.parameters
-            detail = _NOTHING if parameters is None and not request.retries else _answer_detail(request, parameters or {})
+            detail = NOTHING if parameters is None and not request.retries else answer_detail(request, parameters or {})
             self._write(request, caller, parent, version.row, 0, 0, flags, now, _id_text(id_field), detail)
 
     def _sampling(self, request: InferenceRequest | None, parent: SpanContext | None) -> int:
@@ -252,13 +198,13 @@ class Journal:
         request_id: bytes,
         detail: Detail,
     ) -> None:
-        peer = self._peer(caller.peer())
+        peer = self.naming.peer(caller.peer())
         if len(request_id) > REQUEST_ID_BYTES:
             detail = detail._replace(request_id=request_id.decode(errors="replace"))
             request_id = request_id[:REQUEST_ID_BYTES]
         if parent is not None and parent.tracestate:
             detail = detail._replace(tracestate=parent.tracestate)
-        if detail is not _NOTHING and not self._ring.write_note(encode(detail)):
+        if detail is not NOTHING and not self._ring.write_note(encode(detail), behind=1):  # it belongs to the very next cell
             return
         at, cells, ended_ns = self._ring.offset(), self._ring.cells, int(now * 1e9)
         if at < 0:
@@ -282,22 +228,6 @@ class Journal:
             cells[at + REQUEST_ID_AT : at + REQUEST_ID_AT + len(request_id)] = request_id
         self._publish_soon()
 
-    def _peer(self, text: str) -> int:
-        number = self._peers.get(text)
-        if number is None:
-            if len(self._peers) >= _MOST_PEERS:
-                self._peers.clear()
-            self._numbers += 1
-            number = self._peers[text] = self._numbers & 0x7FFFFFFF
-            self._ring.write_note(encode(Named("peer", number, text)))
-        return number
-
-    def _has_room_for_detail(self, now: float) -> bool:
-        if now >= self._details_until:
-            self._details_until, self._details_left = now + 1.0, _MOST_DETAILS_PER_S
-        self._details_left -= 1
-        return self._details_left >= 0
-
     def _publish_soon(self) -> None:
         if not self._publishing:
             self._publishing = True
@@ -312,45 +242,8 @@ def _said(parent: SpanContext | None) -> int:
     return NO_PARENT if parent is None else PARENT_SAMPLED if parent.sampled else PARENT_NOT_SAMPLED
 
 
-def _failure_detail(failure: Failure, parent: SpanContext | None, now: float) -> Detail:
-    error = without_values(str(failure.error))[:1000]  # cut after: what it looks for stands at the beginning
-    return Detail(
-        error=error,
-        retries=failure.request.retries if failure.request is not None else 0,
-        model=failure.model[:200],
-        tracestate=parent.tracestate if parent is not None else "",
-        moments=_moments_of(failure, error, now),
-    )
-
-
-def _answer_detail(request: InferenceRequest, parameters: Mapping[str, object]) -> Detail:
-    if not request.retries and "degraded" not in parameters:
-        return _NOTHING
-    return Detail(
-        served_by=str(parameters.get("served_by", "")),
-        fallback_reason=without_values(str(parameters.get("fallback_reason", ""))),
-        retries=request.retries,
-        moments=_without_values(request.moments),
-    )
-
-
-def _moments_of(failure: Failure, error: str, now: float) -> tuple[Moment, ...]:
-    """What was decided about it; a breaker's refusal that no fallback has met is the last of it."""
-    moments = failure.request.moments if failure.request is not None else ()
-    if isinstance(failure.error, CircuitOpen) and not moments:
-        return ((int(now * 1e9), BREAKER_REFUSED, error[:200]),)
-    return _without_values(moments)
-
-
-def _without_values(moments: tuple[Moment, ...]) -> tuple[Moment, ...]:
-    return tuple((at_ns, what, without_values(text)) for at_ns, what, text in moments)
-
-
 def _id_text(field: bytes) -> bytes:
     """The id of a response's id field, which is a tag, a length of one byte, or of two from 128 on, and the text."""
     if not field:
         return b""
     return field[2:] if field[1] < 0x80 else field[3:]  # noqa: PLR2004
-
-
-__all__ = ["IN_STREAM", "Counted", "Counts", "Failure", "Journal"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -17,6 +18,7 @@ _LAG_EVERY_S: Final = 0.1
 _AT_ONCE: Final = 64  # versions looked at between two turns of the loop
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _STATM: Final = Path("/proc/self/statm")
+_log = logging.getLogger(__name__)
 
 
 class Watched(Protocol):
@@ -37,6 +39,7 @@ class Pulse:
     def __init__(self, journal: Journal, versions: Callable[[], Iterable[Watched]]) -> None:
         self._journal, self._versions = journal, versions
         self._lag_s = 0.0
+        self._failing = False
         self._timer: asyncio.TimerHandle | None = None
         self._beating: asyncio.Task[None] | None = None
 
@@ -55,7 +58,15 @@ class Pulse:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(_EVERY_S)
-            self._journal.note(await self._gauges())
+            try:
+                self._journal.naming.look()
+                self._journal.note(await self._gauges())
+            except Exception:  # noqa: BLE001  # whatever it is, such as no descriptor left to read with, it may be over in a second
+                if not self._failing:
+                    _log.exception("it cannot be told how this process stands")
+                self._failing = True
+            else:
+                self._failing = False
 
     async def _gauges(self) -> Gauges:
         versions = []

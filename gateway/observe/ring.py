@@ -1,16 +1,17 @@
 """A ring of cells in shared memory: one process writes, one reads, and neither waits for the other.
 
 The memory outlives both. What a process that was killed had written is read all the same; a reader that is started anew goes on where the one
-before it stopped. A cell that finds no room is counted and let go.
+before it stopped, and finds whose cells that one had read. A cell that finds no room is counted and let go.
 
-The head of a ring has three words: cells ever written, cells ever read, cells that found no room. What is written becomes readable when
-`publish` is called, and is read at the earliest at the look after the one that saw it: a processor may show another's stores out of order, but
-not for milliseconds.
+The head of a ring has words: cells ever written, cells ever read, cells that found no room, readers there ever were; then what a reader leaves
+to the next. What is written becomes readable when `publish` is called, and is read at the earliest at the look after the one that saw it: a
+processor may show another's stores out of order, but not for milliseconds.
 """
 
 from __future__ import annotations
 
 import mmap
+import struct
 from typing import Final
 
 import numpy as np
@@ -18,7 +19,11 @@ import numpy as np
 from gateway.observe.cells import MORE, NOTE, NOTE_HEAD, NOTE_ROOM, Cells
 from gateway.observe.ring_file import CELL_BYTES, CELLS, HEAD_BYTES, RING_BYTES
 
-_WRITTEN, _READ, _DROPPED = range(3)
+LONGEST_NOTE: Final = 1 << 13
+"""Cells; a longer one is dropped: whoever reads must be able to take all of it at once."""
+
+_WRITTEN, _READ, _DROPPED, _READERS = range(4)
+_LEFT, _LEFT_AT = struct.Struct("<q16s"), 64
 _MASK: Final = CELLS - 1
 
 
@@ -37,6 +42,11 @@ class RingWriter:
         """Cells that found no room, ever."""
         return self._words[_DROPPED]
 
+    @property
+    def reader(self) -> int:
+        """A number that is another one whenever somebody else reads."""
+        return self._words[_READERS]
+
     def offset(self) -> int:
         """Where in `cells` the next cell is to be written, 128 bytes of it, its kind in the first; -1: there is no room, and that was counted."""
         place = self.written
@@ -48,13 +58,13 @@ class RingWriter:
         self.written = place + 1
         return (place & _MASK) * CELL_BYTES
 
-    def write_note(self, data: bytes) -> bool:
-        """Writes a note over as many cells as it takes, all or none; False where there was no room."""
+    def write_note(self, data: bytes, behind: int = 0) -> bool:
+        """Writes a note over as many cells as it takes, all or none; False where there was no room, for it or for so many cells behind it."""
         cells = max(1, -(-len(data) // NOTE_ROOM))
-        if self.written + cells > self._limit:
+        if self.written + cells + behind > self._limit or cells > LONGEST_NOTE:
             self._limit = self._words[_READ] + CELLS
-            if self.written + cells > self._limit:
-                self._words[_DROPPED] += cells
+            if self.written + cells + behind > self._limit or cells > LONGEST_NOTE:
+                self._words[_DROPPED] += cells + behind
                 return False
         for i in range(cells):
             at = (self.written & _MASK) * CELL_BYTES
@@ -77,9 +87,10 @@ class RingReader:
 
     def __init__(self, fd: int, slot: int) -> None:
         self._map = mmap.mmap(fd, RING_BYTES, offset=slot * RING_BYTES)
-        self._words = np.frombuffer(self._map, np.int64, 3)
+        self._words = np.frombuffer(self._map, np.int64, _READERS + 1)
         self._cells = np.frombuffer(self._map, np.dtype((np.void, CELL_BYTES)), CELLS, HEAD_BYTES)
         self._seen = int(self._words[_READ])
+        self._words[_READERS] += 1
 
     @property
     def dropped(self) -> int:
@@ -103,6 +114,16 @@ class RingReader:
         if at + count <= CELLS:
             return first, self._cells[at : at + count].copy()
         return first, np.concatenate((self._cells[at:], self._cells[: at + count - CELLS]))
+
+    @property
+    def left(self) -> tuple[int, bytes]:
+        """The process whose cells were read last: its pid and 16 bytes of its own; zeros: none."""
+        pid, seed = _LEFT.unpack_from(self._map, _LEFT_AT)
+        return pid, seed
+
+    def leave(self, pid: int, seed: bytes) -> None:
+        """Sets `left` for whoever reads after this one."""
+        _LEFT.pack_into(self._map, _LEFT_AT, pid, seed)
 
     def advance(self, place: int) -> None:
         """All cells before this place have been read."""

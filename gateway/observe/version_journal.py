@@ -15,7 +15,6 @@ from gateway.core.span_context import SpanContext
 from gateway.observe.cells import BATCH, BATCH_PLAIN, CALL, CALL_PLAIN, LINK, LINK_PLAIN
 from gateway.observe.identifiers import Identifiers
 from gateway.observe.journal import Journal
-from gateway.observe.notes import Named
 
 _LONGEST_REASON: Final = 200
 
@@ -51,9 +50,9 @@ class VersionJournal:
     def __init__(self, journal: Journal, name: str, row: int, counts: RetryCounts) -> None:
         """`name`: MODEL/VERSION."""
         self._journal, self._row, self._counts = journal, row, counts
-        self._instances: dict[str, int] = {"": 0}
+        self._instance = journal.naming.instance
         self._calls: dict[int, tuple[SpanContext, SpanContext]] = {}
-        journal.note(Named("version", row, name))
+        journal.naming.version(row, name)
 
     def begun(self, batch: BatchSeen) -> None:
         """Gives it its number, and it to its requests."""
@@ -109,7 +108,7 @@ class VersionJournal:
     def _beneath(self, work: Work) -> SpanContext:
         if len(work.requests) == 1:
             return self._journal.context(work.requests[0])
-        identifiers, number = Identifiers(self._journal.seed), np.array([work.number], np.uint64)
+        identifiers, number = Identifiers(self._journal.naming.seed), np.array([work.number], np.uint64)
         contexts = [self._journal.context(request) for request in work.requests]
         return SpanContext(
             identifiers.batch_traces(number).tobytes(), identifiers.batch_spans(number).tobytes(), any(context.sampled for context in contexts)
@@ -124,13 +123,6 @@ class VersionJournal:
                 cells, at = self._journal.cell()
                 if at >= 0:
                     LINK_PLAIN.pack_into(cells, at, LINK, batch.told.number, context.trace_id, context.span_id)
-
-    def _instance(self, name: str) -> int:
-        number = self._instances.get(name)
-        if number is None:
-            number = self._instances[name] = self._journal.next_number() & 0x7FFFFFFF
-            self._journal.note(Named("instance", number, name))
-        return number
 
     def __repr__(self) -> str:
         return f"<VersionJournal {self._row}>"

@@ -20,6 +20,7 @@ from gateway.protocol.tensors import decode_raw, decode_typed, raw_size
 
 _RAW_INPUT_CONTENTS: Final = 7
 _MAX_ELEMENTS: Final = 1 << 40  # no message holds more; keeps products of hostile shapes small
+_MAX_SIZE: Final = (1 << 31) - 1  # nor more of one axis, though beside an axis of 0 it takes no bytes; rows are counted in four bytes
 
 Span = tuple[int, int]
 
@@ -138,7 +139,7 @@ def _check_shape(bound: BoundInput, expected: tuple[int, ...], signature: Signat
     shape, elements = bound.shape, 1
     for size in shape:
         elements *= size
-    if min(shape, default=0) < 0 or elements > _MAX_ELEMENTS:
+    if min(shape, default=0) < 0 or max(shape, default=0) > _MAX_SIZE or elements > _MAX_ELEMENTS:
         raise InvalidRequest(
             f"input '{bound.name}' for model '{signature.model}' has shape {shape_text(shape)}: sizes must be 0 or more and fit a message"
         )

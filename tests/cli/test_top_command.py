@@ -136,6 +136,14 @@ def test_nobody_there_is_one_line_and_status_1(gateway):
     assert done.faults == ["no gateway answers HTTP at 127.0.0.1:9: connection refused"]
 
 
+@pytest.mark.parametrize(("address", "status", "says"), [("a..b:80", 1, "no host can be called so"), ("ex ample:80", 2, "expected HOST:PORT")])
+def test_what_no_host_is_called_is_one_line_too(gateway, address, status, says):
+    done = gateway("top", "--once", "--address", address)
+    assert done.status == status
+    assert len(done.faults) == 1
+    assert says in done.faults[0]
+
+
 def test_all_that_is_wrong_with_the_options_is_said_at_once(gateway):
     done = gateway("top", "--address", "nowhere", "--interval", "soon", "--all")
     assert done.status == 2

@@ -39,6 +39,9 @@ class WallClock(Clock):
     def unix_s(self) -> float:
         return self._zero_s + self.now_s
 
+    def set_back(self, by_s: float) -> None:
+        self._zero_s -= by_s
+
     @contextlib.contextmanager
     def earlier(self, by_s: float):
         self._past_s = -by_s

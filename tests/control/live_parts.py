@@ -29,13 +29,13 @@ class Clock:
     """Both clocks, moved by hand."""
 
     def __init__(self, now_s: float = 1000.0) -> None:
-        self.now_s = now_s
+        self.now_s, self.wall_s = now_s, STARTED_S
 
     def ns(self) -> int:
         return int(self.now_s * 1e9)
 
     def unix_s(self) -> float:
-        return STARTED_S + self.now_s
+        return self.wall_s + self.now_s
 
 
 class Slot:

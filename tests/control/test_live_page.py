@@ -62,6 +62,21 @@ def test_numbers_appear_and_move_and_the_console_stays_empty(tmp_path):
     browse(tmp_path, looked_at)
 
 
+def test_the_charts_go_on_where_the_clock_of_the_gateway_is_set_back(tmp_path):
+    async def looked_at(feed, traffic, browser):
+        await browser.open(feed.url)
+        await browser.until(f"/^[1-9]/.test({CALLS})")
+        shown = "document.getElementById('clock').textContent"
+        before = await browser.value(shown)
+        traffic.numbers.clock.set_back(7 * 60)
+        await browser.until(f"{shown}.slice(0, -3) !== {before[:-3]!r}")
+        seen = await browser.value(CALLS)
+        await browser.until(f"/^[1-9]/.test({CALLS}) && {CALLS} !== {seen!r}")
+        assert browser.faults == []
+
+    browse(tmp_path, looked_at)
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_phone_shows_it_without_scrolling_sideways(tmp_path, dark):
     async def looked_at(feed, _, browser):

@@ -258,3 +258,18 @@ def test_a_look_at_a_thousand_versions_takes_milliseconds():
             numbers.live.document()
             took_s.append(time.perf_counter() - began_s)
         assert min(took_s) < 0.1, "measured: 8 ms; ten times that is no noise"
+
+
+def test_charts_go_on_where_the_clock_of_the_machine_is_set_back():
+    with Numbers() as numbers:
+        numbers.live.told(numbers.overview())
+        numbers.second(5)
+        numbers.clock.wall_s -= 3600
+        for _ in range(3):
+            numbers.slots[0].answer(0, 10, 0.005)
+            numbers.second()
+        of_one, of_all = numbers.live.history(("digits", 1)), numbers.live.history()
+        assert of_one["at_s"] == of_all["at_s"] == sorted(of_all["at_s"])
+        assert len(of_all["at_s"]) == 3
+        assert of_one["calls_per_s"][-1] > 0
+        assert numbers.live.history(since_s=of_all["at_s"][1])["at_s"] == of_all["at_s"][2:]

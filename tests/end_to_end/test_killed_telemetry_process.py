@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import urllib.error
 import urllib.request
@@ -50,3 +51,17 @@ def test_no_call_fails_another_takes_its_place_and_no_count_is_lost(served, conn
     assert callers.failures == []
     assert set(served.serving_pids()) == serving
     until(lambda: answered_by_now(served) == len(callers.answered()))
+
+
+def test_its_successor_knows_the_models_and_callers_of_processes_that_went_on(gateway, models, connect):
+    graphs.scale(models, "scale", factor=2.0)
+    with gateway("--processes", "1", "--access-log", "full") as running, Callers(over([connect(running)]), "scale", count=1) as callers:
+        callers.go_on()
+        (victim,) = running.telemetry_pids()
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: victim not in running.telemetry_pids() and answered_by_now(running) is not None)
+        before = len(running.text())
+        callers.go_on()
+        until(lambda: re.search(r"status=OK model=scale version=1 .*client=127\.0\.0\.1:", running.text()[before:]))
+    lines = [line for line in running.text()[before:].splitlines() if "gateway.access" in line and "status=OK" in line]
+    assert all(" model=scale " in line for line in lines)

@@ -8,13 +8,14 @@ import pytest
 
 from gateway.core.errors import InvalidRequest, ModelFailed
 from gateway.core.reasons import REASONS
-from gateway.core.request import InferenceRequest, Prediction, RequestForm, Run
+from gateway.core.request import RETRY, InferenceRequest, Prediction, RequestForm, Run
 from gateway.core.span_context import SpanContext
-from gateway.observe.cells import DEGRADED, HAS_IDS, HAS_PARENT, KEPT, NO_ROW, REFUSED_SAMPLING, SAMPLED, SLOW
+from gateway.observe.cells import DEGRADED, HAS_IDS, HAS_PARENT, KEPT, MORE, NO_ROW, REFUSED_SAMPLING, SAMPLED, SLOW
 from gateway.observe.chunks import ChunkReader
-from gateway.observe.journal import Failure, Journal
+from gateway.observe.details import Failure
+from gateway.observe.journal import Journal
 from gateway.observe.ring import RingReader, RingWriter
-from gateway.observe.ring_file import size_rings_file
+from gateway.observe.ring_file import CELLS, size_rings_file
 from gateway.observe.sampling import SamplingPlan
 from gateway.observe.slowest import Slowest
 from gateway.observe.version_journal import VersionJournal
@@ -56,7 +57,8 @@ class Desk:
         self.fd = os.memfd_create("rings")
         size_rings_file(self.fd, 1)
         self.house, self.version = Counts(), SimpleNamespace(row=7, counts=Counts(), slowest=Slowest())
-        self.journal = Journal(RingWriter(self.fd, 0), plan, self.house, **options)
+        self.ring = RingWriter(self.fd, 0)
+        self.journal = Journal(self.ring, plan, self.house, **options)
         self._reader = ChunkReader(0, RingReader(self.fd, 0))
 
     def request(self, *metadata):
@@ -84,6 +86,12 @@ class Desk:
         await asyncio.sleep(0)
         self._reader.read()
         return self._reader.read()
+
+    async def read_all(self):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        chunks = [self._reader.read() for _ in range(10)]
+        return [chunk for chunk in chunks if chunk is not None and len(chunk.requests)]
 
 
 def desk(plan=SamplingPlan(), **options):  # noqa: B008  # frozen
@@ -174,6 +182,24 @@ async def test_a_failure_says_why_and_whose_it_was(desk):
     assert desk.version.counts.told == ["model_failed"]
 
 
+@desk(SamplingPlan(traces=True))
+async def test_what_is_told_of_one_request_is_never_anothers_where_the_ring_is_full(desk):
+    desk.answered()
+    await desk.read()  # and its caller has a number
+    while (at := desk.ring.offset()) >= 0:
+        desk.ring.cells[at] = MORE
+    RingReader(desk.fd, 0).advance(desk.ring.written - CELLS + 1)  # room for one cell: for what is told of it, or for itself
+    failure = Failure(Call(), ModelFailed("one caller's trouble"), 13)
+    failure.request, failure.version = desk.request(), desk.version
+    desk.journal.failed(failure)
+    desk.journal.publish()
+    await desk.read_all()
+    desk.answered()
+    (chunk,) = await desk.read_all()
+    assert chunk.requests["status"].tolist() == [0]
+    assert not chunk.details
+
+
 @desk()
 async def test_a_request_that_found_no_version_is_the_houses(desk):
     failure = Failure(Call(), InvalidRequest("no"), 3)
@@ -183,6 +209,27 @@ async def test_a_request_that_found_no_version_is_the_houses(desk):
     assert chunk.requests["version"].tolist() == [NO_ROW]
     assert chunk.details[int(chunk.request_places[0])].model == "nobody"
     assert desk.house.told == ["invalid_request"]
+
+
+@desk()
+async def test_of_what_nobody_expected_no_more_is_written_than_its_caller_was_told(desk):
+    failure = Failure(Call(), ValueError("could not convert string to float: 'a secret'"), 13)
+    failure.request, failure.version = desk.request(), desk.version
+    desk.journal.failed(failure)
+    chunk = await desk.read()
+    assert chunk.details[int(chunk.request_places[0])].error == "internal error: ValueError"
+
+
+@desk()
+async def test_no_value_of_an_output_is_in_what_was_decided_wherever_a_text_was_cut(desk):
+    text = f"output '{'y' * 150}' of model 'm' holds 4711.5 in row 3, at [3, 0]; it must be at most 1"
+    for cut in range(len(text)):
+        request = desk.request()
+        request.decided(0.5, RETRY, text[:cut])
+        desk.answered(request=request, parameters={"degraded": True, "served_by": "version 1", "fallback_reason": text[:cut]})
+    chunk = await desk.read()
+    assert len(chunk.details) == len(text)
+    assert "47" not in str([(detail.fallback_reason, detail.moments[0][2]) for detail in chunk.details.values()])
 
 
 @desk()

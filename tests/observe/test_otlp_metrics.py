@@ -177,6 +177,28 @@ def test_numbers_that_cannot_be_collected_are_a_failure_and_no_end():
     asyncio.run(run())
 
 
+def test_a_receiver_that_hangs_does_not_hold_up_the_end():
+    let = threading.Event()
+
+    class Hanging(Kept):
+        def export(self, metrics_data, **_):
+            self.got.append(metrics_data)
+            let.wait()
+            return MetricExportResult.FAILURE
+
+    async def run():
+        exporter = Hanging()
+        async with export(exporter):
+            await until(lambda: exporter.got)
+            ending = time.monotonic()
+        return time.monotonic() - ending
+
+    try:
+        assert asyncio.run(run()) < 5
+    finally:
+        let.set()
+
+
 class GrpcReceiver(MetricsServiceServicer):
     def __init__(self) -> None:
         self.got = []

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.observe.cells import BATCH, REQUEST, REQUEST_PLAIN
+from gateway.observe.cells import BATCH, NOTE_ROOM, REQUEST, REQUEST_PLAIN
 from gateway.observe.chunks import ChunkReader
 from gateway.observe.notes import Began, Decided, Detail, Gauges, InstanceGauges, Named, VersionGauges, decode, encode
-from gateway.observe.ring import RingReader, RingWriter
+from gateway.observe.ring import LONGEST_NOTE, RingReader, RingWriter
 from gateway.observe.ring_file import CELLS, size_rings_file
 
 
@@ -93,6 +93,26 @@ def test_a_new_process_begins_a_chunk_in_which_old_numbers_mean_nothing(rings_fd
     first, second = read(ChunkReader(0, RingReader(rings_fd, 0)))
     assert (first.pid, dict(first.names.peers)) == (1, {1: "ipv4:1"})
     assert (second.pid, dict(second.names.peers)) == (2, {2: "ipv4:2"})
+
+
+def test_a_note_too_long_for_one_look_is_counted_and_nothing_waits_for_its_end(rings_fd):
+    writer, reader = RingWriter(rings_fd, 0), ChunkReader(0, RingReader(rings_fd, 0))
+    assert not writer.write_note(encode(Detail(error="x" * (3 << 20))))
+    assert writer.dropped > 3 << 13
+    assert writer.write_note(encode(Detail(error="x" * (LONGEST_NOTE - 1) * NOTE_ROOM)))
+    write(writer, 5)
+    writer.publish()
+    assert [chunk.requests["arrived_ns"].tolist() for chunk in read(reader)] == [[5]]
+
+
+def test_a_detail_is_written_only_where_its_request_finds_room_behind_it(rings_fd):
+    writer = RingWriter(rings_fd, 0)
+    for number in range(CELLS - 2):
+        write(writer, number)
+    detail = encode(Detail(error="x" * 150))
+    assert not writer.write_note(detail, behind=1)
+    assert writer.dropped == 3
+    assert writer.write_note(detail)
 
 
 @settings(max_examples=50, deadline=None)

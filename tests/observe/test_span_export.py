@@ -44,7 +44,7 @@ def exported_over(receiver, protocol, monkeypatch, **environment):
         export.close(10)
         assert export.exported == len(received.spans) == 3 * 3 + 1
         assert not any(export.dropped.values())
-        assert export.queued_spans == export.queued_bytes == 0
+        assert export.queues[0].queued_spans == export.queues[0].queued_bytes == 0
         return received
 
 
@@ -157,15 +157,15 @@ def test_what_an_exporter_is_too_slow_for_is_dropped_counted_and_warned_of_once(
     for _ in range(40):
         slot.request()
         export.take(chunk(4, slot))
-    assert export.queued_bytes <= 20_000 or "most_spans" in limits
-    assert export.queued_spans <= 60 or "most_bytes" in limits
+    assert export.queues[0].queued_bytes <= 20_000 or "most_spans" in limits
+    assert export.queues[0].queued_spans <= 60 or "most_bytes" in limits
     dropped = export.dropped["queue_full"]
     assert dropped > 100
     stuck.let.set()
     assert export.flush(10)
     export.close()
     assert export.exported + sum(export.dropped.values()) == 40 * (4 * 3 + 1 + 1)
-    assert export.dropped == {"queue_full": dropped, "export_failed": 0, "closed": 0}
+    assert export.dropped == {"queue_full": dropped, "export_failed": 0, "closed": 0, "not_made": 0}
     warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warned) == 1
     assert "were not exported by stuck (queue full)" in warned[0]
@@ -178,9 +178,22 @@ def test_what_an_exporter_gives_up_is_counted(result):
     export = exporting(stuck)
     export.take(chunk())
     export.flush(10)
-    assert export.dropped == {"queue_full": 0, "export_failed": 10, "closed": 0}
+    assert export.dropped == {"queue_full": 0, "export_failed": 10, "closed": 0, "not_made": 0}
     assert export.exported == 0
     export.close()
+
+
+def test_an_exporter_that_fails_every_time_is_explained_once(caplog):
+    stuck, slot = Stuck(None), Slot()
+    stuck.let.set()
+    export = exporting(stuck)
+    for _ in range(5):
+        slot.request()
+        export.take(slot.chunk())
+        assert export.flush(10)
+    export.close()
+    assert export.dropped["export_failed"] == 5
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == ["stuck failed"]
 
 
 def test_what_is_not_out_when_time_is_up_is_counted():
@@ -190,8 +203,8 @@ def test_what_is_not_out_when_time_is_up_is_counted():
         export.take(chunk(1, slot))
     assert stuck.asked.wait(10)
     export.close(0.05)
-    assert export.dropped == {"queue_full": 0, "export_failed": 0, "closed": 3 * 4}
-    assert export.queued_spans == 0
+    assert export.dropped == {"queue_full": 0, "export_failed": 0, "closed": 3 * 4, "not_made": 0}
+    assert export.queues[0].queued_spans == 0
     export.take(chunk(1, slot))
     assert export.dropped["closed"] > 12
 
@@ -218,5 +231,5 @@ def test_a_chunk_that_breaks_us_is_counted_and_the_next_is_taken(caplog):
     export.take(replace(broken, names=None))
     export.take(broken)
     export.close()
-    assert (export.failed_chunks, export.exported) == (1, 10)
+    assert (export.dropped["not_made"], export.exported) == (3, 10)
     assert "no spans could be made of 3 requests" in caplog.text

@@ -245,6 +245,7 @@ FAULTS = [
     (lambda r: r.inputs[0].shape.append(1), r"Expected \[-1,2\], got \[1,2,1\]"),
     (lambda r: r.inputs[0].shape.__setitem__(0, -1), "sizes must be 0 or more"),
     (lambda r: r.inputs[0].shape.__setitem__(0, 1 << 62), "sizes must be 0 or more and fit"),
+    (lambda r: r.inputs[0].shape.__setitem__(slice(0, 2), [1 << 31, 0]), "sizes must be 0 or more and fit"),
     (lambda r: r.inputs[0].shape.__setitem__(0, 5), "inference request batch-size must be <= 4 for 'm'|byte size mismatch"),
     (lambda r: r.raw_input_contents.__setitem__(0, RAW8[:-1]), "input byte size mismatch for input 'x' for model 'm'. Expected 8, got 7"),
     (lambda r: r.raw_input_contents.append(RAW8), "raw_input_contents has 2 entries, 1 more"),

@@ -40,6 +40,9 @@ class History:
 
     def add(self, at_s: float, keys: tuple[Key, ...], numbers: Numbers, known: tuple[Key, ...]) -> None:
         """`numbers`: `COLUMNS` of all together, then of each of `keys`; `known` are all versions there are, idle or not."""
+        if self._points and at_s <= self._points[-1].at_s:  # the clock was set back: a chart that goes on has no place for what was then
+            self._points.clear()
+            self._born = {}
         previous = self._points[-1].places if self._points else {}
         same = len(previous) == len(keys) and tuple(previous) == keys
         self._points.append(Point(at_s, previous if same else {key: place for place, key in enumerate(keys, 1)}, numbers.astype(np.float32)))

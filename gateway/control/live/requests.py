@@ -16,15 +16,11 @@ from gateway.core.reasons import REASONS
 from gateway.observe.cells import DEGRADED, HAS_IDS, HAS_PARENT, IN_STREAM, REFUSED_SAMPLING, SLOW
 from gateway.observe.chunks import Chunk
 from gateway.observe.notes import Detail
+from gateway.observe.spans.status import status_name
 
 KEPT: Final = 12
 """Of each kind."""
 _LONGEST_TEXT: Final = 400
-_STATUS: Final = (
-    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS",
-    "UNAUTHENTICATED",
-)  # fmt: skip
 _NOTHING: Final = Detail()
 
 Request = dict[str, object]
@@ -61,7 +57,7 @@ class RecentRequests:
             "reason": detail.fallback_reason if kind == "degraded" else REASONS[int(cell["reason"])],
             "model": model[:_LONGEST_TEXT],
             "version": str(version) if version else "",
-            "status": _STATUS[int(cell["status"])] if cell["status"] < len(_STATUS) else str(cell["status"]),
+            "status": status_name(int(cell["status"])),
             "error": detail.error[:_LONGEST_TEXT],
             "served_by": detail.served_by,
             "retries": detail.retries,

@@ -4,6 +4,7 @@ import { element, find } from "./elements.js";
 import { count, milliseconds, rate, short, size } from "./format.js";
 
 const POINTS = 300;
+const SET_BACK_S = 10; // the gateway's clock was
 const CHARTS = [
   { title: "Calls per second", format: rate, series: [["calls_per_s", "calls", "s1"], ["degraded_per_s", "degraded", "s3"], ["errors_per_s", "errors", "s4"]], filled: true },
   { title: "Latency of answers", format: milliseconds, axis: (value) => `${short(value)} ms`, series: [["latency_p50_ms", "p50", "s1"], ["latency_p90_ms", "p90", "s2"], ["latency_p99_ms", "p99", "s3"]] },
@@ -103,7 +104,12 @@ export class Charts {
   add(atSeconds, point) {
     if (!this.columns || !point) return;
     const times = this.columns.at_s;
-    if (times.length && atSeconds <= times.at(-1)) return;
+    if (times.length && atSeconds <= times.at(-1)) {
+      if (times.at(-1) - atSeconds < SET_BACK_S) return; // it came with the history
+      for (const name of NAMES) this.columns[name] = [];
+      this.add(atSeconds, point);
+      return;
+    }
     for (const name of NAMES) {
       const column = this.columns[name];
       column.push(name === "at_s" ? atSeconds : (point[name] ?? null));

@@ -22,7 +22,7 @@ class LineWriter:
         self._fd, self._most_bytes = fd, most_bytes
         self._waiting: deque[tuple[bytes, int]] = deque()
         self._bytes = 0
-        self._closing = False
+        self._closing = self._abandoned = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="access log", daemon=True)
         self.lost = 0
@@ -43,12 +43,16 @@ class LineWriter:
         return True
 
     def close(self, timeout_s: float) -> None:
-        """Writes what waits, as far as that can be done in time."""
+        """Writes what waits, as far as that can be done in time; the rest is lost."""
         with self._changed:
             self._closing = True
             self._changed.notify()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
+        with self._changed:
+            self._abandoned = True
+            self.lost += sum(lines for _, lines in self._waiting)
+            self._waiting.clear()
 
     def _run(self) -> None:
         whole = stat.S_ISREG(os.fstat(self._fd).st_mode)
@@ -61,9 +65,13 @@ class LineWriter:
             try:
                 for piece in (data,) if whole else _pieces(data):
                     self._write(piece)
+                failed = False
             except OSError:  # nobody reads it any more
-                self.lost += lines
+                failed = True
             with self._changed:
+                if self._abandoned:
+                    return
+                self.lost += lines * failed
                 self._waiting.popleft()
                 self._bytes -= len(data)
 

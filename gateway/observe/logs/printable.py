@@ -9,7 +9,7 @@ LONGEST_MESSAGE: Final = 4096  # characters
 LONGEST_VALUE: Final = 256
 
 _RUN_STATUS: Final = re.compile(r"(Non-zero status code returned while running .*?Status Message:).*", re.DOTALL)
-_BAD_OUTPUT: Final = re.compile(r"( holds )\S+((?: in row \d+,)? at \[)")
+_BAD_OUTPUT: Final = re.compile(r" holds (?:NaN|[-+]?(?:inf|\d[\d.e+-]*))")  # no more: what follows may have been cut off
 _NEEDS_QUOTES: Final = re.compile(r'[\s"=\\]')
 
 
@@ -28,7 +28,7 @@ def without_values(text: str) -> str:
     """
     if "Non-zero status" in text:
         text = _RUN_STATUS.sub(r"\1 (left out: it may quote inputs)", text)
-    return _BAD_OUTPUT.sub(r"\1a value\2", text) if " holds " in text else text
+    return _BAD_OUTPUT.sub(" holds a value", text) if " holds " in text else text
 
 
 def quoted(text: str, most: int = LONGEST_VALUE) -> str:

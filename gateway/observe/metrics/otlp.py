@@ -32,6 +32,8 @@ from gateway.observe.metrics.names import ATTRIBUTES, FAILED, OUTCOME, REQUEST_D
 _log = logging.getLogger(__name__)
 _SCOPE: Final = InstrumentationScope("gateway")
 _CUMULATIVE: Final = AggregationTemporality.CUMULATIVE
+_ENDS_S: Final = 1.0
+"""For the last time; a receiver that hangs must not cost others what is left for them."""
 _NO_EXTREME: Final = cast("float", None)  # the smallest and largest of a histogram are not known, and may be left out
 
 
@@ -103,13 +105,16 @@ class MetricsExport:
 
     async def __aexit__(self, *_: object) -> None:
         self._stop.set()
-        await asyncio.to_thread(self._thread.join, self._timeout_s)
+        await asyncio.to_thread(self._thread.join, _ENDS_S)
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval_s):
             self._send()
         self._send()
-        self._exporter.shutdown()
+        try:
+            self._exporter.shutdown()
+        except Exception:  # noqa: BLE001  # any package's exporter
+            _log.exception("%s could not be shut down", type(self._exporter).__name__)
 
     def _send(self) -> None:
         try:

@@ -14,10 +14,7 @@ from gateway.observe.notes import Detail
 from gateway.observe.spans import names
 from gateway.observe.spans.columns import batch_columns, call_columns, fill, form_of, in_groups, request_columns
 from gateway.observe.spans.forms import (
-    DROPPED_LINKS,
     EVENTS,
-    FAILED,
-    LINKS,
     SPANS,
     STATUS,
     STATUS_CODE,
@@ -26,14 +23,13 @@ from gateway.observe.spans.forms import (
     TRACESTATE,
     Form,
     Server,
-    batch_span,
+    batch_template,
     call_template,
-    event,
     is_error,
-    link,
+    link_template,
     request_template,
 )
-from gateway.observe.spans.protobuf import LENGTH_BYTES, Layout, Template, attribute, field, fixed64_field, lengths, number_field, varint
+from gateway.observe.spans.protobuf import LENGTH_BYTES, Template, attribute, field, fixed64_field, lengths, number_field, varint
 from gateway.observe.spans.rows import Array, BatchRows, CallRows, Rows
 
 MOST_BYTES: Final = 1 << 20
@@ -65,7 +61,7 @@ class SpanEncoder:
         self._server, self._all_children = server, all_children
         self._templates: dict[Form, Template] = {}
         self._batch_templates: dict[tuple[str, int, str, int], Template] = {}
-        self._link = _link_template()
+        self._link = link_template()
 
     def encode(self, rows: Rows) -> Iterator[Encoded]:
         """Requests to export, of about a MiB each."""
@@ -146,34 +142,6 @@ def _calls(calls: CallRows) -> Iterator[Piece]:
         model, version = calls.names.versions.get(int(cell["version"]), ("", 0))
         template = call_template(model, version, calls.names.instances.get(int(cell["instance"]), ""), failed=bool(cell["failed"]))
         yield from _plain(template, fill(template, part, len(rows)), 1)
-
-
-def batch_template(model: str, version: int, instance: str, flags: int) -> Template:
-    """A batch's span; its links follow behind it. `flags`: 1 it failed, 2 rows were added to it, 4 links found no room."""
-    layout = batch_span(model)
-    layout.put_constant(names.MODEL_NAME, model)
-    layout.put_constant(names.MODEL_VERSION, version)
-    if instance:
-        layout.put_constant(names.INSTANCE, instance)
-    layout.put_attribute(names.BATCH_SIZE, "size", "<u4")
-    layout.put_attribute(names.BATCH_ROWS, "rows", "<u4")
-    if flags & 2:
-        layout.put_attribute(names.BATCH_PADDED_ROWS, "padded", "<u4")
-    layout.put_message(EVENTS, event(names.COLLATED, "collated"))
-    layout.put_message(EVENTS, event(names.RAN, "ran"))
-    if flags & 4:
-        layout.put_column("dropped", "<u4", varint(DROPPED_LINKS << 3))
-    if flags & 1:
-        layout.put(FAILED)
-    whole = Layout()
-    whole.put_open_message(SPANS, layout, "bytes")
-    return Template(whole)
-
-
-def _link_template() -> Template:
-    layout = Layout()
-    layout.put_message(LINKS, link("batch_trace", "batch_span"))
-    return Template(layout)
 
 
 def _plain(template: Template, out: Array, spans: int) -> Iterator[Piece]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections import Counter
 from functools import partial
-from typing import Final, Self
+from typing import Final
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
@@ -20,7 +19,7 @@ from gateway.observe.chunks import Chunk
 from gateway.observe.otel_environment import OtelOptions
 from gateway.observe.spans import names
 from gateway.observe.spans.encoding import Encoded, SpanEncoder
-from gateway.observe.spans.export_queue import DROP_REASONS, Export, ExportQueue
+from gateway.observe.spans.export_queue import DROP_REASONS, NOT_MADE, Export, ExportQueue
 from gateway.observe.spans.exporters import NamedExporter, make_exporters, make_resource
 from gateway.observe.spans.forms import Server
 from gateway.observe.spans.joining import SlotRows
@@ -40,7 +39,7 @@ _CONTEXT: Final = SpanContext(1, 1, is_remote=False)
 
 
 class SpanExport:
-    """Takes chunks of all slots, in one thread, and exports from others. `async with`, or `start` and `close`.
+    """Takes chunks of all slots, in one thread, and exports from others, from `start` to `close`.
 
     `server`: where callers reach the gateway; `all_children`: else quick answered requests have events instead of spans below them.
     """
@@ -69,8 +68,7 @@ class SpanExport:
         )
         self.queues = (*self._of_bytes, *self._of_spans)
         self._slots: dict[int, SlotRows] = {}
-        self.failed_chunks = 0
-        """Of which no spans could be made."""
+        self._not_made = 0
 
     @property
     def exported(self) -> int:
@@ -83,17 +81,8 @@ class SpanExport:
         found = Counter(dict.fromkeys(DROP_REASONS, 0))
         for queue in self.queues:
             found.update(queue.dropped)
+        found[NOT_MADE] += self._not_made
         return dict(found)
-
-    @property
-    def queued_spans(self) -> int:
-        """Spans that wait."""
-        return sum(queue.queued_spans for queue in self.queues)
-
-    @property
-    def queued_bytes(self) -> int:
-        """Bytes that wait."""
-        return sum(queue.queued_bytes for queue in self.queues)
 
     def start(self) -> None:
         """Begins to export."""
@@ -106,10 +95,10 @@ class SpanExport:
             rows = self._slots.setdefault(chunk.slot, SlotRows(self._options.link_limit))
             self._put(rows.take(chunk, time.time_ns() - time.monotonic_ns()))
         except Exception:  # noqa: BLE001  # logged; spans must not stop what counts
-            self.failed_chunks += 1
             self._slots.pop(chunk.slot, None)  # its batches would come up again with the next
-            if self.failed_chunks == 1:
+            if not self._not_made:
                 _log.exception("no spans could be made of %d requests", len(chunk.requests))
+            self._not_made += max(1, len(chunk.requests)) * max(1, len(self.queues))
 
     def _put(self, told: Rows) -> None:
         if self._of_bytes:
@@ -140,13 +129,6 @@ class SpanExport:
         self.flush(timeout_s)
         for queue in self.queues:
             queue.close(max(0.0, until - time.monotonic()))
-
-    async def __aenter__(self) -> Self:
-        self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await asyncio.to_thread(self.close)
 
     def __repr__(self) -> str:
         return f"<SpanExport {list(self.queues)}>"

@@ -19,7 +19,9 @@ EXPORT_FAILED: Final = "export_failed"
 """The exporter has given them up: nobody there, or refused."""
 CLOSED: Final = "closed"
 """The gateway stopped before they were out."""
-DROP_REASONS: Final = (QUEUE_FULL, EXPORT_FAILED, CLOSED)
+NOT_MADE: Final = "not_made"
+"""A fault of ours: what the requests wrote down could not be made into spans. At least one for each of them."""
+DROP_REASONS: Final = (QUEUE_FULL, EXPORT_FAILED, CLOSED, NOT_MADE)
 _WARN_EVERY_S: Final = 60.0
 
 
@@ -44,6 +46,7 @@ class ExportQueue:
         self._bytes = self._spans = 0
         self._changed, self._closing, self._abandoned = threading.Condition(), False, False
         self._warned_at, self._warned = -_WARN_EVERY_S, 0
+        self._explained_at = -_WARN_EVERY_S
         self._thread = threading.Thread(target=self._run, name=f"export to {name}", daemon=True)
 
     @property
@@ -113,16 +116,23 @@ class ExportQueue:
         try:
             parts = export.make()
         except Exception:  # noqa: BLE001  # the next may be sound
-            _log.exception("no spans could be made for %s", self.name)
+            self._explain("no spans could be made for %s")
             return 0, export.spans
         for part in parts:
             try:
                 done = self._exporter.export(part) is SpanExportResult.SUCCESS
             except Exception:  # noqa: BLE001  # any package's exporter
-                _log.exception("%s failed", self.name)
+                self._explain("%s failed")
                 done = False
             counts[not done] += len(part)
         return counts[0], counts[1]
+
+    def _explain(self, what: str) -> None:
+        """Logs the exception that is being handled: at once, then at most every minute."""
+        now = time.monotonic()
+        if now - self._explained_at >= _WARN_EVERY_S:
+            self._explained_at = now
+            _log.exception(what, self.name)
 
     def _next(self) -> Export | None:
         with self._changed:

@@ -6,13 +6,14 @@ from typing import Final, NamedTuple
 
 from gateway.core.reasons import REASONS
 from gateway.observe.spans import names
-from gateway.observe.spans.protobuf import Layout, Template, field, fixed32_field, number_field
+from gateway.observe.spans.protobuf import Layout, Template, field, fixed32_field, number_field, varint
 from gateway.observe.spans.status import SERVER_FAULTS, status_name
 
 # Fields of opentelemetry.proto.trace.v1.Span; the spans of a ScopeSpans are its field 2.
 SPANS, TRACE, SPAN, TRACESTATE, PARENT, FLAGS = 2, 1, 2, 3, 4, 16
 NAME, KIND, START, END, EVENTS, LINKS, DROPPED_LINKS, STATUS = 5, 6, 7, 8, 11, 13, 14, 15
 STATUS_MESSAGE, STATUS_CODE, STATUS_ERROR = 2, 3, 2
+FAILED: Final = field(STATUS, number_field(STATUS_CODE, STATUS_ERROR))
 _INTERNAL, _SERVER, _CLIENT = 1, 2, 3
 LOCAL, REMOTE = 0x100, 0x300
 """Flags of a span whose parent (of a link whose span) is in this process, or came with the call; the SDK's."""
@@ -78,11 +79,6 @@ def span(name: str, kind: int, flags: int, ids: tuple[str, str, str], times: tup
     return layout
 
 
-def batch_span(model: str) -> Layout:
-    """A batch's span so far."""
-    return span(names.BATCH_OF.format(model=model).rstrip(), _INTERNAL, LOCAL, ("trace", "span", ""), ("started", "ended"))
-
-
 def link(trace: str, own: str) -> Layout:
     """A link to a span of this gateway."""
     layout = Layout()
@@ -128,7 +124,33 @@ def call_template(model: str, version: int, address: str, *, failed: bool) -> Te
     return Template(whole)
 
 
-FAILED: Final = field(STATUS, number_field(STATUS_CODE, STATUS_ERROR))
+def batch_template(model: str, version: int, instance: str, flags: int) -> Template:
+    """A batch's span; its links follow behind it. `flags`: 1 it failed, 2 rows were added to it, 4 links found no room."""
+    layout = span(names.BATCH_OF.format(model=model).rstrip(), _INTERNAL, LOCAL, ("trace", "span", ""), ("started", "ended"))
+    layout.put_constant(names.MODEL_NAME, model)
+    layout.put_constant(names.MODEL_VERSION, version)
+    if instance:
+        layout.put_constant(names.INSTANCE, instance)
+    layout.put_attribute(names.BATCH_SIZE, "size", "<u4")
+    layout.put_attribute(names.BATCH_ROWS, "rows", "<u4")
+    if flags & 2:
+        layout.put_attribute(names.BATCH_PADDED_ROWS, "padded", "<u4")
+    layout.put_message(EVENTS, event(names.COLLATED, "collated"))
+    layout.put_message(EVENTS, event(names.RAN, "ran"))
+    if flags & 4:
+        layout.put_column("dropped", "<u4", varint(DROPPED_LINKS << 3))
+    if flags & 1:
+        layout.put(FAILED)
+    whole = Layout()
+    whole.put_open_message(SPANS, layout, "bytes")
+    return Template(whole)
+
+
+def link_template() -> Template:
+    """A link of a batch's span, as a field of it."""
+    layout = Layout()
+    layout.put_message(LINKS, link("batch_trace", "batch_span"))
+    return Template(layout)
 
 
 def _child(name: str, own: str, start: str, end: str) -> Layout:

@@ -10,7 +10,7 @@ from gateway.core.errors import DeadlineExpired, GatewayError, InvalidRequest
 from gateway.core.request import InferenceRequest, Prediction
 from gateway.core.span_context import SpanContext, span_context_of
 from gateway.observe.cells import IN_STREAM
-from gateway.observe.journal import Failure
+from gateway.observe.details import Failure
 from gateway.protocol.codec import ReadRequest
 from gateway.protocol.fields import bytes_tag
 from gateway.protocol.generated.inference_pb2 import ModelInferResponse, ModelStreamInferResponse

@@ -1,0 +1,108 @@
+"""What leaves the gateway of its own accord: spans, metrics, and lines of the access log.
+
+OpenTelemetry is imported only where it exports something.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from gateway.control.metrics_source import MetricsSource
+from gateway.control.overview import Overview
+from gateway.observe.logs.exporter_words import ExporterWords
+from gateway.observe.reading import Consumer
+from gateway.settings import TelemetrySettings
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
+
+    from gateway.observe.spans.export import SpanExport
+
+_LAST_S: Final = 3.0
+"""For spans and lines that are left at the end; then metrics are sent a last time."""
+_log = logging.getLogger(__name__)
+
+
+def make_span_export(settings: TelemetrySettings, overview: Overview) -> SpanExport | None:
+    """The export of spans, not yet started; None where none is configured, or what is configured cannot be made."""
+    if not settings.otel.trace_exporters:
+        return None
+    from gateway.observe.spans.export import SpanExport  # noqa: PLC0415
+    from gateway.observe.spans.forms import Server  # noqa: PLC0415
+
+    host, _, port = overview.address.rpartition(":")
+    server = Server(host.strip("[]"), int(port)) if port.isdecimal() else None
+    try:
+        return SpanExport(settings.otel, server=server, resource=_resource(overview))
+    except ValueError as error:
+        _log.error("spans are not exported: %s", error)  # the text says it all
+        return None
+
+
+async def begin_exports(
+    settings: TelemetrySettings, overview: Overview, metrics: MetricsSource, spans: SpanExport | None, stack: AsyncExitStack
+) -> list[Consumer]:
+    """Starts all that is configured, ends it with `stack`; returns those who want to have what is written."""
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(ExporterWords(os.environ))
+    # Metrics end last: they count spans.
+    await _export_metrics(settings, overview, metrics, stack)
+    consumers: list[Consumer] = []
+    closings: list[Callable[[], None]] = []
+    if spans is not None:
+        spans.start()
+        consumers.append(spans)
+        closings.append(partial(spans.close, _LAST_S))
+    if settings.access_log != "off":
+        from gateway.observe.logs.access_log import AccessLog  # noqa: PLC0415
+
+        access_log = AccessLog(settings.access_log, settings.log_format)
+        access_log.start()
+        consumers.append(access_log)
+        closings.append(access_log.close)
+    stack.push_async_callback(_close_together, closings)
+    return consumers
+
+
+async def _export_metrics(settings: TelemetrySettings, overview: Overview, metrics: MetricsSource, stack: AsyncExitStack) -> None:
+    if not settings.otel.metric_exporters:
+        return
+    from gateway.observe.metrics.exporters import export_times, make_exporter  # noqa: PLC0415
+    from gateway.observe.metrics.otlp import MetricsExport  # noqa: PLC0415
+
+    for name in dict.fromkeys(settings.otel.metric_exporters):
+        try:
+            times = export_times(os.environ)
+            exporter = make_exporter(name, settings.otel.metric_protocol, os.environ)
+        except Exception as error:  # noqa: BLE001  # an installed package's own, or of the environment that it reads: no bug of ours
+            _log.error("metrics are not exported by %r: %s: %s", name, type(error).__name__, error)
+            continue
+        if exporter is not None:
+            export = MetricsExport(
+                exporter,
+                metrics.collect,
+                resource=_resource(overview),
+                started_s=overview.started_s,
+                interval_s=times.interval_s,
+                timeout_s=times.timeout_s,
+            )
+            await stack.enter_async_context(export)
+
+
+async def _close_together(closings: list[Callable[[], None]]) -> None:
+    await asyncio.gather(*map(asyncio.to_thread, closings))
+
+
+def _resource(overview: Overview) -> Resource:
+    """The same for all that is exported, and for a process that takes the place of this one."""
+    from gateway.observe.spans.exporters import make_resource  # noqa: PLC0415
+
+    return make_resource(str(uuid.uuid5(uuid.NAMESPACE_OID, f"{socket.gethostname()} {overview.address} {overview.started_s}")))

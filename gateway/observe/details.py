@@ -1,0 +1,93 @@
+"""What is told of a request beside its cell: of one that failed, and of an answer that is not what was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.core.errors import CircuitOpen, GatewayError
+from gateway.core.request import BREAKER_REFUSED, Caller, InferenceRequest, Moment
+from gateway.core.span_context import SpanContext
+from gateway.observe.counted import Counted
+from gateway.observe.logs.printable import without_values
+from gateway.observe.notes import Detail
+
+NOTHING: Final = Detail()
+MOST_DETAILS_PER_S: Final = 1000
+"""Of failures: in a storm their reasons must do."""
+_LONGEST_ERROR: Final = 1000  # characters
+
+
+class Failure:
+    """A request that was not answered. What is not known of it stays empty: it may have failed before it was read, or found no version."""
+
+    __slots__ = ("caller", "error", "model", "request", "request_id", "status", "version")
+
+    def __init__(self, caller: Caller, error: BaseException, status: int) -> None:
+        """`status`: what its caller was told, gRPC's number."""
+        self.caller, self.error, self.status = caller, error, status
+        self.request: InferenceRequest | None = None
+        self.version: Counted | None = None
+        self.request_id = self.model = ""
+
+
+class Allowance:
+    """So many a second."""
+
+    def __init__(self, per_s: int) -> None:
+        self._per_s = self._left = per_s
+        self._until = 0.0
+
+    def take(self, now: float) -> bool:
+        """Whether one more is allowed; `now`: seconds of any clock that goes forward."""
+        if now >= self._until:
+            self._until, self._left = now + 1.0, self._per_s
+        self._left -= 1
+        return self._left >= 0
+
+    def __repr__(self) -> str:
+        return f"<Allowance {max(self._left, 0)} of {self._per_s} left>"
+
+
+def failure_detail(failure: Failure, parent: SpanContext | None, now: float) -> Detail:
+    """Of a failure; `parent`: the caller's span, `now`: seconds of the monotonic clock."""
+    error = _told(failure.error)
+    return Detail(
+        error=error,
+        retries=failure.request.retries if failure.request is not None else 0,
+        model=failure.model[:200],
+        tracestate=parent.tracestate if parent is not None else "",
+        moments=_moments_of(failure, error, now),
+    )
+
+
+def answer_detail(request: InferenceRequest, parameters: Mapping[str, object]) -> Detail:
+    """Of an answer with these parameters; NOTHING where it is like any other."""
+    if not request.retries and "degraded" not in parameters:
+        return NOTHING
+    return Detail(
+        served_by=str(parameters.get("served_by", "")),
+        fallback_reason=without_values(str(parameters.get("fallback_reason", ""))),
+        retries=request.retries,
+        moments=_without_values(request.moments),
+    )
+
+
+def _told(error: BaseException) -> str:
+    """What its caller was told; of what nobody expected that is no more than its class."""
+    if isinstance(error, GatewayError):
+        return without_values(str(error))[:_LONGEST_ERROR]  # cut after: what it looks for stands at the beginning
+    return "" if isinstance(error, asyncio.CancelledError) else f"internal error: {type(error).__name__}"
+
+
+def _moments_of(failure: Failure, error: str, now: float) -> tuple[Moment, ...]:
+    """What was decided about it; a breaker's refusal that no fallback has met is the last of it."""
+    moments = failure.request.moments if failure.request is not None else ()
+    if isinstance(failure.error, CircuitOpen) and not moments:
+        return ((int(now * 1e9), BREAKER_REFUSED, error[:200]),)
+    return _without_values(moments)
+
+
+def _without_values(moments: tuple[Moment, ...]) -> tuple[Moment, ...]:
+    return tuple((at_ns, what, without_values(text)) for at_ns, what, text in moments)

@@ -1,0 +1,80 @@
+"""Tells the reader of a ring what the numbers in its cells stand for: before they are used, and again where that was lost.
+
+It is lost with a reader that dies, and where the ring had no room for it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from gateway.observe.notes import Began, Named, encode
+from gateway.observe.ring import RingWriter
+
+_MOST: Final = 4096  # of a kind; then they are given anew, and their reader forgets the oldest
+
+
+class Naming:
+    """Gives the numbers of one process, from 1; 0 stands for what has no name."""
+
+    def __init__(self, ring: RingWriter) -> None:
+        self._ring = ring
+        self._began = Began(os.getpid(), os.urandom(16))
+        self._given = 0
+        self._peers: dict[str, int] = {}
+        self._instances: dict[str, int] = {"": 0}
+        self._versions: dict[int, str] = {}
+        self._tell_again()
+
+    @property
+    def seed(self) -> bytes:
+        """What the ids are made from that nobody asked for while a request ran (`gateway.observe.identifiers`)."""
+        return self._began.seed
+
+    def peer(self, text: str) -> int:
+        """The number of a peer, as gRPC writes it."""
+        number = self._peers.get(text)
+        return self._named(self._peers, "peer", text) if number is None else number
+
+    def instance(self, name: str) -> int:
+        """The number of an instance."""
+        number = self._instances.get(name)
+        return self._named(self._instances, "instance", name) if number is None else number
+
+    def version(self, row: int, name: str) -> None:
+        """From here on cells with this row tell of MODEL/VERSION."""
+        self._versions[row] = name
+        if not self._tell(Named("version", row, name)):
+            self._complete = False
+
+    def look(self) -> None:
+        """Tells everything again where somebody else reads now, or the ring had no room; to be called now and then."""
+        if self._reader != self._ring.reader or not self._complete:
+            self._tell_again()
+
+    def _named(self, known: dict[str, int], kind: str, text: str) -> int:
+        if len(known) >= _MOST:
+            self._forget(known)
+        self._given = number = (self._given + 1) & 0x7FFFFFFF
+        if self._tell(Named(kind, number, text)):
+            known[text] = number
+        return number
+
+    def _tell_again(self) -> None:
+        """Peers and instances are named when they come up next."""
+        self._reader = self._ring.reader
+        self._forget(self._peers)
+        self._forget(self._instances)
+        versions = (Named("version", row, name) for row, name in self._versions.items())
+        self._complete = self._tell(self._began) and all(map(self._tell, versions))
+
+    def _forget(self, known: dict[str, int]) -> None:
+        known.clear()
+        if known is self._instances:
+            known[""] = 0
+
+    def _tell(self, note: Began | Named) -> bool:
+        return self._ring.write_note(encode(note))
+
+    def __repr__(self) -> str:
+        return f"<Naming {len(self._peers)} peers, {len(self._instances) - 1} instances, {len(self._versions)} versions>"

@@ -1,0 +1,70 @@
+"""Reads the rings of all serving processes, again and again, and gives what it finds to whoever makes something of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from gateway.observe.chunks import Chunk, ChunkReader
+
+LOOK_S: Final = 0.1
+_WARN_EVERY_S: Final = 60.0
+_log = logging.getLogger(__name__)
+
+
+class Consumer(Protocol):
+    """Whoever makes something of what was written."""
+
+    def take(self, chunk: Chunk) -> None:
+        """Takes a stretch; never raises."""
+        ...
+
+
+class Reading:
+    """All rings and all consumers of one process."""
+
+    def __init__(self, readers: Sequence[ChunkReader], consumers: Sequence[Consumer]) -> None:
+        self._readers, self._consumers = tuple(readers), tuple(consumers)
+        self._dropped, self._warned_at = self._all_dropped, -_WARN_EVERY_S
+
+    async def run(self) -> None:
+        """Looks ten times a second, more often where that is not enough."""
+        while True:
+            self.look()
+            await asyncio.sleep(0 if any(reader.backlog for reader in self._readers) else LOOK_S)
+
+    def look(self) -> None:
+        """Reads what the look before this one has seen, of each ring as much as is taken at once."""
+        for reader in self._readers:
+            chunk = reader.read()
+            if chunk is not None:
+                for consumer in self._consumers:
+                    consumer.take(chunk)
+        self._warn()
+
+    def rest(self) -> None:
+        """Reads all that there is; nobody writes any more."""
+        self.look()
+        left = -1
+        while (unread := sum(reader.unread for reader in self._readers)) not in (0, left):
+            left = unread
+            self.look()
+
+    @property
+    def _all_dropped(self) -> int:
+        return sum(reader.dropped for reader in self._readers)
+
+    def _warn(self) -> None:
+        dropped, now = self._all_dropped, time.monotonic()
+        if dropped > self._dropped and now - self._warned_at >= _WARN_EVERY_S:
+            _log.warning(
+                "%d records of requests found no room: they were written faster than they are read. Traces and logs are not complete, counters are",
+                dropped - self._dropped,
+            )
+            self._dropped, self._warned_at = dropped, now
+
+    def __repr__(self) -> str:
+        return f"<Reading {list(self._readers)}>"

@@ -1,0 +1,49 @@
+"""What a serving process says of itself every second, whatever happens to it."""
+
+import asyncio
+import os
+import time
+
+from gateway.observe.chunks import ChunkReader
+from gateway.observe.journal import Journal
+from gateway.observe.notes import VersionGauges
+from gateway.observe.pulse import Pulse
+from gateway.observe.ring import RingReader, RingWriter
+from gateway.observe.ring_file import size_rings_file
+from gateway.observe.sampling import SamplingPlan
+
+GAUGES = VersionGauges(1, "m", 1, 2, 512, 3, 1, "closed", "", ())
+
+
+class Version:
+    """One that can be looked at from the second time on."""
+
+    def __init__(self):
+        self.looks = 0
+
+    def look(self):
+        self.looks += 1
+        if self.looks == 1:
+            raise OSError(24, "Too many open files")
+
+    def gauges(self):
+        return GAUGES
+
+
+def test_a_second_in_which_nothing_can_be_said_is_not_the_last(caplog):
+    async def run():
+        fd = os.memfd_create("rings")
+        size_rings_file(fd, 1)
+        journal, reader = Journal(RingWriter(fd, 0), SamplingPlan(), None), ChunkReader(0, RingReader(fd, 0))
+        version, end = Version(), time.monotonic() + 20
+        async with Pulse(journal, lambda: [version]):
+            while True:
+                chunk = reader.read()
+                if chunk is not None and chunk.gauges:
+                    return chunk.gauges[-1]
+                assert time.monotonic() < end
+                await asyncio.sleep(0.02)
+
+    told = asyncio.run(run())
+    assert (told.versions, told.in_flight, told.pid) == ((GAUGES,), 3, os.getpid())
+    assert sum("Too many open files" in (record.exc_text or "") for record in caplog.records) == 1
