@@ -26,7 +26,9 @@ export CHECK_PYTHON
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
 
+# Compiled as pip does it: where Python may not write bytecode by itself, as in many containers, each start would compile for a tenth of a second.
 setup: .venv/ready ## make .venv and install the project into it
+	@$(BIN)/python -m compileall -q gateway
 
 # Written last, so an installation that was interrupted is done again. An environment that still works is kept and brought up to date.
 .venv/ready: pyproject.toml requirements.lock

@@ -6,6 +6,7 @@ stands a plain script that opens the same versions. Both may use every core.
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc
 import numpy as np
 
+import gateway
 from gateway.protocol.generated import inference_pb2 as pb
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
 from load_tests.servers import UP_WITHIN_S, Server, pinned, started
@@ -68,7 +70,8 @@ def start_plain(live: Live) -> Start:
 
 
 def warm_cache(command: str, models: Path, log: Path, cache: Path) -> Live:
-    """Starts the gateway once, so that it inspects everything, and asks what it serves."""
+    """Starts the gateway once, so that it inspects everything, and asks what it serves. Its bytecode is there, as pip leaves it."""
+    compileall.compile_dir(str(Path(gateway.__file__).parent), quiet=1)  # whether or not Python may write it by itself
     with _open_port(command, models, log, cache) as (server, stub):
         index: list[pb.RepositoryIndexResponse.ModelIndex] = []
         while not index or any(model.state not in {"READY", "UNAVAILABLE"} for model in index):
