@@ -9,6 +9,7 @@
     │   ├── Unauthenticated     a credential is missing or wrong
     │   └── NotPermitted        this caller may not change the server
     ├── Overloaded              no room; try later or elsewhere
+    │   └── QuotaExceeded       this caller has had its share
     ├── DeadlineExpired         the time the caller gave is over
     ├── Unavailable             known but not able to answer now (loading, unloading, stopping)
     │   ├── CircuitOpen         it has failed too often and is left alone for a while
@@ -49,6 +50,10 @@ class NotPermitted(CallerFault):
 
 class Overloaded(GatewayError):
     """There is no room for the request now."""
+
+
+class QuotaExceeded(Overloaded):
+    """The caller has asked for more than its quota; there may be room for others."""
 
 
 class DeadlineExpired(GatewayError):

@@ -14,6 +14,7 @@ _WORDS: Final = (
     (errors.InvalidRequest, "invalid_request"),
     (errors.ModelNotFound, "model_not_found"),
     (errors.CallerFault, "not_permitted"),
+    (errors.QuotaExceeded, "quota_exceeded"),
     (errors.Overloaded, "overloaded"),
     (errors.DeadlineExpired, "deadline"),
     (errors.Unavailable, "unavailable"),
@@ -25,7 +26,7 @@ CANCELLED: Final = "cancelled"
 INTERNAL: Final = "internal"
 
 REASONS: Final = ("", *(word for _, word in _WORDS), CANCELLED, INTERNAL)
-"""All there are; the first stands for an answer. New ones come at the end: their places are counted by."""
+"""All there are; the first stands for an answer. Their places are counted by, within one gateway."""
 
 _INDEX: Final[dict[type, int]] = {}
 

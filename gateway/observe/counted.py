@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from gateway.core.plan import VersionPlan
 from gateway.observe.slowest import Slowest
 
 
@@ -25,6 +26,11 @@ class Counts(Protocol):
 
 class Counted(Protocol):
     """A version that requests were resolved to."""
+
+    @property
+    def plan(self) -> VersionPlan:
+        """What it is."""
+        ...
 
     @property
     def row(self) -> int:

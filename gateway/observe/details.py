@@ -22,11 +22,11 @@ _LONGEST_ERROR: Final = 1000  # characters
 class Failure:
     """A request that was not answered. What is not known of it stays empty: it may have failed before it was read, or found no version."""
 
-    __slots__ = ("caller", "error", "model", "request", "request_id", "status", "version")
+    __slots__ = ("arrived", "caller", "error", "model", "request", "request_id", "status", "version")
 
-    def __init__(self, caller: Caller, error: BaseException, status: int) -> None:
-        """`status`: what its caller was told, gRPC's number."""
-        self.caller, self.error, self.status = caller, error, status
+    def __init__(self, caller: Caller, error: BaseException, status: int, arrived: float) -> None:
+        """`status`: what its caller was told, gRPC's number; `arrived`: seconds of the monotonic clock."""
+        self.caller, self.error, self.status, self.arrived = caller, error, status, arrived
         self.request: InferenceRequest | None = None
         self.version: Counted | None = None
         self.request_id = self.model = ""

@@ -90,7 +90,7 @@ class Journal:
     def failed(self, failure: Failure, flags: int = 0) -> None:
         """A request has ended without an answer."""
         now, request, version = time.monotonic(), failure.request, failure.version
-        elapsed_s = now - request.arrived if request is not None else 0.0
+        elapsed_s = now - failure.arrived
         reason = _CANCELLED if isinstance(failure.error, asyncio.CancelledError) else reason_index(failure.error)
         (version.counts if version is not None else self._house).record_failure(reason, elapsed_s)
         detailed = self._details.take(now)
@@ -103,7 +103,7 @@ class Journal:
             return  # the caller's own doing, and it may be a habit
         detail = failure_detail(failure, parent, now) if detailed else NOTHING
         request_id = failure.request_id.encode()
-        self._write(request, failure.caller, parent, row, failure.status, reason, flags, now, request_id, detail)
+        self._write(request, failure.caller, parent, row, failure.status, reason, flags, (failure.arrived, now), request_id, detail)
 
     def note(self, note: Note) -> None:
         """Writes a note."""
@@ -168,7 +168,7 @@ class Journal:
         if drawn or flags & (SAMPLED | SLOW | DEGRADED):
             parameters = prediction.parameters
             detail = NOTHING if parameters is None and not request.retries else answer_detail(request, parameters or {})
-            self._write(request, caller, parent, version.row, 0, 0, flags, now, _id_text(id_field), detail)
+            self._write(request, caller, parent, version.row, 0, 0, flags, (request.arrived, now), _id_text(id_field), detail)
 
     def _sampling(self, request: InferenceRequest | None, parent: SpanContext | None) -> int:
         """The flags that say whether it is exported."""
@@ -194,7 +194,7 @@ class Journal:
         status: int,
         reason: int,
         flags: int,
-        now: float,
+        times: tuple[float, float],
         request_id: bytes,
         detail: Detail,
     ) -> None:
@@ -206,7 +206,7 @@ class Journal:
             detail = detail._replace(tracestate=parent.tracestate)
         if detail is not NOTHING and not self._ring.write_note(encode(detail), behind=1):  # it belongs to the very next cell
             return
-        at, cells, ended_ns = self._ring.offset(), self._ring.cells, int(now * 1e9)
+        at, cells, (arrived, ended) = self._ring.offset(), self._ring.cells, times
         if at < 0:
             return
         own = request.context if request is not None else None
@@ -215,11 +215,11 @@ class Journal:
         if not flags & SAMPLED and (status or flags & (DEGRADED | SLOW)) and self._sampler.keeps_notable(_said(parent)):
             flags |= KEPT
         if request is None:
-            told = (ended_ns, ended_ns, 0, 0, float("inf"), 0)
+            told = (int(arrived * 1e9), int(ended * 1e9), 0, 0, float("inf"), 0)
         else:
             run, form = request.run, request.form
             number = run.number if run is not None else 0
-            told = (int(request.arrived * 1e9), ended_ns, number, form.rows, request.deadline - request.arrived, form.input_bytes)
+            told = (int(arrived * 1e9), int(ended * 1e9), number, form.rows, request.deadline - arrived, form.input_bytes)
         REQUEST_PLAIN.pack_into(cells, at, REQUEST, status, flags, len(request_id), row, *told, peer, reason)
         if flags & (HAS_IDS | HAS_PARENT):
             trace_id, span_id = (own.trace_id, own.span_id) if own is not None else (parent.trace_id if parent is not None else b"", _NO_ID)

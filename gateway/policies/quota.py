@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from gateway.core.errors import Overloaded
+from gateway.core.errors import QuotaExceeded
 
 _MOST_CALLERS: Final = 10_000  # whoever was not heard of longest is forgotten, and starts with a full bucket
 
@@ -19,7 +19,7 @@ class Quota:
         self._buckets: OrderedDict[str | bytes, tuple[float, float]] = OrderedDict()
 
     def require(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
-        """Counts one request of its caller; raises Overloaded where the caller has had its share."""
+        """Counts one request of its caller; raises QuotaExceeded where the caller has had its share."""
         caller = next((value for key, value in metadata if key == self._key), "")
         now = self._now()
         tokens, at = self._buckets.pop(caller, (self._burst, now))
@@ -29,7 +29,7 @@ class Quota:
         if len(self._buckets) > _MOST_CALLERS:
             self._buckets.popitem(last=False)
         if not allowed:
-            raise Overloaded(
+            raise QuotaExceeded(
                 f"the quota of this caller ('{self._key}') is used up: {self._per_s:g} requests a second here; the next one in "
                 f"{(1.0 - tokens) / self._per_s:.3f} s"
             )

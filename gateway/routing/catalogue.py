@@ -39,7 +39,7 @@ class Quota(Protocol):
     """What each caller may ask for."""
 
     def require(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
-        """Counts one request of its caller; raises Overloaded."""
+        """Counts one request of its caller; raises QuotaExceeded."""
         ...
 
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Hashable, Mapping
 from typing import Final
 
-from gateway.core.errors import CallerFault, CircuitOpen, GatewayError, Unsupported
+from gateway.core.errors import CallerFault, CircuitOpen, GatewayError, QuotaExceeded, Unsupported
 from gateway.core.reasons import REASONS, reason_index
 from gateway.observe.logs.formats import about
 from gateway.observe.logs.limits import Storms
@@ -83,7 +83,7 @@ def _tell_first(error: BaseException, kind: Hashable, level: int, known: Mapping
 def _level(kind: type[BaseException]) -> int:
     if issubclass(kind, asyncio.CancelledError):
         return _SILENT
-    if issubclass(kind, (CallerFault, Unsupported, CallEnded)):
+    if issubclass(kind, (CallerFault, QuotaExceeded, Unsupported, CallEnded)):
         return logging.DEBUG
     return logging.WARNING if issubclass(kind, GatewayError) else logging.ERROR
 

@@ -71,6 +71,16 @@ def test_of_64_requests_with_one_poisoned_the_other_63_are_right_every_time(gate
                     assert factor_of(call.result(), value) == 3.0
 
 
+@pytest.mark.parametrize("transport", ["completion-queue", "aio"])
+def test_who_comes_without_a_deadline_is_given_the_configured_one(gateway, models, connect, transport):
+    graphs.scale(models, "waiting")
+    configure(models, "waiting", "batching: {max_queue_delay: 600s, preferred_batch_sizes: [64]}\nadmission: {default_deadline: 200ms}\n")
+    with gateway(*ONE, "--transport", transport) as running:
+        stub = GRPCInferenceServiceStub(connect(running))
+        code, text = outcome(lambda: stub.ModelInfer(multiply("waiting", 1.0)))
+    assert (code, text) == (grpc.StatusCode.DEADLINE_EXCEEDED, "Request timeout expired while it waited for 'waiting' version 1")
+
+
 def test_a_version_that_fails_is_answered_for_by_its_fallback_and_says_so(gateway, models, connect):
     graphs.scale(models, "m", version=1, factor=2.0)
     graphs.fragile(models, "m", version=2, factor=5.0, limit=40)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -71,7 +72,7 @@ class Desk:
         self.journal.answered(request, self.version, Prediction((), parameters), id_field)
 
     def failed(self, *metadata):
-        failure = Failure(Call(*metadata), ModelFailed("it broke"), 13)
+        failure = Failure(Call(*metadata), ModelFailed("it broke"), 13, time.monotonic())
         failure.request, failure.version = self.request(*metadata), self.version
         self.journal.failed(failure)
 
@@ -171,7 +172,7 @@ async def test_slow_and_degraded_answers_get_a_cell_without_traces_too(desk):
 
 @desk()
 async def test_a_failure_says_why_and_whose_it_was(desk):
-    failure = Failure(Call(), ModelFailed("it broke"), 13)
+    failure = Failure(Call(), ModelFailed("it broke"), 13, time.monotonic())
     failure.request, failure.version, failure.request_id = desk.request(), desk.version, "r" * 60
     desk.journal.failed(failure)
     chunk = await desk.read()
@@ -189,7 +190,7 @@ async def test_what_is_told_of_one_request_is_never_anothers_where_the_ring_is_f
     while (at := desk.ring.offset()) >= 0:
         desk.ring.cells[at] = MORE
     RingReader(desk.fd, 0).advance(desk.ring.written - CELLS + 1)  # room for one cell: for what is told of it, or for itself
-    failure = Failure(Call(), ModelFailed("one caller's trouble"), 13)
+    failure = Failure(Call(), ModelFailed("one caller's trouble"), 13, time.monotonic())
     failure.request, failure.version = desk.request(), desk.version
     desk.journal.failed(failure)
     desk.journal.publish()
@@ -202,18 +203,19 @@ async def test_what_is_told_of_one_request_is_never_anothers_where_the_ring_is_f
 
 @desk()
 async def test_a_request_that_found_no_version_is_the_houses(desk):
-    failure = Failure(Call(), InvalidRequest("no"), 3)
+    failure = Failure(Call(), InvalidRequest("no"), 3, time.monotonic() - 0.25)
     failure.model = "nobody"
     desk.journal.failed(failure)
     chunk = await desk.read()
     assert chunk.requests["version"].tolist() == [NO_ROW]
+    assert chunk.requests["ended_ns"] - chunk.requests["arrived_ns"] >= 250_000_000
     assert chunk.details[int(chunk.request_places[0])].model == "nobody"
     assert desk.house.told == ["invalid_request"]
 
 
 @desk()
 async def test_of_what_nobody_expected_no_more_is_written_than_its_caller_was_told(desk):
-    failure = Failure(Call(), ValueError("could not convert string to float: 'a secret'"), 13)
+    failure = Failure(Call(), ValueError("could not convert string to float: 'a secret'"), 13, time.monotonic())
     failure.request, failure.version = desk.request(), desk.version
     desk.journal.failed(failure)
     chunk = await desk.read()
@@ -234,7 +236,7 @@ async def test_no_value_of_an_output_is_in_what_was_decided_wherever_a_text_was_
 
 @desk()
 async def test_a_cancelled_call_is_counted_and_gets_no_cell(desk):
-    failure = Failure(Call(), asyncio.CancelledError(), 1)
+    failure = Failure(Call(), asyncio.CancelledError(), 1, time.monotonic())
     failure.request, failure.version = desk.request(), desk.version
     desk.journal.failed(failure)
     assert len((await desk.read()).requests) == 0

@@ -37,7 +37,7 @@ def test_every_reason_has_its_place_and_status():
     "error",
     [
         errors.CircuitOpen, errors.InstanceFailed, errors.OutputRefused, errors.InvalidRequest, errors.ModelNotFound, errors.NotPermitted,
-        errors.Overloaded, errors.DeadlineExpired, errors.Unavailable, errors.Unsupported, errors.ModelFailed,
+        errors.QuotaExceeded, errors.Overloaded, errors.DeadlineExpired, errors.Unavailable, errors.Unsupported, errors.ModelFailed,
     ],
 )  # fmt: skip
 def test_the_status_of_a_reason_is_the_one_that_callers_are_given(error):

@@ -9,6 +9,7 @@ import collections
 import dataclasses
 import json
 import logging
+import math
 import os
 import pathlib
 import sys
@@ -68,7 +69,7 @@ class Service:
     def _description(self, call):
         remaining = call.deadline - time.monotonic()
         metadata = [[key, value.hex() if isinstance(value, bytes) else value] for key, value in call.metadata()]
-        return json.dumps({"metadata": metadata, "peer": call.peer(), "remaining_s": remaining if remaining < 1e9 else None}).encode()
+        return json.dumps({"metadata": metadata, "peer": call.peer(), "remaining_s": None if call.deadline == math.inf else remaining}).encode()
 
     async def unary_fail(self, _call, message):
         raise failure(json.loads(message))

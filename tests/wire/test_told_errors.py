@@ -14,6 +14,7 @@ from gateway.core.errors import (
     ModelNotFound,
     NotPermitted,
     Overloaded,
+    QuotaExceeded,
     Unavailable,
     Unsupported,
 )
@@ -39,7 +40,7 @@ def told(caplog):
 @pytest.mark.parametrize(
     ("error", "level"),
     [
-        *((kind("why"), "DEBUG") for kind in (InvalidRequest, ModelNotFound, NotPermitted, Unsupported)),
+        *((kind("why"), "DEBUG") for kind in (InvalidRequest, ModelNotFound, NotPermitted, QuotaExceeded, Unsupported)),
         (CallEnded(9, "why"), "DEBUG"),
         *((kind("why"), "WARNING") for kind in (Overloaded, DeadlineExpired, Unavailable, CircuitOpen, ModelFailed, GatewayError)),
     ],

@@ -45,6 +45,7 @@ _STATUS_OF_REASON: Final = {
     "invalid_request": "INVALID_ARGUMENT",
     "model_not_found": "NOT_FOUND",
     "not_permitted": "PERMISSION_DENIED",
+    "quota_exceeded": "RESOURCE_EXHAUSTED",
     "overloaded": "RESOURCE_EXHAUSTED",
     "deadline": "DEADLINE_EXCEEDED",
     "unavailable": "UNAVAILABLE",

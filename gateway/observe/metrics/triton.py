@@ -93,7 +93,14 @@ PENDING: Final = Family(
 )
 
 # Of the reasons that Triton tells apart, the one that each of ours is.
-_REASONS: Final = {"overloaded": "REJECTED", "deadline": "REJECTED", "cancelled": "CANCELED", "model_failed": "BACKEND", "instance_failed": "BACKEND"}
+_REASONS: Final = {
+    "overloaded": "REJECTED",
+    "quota_exceeded": "REJECTED",
+    "deadline": "REJECTED",
+    "cancelled": "CANCELED",
+    "model_failed": "BACKEND",
+    "instance_failed": "BACKEND",
+}
 _OTHER: Final = "OTHER"
 _KINDS: Final = ("REJECTED", "CANCELED", "BACKEND", _OTHER)
 _KIND_OF: Final = tuple(_KINDS.index(_REASONS.get(reason, _OTHER)) for reason in REASONS)

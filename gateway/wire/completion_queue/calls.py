@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
 from grpc._cython import cygrpc
 
 from gateway.core.waiter import Driven
-from gateway.wire.completion_queue.open_calls import OpenCalls
+from gateway.wire.completion_queue.open_calls import OpenCalls, monotonic_deadline
 from gateway.wire.endings import ending, without_message
 from gateway.wire.status import DEADLINE_EXCEEDED
 from gateway.wire.transport import Metadata, UnaryMethod
@@ -34,8 +33,7 @@ class UnaryCall(Driven):
         """`read` is called once: when the call's message has been dealt with, or has been waited for too long."""
         self._open, self._call, self._method, self._read = open_calls, event.call, method, read
         self._metadata = event.invocation_metadata
-        wall_deadline = event.call_details.deadline
-        self.deadline = wall_deadline if wall_deadline == float("inf") else wall_deadline - time.time() + time.monotonic()
+        self.deadline = monotonic_deadline(event.call_details.deadline)
         self.tick, self.watched, self.ended = open_calls.tick, False, False
         self._task = self._waiter = None
         open_calls.members.add(self)

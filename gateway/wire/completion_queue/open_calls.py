@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.wire.completion_queue.outbox import Outbox
+
+_NEVER_S: Final = 1e12  # thirty thousand years
 
 
 class OpenCall(Protocol):
@@ -33,6 +36,14 @@ class OpenCall(Protocol):
     def cancel(self) -> None:
         """Cancels the method."""
         ...
+
+
+def monotonic_deadline(wall: float) -> float:
+    """When the caller stops waiting, in seconds of the monotonic clock, from the wall-clock time that the core says; infinity where it set none.
+
+    The core's infinite future is infinity in some versions of grpcio, in others (1.85) the most seconds that fit into 64 bits.
+    """
+    return math.inf if wall >= _NEVER_S else wall - time.time() + time.monotonic()
 
 
 class OpenCalls:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 from grpc._cython import cygrpc
 
 from gateway.core.waiter import Waiter
-from gateway.wire.completion_queue.open_calls import OpenCalls
+from gateway.wire.completion_queue.open_calls import OpenCalls, monotonic_deadline
 from gateway.wire.endings import ending
 from gateway.wire.status import DEADLINE_EXCEEDED, OK
 from gateway.wire.transport import Metadata, StreamMethod
@@ -23,8 +22,7 @@ class BidirectionalCall:
     def __init__(self, open_calls: OpenCalls, event: Any, method: StreamMethod) -> None:
         self._open, self._call = open_calls, event.call
         self._metadata = event.invocation_metadata
-        wall_deadline = event.call_details.deadline
-        self.deadline = wall_deadline if wall_deadline == float("inf") else wall_deadline - time.time() + time.monotonic()
+        self.deadline = monotonic_deadline(event.call_details.deadline)
         self._started = self.ended = False
         self.tick, self.watched = open_calls.tick, True
         self._call.start_server_batch((cygrpc.ReceiveCloseOnServerOperation(0),), self._closed)

@@ -65,17 +65,19 @@ class InferenceService:
         if layout is None:
             return await self._infer(message, call)
         live: Live = layout.target
-        request = None
+        arrived, request = time.monotonic(), None
         try:
             if live.quota is not None:
                 live.quota.require(call.metadata())
             id_field = layout.id_field(message)
-            request = layout.request(message, time.monotonic(), call.deadline)
+            request = layout.request(message, arrived, call.deadline)
             request.caller = call
             prediction = await live.predict(request)
             answer = live.codec.encode(id_field, layout.form.outputs, prediction)
         except BaseException as error:
-            self._failed(call, error, live, request, _id_of(layout, message))
+            failure = Failure(call, error, status_of(error), arrived)
+            failure.version, failure.request, failure.request_id = live, request, _id_of(layout, message)
+            self._failed(call, failure)
             raise
         self._observer.answered(request, live, prediction, id_field)
         return answer
@@ -127,7 +129,7 @@ class InferenceService:
 
     async def _infer(self, message: bytes, call: Call, seen: list[ParsedRequest] | None = None, *, flags: int = 0) -> bytes:
         """The long way; `seen` is given the message as it was read."""
-        live = request = head = None
+        arrived, live, request, head = time.monotonic(), None, None, None
         try:
             parsed = ParsedRequest(message)
             head = parsed.head
@@ -136,27 +138,27 @@ class InferenceService:
             live = self._catalogue.resolve(head.model_name, head.model_version)
             if live.quota is not None:
                 live.quota.require(call.metadata())
-            read: ReadRequest = live.codec.read(parsed, time.monotonic(), call.deadline, layouts=self._layouts, target=live)
+            read: ReadRequest = live.codec.read(parsed, arrived, call.deadline, layouts=self._layouts, target=live)
             request = read.request
             request.caller = call
             prediction = await live.predict(request)
             answer = live.codec.answer(read, prediction)
         except BaseException as error:
-            self._failed(call, error, live, request, head.id if head is not None else "", head.model_name if head is not None else "", flags)
+            failure = Failure(call, error, status_of(error), arrived)
+            failure.version, failure.request = live, request
+            if head is not None:
+                failure.request_id, failure.model = head.id, head.model_name
+            self._failed(call, failure, flags)
             raise
         self._observer.answered(request, live, prediction, read.id_field, flags)
         return answer
 
-    def _failed(
-        self, call: Call, error: BaseException, live: Live | None, request: InferenceRequest | None, request_id: str, model: str = "", flags: int = 0
-    ) -> None:
-        expired = isinstance(error, asyncio.CancelledError) and time.monotonic() >= call.deadline
-        failure = Failure(call, DeadlineExpired("the deadline passed before the answer was ready") if expired else error, status_of(error))
-        if expired:
-            failure.status = DEADLINE_EXCEEDED
-        failure.request, failure.version, failure.request_id, failure.model = request, live, request_id, model
+    def _failed(self, call: Call, failure: Failure, flags: int = 0) -> None:
+        if isinstance(failure.error, asyncio.CancelledError) and time.monotonic() >= call.deadline:
+            failure.error, failure.status = DeadlineExpired("the deadline passed before the answer was ready"), DEADLINE_EXCEEDED
+        plan = failure.version.plan if failure.version is not None else None
         # Told here, where it is known whose it was; before it is written down, so that its span bears the ids that the log names.
-        tell(failure.error, live.plan.model if live is not None else "", live.plan.version if live is not None else 0, lambda: self._known(failure))
+        tell(failure.error, plan.model if plan is not None else "", plan.version if plan is not None else 0, lambda: self._known(failure))
         self._observer.failed(failure, flags)
 
     def _known(self, failure: Failure) -> dict[str, object]:
