@@ -14,7 +14,7 @@ from failover import OPTIONS, WatchingClient
 
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
 
-STOPS = int(os.environ.get("GATEWAY_TEST_STOPS", "8"))
+STOPS = int(os.environ.get("GATEWAY_TEST_STOPS", "4"))
 """One takes about three seconds; GATEWAY_TEST_STOPS=20 for more certainty."""
 SERVE = ("--processes", "1", "--drain-delay", "700ms", "--http-port", "off")
 CLIENT_SIDE_HEALTH = json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}})
