@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from aiohttp import web
 
-from gateway.assembly.exports import begin_exports, make_span_export
+from gateway.assembly.exports import begin_exports, guard_logs, make_span_export
 from gateway.control.channel import Channel
 from gateway.control.http import HttpPort
 from gateway.control.live.routes import routes
@@ -53,6 +53,7 @@ async def _run(link_fd: int, files: SharedFiles) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+    guard_logs()
     async with AsyncExitStack() as stack:
         await _serve(start, settings, files, stack, channel)
     channel.send(TelemetryStopped())

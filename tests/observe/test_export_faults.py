@@ -1,0 +1,41 @@
+"""A real gateway whose exports go wrong: no secret is said, and what is lost is counted, shown and told."""
+
+from __future__ import annotations
+
+import graphs
+import pytest
+from callers import multiply
+from running import RunningGateway
+
+from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
+
+DEAD = "http://127.0.0.1:1"
+QUICK = ("--processes", "1", "--drain-delay", "0s")
+
+
+@pytest.fixture
+def gateway(tmp_path):
+    """Gives a gateway of one model."""
+    graphs.scale(tmp_path / "models", "scale", factor=2.0)
+
+    def make(*options, **environment):
+        return RunningGateway(tmp_path / "models", tmp_path / "log", *QUICK, *options, cache=tmp_path / "cache", env=environment)
+
+    return make
+
+
+def infer(running, requests):
+    with running.channel() as channel:
+        stub = GRPCInferenceServiceStub(channel)
+        for call in [stub.ModelInfer.future(multiply("scale", 1.0)) for _ in range(requests)]:
+            call.result(20)
+
+
+@pytest.mark.parametrize("log_format", ["human", "json"])
+def test_headers_that_cannot_be_read_are_not_quoted_by_any_process(gateway, log_format):
+    headers = "Authorization:Bearer-MARKEDSECRET,authorization=Bearer MARKEDSECRET;x,k:MARK;x"
+    with gateway("--otlp-endpoint", DEAD, "--log-format", log_format, "--log-level", "debug", OTEL_EXPORTER_OTLP_HEADERS=headers) as running:
+        infer(running, 1)
+        running.wait_text(r"(Header format invalid)")
+        running.stop()
+    assert "MARK" not in running.text()
