@@ -1,7 +1,7 @@
 """OpenTelemetry's standard variables, and our own configuration over them, as a few options; read without importing OpenTelemetry.
 
 https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ says what each means. Whatever is not named here (headers,
-certificates, compression, timeouts, resource attributes) is read by the exporters themselves.
+certificates, compression, timeouts, resource attributes) is read by the exporters themselves, see `otlp_variables`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
+from gateway.observe.otlp_variables import GRPC, HTTP, HTTP_PORT, endpoint_port, fault, variable_of
 from gateway.observe.sampling import SamplingPlan
 
-GRPC, HTTP = "grpc", "http/protobuf"
 SERVICE_NAME: Final = "onnx-gateway"
 _ENDPOINT, _PROTOCOL = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_PROTOCOL"
+_ENDPOINTS: Final = (_ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
 _T = TypeVar("_T")
 
 
@@ -50,16 +50,19 @@ def apply(
     an exporter or an endpoint for them is named, metrics when an exporter or an endpoint of their own is. Raises ValueError naming the variable
     or the option, what was expected and what came.
     """
-    changes = _changes(otlp_endpoint, otlp_protocol)
-    seen = {name: value.strip() for name, value in environ.items() if name.startswith("OTEL_") and value.strip() and changes.get(name, "") == ""}
-    seen |= {name: value for name, value in changes.items() if value}
+    changes = _trimmed(environ) | _changes(otlp_endpoint, otlp_protocol)
+    seen = {name: value.strip() for name, value in environ.items() if name.startswith("OTEL_") and value.strip()}
+    seen = {name: value for name, value in (seen | changes).items() if value}
     named = any(seen.get(name) for name in (_ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
     metrics_named = bool(seen.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"))
     if _read(seen, "OTEL_SDK_DISABLED", _boolean, default=False):
         return OtelOptions(), changes
+    for variable in _ENDPOINTS:
+        if variable in seen:
+            endpoint_port(variable, seen[variable], address=True)
     options = OtelOptions(
-        trace_exporters=_exporters("traces_exporter", traces_exporter, seen, "OTEL_TRACES_EXPORTER", default=named),
-        metric_exporters=_exporters("metrics_exporter", metrics_exporter, seen, "OTEL_METRICS_EXPORTER", default=metrics_named),
+        trace_exporters=_exporters("--traces-exporter", traces_exporter, seen, "OTEL_TRACES_EXPORTER", default=named),
+        metric_exporters=_exporters("--metrics-exporter", metrics_exporter, seen, "OTEL_METRICS_EXPORTER", default=metrics_named),
         trace_protocol=_protocol(seen, "TRACES"),
         metric_protocol=_protocol(seen, "METRICS"),
         link_limit=_read(seen, "OTEL_SPAN_LINK_COUNT_LIMIT", _count, default=128),
@@ -68,15 +71,20 @@ def apply(
     return replace(options, sampling=replace(plan, traces=plan.traces and bool(options.trace_exporters))), changes
 
 
+def _trimmed(environ: Mapping[str, str]) -> dict[str, str | None]:
+    """Exporters take an empty variable for a value, and blanks for a part of it; of headers they do not."""
+    theirs = {name: text for name, text in environ.items() if name.startswith("OTEL_EXPORTER_OTLP_") and not name.endswith("HEADERS")}
+    return {name: text.strip() or None for name, text in theirs.items() if text.strip() != (text or None)}
+
+
 def _changes(endpoint: str, protocol: str) -> dict[str, str | None]:
     changes: dict[str, str | None] = {}
     if endpoint:
-        if urlsplit(endpoint).scheme not in {"http", "https"} or not urlsplit(endpoint).netloc:
-            raise ValueError(f"otlp_endpoint must be http://HOST:PORT or https://HOST:PORT, not {endpoint!r}")
-        changes |= {_ENDPOINT: endpoint, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": None, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": None}
+        endpoint_port("--otlp-endpoint", endpoint)
+        changes |= dict.fromkeys(_ENDPOINTS) | {_ENDPOINT: endpoint}
     if protocol:
         if protocol not in {GRPC, HTTP}:
-            raise ValueError(f"otlp_protocol must be {GRPC} or {HTTP}, not {protocol!r}")
+            raise fault("--otlp-protocol", f"{GRPC} or {HTTP}", protocol)
         changes |= {_PROTOCOL: protocol, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": None, "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": None}
     return changes
 
@@ -85,23 +93,19 @@ def _exporters(option: str, value: str, seen: Mapping[str, str], variable: str, 
     name, text = (option, value) if value else (variable, seen.get(variable, "otlp" if default else "none"))
     words = tuple(word.strip() for word in text.split(","))
     if not all(re.fullmatch(r"[\w.-]+", word) for word in words) or ("none" in words and len(words) > 1):
-        raise ValueError(f"{name} must be names of exporters with commas between, or none, not {text!r}")
+        raise fault(name, "names of exporters with commas between, or none", text)
     return () if words == ("none",) else words
 
 
 def _protocol(seen: Mapping[str, str], signal: str) -> str:
     """As said; else by the endpoint's port, of which 4318 is OTLP's over HTTP."""
-    for variable in (f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL", _PROTOCOL):
-        if protocol := seen.get(variable):
-            if protocol not in {GRPC, HTTP}:
-                raise ValueError(f"{variable} must be {GRPC} or {HTTP}, not {protocol!r}")
-            return protocol
-    variable = next((name for name in (f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", _ENDPOINT) if seen.get(name)), "")
-    try:
-        port = urlsplit(seen[variable]).port if variable else None
-    except ValueError:
-        raise ValueError(f"{variable} must be http://HOST:PORT or https://HOST:PORT, not {seen[variable]!r}") from None
-    return HTTP if port == 4318 else GRPC  # noqa: PLR2004
+    if variable := variable_of(seen, signal, "PROTOCOL"):
+        if seen[variable] not in {GRPC, HTTP}:
+            raise fault(variable, f"{GRPC} or {HTTP}", seen[variable])
+        return seen[variable]
+    variable = variable_of(seen, signal, "ENDPOINT")
+    port = endpoint_port(variable, seen[variable], address=True) if variable else None
+    return HTTP if port == HTTP_PORT else GRPC
 
 
 def _sampling(seen: Mapping[str, str]) -> SamplingPlan:
@@ -120,7 +124,7 @@ def _read(seen: Mapping[str, str], variable: str, parse: Callable[[str], _T], de
     try:
         return parse(seen[variable])
     except ValueError as error:
-        raise ValueError(f"{variable} must be {error}, not {seen[variable]!r}") from None
+        raise fault(variable, str(error), seen[variable]) from None
 
 
 def _one_of(values: Mapping[str, _T]) -> Callable[[str], _T]:

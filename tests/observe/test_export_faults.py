@@ -39,3 +39,10 @@ def test_headers_that_cannot_be_read_are_not_quoted_by_any_process(gateway, log_
         running.wait_text(r"(Header format invalid)")
         running.stop()
     assert "MARK" not in running.text()
+
+
+def test_a_password_in_the_endpoint_is_refused_at_the_start_and_not_quoted(gateway):
+    running = gateway("--otlp-endpoint", "http://u:MARKEDSECRET@127.0.0.1:1").start()
+    assert running.process.wait(20) == 2
+    assert "--otlp-endpoint: a user name or password must not stand in an endpoint" in running.text()
+    assert "MARK" not in running.text()

@@ -1,11 +1,13 @@
 """OpenTelemetry's variables and our own words over them."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 
-from gateway.observe.otel_environment import GRPC, HTTP, OtelOptions, apply
+from gateway.observe.otel_environment import OtelOptions, apply
+from gateway.observe.otlp_variables import GRPC, HTTP
 from gateway.observe.sampling import SamplingPlan
 
 COLLECTOR = "http://collector:4317"
@@ -97,7 +99,12 @@ def test_metrics_go_out_only_where_they_are_named():
         ("OTEL_TRACES_EXPORTER", "otlp,,x", "names of exporters"),
         ("OTEL_TRACES_EXPORTER", "none,otlp", "names of exporters"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "grpc or http/protobuf"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:port", "http://HOST:PORT"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:port", "http://HOST[:PORT]"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "garbage", "http://HOST[:PORT], https://HOST[:PORT] or, over gRPC, HOST:PORT"),
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "h:0", "HOST:PORT"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:99999", "http://HOST[:PORT]"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:4317?x=y", "http://HOST[:PORT]"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://h:4317", "http://HOST[:PORT]"),
         ("OTEL_TRACES_SAMPLER", "xray", "one of always_on, always_off, traceidratio, parentbased_always_on"),
         ("OTEL_SPAN_LINK_COUNT_LIMIT", "-1", "a whole number from 0"),
     ],
@@ -109,13 +116,57 @@ def test_a_bad_value_is_named_with_what_was_expected(variable, value, expected):
     assert repr(value) in str(caught.value)
 
 
-def test_a_bad_ratio_or_option_is_named():
+def test_a_bad_ratio_is_named():
     with pytest.raises(ValueError, match="OTEL_TRACES_SAMPLER_ARG must be a number from 0 to 1, not '2'"):
         apply({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"})
-    with pytest.raises(ValueError, match=r"otlp_endpoint must be .* not 'collector:4317'"):
-        apply({}, otlp_endpoint="collector:4317")
-    with pytest.raises(ValueError, match=r"otlp_protocol must be .* not 'udp'"):
-        apply({}, otlp_protocol="udp")
+
+
+@pytest.mark.parametrize(
+    ("own", "text"),
+    [
+        (
+            {"otlp_endpoint": "collector:4317"},
+            "--otlp-endpoint: expected http://HOST[:PORT] or https://HOST[:PORT], with a path or without, got 'collector:4317'",
+        ),
+        ({"otlp_endpoint": "notaurl"}, "--otlp-endpoint: expected http://HOST[:PORT] or https://HOST[:PORT], with a path or without, got 'notaurl'"),
+        (
+            {"otlp_endpoint": "http://127.0.0.1:99999"},
+            "--otlp-endpoint: expected http://HOST[:PORT] or https://HOST[:PORT], with a path or without, got 'http://127.0.0.1:99999'",
+        ),
+        ({"otlp_protocol": "udp"}, "--otlp-protocol: expected grpc or http/protobuf, got 'udp'"),
+        ({"traces_exporter": "otlp,"}, "--traces-exporter: expected names of exporters with commas between, or none, got 'otlp,'"),
+    ],
+)
+def test_a_wrong_option_is_named_as_the_command_line_does(own, text):
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        apply({}, **own)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://h", "https://h:1/base/v1", "HTTP://h.example:4317/", "http://[::1]:4317", "h:4317", "10.0.0.1:4317", "[::1]:4317", "my_host:65535"],
+)
+def test_every_form_of_an_endpoint_is_taken_from_the_environment(endpoint):
+    assert options({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}).trace_exporters == ("otlp",)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://u:PWSECRET@127.0.0.1:4317", "u:PWSECRET@h:4317", "https://PWSECRET@h", "http://u:PW/SECRET@h", "http://u:PWSECRET%40h"]
+)
+@pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", ""])
+def test_a_password_in_an_endpoint_is_refused_and_not_quoted(endpoint, variable):
+    with pytest.raises(
+        ValueError, match=f"^{variable or '--otlp-endpoint'}: a user name or password must not stand.*OTEL_EXPORTER_OTLP_HEADERS"
+    ) as caught:
+        apply({variable: endpoint} if variable else {}, otlp_endpoint="" if variable else endpoint)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_blanks_around_a_value_and_empty_values_do_not_reach_the_exporters():
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": f" {COLLECTOR} ", "OTEL_EXPORTER_OTLP_TIMEOUT": "", "OTEL_EXPORTER_OTLP_HEADERS": " a=b"}
+    found, changes = apply(environ)
+    assert found.trace_exporters == ("otlp",)
+    assert changes == {"OTEL_EXPORTER_OTLP_ENDPOINT": COLLECTOR, "OTEL_EXPORTER_OTLP_TIMEOUT": None}
 
 
 def test_nothing_heavy_is_imported_to_read_them():
