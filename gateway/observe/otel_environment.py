@@ -7,16 +7,18 @@ certificates, compression, timeouts, resource attributes) is read by the exporte
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, TypeVar
 
-from gateway.observe.otlp_variables import GRPC, HTTP, HTTP_PORT, endpoint_port, fault, variable_of
+from gateway.observe.otlp_variables import GRPC, HTTP, HTTP_PORT, Signal, check_signal, endpoint_port, fault, positive, variable_of, without_none
 from gateway.observe.sampling import SamplingPlan
 
 SERVICE_NAME: Final = "onnx-gateway"
 _ENDPOINT, _PROTOCOL = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_PROTOCOL"
 _ENDPOINTS: Final = (_ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
+_KNOWN_EXPORTERS: Final = {"traces": ("otlp", "console", "none"), "metrics": ("otlp", "console", "prometheus", "none")}
 _T = TypeVar("_T")
 
 
@@ -61,14 +63,28 @@ def apply(
         if variable in seen:
             endpoint_port(variable, seen[variable], address=True)
     options = OtelOptions(
-        trace_exporters=_exporters("--traces-exporter", traces_exporter, seen, "OTEL_TRACES_EXPORTER", default=named),
-        metric_exporters=_exporters("--metrics-exporter", metrics_exporter, seen, "OTEL_METRICS_EXPORTER", default=metrics_named),
+        trace_exporters=_exporters("traces", traces_exporter, seen, default=named),
+        metric_exporters=_exporters("metrics", metrics_exporter, seen, default=metrics_named),
         trace_protocol=_protocol(seen, "TRACES"),
         metric_protocol=_protocol(seen, "METRICS"),
         link_limit=_read(seen, "OTEL_SPAN_LINK_COUNT_LIMIT", _count, default=128),
     )
+    signals = list(_over_otlp(options))
+    for signal in signals:
+        check_signal(seen, signal)
+    if options.metric_exporters:
+        for variable in ("OTEL_METRIC_EXPORT_INTERVAL", "OTEL_METRIC_EXPORT_TIMEOUT"):
+            _read(seen, variable, partial(positive, "milliseconds"), default=0.0)
+    changes |= without_none(seen, signals)
     plan = _sampling(seen) if trace_ratio is None else SamplingPlan(traces=True, ratio=trace_ratio)
     return replace(options, sampling=replace(plan, traces=plan.traces and bool(options.trace_exporters))), changes
+
+
+def _over_otlp(options: OtelOptions) -> Iterator[Signal]:
+    named = ("TRACES", options.trace_exporters, options.trace_protocol), ("METRICS", options.metric_exporters, options.metric_protocol)
+    for signal, exporters, protocol in named:
+        protocols = {"otlp": protocol, "otlp_proto_grpc": GRPC, "otlp_proto_http": HTTP}
+        yield from (Signal(signal, protocols[name]) for name in exporters if name in protocols)
 
 
 def _trimmed(environ: Mapping[str, str]) -> dict[str, str | None]:
@@ -89,12 +105,25 @@ def _changes(endpoint: str, protocol: str) -> dict[str, str | None]:
     return changes
 
 
-def _exporters(option: str, value: str, seen: Mapping[str, str], variable: str, *, default: bool) -> tuple[str, ...]:
-    name, text = (option, value) if value else (variable, seen.get(variable, "otlp" if default else "none"))
+def _exporters(signal: str, option: str, seen: Mapping[str, str], *, default: bool) -> tuple[str, ...]:
+    variable = f"OTEL_{signal.upper()}_EXPORTER"
+    name, text = (f"--{signal}-exporter", option) if option else (variable, seen.get(variable, "otlp" if default else "none"))
     words = tuple(word.strip() for word in text.split(","))
     if not all(re.fullmatch(r"[\w.-]+", word) for word in words) or ("none" in words and len(words) > 1):
         raise fault(name, "names of exporters with commas between, or none", text)
+    if unknown := [word for word in words if word not in _KNOWN_EXPORTERS[signal]]:
+        _check_installed(name, signal, unknown)
     return () if words == ("none",) else words
+
+
+def _check_installed(name: str, signal: str, words: Iterable[str]) -> None:
+    from importlib.metadata import entry_points  # noqa: PLC0415  # reads the folders of all packages, which most starts can do without
+
+    known = _KNOWN_EXPORTERS[signal]
+    installed = sorted({point.name for point in entry_points(group=f"opentelemetry_{signal}_exporter")} - set(known))
+    for word in words:
+        if word not in installed:
+            raise fault(name, f"{', '.join(known)} or an exporter of an installed package ({', '.join(installed) or 'there is none'})", word)
 
 
 def _protocol(seen: Mapping[str, str], signal: str) -> str:

@@ -46,3 +46,13 @@ def test_a_password_in_the_endpoint_is_refused_at_the_start_and_not_quoted(gatew
     assert running.process.wait(20) == 2
     assert "--otlp-endpoint: a user name or password must not stand in an endpoint" in running.text()
     assert "MARK" not in running.text()
+
+
+def test_what_no_exporter_could_use_is_one_line_at_the_start(gateway):
+    running = gateway("--traces-exporter", "zipkin", "--otlp-endpoint", DEAD).start()
+    assert running.process.wait(20) == 2
+    assert "--traces-exporter: expected otlp, console, none or an exporter of an installed package" in running.text()
+    running = gateway("--otlp-endpoint", DEAD, OTEL_EXPORTER_OTLP_CERTIFICATE="/nonexistent").start()
+    assert running.process.wait(20) == 2
+    assert "OTEL_EXPORTER_OTLP_CERTIFICATE must be a file that can be read, not '/nonexistent': No such file or directory" in running.text()
+    assert "Traceback" not in running.text()

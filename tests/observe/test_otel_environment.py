@@ -116,6 +116,76 @@ def test_a_bad_value_is_named_with_what_was_expected(variable, value, expected):
     assert repr(value) in str(caught.value)
 
 
+OTLP = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_METRICS_EXPORTER": "otlp"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "abc", "seconds, more than 0"),
+        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "0", "seconds, more than 0"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "inf", "seconds, more than 0"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "-1", "milliseconds, more than 0"),
+        ("OTEL_METRIC_EXPORT_TIMEOUT", "1s", "milliseconds, more than 0"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "none or gzip over grpc"),
+        ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "deflate", "none or gzip over grpc"),
+        ("OTEL_TRACES_EXPORTER", "zipkin", "otlp, console, none or an exporter of an installed package (otlp_proto_grpc, otlp_proto_http)"),
+        ("OTEL_METRICS_EXPORTER", "banana", "otlp, console, prometheus, none or an exporter of an installed package"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nonexistent", "a file that can be read"),
+        ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY", "/", "a file that can be read"),
+    ],
+)
+def test_what_no_exporter_could_use_is_told_at_the_start(variable, value, expected):
+    with pytest.raises(ValueError, match=f"^{variable} must be {re.escape(expected)}.*, not {value!r}"):
+        apply({**OTLP, variable: value})
+
+
+def test_what_no_exporter_reads_is_nobody_s_fault(tmp_path):
+    (tmp_path / "ca.pem").touch()
+    environ = {
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "abc", "OTEL_EXPORTER_OTLP_COMPRESSION": "zstd", "OTEL_METRIC_EXPORT_INTERVAL": "x",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": "/no",
+    }  # fmt: skip
+    assert options(environ) == OtelOptions()
+    assert options({**environ, "OTEL_TRACES_EXPORTER": "console"}).trace_exporters == ("console",)
+    own = {"TIMEOUT": "0.5", "COMPRESSION": "gzip", "CERTIFICATE": str(tmp_path / "ca.pem")}
+    traces = {f"OTEL_EXPORTER_OTLP_TRACES_{what}": value for what, value in own.items()}
+    assert options({**environ, **traces, "OTEL_TRACES_EXPORTER": "otlp"}).trace_exporters == ("otlp",)
+
+
+def test_an_endpoint_without_a_scheme_is_for_grpc():
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "h:4318"}
+    assert options({**environ, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}).trace_protocol == GRPC
+    with pytest.raises(ValueError, match=r"^OTEL_EXPORTER_OTLP_ENDPOINT must be http://HOST\[:PORT\] or https.*, not 'h:4318'"):
+        apply(environ)
+
+
+def test_exporters_of_installed_packages_and_prometheus_are_known():
+    assert options({"OTEL_TRACES_EXPORTER": "otlp_proto_http,console"}).trace_exporters == ("otlp_proto_http", "console")
+    assert options({}, metrics_exporter="prometheus").metric_exporters == ("prometheus",)
+    with pytest.raises(ValueError, match=r"^--traces-exporter: expected otlp, console, none or .*, got 'zipkin'"):
+        apply({}, traces_exporter="otlp,zipkin")
+    with pytest.raises(ValueError, match=r"^--metrics-exporter: expected otlp, console, prometheus, none or .*, got 'banana'"):
+        apply({}, metrics_exporter="banana")
+
+
+@pytest.mark.parametrize(
+    ("said", "traces", "metrics"),
+    [
+        ({"": "none"}, None, None),
+        ({"": "gzip", "TRACES_": "none"}, None, "gzip"),
+        ({"": "none", "METRICS_": "gzip"}, None, "gzip"),
+        ({"TRACES_": "NONE", "METRICS_": "none"}, None, None),
+    ],
+)
+def test_no_compression_is_a_variable_that_is_not_there(said, traces, metrics):
+    environ = {f"OTEL_EXPORTER_OTLP_{signal}COMPRESSION": word for signal, word in said.items()}
+    _, changes = apply({**OTLP, **environ})
+    left = {name: value for name, value in (environ | changes).items() if value}
+    assert left.get("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", left.get("OTEL_EXPORTER_OTLP_COMPRESSION")) == traces
+    assert left.get("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", left.get("OTEL_EXPORTER_OTLP_COMPRESSION")) == metrics
+
+
 def test_a_bad_ratio_is_named():
     with pytest.raises(ValueError, match="OTEL_TRACES_SAMPLER_ARG must be a number from 0 to 1, not '2'"):
         apply({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"})
