@@ -25,21 +25,22 @@ _GROUP = "opentelemetry_traces_exporter"
 
 @dataclass(frozen=True)
 class NamedExporter:
-    """An exporter, and whether it takes `Encoded` (else lists of spans)."""
+    """An exporter, or None where it could not be made, and whether it takes `Encoded` (else lists of spans)."""
 
     name: str
-    exporter: SpanExporter
+    exporter: SpanExporter | None
     takes_bytes: bool
 
 
 def make_exporters(options: OtelOptions) -> list[NamedExporter]:
-    """Those that can be made; of others an error is logged, with the reason."""
+    """All that are named; of those that cannot be made an error is logged, with the reason."""
     made = []
     for name in dict.fromkeys(options.trace_exporters):
         try:
             made.append(_make(name, options.trace_protocol))
         except Exception as error:  # noqa: BLE001  # an installed package's own, or of the environment that it reads: no bug of ours
             _log.error("spans are not exported by %r: %s: %s", name, type(error).__name__, error)
+            made.append(NamedExporter(name, None, takes_bytes=True))
     return made
 
 
