@@ -66,7 +66,7 @@ async def _serve(start: TelemetryStart, settings: TelemetrySettings, files: Shar
     readers = [ChunkReader(slot, RingReader(files.rings, slot), start.overview.rows) for slot in range(table.slots)]
     told = _Told(start.overview)
     spans = make_span_export(settings, start.overview)
-    metrics, live = MetricsSource(table, spans), LiveState(table, settings.trace_url)
+    metrics, live = MetricsSource(table, spans), LiveState(table, settings.trace_url, spans)
     for listener in (metrics.told, live.told):
         listener(start.overview)
         told.listeners.append(listener)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
+import socket
+import urllib.request
+from contextlib import ExitStack
+
 import graphs
 import pytest
-from callers import multiply
+from callers import multiply, until
 from running import RunningGateway
 
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
@@ -56,3 +62,42 @@ def test_what_no_exporter_could_use_is_one_line_at_the_start(gateway):
     assert running.process.wait(20) == 2
     assert "OTEL_EXPORTER_OTLP_CERTIFICATE must be a file that can be read, not '/nonexistent': No such file or directory" in running.text()
     assert "Traceback" not in running.text()
+
+
+def dropped(running):
+    with urllib.request.urlopen(f"http://127.0.0.1:{running.http_port}/metrics") as reply:
+        found = re.findall(r'gateway_spans_dropped_total\{exporter="(\w+)",reason="(\w+)"\} (\d+)', reply.read().decode())
+    return {(exporter, reason): int(count) for exporter, reason, count in found if int(count)}
+
+
+def notices(running):
+    with urllib.request.urlopen(f"http://127.0.0.1:{running.http_port}/v2/gateway/state") as reply:
+        return [notice["text"] for notice in json.load(reply)["notices"]]
+
+
+def test_an_exporter_that_cannot_be_made_is_counted_and_on_the_page(gateway):
+    named = {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://127.0.0.1:1", "OTEL_PYTHON_EXPORTER_OTLP_GRPC_CREDENTIAL_PROVIDER": "nobody"}
+    with gateway(**named) as running:
+        infer(running, 5)
+        assert until(lambda: dropped(running).get(("otlp", "no_exporter"), 0) >= 5)
+        assert until(lambda: any("not exported by otlp within the last minute (no exporter)" in text for text in notices(running)))
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+@pytest.mark.parametrize("hangs", [True, False])
+def test_what_a_collector_does_not_take_is_counted_and_told_on_the_page_and_at_the_end(gateway, protocol, hangs):
+    with ExitStack() as stack:
+        endpoint = DEAD
+        if hangs:
+            listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            endpoint = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        running = gateway("--otlp-endpoint", endpoint, "--otlp-protocol", protocol, OTEL_EXPORTER_OTLP_TIMEOUT="1")
+        with running:
+            infer(running, 5)
+            assert until(lambda: dropped(running).get(("otlp", "export_failed"), 0) >= 5)
+            assert until(lambda: any("not exported by otlp within the last minute (export failed)" in text for text in notices(running)))
+        running = gateway("--otlp-endpoint", endpoint, "--otlp-protocol", protocol, OTEL_EXPORTER_OTLP_TIMEOUT="100")
+        with running:
+            infer(running, 5)
+            assert running.stop() == 0
+        assert int(running.wait_text(r"(\d+) spans are lost: the gateway stopped before otlp had taken them")) >= 15
