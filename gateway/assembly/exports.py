@@ -54,6 +54,16 @@ def make_span_export(settings: TelemetrySettings, overview: Overview) -> SpanExp
         return None
 
 
+def linked_traces(settings: TelemetrySettings, spans: SpanExport | None) -> str:
+    """Where the page may link to; empty where no traces are exported, which is told to whoever expects them."""
+    exported = spans is not None and spans.has_exporter and settings.otel.sampling.traces
+    if settings.otel.disabled:
+        _log.info("OTEL_SDK_DISABLED is true: traces and metrics are not exported, whatever else is named")
+    elif settings.trace_url and not exported:
+        _log.info("traces are not exported: the page has no links to them, in spite of --trace-url")
+    return settings.trace_url if exported else ""
+
+
 async def begin_exports(
     settings: TelemetrySettings, overview: Overview, metrics: MetricsSource, spans: SpanExport | None, stack: AsyncExitStack
 ) -> list[Consumer]:

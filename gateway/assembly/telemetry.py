@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from aiohttp import web
 
-from gateway.assembly.exports import begin_exports, guard_logs, make_span_export
+from gateway.assembly.exports import begin_exports, guard_logs, linked_traces, make_span_export
 from gateway.control.channel import Channel
 from gateway.control.http import HttpPort
 from gateway.control.live.routes import routes
@@ -66,7 +66,7 @@ async def _serve(start: TelemetryStart, settings: TelemetrySettings, files: Shar
     readers = [ChunkReader(slot, RingReader(files.rings, slot), start.overview.rows) for slot in range(table.slots)]
     told = _Told(start.overview)
     spans = make_span_export(settings, start.overview)
-    metrics, live = MetricsSource(table, spans), LiveState(table, settings.trace_url, spans)
+    metrics, live = MetricsSource(table, spans), LiveState(table, linked_traces(settings, spans), spans)
     for listener in (metrics.told, live.told):
         listener(start.overview)
         told.listeners.append(listener)

@@ -35,6 +35,8 @@ class OtelOptions:
     metric_protocol: str = GRPC
     link_limit: int = 128
     """Links of one batch's span; the rest are counted."""
+    disabled: bool = False
+    """OTEL_SDK_DISABLED takes away what is named."""
 
 
 def apply(
@@ -58,7 +60,8 @@ def apply(
     named = any(seen.get(name) for name in (_ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
     metrics_named = bool(seen.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"))
     if _read(seen, "OTEL_SDK_DISABLED", _boolean, default=False):
-        return OtelOptions(), changes
+        said = (traces_exporter, metrics_exporter, seen.get("OTEL_TRACES_EXPORTER"), seen.get("OTEL_METRICS_EXPORTER"), named, metrics_named)
+        return OtelOptions(disabled=any(word not in ("none", None, "", False) for word in said)), changes
     for variable in _ENDPOINTS:
         if variable in seen:
             endpoint_port(variable, seen[variable], address=True)

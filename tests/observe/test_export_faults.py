@@ -9,6 +9,7 @@ import urllib.request
 from contextlib import ExitStack
 
 import graphs
+import grpc
 import pytest
 from callers import multiply, until
 from running import RunningGateway
@@ -101,3 +102,26 @@ def test_what_a_collector_does_not_take_is_counted_and_told_on_the_page_and_at_t
             infer(running, 5)
             assert running.stop() == 0
         assert int(running.wait_text(r"(\d+) spans are lost: the gateway stopped before otlp had taken them")) >= 15
+
+
+def failed_request(running):
+    with urllib.request.urlopen(f"http://127.0.0.1:{running.http_port}/v2/gateway/state") as reply:
+        return next((request for request in json.load(reply)["requests"] if request["status"] == "NOT_FOUND"), None)
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"OTEL_SDK_DISABLED": "true"}, "INFO.*OTEL_SDK_DISABLED is true: traces and metrics are not exported, whatever else is named"),
+        ({"OTEL_TRACES_EXPORTER": "none"}, "INFO.*traces are not exported: the page has no links to them, in spite of --trace-url"),
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, ""),
+    ],
+)
+def test_the_page_links_to_traces_where_there_are_some_and_the_log_says_where_there_are_none(gateway, environment, said):
+    with gateway("--trace-url", "http://jaeger.test/{trace_id}", OTEL_EXPORTER_OTLP_ENDPOINT=DEAD, **environment) as running:
+        with running.channel() as channel, pytest.raises(grpc.RpcError):
+            GRPCInferenceServiceStub(channel).ModelInfer(multiply("nobody", 1.0), timeout=10)
+        assert until(lambda: failed_request(running))
+        request = failed_request(running)
+        assert request["trace_url"] == ("" if said else f"http://jaeger.test/{request['trace_id']}")
+        assert len(re.findall(said, running.text())) == 1 if said else "not exported" not in running.text()

@@ -53,6 +53,14 @@ def test_it_can_be_turned_off(environ, own):
     assert not options(environ, **own).sampling.traces
 
 
+def test_what_the_disabled_sdk_takes_away_is_known():
+    disabled = {"OTEL_SDK_DISABLED": "true"}
+    assert options({**disabled, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": COLLECTOR}).disabled
+    assert options(disabled, otlp_endpoint=COLLECTOR).disabled
+    assert not options({**disabled, "OTEL_TRACES_EXPORTER": "none"}).disabled
+    assert not options({"OTEL_SDK_DISABLED": "false"}, otlp_endpoint=COLLECTOR).disabled
+
+
 def test_what_our_configuration_names_takes_the_place_of_the_more_special_variables():
     environ = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://old:4318/v1/traces", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": HTTP}
     found, changes = apply(environ, otlp_endpoint=COLLECTOR, otlp_protocol=GRPC)

@@ -71,6 +71,11 @@ class SpanExport:
         self._not_made = 0
 
     @property
+    def has_exporter(self) -> bool:
+        """Any could be made."""
+        return any(queue.has_exporter for queue in self.queues)
+
+    @property
     def counts(self) -> dict[str, tuple[int, dict[str, int]]]:
         """By exporter: spans that it has taken, and those that are lost, by reason (`DROP_REASONS`)."""
         return {queue.name: (queue.exported, {**queue.dropped, NOT_MADE: self._not_made}) for queue in self.queues}

@@ -54,6 +54,11 @@ class ExportQueue:
         self._thread = threading.Thread(target=self._run, name=f"export to {name}", daemon=True)
 
     @property
+    def has_exporter(self) -> bool:
+        """Its exporter could be made."""
+        return self._exporter is not None
+
+    @property
     def queued_spans(self) -> int:
         """Of those that are not out yet."""
         return self._spans
