@@ -31,6 +31,13 @@ _LAST_S: Final = 3.0
 _log = logging.getLogger(__name__)
 
 
+def guard_logs() -> None:
+    """From here on exporters say what they say twice once, and no value of a header; before any is made, for they read those at once."""
+    words = ExporterWords(os.environ)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(words)
+
+
 def make_span_export(settings: TelemetrySettings, overview: Overview) -> SpanExport | None:
     """The export of spans, not yet started; None where none is configured, or what is configured cannot be made."""
     if not settings.otel.trace_exporters:
@@ -47,12 +54,20 @@ def make_span_export(settings: TelemetrySettings, overview: Overview) -> SpanExp
         return None
 
 
+def linked_traces(settings: TelemetrySettings, spans: SpanExport | None) -> str:
+    """Where the page may link to; empty where no traces are exported, which is told to whoever expects them."""
+    exported = spans is not None and spans.has_exporter and settings.otel.sampling.traces
+    if settings.otel.disabled:
+        _log.info("OTEL_SDK_DISABLED is true: traces and metrics are not exported, whatever else is named")
+    elif settings.trace_url and not exported:
+        _log.info("traces are not exported: the page has no links to them, in spite of --trace-url")
+    return settings.trace_url if exported else ""
+
+
 async def begin_exports(
     settings: TelemetrySettings, overview: Overview, metrics: MetricsSource, spans: SpanExport | None, stack: AsyncExitStack
 ) -> list[Consumer]:
     """Starts all that is configured, ends it with `stack`; returns those who want to have what is written."""
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(ExporterWords(os.environ))
     # Metrics end last: they count spans.
     await _export_metrics(settings, overview, metrics, stack)
     consumers: list[Consumer] = []

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from aiohttp import web
 
-from gateway.assembly.exports import begin_exports, make_span_export
+from gateway.assembly.exports import begin_exports, guard_logs, linked_traces, make_span_export
 from gateway.control.channel import Channel
 from gateway.control.http import HttpPort
 from gateway.control.live.routes import routes
@@ -53,6 +53,7 @@ async def _run(link_fd: int, files: SharedFiles) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+    guard_logs()
     async with AsyncExitStack() as stack:
         await _serve(start, settings, files, stack, channel)
     channel.send(TelemetryStopped())
@@ -65,7 +66,7 @@ async def _serve(start: TelemetryStart, settings: TelemetrySettings, files: Shar
     readers = [ChunkReader(slot, RingReader(files.rings, slot), start.overview.rows) for slot in range(table.slots)]
     told = _Told(start.overview)
     spans = make_span_export(settings, start.overview)
-    metrics, live = MetricsSource(table, spans), LiveState(table, settings.trace_url)
+    metrics, live = MetricsSource(table, spans), LiveState(table, linked_traces(settings, spans), spans)
     for listener in (metrics.told, live.told):
         listener(start.overview)
         told.listeners.append(listener)

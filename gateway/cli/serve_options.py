@@ -124,9 +124,19 @@ _SEEN: Final = (
     Option("otlp_endpoint", "URL", "where traces go over OTLP, http://HOST:4317; as OTEL_EXPORTER_OTLP_ENDPOINT, over which it wins"),
     Option("otlp_protocol", "NAME", "grpc or http/protobuf", "by the port: 4318 is HTTP's"),
     Option("traces_exporter", "NAMES", "otlp, console, none, or what an installed package calls its own", "otlp where an endpoint is named"),
-    Option("trace_ratio", "SHARE", "of traces that begin here, 0 to 1; what fails or is slow is kept all the same, callers decide for theirs", "1"),
+    Option(
+        "trace_ratio",
+        "SHARE",
+        "of traces that begin here, 0 to 1; 0 begins none, else what fails or is slow is kept all the same; callers decide for theirs",
+        "1",
+    ),
     Option("trace_url", "URL", "where the page links traces to, {trace_id} in the id's place: http://HOST:16686/trace/{trace_id}"),
-    Option("metrics_exporter", "NAMES", "otlp, console or none; /metrics on the HTTP port is there always", "none"),
+    Option(
+        "metrics_exporter",
+        "NAMES",
+        "otlp, console, none, or what an installed package calls its own; /metrics on the HTTP port is there always",
+        "none",
+    ),
     Option("metrics_names", "WHOSE", "names on /metrics: gateway, triton (nv_inference_*) or all", "gateway"),
 )
 

@@ -42,13 +42,8 @@ class SpanCounters(Protocol):
     """What became of spans, ever."""
 
     @property
-    def exported(self) -> int:
-        """Taken by a receiver."""
-        ...
-
-    @property
-    def dropped(self) -> Mapping[str, int]:
-        """Not exported, by reason: a word of the gateway's own for each; all reasons there are, 0 or not."""
+    def counts(self) -> Mapping[str, tuple[int, Mapping[str, int]]]:
+        """By exporter: those that it has taken, and those that it has not by reason, a word of the gateway's own; all reasons, 0 or not."""
         ...
 
 
@@ -112,7 +107,7 @@ class MetricsSource:
         yield from self._process_gauges.shown(self._live(overview, gauges).items())
         yield from self._dropped.shown((slot, each.dropped) for slot, each in sorted(gauges.items()))
         if self._spans is not None:
-            yield from self._exported.shown([("", (self._spans.exported, dict(self._spans.dropped)))])
+            yield from self._exported.shown((name, (exported, dict(dropped))) for name, (exported, dropped) in self._spans.counts.items())
 
     def _live(self, overview: Overview, gauges: Mapping[int, Gauges]) -> dict[int, Gauges]:
         """What processes say that are still there and still speak."""
@@ -156,8 +151,8 @@ def _dropped_samples(slot: int, dropped: int) -> Iterator[Sample]:
     yield names.RECORDS_DROPPED, ((names.PROCESS, str(slot)),), dropped
 
 
-def _span_samples(_: str, spans: tuple[int, Mapping[str, int]]) -> Iterator[Sample]:
+def _span_samples(exporter: str, spans: tuple[int, Mapping[str, int]]) -> Iterator[Sample]:
     exported, dropped = spans
-    yield names.SPANS_EXPORTED, (), exported
+    yield names.SPANS_EXPORTED, ((names.EXPORTER, exporter),), exported
     for reason, count in dropped.items():
-        yield names.SPANS_DROPPED, ((names.REASON, reason),), count
+        yield names.SPANS_DROPPED, ((names.EXPORTER, exporter), (names.REASON, reason)), count

@@ -34,8 +34,7 @@ VERSION_GAUGES = VersionGauges(
 
 @dataclass
 class Spans:
-    exported: int = 11
-    dropped: dict[str, int] = field(default_factory=lambda: {"queue_full": 2})
+    counts: dict = field(default_factory=lambda: {"otlp": (11, {"queue_full": 2}), "console": (10, {"queue_full": 0})})
 
 
 def gauges(pid, now_ns=0, versions=(VERSION_GAUGES,), **more):

@@ -151,7 +151,7 @@ TRIALS = {
     "GatewayProcessDown": {'gateway_process_up{instance="g:8002",job="gateway",process="1"}': ("0x60", "1x60")},
     "GatewayProcessRestarting": {'gateway_process_restarts_total{instance="g:8002",job="gateway",process="1"}': ("0x25 1x35", "1x60")},
     "GatewaySpansDropped": {
-        'gateway_spans_dropped_total{instance="g:8002",job="gateway",reason="queue_full"}': ("0+5x60", "5x60"),
+        'gateway_spans_dropped_total{exporter="otlp",instance="g:8002",job="gateway",reason="queue_full"}': ("0+5x60", "5x60"),
         'gateway_records_dropped_total{instance="g:8002",job="gateway",process="0"}': "7x60",
     },
     "GatewayModelUnavailable": {f'gateway_model_state{OF},state="UNAVAILABLE"}}': ("1x60", "0x60")},

@@ -174,8 +174,8 @@ def test_the_gateway_and_its_processes_are_told_as_the_main_process_sees_them(me
     assert (metrics.value("gateway_process_up", process="0"), metrics.value("gateway_process_up", process="1")) == (1, 0)
     assert metrics.value("gateway_process_restarts_total", process="1") == 3
     assert metrics.value("gateway_build_info") == 1
-    assert metrics.value("gateway_spans_exported_total") == 11
-    assert metrics.value("gateway_spans_dropped_total", reason="queue_full") == 2
+    assert [metrics.value("gateway_spans_exported_total", exporter=name) for name in ("otlp", "console")] == [11, 10]
+    assert [metrics.value("gateway_spans_dropped_total", exporter=name, reason="queue_full") for name in ("otlp", "console")] == [2, 0]
 
 
 def test_what_has_not_changed_is_the_same_portion(metrics):

@@ -15,6 +15,7 @@ import pytest
 from callers import multiply, until
 from chromium import Browser
 from graphs import scale
+from otlp_receiver import grpc_receiver
 
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
 
@@ -61,9 +62,11 @@ def busy(running):
 def running(gateway, models):
     scale(models, "double", factor=2.0)
     scale(models, "triple", factor=3.0)
-    made = gateway("--processes", "2", "--drain-delay", "0s", "--trace-url", "http://jaeger.test/trace/{trace_id}")
-    made.start().wait_ready()
-    return made
+    with grpc_receiver() as (_, endpoint):
+        traced = ("--otlp-endpoint", endpoint, "--trace-url", "http://jaeger.test/trace/{trace_id}")
+        made = gateway("--processes", "2", "--drain-delay", "0s", *traced)
+        made.start().wait_ready()
+        yield made
 
 
 def test_the_json_and_top_tell_what_callers_do(running):

@@ -4,6 +4,7 @@ import io
 import logging
 
 import pytest
+from opentelemetry.util.re import parse_env_headers
 from span_chunks import Slot
 
 from gateway.observe.logs.exporter_words import ExporterWords
@@ -46,6 +47,15 @@ def test_headers_that_cannot_be_sent_are_not_quoted(protocol, headers, said, mon
     export.close(5)
     assert "spans were not exported by otlp" in stream.getvalue()
     assert TOKEN not in stream.getvalue()
+
+
+@pytest.mark.parametrize("header", [f"Authorization:Bearer-{TOKEN}", f"authorization=Bearer {TOKEN};x", "k:abc", TOKEN, "a=b c;abc"])
+def test_a_header_that_cannot_be_read_is_left_out_however_short(header, said):
+    stream = said({"OTEL_EXPORTER_OTLP_HEADERS": header})
+    assert parse_env_headers(header, liberal=True) == {}
+    assert "occurrences: (left out)" in stream.getvalue()
+    assert TOKEN not in stream.getvalue()
+    assert "abc" not in stream.getvalue()
 
 
 def test_a_traceback_that_quotes_one_is_left_out(said):

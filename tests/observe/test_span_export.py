@@ -110,9 +110,24 @@ def test_the_console_exporter_prints_them():
 
 def test_an_exporter_that_nobody_has_is_an_error_in_the_log_and_others_go_on(caplog):
     made = make_exporters(OtelOptions(trace_exporters=("pigeon", "console")))
-    assert [one.name for one in made] == ["console"]
+    assert [(one.name, one.exporter is None) for one in made] == [("pigeon", True), ("console", False)]
     assert "spans are not exported by 'pigeon'" in caplog.text
     assert "console" in caplog.text
+
+
+def test_spans_for_an_exporter_that_could_not_be_made_are_counted_and_warned_of(caplog):
+    memory = InMemorySpanExporter()
+    export = SpanExport(TRACED, exporters=[NamedExporter("pigeon", None, takes_bytes=True), NamedExporter("memory", memory, takes_bytes=False)])
+    export.start()
+    export.take(chunk())
+    export.close(10)
+    counts = export.counts
+    assert (counts["pigeon"][0], counts["memory"][0]) == (0, 10)
+    assert {name: {reason: count for reason, count in dropped.items() if count} for name, (_, dropped) in counts.items()} == {
+        "pigeon": {"no_exporter": 9 + 1},
+        "memory": {},
+    }
+    assert "9 spans were not exported by pigeon (no exporter)" in caplog.text
 
 
 def test_the_environment_names_the_service(monkeypatch):
@@ -165,7 +180,7 @@ def test_what_an_exporter_is_too_slow_for_is_dropped_counted_and_warned_of_once(
     assert export.flush(10)
     export.close()
     assert export.exported + sum(export.dropped.values()) == 40 * (4 * 3 + 1 + 1)
-    assert export.dropped == {"queue_full": dropped, "export_failed": 0, "closed": 0, "not_made": 0}
+    assert export.dropped == {"queue_full": dropped, "export_failed": 0, "closed": 0, "no_exporter": 0, "not_made": 0}
     warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warned) == 1
     assert "were not exported by stuck (queue full)" in warned[0]
@@ -178,7 +193,7 @@ def test_what_an_exporter_gives_up_is_counted(result):
     export = exporting(stuck)
     export.take(chunk())
     export.flush(10)
-    assert export.dropped == {"queue_full": 0, "export_failed": 10, "closed": 0, "not_made": 0}
+    assert export.dropped == {"queue_full": 0, "export_failed": 10, "closed": 0, "no_exporter": 0, "not_made": 0}
     assert export.exported == 0
     export.close()
 
@@ -196,17 +211,32 @@ def test_an_exporter_that_fails_every_time_is_explained_once(caplog):
     assert [record.getMessage() for record in caplog.records if record.exc_info] == ["stuck failed"]
 
 
-def test_what_is_not_out_when_time_is_up_is_counted():
+def test_what_is_not_out_when_time_is_up_is_counted_and_told_once(caplog):
     stuck, slot = Stuck(), Slot()
     export = exporting(stuck)
     for _ in range(3):
         export.take(chunk(1, slot))
     assert stuck.asked.wait(10)
+    assert export.asking_s["stuck"] > 0
     export.close(0.05)
-    assert export.dropped == {"queue_full": 0, "export_failed": 0, "closed": 3 * 4, "not_made": 0}
+    assert [record.getMessage() for record in caplog.records] == ["12 spans are lost: the gateway stopped before stuck had taken them"]
+    assert export.dropped == {"queue_full": 0, "export_failed": 0, "closed": 3 * 4, "no_exporter": 0, "not_made": 0}
     assert export.queues[0].queued_spans == 0
     export.take(chunk(1, slot))
     assert export.dropped["closed"] > 12
+
+
+def test_what_hangs_in_an_exporter_at_the_end_is_lost_as_well_and_counted_once(caplog):
+    stuck = Stuck()
+    stuck.shutdown = lambda: None
+    export = exporting(stuck)
+    export.take(chunk(1))
+    assert stuck.asked.wait(10)
+    export.close(0.05)
+    stuck.let.set()
+    export.queues[0]._thread.join(10)
+    assert (export.exported, export.dropped["closed"], export.queues[0].queued_spans) == (0, 4, 0)
+    assert "4 spans are lost" in caplog.text
 
 
 def test_a_collector_that_refuses_costs_spans_and_nothing_else(monkeypatch):

@@ -58,7 +58,11 @@ def test_the_last_spans_go_out_beside_a_receiver_of_metrics_that_hangs_and_a_cli
 
 
 def test_an_exporter_that_cannot_be_made_is_an_error_in_the_log_and_the_page_is_there(tmp_path, models, cache):
-    environment = {"OTEL_METRICS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION": "lzma"}
+    environment = {
+        "OTEL_METRICS_EXPORTER": "otlp,prometheus",
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "https://127.0.0.1:1",
+        "OTEL_PYTHON_EXPORTER_OTLP_GRPC_CREDENTIAL_PROVIDER": "lzma",
+    }
     with RunningGateway(models, tmp_path / "log", "--processes", "1", "--drain-delay", "0s", cache=cache, env=environment) as running:
 
         def page():
@@ -68,4 +72,5 @@ def test_an_exporter_that_cannot_be_made_is_an_error_in_the_log_and_the_page_is_
         assert until(page)
         assert "metrics are not exported by 'otlp': " in running.text()
         assert "lzma" in running.text()
+        assert "metrics exporter prometheus: /metrics on the HTTP port is there always" in running.text()
         assert "the telemetry process" not in running.text()

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from gateway.control.live.gauged import Standing
+from gateway.control.live.lost_spans import Lost
 from gateway.control.messages import VersionState
 from gateway.control.overview import Overview, ProcessState
 from gateway.control.records import UNLOADED
@@ -19,8 +20,13 @@ _PHASES: Final = {
 Notice = dict[str, str]
 
 
-def notices(overview: Overview, silent: Collection[int], standing: Iterable[Standing], dropped: Mapping[int, int]) -> list[Notice]:
-    """The worst first; `silent`: processes that serve and tell nothing; `dropped`: cells that a process found no room for of late."""
+def notices(
+    overview: Overview, silent: Collection[int], standing: Iterable[Standing], dropped: Mapping[int, int], lost: Iterable[Lost] = ()
+) -> list[Notice]:
+    """The worst first; `silent`: processes that serve and tell nothing; `dropped`: cells that a process found no room for of late.
+
+    `lost`: what exporters lost of late.
+    """
     found = [*_of_gateway(overview), *(notice for process in overview.processes for notice in _of_process(process, silent, overview.phase))]
     found += _of_versions(overview)
     open_breakers = sum(any(version.breaker == "open" for _, version in each) for each in standing)
@@ -28,6 +34,7 @@ def notices(overview: Overview, silent: Collection[int], standing: Iterable[Stan
         found.append(_notice("warning", f"{_count(open_breakers, 'version has', 'versions have')} an open breaker."))
     for slot, cells in dropped.items():
         found.append(_notice("warning", f"Process {slot} had no room for {cells} records: figures are exact, lists and traces are not complete."))
+    found.extend(_of_exporter(each) for each in lost)
     return sorted(found, key=lambda notice: notice["level"] != "warning")
 
 
@@ -54,6 +61,16 @@ def _of_versions(overview: Overview) -> Iterator[Notice]:
     loading = sum(entry.state is VersionState.LOADING for entry in overview.index)
     if loading and overview.phase != "starting":
         yield _notice("info", f"{_count(loading, 'version is', 'versions are')} being loaded.")
+
+
+def _of_exporter(lost: Lost) -> Notice:
+    if not lost.spans:
+        return _notice("warning", f"Spans wait: the exporter {lost.exporter} has had no answer for {lost.hangs_s:.0f} s.")
+    reasons = ", ".join(reason.replace("_", " ") for reason in lost.reasons)
+    spans = _count(lost.spans, "span was", "spans were")
+    return _notice(
+        "warning", f"{spans} not exported by {lost.exporter} within the last minute ({reasons}): traces are not complete. The log says more."
+    )
 
 
 def _notice(level: str, text: str) -> Notice:

@@ -19,6 +19,7 @@ from gateway.control.live.figures import FIGURES, Numbers, failures, figures
 from gateway.control.live.gauged import SILENT_AFTER_NS, Gauged, Standing, described, standings
 from gateway.control.live.happenings import Happenings, state_word
 from gateway.control.live.history import CHARTED_AT, History
+from gateway.control.live.lost_spans import LostSpans, SpanExports
 from gateway.control.live.notices import notices
 from gateway.control.live.requests import RecentRequests
 from gateway.control.messages import IndexEntry, Key
@@ -41,15 +42,21 @@ class LiveState:
         self,
         counters: Counters,
         trace_url: str = "",
+        spans: SpanExports | None = None,
         *,
         now_ns: Callable[[], int] = time.monotonic_ns,
         now_s: Callable[[], float] = time.time,
     ) -> None:
-        """`trace_url`: where a trace is shown, `{trace_id}` in the place of its id. `now_ns`: the clock of cells; `now_s`: of Unix."""
+        """`trace_url`: where a trace is shown, `{trace_id}` in the place of its id; `spans`: what exports them.
+
+        `now_ns`: the clock of cells; `now_s`: of Unix.
+        """
         self._now_ns, self._now_s = now_ns, now_s
         self._overview = Overview(ready=False, phase="starting", index=())
         self._counted, self._gauged, self._history = Counted(counters, WINDOW_S), Gauged(), History()
         self._requests, self._happenings = RecentRequests(trace_url), Happenings()
+        self._lost = LostSpans(spans)
+        self._lost.look(now_ns() / 1e9)
         self._known = False
         self._met_ns: dict[tuple[int, int], int] = {}  # by slot and pid
         self._epoch_s = now_s() - now_ns() / 1e9
@@ -90,6 +97,7 @@ class LiveState:
         standing = standings(self._speaking)
         self._standing = {row: each for row, each in standing.items() if rows.get(row) == (each[0][1].model, each[0][1].version)}
         self._dropped = [*self._dropped[-WINDOW_S:], {slot: gauges.dropped for slot, gauges in self._speaking.items()}]
+        self._lost.look(now_ns / 1e9)
         self._calculate()
         self._document = None
 
@@ -142,7 +150,7 @@ class LiveState:
                 }
             ),
         )
-        yield "notices", dumped(notices(overview, self._silent(), self._standing.values(), self._lately_dropped()))
+        yield "notices", dumped(notices(overview, self._silent(), self._standing.values(), self._lately_dropped(), self._lost.lately()))
         yield "total", dumped({**self._figures(0), **{name: self._gauge(name) for name in _GAUGE_NAMES}})
         yield "processes", dumped([self._process(process) for process in overview.processes])
         yield "requests", dumped(self._requests.newest_first())

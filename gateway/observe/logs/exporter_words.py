@@ -13,6 +13,8 @@ from urllib.parse import unquote
 INTERVAL_S: Final = 60.0
 _MOST_KINDS: Final = 256
 _THEIRS: Final = "opentelemetry."
+_READS_HEADERS: Final = "opentelemetry.util.re"
+"""Says one thing: what it could not read, which may be a token of any length."""
 _HEADERS: Final = re.compile(r"OTEL_EXPORTER_OTLP_(?:[A-Z]+_)?HEADERS")
 _SHORTEST_SECRET: Final = 6  # characters: what is shorter is a word of any text
 _SCHEMES: Final = frozenset({"bearer", "basic"})
@@ -35,6 +37,8 @@ class ExporterWords(logging.Filter):
         """Whether it is written; it may be changed."""
         if record.name.startswith(_THEIRS) and not self._is_due(record):
             return False
+        if record.name == _READS_HEADERS and record.args:
+            record.args = (_LEFT_OUT,)
         if self._secret is not None:
             self._leave_out(record, self._secret)
         return True

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final, cast
+
+from gateway.observe.otlp_variables import fault, positive
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
@@ -33,7 +34,7 @@ def export_times(environment: Mapping[str, str]) -> ExportTimes:
 def make_exporter(name: str, protocol: str, environment: Mapping[str, str]) -> MetricExporter | None:
     """The exporter, which reads its own variables (endpoint, headers, certificates, compression) itself.
 
-    None for `prometheus`, which is /metrics, and always there. Raises ValueError where no package that is installed has one of this name.
+    None for `prometheus`, which is /metrics, always there, and said to be. Raises ValueError where no package that is installed has one of this name.
 
     Args:
         name: `otlp`, `console`, or what a package calls its own (entry point `opentelemetry_metrics_exporter`).
@@ -43,6 +44,7 @@ def make_exporter(name: str, protocol: str, environment: Mapping[str, str]) -> M
     if environment.get(_TEMPORALITY, "").strip().lower() not in ("", "cumulative"):
         _log.warning("%s=%s is not supported: metrics are exported as cumulative numbers", _TEMPORALITY, environment[_TEMPORALITY])
     if name == "prometheus":
+        _log.info("metrics exporter prometheus: /metrics on the HTTP port is there always, nothing else is started for it")
         return None
     if name == "otlp":
         return _make_otlp(protocol)
@@ -75,9 +77,6 @@ def _seconds(environment: Mapping[str, str], variable: str, default: float) -> f
     if not text:
         return default
     try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise ValueError(f"{variable} must be milliseconds, more than 0, not {text!r}")
-    return value / 1000
+        return positive("milliseconds", text) / 1000
+    except ValueError as error:
+        raise fault(variable, str(error), text) from None

@@ -24,6 +24,8 @@ REASON: Final = "reason"
 STATE: Final = "state"
 """A state has a series for each that there could be: 1 for the one that it is, 0 for the others."""
 PHASE: Final = "phase"
+EXPORTER: Final = "exporter"
+"""As it is named in the configuration. Each is given every span."""
 
 ATTRIBUTES: Final = {
     MODEL: "gateway.model.name",
@@ -33,6 +35,7 @@ ATTRIBUTES: Final = {
     OUTCOME: "gateway.outcome",
     STATUS: "rpc.response.status_code",
     REASON: "error.type",
+    EXPORTER: "gateway.exporter",
 }
 """What OpenTelemetry calls the labels that it has a word for, or that have to bear a prefix there; the others are called as here."""
 ANSWERED: Final = "answered"
@@ -159,9 +162,11 @@ READY: Final = Family("gateway_ready", "Whether calls are welcome.", Kind.GAUGE,
 GATEWAY_PHASE: Final = Family("gateway_phase", "1 for the phase that the gateway is in, 0 for the others.", Kind.GAUGE, "gateway.phase")
 START_TIME: Final = Family("gateway_start_time_seconds", "When the gateway was started, of the Unix epoch.", Kind.GAUGE, "gateway.start_time", "s")
 BUILD: Final = Family("gateway_build_info", "Always 1; the versions of what the gateway is made of.", Kind.GAUGE, "gateway.build.info")
-SPANS_EXPORTED: Final = Family("gateway_spans_exported_total", "Spans that a receiver has taken.", Kind.COUNTER, "gateway.spans.exported", "{span}")
+SPANS_EXPORTED: Final = Family(
+    "gateway_spans_exported_total", "Spans that an exporter has handed over.", Kind.COUNTER, "gateway.spans.exported", "{span}"
+)
 SPANS_DROPPED: Final = Family(
-    "gateway_spans_dropped_total", "Spans that were to be exported and were not.", Kind.COUNTER, "gateway.spans.dropped", "{span}"
+    "gateway_spans_dropped_total", "Spans that an exporter was to hand over and did not.", Kind.COUNTER, "gateway.spans.dropped", "{span}"
 )
 
 FAMILIES: Final = tuple(each for each in list(globals().values()) if isinstance(each, Family))

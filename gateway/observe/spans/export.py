@@ -71,17 +71,31 @@ class SpanExport:
         self._not_made = 0
 
     @property
+    def has_exporter(self) -> bool:
+        """Any could be made."""
+        return any(queue.has_exporter for queue in self.queues)
+
+    @property
+    def counts(self) -> dict[str, tuple[int, dict[str, int]]]:
+        """By exporter: spans that it has taken, and those that are lost, by reason (`DROP_REASONS`)."""
+        return {queue.name: (queue.exported, {**queue.dropped, NOT_MADE: self._not_made}) for queue in self.queues}
+
+    @property
+    def asking_s(self) -> dict[str, float]:
+        """By exporter: how long it has been at what it was given last; 0 where it waits for more."""
+        return {queue.name: queue.asking_s for queue in self.queues}
+
+    @property
     def exported(self) -> int:
         """Spans that an exporter has taken; each exporter counts."""
-        return sum(queue.exported for queue in self.queues)
+        return sum(exported for exported, _ in self.counts.values())
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Spans that are lost, by reason (`DROP_REASONS`); each exporter counts."""
+        """Spans that are lost, by reason; each exporter counts."""
         found = Counter(dict.fromkeys(DROP_REASONS, 0))
-        for queue in self.queues:
-            found.update(queue.dropped)
-        found[NOT_MADE] += self._not_made
+        for _, dropped in self.counts.values():
+            found.update(dropped)
         return dict(found)
 
     def start(self) -> None:
@@ -98,7 +112,7 @@ class SpanExport:
             self._slots.pop(chunk.slot, None)  # its batches would come up again with the next
             if not self._not_made:
                 _log.exception("no spans could be made of %d requests", len(chunk.requests))
-            self._not_made += max(1, len(chunk.requests)) * max(1, len(self.queues))
+            self._not_made += max(1, len(chunk.requests))
 
     def _put(self, told: Rows) -> None:
         if self._of_bytes:

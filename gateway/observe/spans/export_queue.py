@@ -19,9 +19,11 @@ EXPORT_FAILED: Final = "export_failed"
 """The exporter has given them up: nobody there, or refused."""
 CLOSED: Final = "closed"
 """The gateway stopped before they were out."""
+NO_EXPORTER: Final = "no_exporter"
+"""The exporter could not be made: the log said why when the telemetry process started."""
 NOT_MADE: Final = "not_made"
 """A fault of ours: what the requests wrote down could not be made into spans. At least one for each of them."""
-DROP_REASONS: Final = (QUEUE_FULL, EXPORT_FAILED, CLOSED, NOT_MADE)
+DROP_REASONS: Final = (QUEUE_FULL, EXPORT_FAILED, CLOSED, NO_EXPORTER, NOT_MADE)
 _WARN_EVERY_S: Final = 60.0
 
 
@@ -38,16 +40,23 @@ class Export(NamedTuple):
 class ExportQueue:
     """Takes exports from one thread, counts what becomes of them, and warns of what is dropped: at once, then at most every minute."""
 
-    def __init__(self, name: str, exporter: SpanExporter, most_bytes: int, most_spans: int) -> None:
+    def __init__(self, name: str, exporter: SpanExporter | None, most_bytes: int, most_spans: int) -> None:
+        """`exporter`: None where it could not be made; then all is dropped."""
         self.name = name
         self.exported, self.dropped = 0, Counter(dict.fromkeys(DROP_REASONS, 0))
         self._exporter, self._most_bytes, self._most_spans = exporter, most_bytes, most_spans
         self._waiting: deque[Export] = deque()
         self._bytes = self._spans = 0
-        self._changed, self._closing, self._abandoned = threading.Condition(), False, False
+        self._changed, self._closing, self._abandoned, self._settled = threading.Condition(), False, False, False
+        self._asked_at: float | None = None
         self._warned_at, self._warned = -_WARN_EVERY_S, 0
         self._explained_at = -_WARN_EVERY_S
         self._thread = threading.Thread(target=self._run, name=f"export to {name}", daemon=True)
+
+    @property
+    def has_exporter(self) -> bool:
+        """Its exporter could be made."""
+        return self._exporter is not None
 
     @property
     def queued_spans(self) -> int:
@@ -59,13 +68,23 @@ class ExportQueue:
         """Of those that are not out yet."""
         return self._bytes
 
+    @property
+    def asking_s(self) -> float:
+        """How long the exporter has been at what it was given last; 0 where it waits for more."""
+        asked_at = self._asked_at
+        return 0.0 if asked_at is None else time.monotonic() - asked_at
+
     def start(self) -> None:
         """Begins to export."""
-        self._thread.start()
+        if self._exporter is not None:
+            self._thread.start()
 
     def put(self, export: Export) -> None:
         """Queues it, or drops it where there is no room. Never waits."""
         with self._changed:
+            if self._exporter is None:
+                self._drop(NO_EXPORTER, export.spans)
+                return
             if self._closing or self._bytes + export.size_bytes > self._most_bytes or self._spans + export.spans > self._most_spans:
                 self._drop(CLOSED if self._closing else QUEUE_FULL, export.spans)
                 return
@@ -79,7 +98,9 @@ class ExportQueue:
             return self._changed.wait_for(lambda: not self._spans or not self._thread.is_alive(), timeout_s) and not self._spans
 
     def close(self, timeout_s: float) -> None:
-        """Takes nothing more, exports what waits as long as there is time, and shuts the exporter down."""
+        """Takes nothing more, exports what waits as long as there is time, shuts the exporter down, and says how many spans are lost."""
+        if self._exporter is None:
+            return
         until = time.monotonic() + timeout_s
         with self._changed:
             self._closing = True
@@ -89,21 +110,31 @@ class ExportQueue:
         with self._changed:
             self._abandoned = True
             left, self._waiting = list(self._waiting), deque()
-            self._spans -= sum(export.spans for export in left)
-            self._bytes -= sum(export.size_bytes for export in left)
-            if left:
-                self._drop(CLOSED, sum(export.spans for export in left))
+            self._give_up(sum(export.spans for export in left), sum(export.size_bytes for export in left))
         try:
             self._exporter.shutdown()
         except Exception:  # noqa: BLE001  # any package's exporter
             _log.exception("%s could not be shut down", self.name)
         if self._thread.ident is not None:
             self._thread.join(max(0.1, until - time.monotonic()))
+        with self._changed:
+            self._settled = True  # what hangs in the exporter is not waited for
+            self._give_up(self._spans, self._bytes)
+        if lost := self.dropped[CLOSED]:
+            _log.warning("%d spans are lost: the gateway stopped before %s had taken them", lost, self.name)
+
+    def _give_up(self, spans: int, size_bytes: int) -> None:
+        self._spans, self._bytes = self._spans - spans, self._bytes - size_bytes
+        self._drop(CLOSED, spans)
 
     def _run(self) -> None:
         while (export := self._next()) is not None:
+            self._asked_at = time.monotonic()
             exported, lost = self._export(export)
+            self._asked_at = None
             with self._changed:
+                if self._settled:
+                    return
                 self._bytes, self._spans = self._bytes - export.size_bytes, self._spans - export.spans
                 self.exported += exported
                 if lost:
@@ -112,6 +143,7 @@ class ExportQueue:
 
     def _export(self, export: Export) -> tuple[int, int]:
         """How many spans the exporter has taken, and how many not."""
+        assert self._exporter is not None
         counts = [0, 0]
         try:
             parts = export.make()
@@ -142,7 +174,7 @@ class ExportQueue:
     def _drop(self, reason: str, spans: int) -> None:
         self.dropped[reason] += spans
         now = time.monotonic()
-        if now - self._warned_at >= _WARN_EVERY_S:
+        if reason != CLOSED and now - self._warned_at >= _WARN_EVERY_S:  # of those it is said when all are known
             total = self.dropped.total()
             _log.warning("%d spans were not exported by %s (%s); %d so far", total - self._warned, self.name, reason.replace("_", " "), total)
             self._warned_at, self._warned = now, total

@@ -14,8 +14,9 @@ from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVI
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from gateway import __version__
-from gateway.observe import otel_environment
+from gateway.observe.otel_environment import SERVICE_NAME as OUR_NAME
 from gateway.observe.otel_environment import OtelOptions
+from gateway.observe.otlp_variables import GRPC
 from gateway.observe.spans.otlp_bytes import grpc_exporter, http_exporter
 
 _log = logging.getLogger(__name__)
@@ -24,26 +25,27 @@ _GROUP = "opentelemetry_traces_exporter"
 
 @dataclass(frozen=True)
 class NamedExporter:
-    """An exporter, and whether it takes `Encoded` (else lists of spans)."""
+    """An exporter, or None where it could not be made, and whether it takes `Encoded` (else lists of spans)."""
 
     name: str
-    exporter: SpanExporter
+    exporter: SpanExporter | None
     takes_bytes: bool
 
 
 def make_exporters(options: OtelOptions) -> list[NamedExporter]:
-    """Those that can be made; of others an error is logged, with the reason."""
+    """All that are named; of those that cannot be made an error is logged, with the reason."""
     made = []
     for name in dict.fromkeys(options.trace_exporters):
         try:
             made.append(_make(name, options.trace_protocol))
         except Exception as error:  # noqa: BLE001  # an installed package's own, or of the environment that it reads: no bug of ours
             _log.error("spans are not exported by %r: %s: %s", name, type(error).__name__, error)
+            made.append(NamedExporter(name, None, takes_bytes=True))
     return made
 
 
 def _make(name: str, protocol: str) -> NamedExporter:
-    over_grpc = protocol == otel_environment.GRPC
+    over_grpc = protocol == GRPC
     encoded: dict[str, Callable[[], SpanExporter | None]] = {
         "otlp": grpc_exporter if over_grpc else http_exporter,
         "otlp_proto_grpc": grpc_exporter,
@@ -68,5 +70,5 @@ def make_resource(instance_id: str = "") -> Resource:
     said = {key: value for key, value in named.attributes.items() if (key, str(value)[:15]) != (SERVICE_NAME, "unknown_service")}
     if instance_id and SERVICE_INSTANCE_ID not in os.environ.get(OTEL_RESOURCE_ATTRIBUTES, ""):
         said.pop(SERVICE_INSTANCE_ID, None)  # the SDK draws one
-    ours = {SERVICE_NAME: otel_environment.SERVICE_NAME, SERVICE_VERSION: __version__, SERVICE_INSTANCE_ID: instance_id or str(uuid.uuid4())}
+    ours = {SERVICE_NAME: OUR_NAME, SERVICE_VERSION: __version__, SERVICE_INSTANCE_ID: instance_id or str(uuid.uuid4())}
     return Resource(ours | said, named.schema_url)

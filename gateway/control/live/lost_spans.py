@@ -1,0 +1,69 @@
+"""What exporters have lost within the last minute, and whether one of them hangs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Final, NamedTuple, Protocol
+
+WINDOW_S: Final = 60.0
+HANGS_AFTER_S: Final = 15.0
+"""Exporters of OTLP give an export up after ten seconds, unless they are told to wait longer."""
+
+_Counts = Mapping[str, Mapping[str, int]]
+
+
+class SpanExports(Protocol):
+    """The exporters, by name."""
+
+    @property
+    def counts(self) -> Mapping[str, tuple[int, Mapping[str, int]]]:
+        """Spans taken, and lost by reason, ever."""
+        ...
+
+    @property
+    def asking_s(self) -> Mapping[str, float]:
+        """How long an exporter has been at what it was given last; 0 where it waits for more."""
+        ...
+
+
+class Lost(NamedTuple):
+    """What is wrong with an exporter."""
+
+    exporter: str
+    spans: int
+    """Lost within the last minute."""
+    reasons: tuple[str, ...]
+    hangs_s: float = 0.0
+    """How long it has not answered; 0: it does."""
+
+
+class LostSpans:
+    """Looks at the counts, again and again, and remembers a minute of them."""
+
+    def __init__(self, exports: SpanExports | None) -> None:
+        self._exports = exports
+        self._looks: deque[tuple[float, _Counts]] = deque()
+
+    def look(self, now_s: float) -> None:
+        """To be called every second or so; `now_s`: of any clock that goes on."""
+        if self._exports is None:
+            return
+        self._looks.append((now_s, {exporter: dict(dropped) for exporter, (_, dropped) in self._exports.counts.items()}))
+        while self._looks[0][0] < now_s - WINDOW_S:
+            self._looks.popleft()
+
+    def lately(self) -> list[Lost]:
+        """Exporters that have lost spans within the last minute, or hang."""
+        if self._exports is None or not self._looks:
+            return []
+        asking_s, before, found = self._exports.asking_s, self._looks[0][1], []
+        for exporter, dropped in self._looks[-1][1].items():
+            more = {reason: count - before[exporter].get(reason, 0) for reason, count in dropped.items()}
+            hangs_s = asking_s.get(exporter, 0.0)
+            lost = Lost(
+                exporter, sum(more.values()), tuple(reason for reason, count in more.items() if count), hangs_s if hangs_s > HANGS_AFTER_S else 0.0
+            )
+            if lost.spans or lost.hangs_s:
+                found.append(lost)
+        return found
