@@ -116,6 +116,39 @@ def test_once_prints_every_version_the_busiest_first_without_a_terminal(gateway,
     assert "model failed 2.2" in done.out
 
 
+def lines_in(done, width):
+    assert (done.status, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert max(map(len, lines)) <= width
+    return lines
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 110, 130])
+def test_a_narrow_screen_shows_fewer_columns_and_every_name_in_one_line(gateway, answering, width):
+    long_name = {**BUSY, "model": "a_name_of_" + "many_" * 38 + "words"}
+    answering.answer = 200, json.dumps({**STATE, "versions": [long_name, *STATE["versions"]]}).encode()
+    lines = lines_in(gateway("top", "--once", "--address", answering.address, env={"COLUMNS": str(width)}), width)
+    header = next(line for line in lines if "model" in line.split())
+    assert ("ver" in header.split(), "rows/batch" in header.split(), "in flight" in header) == (True, width >= 130, width >= 110)
+    assert re.search(r"^ a_name_of_m\S*… +2 ", "\n".join(lines), re.MULTILINE)
+    assert sum(line.startswith(" another_") for line in lines) == 40
+    assert all(re.match(r" another_\d\d +1 ", line) for line in lines if line.startswith(" another_"))
+
+
+def test_80_columns_have_the_load_the_errors_the_tail_and_the_breaker(gateway, answering):
+    lines = lines_in(gateway("top", "--once", "--address", answering.address, env={"COLUMNS": "80"}), 80)
+    header = next(line for line in lines if "model" in line.split())
+    assert header.split() == ["model", "ver", "state", "calls/s", "err/s", "p99", "breaker"]
+    assert row_of("\n".join(lines), "digits") == ["digits", "2", "ready", "1,234", "2.2", "2.3 s", "open, 1 of 1 away"]
+
+
+def test_what_is_not_written_to_a_terminal_is_whole(gateway, answering):
+    name = "a_name_of_" + "many_" * 38 + "words"
+    answering.answer = 200, json.dumps({**STATE, "versions": [{**BUSY, "model": name}]}).encode()
+    done = gateway("top", "--once", "--address", answering.address)
+    assert len(row_of(done.out, name)) == 13
+
+
 def test_words_from_elsewhere_do_nothing_to_the_terminal(gateway, answering):
     done = gateway("top", "--once", "--address", answering.address)
     assert "[bold]5 failed" in done.out
