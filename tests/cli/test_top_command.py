@@ -40,7 +40,7 @@ STATE = {
     "processes": [
         {
             "process": 0, "pid": 4100, "state": "serving", "speaks": True, "cpu_percent": 61.2, "memory_bytes": 180 << 20, "loop_lag_ms": 0.4,
-            "in_flight": 3, "restarts": 1, "last_end": "killed by signal 9",
+            "in_flight": 3, "restarts": 1, "last_end": "died with SIGKILL (pid 4000)",
         },
     ],
     "events": [
@@ -111,7 +111,7 @@ def test_once_prints_every_version_the_busiest_first_without_a_terminal(gateway,
     names = [line.split()[0] for line in done.out.splitlines() if re.match(r" (digits|broken|idle|another_\d+) ", line)]
     assert names[:2] == ["digits", "broken"], "what cannot be served comes before what is idle"
     assert len(names) == 43
-    assert row_of(done.out, "0") == ["0", "serving", "4100", "61 %", "180 MiB", "0.40 ms", "3", "1", "killed by signal 9"]
+    assert row_of(done.out, "0") == ["0", "serving", "4100", "61 %", "180 MiB", "0.40 ms", "3", "1", "died with SIGKILL (pid 4000)"]
     assert "1 version has an open breaker." in done.out
     assert "model failed 2.2" in done.out
 
