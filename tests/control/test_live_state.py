@@ -100,7 +100,7 @@ def test_gauges_add_up_over_processes_and_the_worst_breaker_is_shown(numbers):
     numbers.second()
     found = version(numbers)
     assert (found["queued"], found["running_batches"], found["in_flight"]) == (7, 1, 8)
-    assert (found["breaker"], found["breaker_open_processes"], found["breaker_forced"]) == ("open", 1, "forced_open")
+    assert (found["breaker"], found["breaker_open_processes"], found["breaker_processes"], found["breaker_forced"]) == ("open", 1, 2, "forced_open")
     assert [(each["process"], each["name"], each["available"]) for each in found["instances"]] == [(0, "worker 0", False), (0, "worker 1", True)]
     assert state(numbers)["total"]["queued"] == 7
     assert "1 version has an open breaker." in texts(numbers)

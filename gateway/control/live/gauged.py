@@ -75,6 +75,7 @@ def described(standing: Standing) -> dict[str, object]:
         "running_batches": sum([version.running for _, version in standing]),
         "breaker": _worst(states),
         "breaker_open_processes": states.count("open"),
+        "breaker_processes": len(states),
         "breaker_forced": next((version.forced for _, version in standing if version.forced), ""),
         "instances": [
             {"process": slot, "name": each.name, "available": each.available, "running_batches": each.running, "breaker": each.breaker}

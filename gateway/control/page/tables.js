@@ -17,8 +17,8 @@ const broken = (version) => version.instances.filter((each) => !each.available |
 function breakerWord(version) {
   if (version.breaker_forced) return version.breaker_forced.replaceAll("_", " ");
   if (!version.breaker) return "\u2013";
-  const some = version.breaker_open_processes;
-  return version.breaker === "open" && some ? `open in ${some}` : version.breaker;
+  const { breaker_open_processes: open, breaker_processes: all } = version;
+  return open && open < all ? `open in ${open} of ${all} processes` : version.breaker;
 }
 
 // What a narrow table has no column for; only what is not as it should be.
