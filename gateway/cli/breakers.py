@@ -17,6 +17,7 @@ from gateway.protocol.generated.gateway_control_pb2 import (
     AUTOMATIC,
     FORCE_CLOSED,
     FORCE_OPEN,
+    OPEN,
     Breaker,
     BreakerMode,
     BreakerState,
@@ -146,12 +147,21 @@ def _rows(breaker: Breaker) -> Iterator[tuple[str, ...]]:
 
 
 def _cells(process: ProcessBreaker) -> tuple[str, ...]:
-    retry_in_s, error = process.retry_in_s, process.last_error
+    error = process.last_error
     return (
         BreakerState.Name(process.state).lower().replace("_", "-"),
         f"{process.consecutive_failures} failed",
         f"{process.window_failures} of {process.window_batches} failed",
-        "never" if math.isinf(retry_in_s) else f"in {retry_in_s:.1f} s" if retry_in_s else "-",
+        _next_try(process),
         str(process.opened),
         error if len(error) <= _LONGEST_ERROR else error[: _LONGEST_ERROR - 3] + "...",
     )
+
+
+def _next_try(process: ProcessBreaker) -> str:
+    """An open breaker stays so until somebody calls, however long ago its time to be tried has come."""
+    if math.isinf(process.retry_in_s):
+        return "never"
+    if process.retry_in_s:
+        return f"in {process.retry_in_s:.1f} s"
+    return "next request" if process.state == OPEN else "-"

@@ -149,7 +149,8 @@ def _breaker_word(version: Entry) -> str:
         return str(version["breaker_forced"]).replace("_", " ")
     instances = version["instances"]
     away = sum(not each["available"] or each["breaker"] == "open" for each in instances)
-    return f"{version['breaker'] or _NOTHING}{f', {away} of {len(instances)} away' if away else ''}"
+    tries = ", next call tries" if 0 < version["breaker_to_try_processes"] == version["breaker_open_processes"] else ""
+    return f"{version['breaker'] or _NOTHING}{tries}{f', {away} of {len(instances)} away' if away else ''}"
 
 
 def _tone(word: str) -> str:

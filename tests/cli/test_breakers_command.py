@@ -92,6 +92,12 @@ def test_a_row_tells_of_all_processes_in_which_a_breaker_stands_alike(breakers):
     assert lines[-1] == "process 2: no answer"
 
 
+def test_an_open_breaker_whose_time_is_over_waits_for_the_next_request(breakers, asked_server):
+    waiting = pb.ProcessBreaker(process=0, state=pb.OPEN, opened=1)
+    asked_server.listed = pb.ListBreakersResponse(breakers=[pb.Breaker(model="digits", version="2", mode=pb.AUTOMATIC, processes=[waiting])])
+    assert "open   0 failed  0 of 0 failed  next request  1" in breakers().out
+
+
 def test_what_is_asked_for_is_what_is_named(breakers, asked_server):
     assert "worker 1" not in breakers("digits:2", "--instance", "worker 2").out
     assert "worker 1" in breakers("odd:name").out

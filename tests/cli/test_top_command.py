@@ -19,7 +19,17 @@ FIGURES = {
     "calls_per_s": 0.0, "errors_per_s": 0.0, "latency_p50_ms": None, "latency_p90_ms": None, "latency_p99_ms": None, "queue_p90_ms": None,
     "rows_per_batch": None, "queued": 0, "in_flight": 0, "errors_per_s_by_reason": {},
 }  # fmt: skip
-VERSION = {**FIGURES, "version": "1", "state": "READY", "reason": "", "breaker": "closed", "breaker_forced": "", "instances": []}
+VERSION = {
+    **FIGURES,
+    "version": "1",
+    "state": "READY",
+    "reason": "",
+    "breaker": "closed",
+    "breaker_forced": "",
+    "breaker_open_processes": 0,
+    "breaker_to_try_processes": 0,
+    "instances": [],
+}
 BUSY = {
     **VERSION, "model": "digits", "version": "2", "calls_per_s": 1234.5, "errors_per_s": 2.25, "latency_p50_ms": 1.234, "latency_p99_ms": 2345.6,
     "rows_per_batch": 17.25, "queued": 12, "breaker": "open", "instances": [{"available": False, "breaker": "open"}],
@@ -147,6 +157,14 @@ def test_what_is_not_written_to_a_terminal_is_whole(gateway, answering):
     answering.answer = 200, json.dumps({**STATE, "versions": [{**BUSY, "model": name}]}).encode()
     done = gateway("top", "--once", "--address", answering.address)
     assert len(row_of(done.out, name)) == 13
+
+
+def test_a_breaker_that_the_next_call_tries_says_so(gateway, answering):
+    tried = {**VERSION, "model": "tried", "breaker": "open", "breaker_open_processes": 2, "breaker_to_try_processes": 2}
+    answering.answer = 200, json.dumps({**STATE, "versions": [tried, {**tried, "model": "partly", "breaker_to_try_processes": 1}]}).encode()
+    done = gateway("top", "--once", "--address", answering.address)
+    assert row_of(done.out, "tried")[-1] == "open, next call tries"
+    assert row_of(done.out, "partly")[-1] == "open"
 
 
 def test_words_from_elsewhere_do_nothing_to_the_terminal(gateway, answering):

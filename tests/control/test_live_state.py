@@ -106,6 +106,23 @@ def test_gauges_add_up_over_processes_and_the_worst_breaker_is_shown(numbers):
     assert "1 version has an open breaker." in texts(numbers)
 
 
+def test_a_breaker_that_the_next_request_tries_is_open_and_says_so(numbers):
+    at_ns = numbers.clock.ns()
+    numbers.slots[0].gauges(at_ns, (gauged(0, "digits", breaker="open, to try", instances=(("worker 0", True, 0, "open, to try"),)),))
+    numbers.slots[1].gauges(at_ns, (gauged(0, "digits", breaker="open"),))
+    numbers.second()
+    found = version(numbers)
+    assert (found["breaker"], found["breaker_open_processes"], found["breaker_to_try_processes"]) == ("open", 2, 1)
+    assert [(each["breaker"], each["breaker_to_try"]) for each in found["instances"]] == [("open", True)]
+    assert "1 version has an open breaker." in texts(numbers)
+    numbers.slots[1].gauges(numbers.clock.ns(), (gauged(0, "digits", breaker="open, to try"),))
+    numbers.second()
+    assert "1 version has an open breaker, which the next request tries." in texts(numbers)
+    numbers.slots[1].gauges(numbers.clock.ns(), (gauged(0, "digits", breaker="open, to try"), gauged(1, "penguins", breaker="open")))
+    numbers.second()
+    assert "2 versions have an open breaker, 1 of which the next request tries." in texts(numbers)
+
+
 def test_what_a_process_said_before_it_was_replaced_is_not_shown(numbers):
     numbers.slots[0].gauges(numbers.clock.ns(), (gauged(0, "digits", queued=3),))
     numbers.live.told(numbers.overview(processes=(ProcessState(0, 999, "serving", 1), ProcessState(1, PIDS[1], "serving", 0))))

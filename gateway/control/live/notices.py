@@ -9,6 +9,7 @@ from gateway.control.live.gauged import Standing
 from gateway.control.messages import VersionState
 from gateway.control.overview import Overview, ProcessState
 from gateway.control.records import UNLOADED
+from gateway.policies.circuit_records import OPEN, TO_TRY
 
 _PHASES: Final = {
     "starting": "The gateway is starting: models are being loaded.",
@@ -23,9 +24,7 @@ def notices(overview: Overview, silent: Collection[int], standing: Iterable[Stan
     """The worst first; `silent`: processes that serve and tell nothing; `dropped`: cells that a process found no room for of late."""
     found = [*_of_gateway(overview), *(notice for process in overview.processes for notice in _of_process(process, silent, overview.phase))]
     found += _of_versions(overview)
-    open_breakers = sum(any(version.breaker == "open" for _, version in each) for each in standing)
-    if open_breakers:
-        found.append(_notice("warning", f"{_count(open_breakers, 'version has', 'versions have')} an open breaker."))
+    found += _of_breakers(standing)
     for slot, cells in dropped.items():
         found.append(_notice("warning", f"Process {slot} had no room for {cells} records: figures are exact, lists and traces are not complete."))
     return sorted(found, key=lambda notice: notice["level"] != "warning")
@@ -54,6 +53,14 @@ def _of_versions(overview: Overview) -> Iterator[Notice]:
     loading = sum(entry.state is VersionState.LOADING for entry in overview.index)
     if loading and overview.phase != "starting":
         yield _notice("info", f"{_count(loading, 'version is', 'versions are')} being loaded.")
+
+
+def _of_breakers(standing: Iterable[Standing]) -> Iterator[Notice]:
+    told = [{version.breaker for _, version in each} & {OPEN, TO_TRY} for each in standing]
+    opened, to_try = sum(map(bool, told)), sum(each == {TO_TRY} for each in told)
+    if opened:
+        tried = f", {'which' if to_try == opened else f'{to_try} of which'} the next request tries" if to_try else ""
+        yield _notice("warning", f"{_count(opened, 'version has', 'versions have')} an open breaker{tried}.")
 
 
 def _notice(level: str, text: str) -> Notice:
