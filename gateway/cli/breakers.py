@@ -13,7 +13,7 @@ from typing import Any, Final, Self, cast
 from gateway.cli.client import Client, ClientOptions
 from gateway.cli.connection_options import add_connection_arguments, connection_options
 from gateway.cli.faults import CommandFault
-from gateway.cli.tables import table
+from gateway.cli.tables import table, terminal_width
 from gateway.protocol.generated.gateway_control_pb2 import (
     AUTOMATIC,
     FORCE_CLOSED,
@@ -144,7 +144,7 @@ class _ControlClient(Client):
 def _report(response: ListBreakersResponse, instance: str) -> str:
     breakers = [breaker for breaker in response.breakers if instance in ("", breaker.instance)]
     none = _no_instance(response, instance) if instance else "there are no breakers"
-    lines = [table(_HEADER, [row for breaker in breakers for row in _rows(breaker)]) if breakers else none]
+    lines = [table(_HEADER, [row for breaker in breakers for row in _rows(breaker)], room=terminal_width()) if breakers else none]
     lines += [f"process {process}: no answer" for process in response.silent_processes]
     return "\n".join(lines)
 

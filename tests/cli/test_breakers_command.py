@@ -94,6 +94,14 @@ def test_a_row_tells_of_all_processes_in_which_a_breaker_stands_alike(breakers):
     assert lines[-1] == "process 2: no answer"
 
 
+def test_a_long_name_is_cut_where_the_screen_is_too_narrow_and_whole_where_nobody_looks(breakers, gateway, asked_server):
+    name = "a_name_of_" + "many_" * 38
+    asked_server.listed = pb.ListBreakersResponse(breakers=[pb.Breaker(model=name, version="1", mode=pb.AUTOMATIC)])
+    assert f"{name}  1        -" in breakers().out
+    cut = gateway("breakers", "--address", asked_server.address, env={"COLUMNS": "120"})
+    assert f"\n{name[:39]}…  1        -" in cut.out
+
+
 def test_an_open_breaker_whose_time_is_over_waits_for_the_next_request(breakers, asked_server):
     waiting = pb.ProcessBreaker(process=0, state=pb.OPEN, opened=1)
     asked_server.listed = pb.ListBreakersResponse(breakers=[pb.Breaker(model="digits", version="2", mode=pb.AUTOMATIC, processes=[waiting])])
