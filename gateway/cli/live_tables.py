@@ -146,7 +146,7 @@ def _state_word(version: Entry) -> str:
 
 def _breaker_word(version: Entry) -> str:
     if version["breaker_forced"]:
-        return str(version["breaker_forced"]).replace("_", " ")
+        return f"forced {version['breaker_forced']}"
     instances = version["instances"]
     away = sum(not each["available"] or each["breaker"] == "open" for each in instances)
     tries = ", next call tries" if 0 < version["breaker_to_try_processes"] == version["breaker_open_processes"] else ""

@@ -167,6 +167,12 @@ def test_a_breaker_that_the_next_call_tries_says_so(gateway, answering):
     assert row_of(done.out, "partly")[-1] == "open"
 
 
+def test_a_breaker_that_an_operator_holds_is_told_apart_from_one_that_stands_so(gateway, answering):
+    forced = {**VERSION, "model": "forced", "breaker_forced": "closed"}
+    answering.answer = 200, json.dumps({**STATE, "versions": [forced]}).encode()
+    assert row_of(gateway("top", "--once", "--address", answering.address).out, "forced")[-1] == "forced closed"
+
+
 def test_words_from_elsewhere_do_nothing_to_the_terminal(gateway, answering):
     done = gateway("top", "--once", "--address", answering.address)
     assert "[bold]5 failed" in done.out

@@ -96,11 +96,11 @@ def test_gauges_add_up_over_processes_and_the_worst_breaker_is_shown(numbers):
     at_ns = numbers.clock.ns()
     instances = (("worker 0", False, 0, "open"), ("worker 1", True, 1, "closed"))
     numbers.slots[0].gauges(at_ns, (gauged(0, "digits", queued=3, running=1, instances=instances),))
-    numbers.slots[1].gauges(at_ns, (gauged(0, "digits", queued=4, breaker="open", forced="forced_open"),))
+    numbers.slots[1].gauges(at_ns, (gauged(0, "digits", queued=4, breaker="open", forced="open"),))
     numbers.second()
     found = version(numbers)
     assert (found["queued"], found["running_batches"], found["in_flight"]) == (7, 1, 8)
-    assert (found["breaker"], found["breaker_open_processes"], found["breaker_processes"], found["breaker_forced"]) == ("open", 1, 2, "forced_open")
+    assert (found["breaker"], found["breaker_open_processes"], found["breaker_processes"], found["breaker_forced"]) == ("open", 1, 2, "open")
     assert [(each["process"], each["name"], each["available"]) for each in found["instances"]] == [(0, "worker 0", False), (0, "worker 1", True)]
     assert state(numbers)["total"]["queued"] == 7
     assert "1 version has an open breaker." in texts(numbers)

@@ -15,7 +15,7 @@ const stateTone = (version) => (unloaded(version) ? "quiet" : (STATES[version.st
 const broken = (version) => version.instances.filter((each) => !each.available || each.breaker === "open").length;
 
 function breakerWord(version) {
-  if (version.breaker_forced) return version.breaker_forced.replaceAll("_", " ");
+  if (version.breaker_forced) return `forced ${version.breaker_forced}`;
   return version.breaker || "\u2013";
 }
 
