@@ -8,6 +8,7 @@ from gateway.batching.batcher import Batcher
 from gateway.control.statistics import VersionStatistics
 from gateway.observe.notes import InstanceGauges, VersionGauges
 from gateway.policies.circuit import Circuit
+from gateway.policies.circuit_records import gauged
 from gateway.routing.catalogue import Live
 from gateway.runtime.instance_pool import InstancePool
 
@@ -40,7 +41,10 @@ class WatchedVersion:
             queued_bytes=queued_bytes,
             in_flight=self.live.in_flight,
             running=running,
-            breaker=self.circuit.state,
+            breaker=gauged(self.circuit.state, admits=self.circuit.admits),
             forced=self.circuit.forced,
-            instances=tuple(InstanceGauges(seat.name, seat.instance.available, seat.outstanding, seat.gate.state) for seat in seats),
+            instances=tuple(
+                InstanceGauges(seat.name, seat.instance.available, seat.outstanding, gauged(seat.gate.state, admits=seat.gate.admits))
+                for seat in seats
+            ),
         )

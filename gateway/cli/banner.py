@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from gateway.cli.tables import table
 from gateway.control.main_process import Started
 from gateway.control.messages import IndexEntry, VersionState
 from gateway.settings import Settings
@@ -36,8 +37,8 @@ class Programs:
         return cls(("gateway" if known else str(_relative(Path(argv0))),), python)
 
 
-def banner(settings: Settings, started: Started, io_mode: str, programs: Programs = Programs()) -> str:
-    """The text, some lines without a last newline. `io_mode`: grpcio's, with the reason."""
+def banner(settings: Settings, started: Started, io_mode: str, programs: Programs = Programs(), room: int | None = None) -> str:
+    """The text, some lines without a last newline. `io_mode`: grpcio's, with the reason. Names are cut where a line has only `room`; None: never."""
     secure = bool(settings.serving.tls_certificate)
     live = [entry for entry in started.index if entry.state is VersionState.READY]
     failed = [entry for entry in started.index if entry.state is VersionState.UNAVAILABLE]
@@ -51,7 +52,7 @@ def banner(settings: Settings, started: Started, io_mode: str, programs: Program
     ]
     lines = [f"gateway is serving {settings.models} (started in {started.elapsed_s:.2f} s)"]
     lines += [f"  {name:<10} {value}" for name, value in facts if value]
-    lines += ["", "live:", *_some(list(_live_lines(live)), "models")] if live else ["", "no model is live"]
+    lines += ["", "live:", *_some(_live_lines(live, room), "models")] if live else ["", "no model is live"]
     if failed:
         lines += ["", "not served:", *_some([_failure(entry) for entry in failed], "failures")]
     if live:
@@ -59,13 +60,12 @@ def banner(settings: Settings, started: Started, io_mode: str, programs: Program
     return "\n".join(lines)
 
 
-def _live_lines(live: Iterable[IndexEntry]) -> Iterator[str]:
+def _live_lines(live: Iterable[IndexEntry], room: int | None) -> list[str]:
     versions: dict[str, list[str]] = {}
     for entry in live:
         versions.setdefault(entry.model, []).append(entry.version)
-    width = max(len(model) for model in versions)
-    for model, numbers in versions.items():
-        yield f"  {model:<{width}}  version{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
+    told = [(model, f"version{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}") for model, numbers in versions.items()]
+    return table((), told, "  ", room).splitlines()
 
 
 def _failure(entry: IndexEntry) -> str:

@@ -12,11 +12,13 @@ from typing import Any, Final, Self, cast
 
 from gateway.cli.client import Client, ClientOptions
 from gateway.cli.connection_options import add_connection_arguments, connection_options
-from gateway.cli.tables import table
+from gateway.cli.faults import CommandFault
+from gateway.cli.tables import table, terminal_width
 from gateway.protocol.generated.gateway_control_pb2 import (
     AUTOMATIC,
     FORCE_CLOSED,
     FORCE_OPEN,
+    OPEN,
     Breaker,
     BreakerMode,
     BreakerState,
@@ -104,6 +106,7 @@ class _ControlClient(Client):
 
     def __init__(self, options: ClientOptions, token: str) -> None:
         super().__init__(options)
+        self._set = SetBreakerRequest()
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
 
     def __enter__(self) -> Self:
@@ -115,22 +118,46 @@ class _ControlClient(Client):
         return cast("ListBreakersResponse", self._ask(self._control.ListBreakers, ListBreakersRequest(model=model, version=version), model))
 
     def set_breaker(self, request: SetBreakerRequest) -> SetBreakerResponse:
+        self._set = request
         method = functools.partial(self._control.SetBreaker, metadata=self._metadata)
         return cast("SetBreakerResponse", self._ask(method, request, request.model))
+
+    def _why_no_instance(self) -> Sequence[str]:
+        """Where the gateway found none at all; those that there are it names itself."""
+        asked, self._set = self._set, SetBreakerRequest()
+        try:
+            there = self.list_breakers(asked.model, asked.version)
+        except CommandFault:  # nor is there such a model
+            return self._other_models(asked.model)
+        return () if any(breaker.instance for breaker in there.breakers) else (_no_instance(there, asked.instance),)
 
     def _hints(self, code: Any, details: str, model: str) -> Sequence[str]:
         if code.name == "UNIMPLEMENTED":
             return (f"{self._options.address} is a gRPC server, but no gateway that has breakers",)
         if code.name in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
             return ("here that token is given with --token-file FILE",)
+        if code.name == "NOT_FOUND" and self._set.instance:
+            return self._why_no_instance()
         return super()._hints(code, details, model)
 
 
 def _report(response: ListBreakersResponse, instance: str) -> str:
     breakers = [breaker for breaker in response.breakers if instance in ("", breaker.instance)]
-    lines = [table(_HEADER, [row for breaker in breakers for row in _rows(breaker)]) if breakers else "there are no breakers"]
+    none = _no_instance(response, instance) if instance else "there are no breakers"
+    lines = [table(_HEADER, [row for breaker in breakers for row in _rows(breaker)], room=terminal_width()) if breakers else none]
     lines += [f"process {process}: no answer" for process in response.silent_processes]
     return "\n".join(lines)
+
+
+def _no_instance(response: ListBreakersResponse, instance: str) -> str:
+    """Why no breaker was found of an instance that is called so."""
+    if names := sorted({breaker.instance for breaker in response.breakers if breaker.instance}):
+        return f"no instance is called '{instance}' (instances: {', '.join(names)})"
+    if silent := response.silent_processes:
+        return f"which instances there are is not known: process {', '.join(map(str, silent))} did not answer; try again"
+    if not response.breakers:
+        return "there are no breakers: no process serves it at present"
+    return f"there is no instance '{instance}': threads of the serving processes run it, with the version's own breaker; leave out --instance"
 
 
 def _rows(breaker: Breaker) -> Iterator[tuple[str, ...]]:
@@ -146,12 +173,21 @@ def _rows(breaker: Breaker) -> Iterator[tuple[str, ...]]:
 
 
 def _cells(process: ProcessBreaker) -> tuple[str, ...]:
-    retry_in_s, error = process.retry_in_s, process.last_error
+    error = process.last_error
     return (
         BreakerState.Name(process.state).lower().replace("_", "-"),
         f"{process.consecutive_failures} failed",
         f"{process.window_failures} of {process.window_batches} failed",
-        "never" if math.isinf(retry_in_s) else f"in {retry_in_s:.1f} s" if retry_in_s else "-",
+        _next_try(process),
         str(process.opened),
         error if len(error) <= _LONGEST_ERROR else error[: _LONGEST_ERROR - 3] + "...",
     )
+
+
+def _next_try(process: ProcessBreaker) -> str:
+    """An open breaker stays so until somebody calls, however long ago its time to be tried has come."""
+    if math.isinf(process.retry_in_s):
+        return "never"
+    if process.retry_in_s:
+        return f"in {process.retry_in_s:.1f} s"
+    return "next request" if process.state == OPEN else "-"

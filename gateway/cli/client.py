@@ -104,6 +104,8 @@ class Client:
         except grpc.RpcError:
             return ()
         names = sorted({entry.name for entry in index.models})
+        if model in names:  # something of it is what was not found
+            return ()
         return (f"the server has {', '.join(names) or 'no live model'}{nearest(model, names)}",)
 
 

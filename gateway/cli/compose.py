@@ -136,14 +136,12 @@ def _telemetry(said: ConfigFile, faults: list[str]) -> TelemetrySettings:
         )
     except ValueError as error:
         faults.append(str(error))
-    if said.trace_url and "{trace_id}" not in said.trace_url:
-        faults.append(f"--trace-url: expected {{trace_id}} in it, in the id's place, got {said.trace_url!r}")
     return TelemetrySettings(
         otel=otel,
         environment=tuple(environment.items()),
         **_as_said(
             metrics_names=said.metrics_names,
-            trace_url=said.trace_url,
+            trace_url=None if said.trace_url is None else str(said.trace_url),  # other processes read it, who do not know the type
             log_level=said.log_level,
             log_format=said.log_format,
             access_log=said.access_log,

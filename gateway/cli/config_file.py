@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import re
+from typing import Annotated, Final, Literal, Self
 
 import msgspec
 
@@ -13,6 +14,7 @@ from gateway.settings import IoMode
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+_TRACE_URL: Final = "http://HOST:16686/trace/{trace_id}"
 
 
 class HttpPort(int):
@@ -54,6 +56,19 @@ class Ratio(float):
         if not 0 <= share <= 1:
             raise ValueError(f"expected a number from 0 to 1, got {value!r}")
         return cls(share)
+
+
+class TraceUrl(str):
+    """Where the page links traces to, `{trace_id}` in the id's place; empty: nowhere."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """The URL that is said; raises ValueError. It stands in a link of the page, so a scheme that runs something is refused."""
+        if value != "" and not (isinstance(value, str) and re.fullmatch(r"https?://[^\s/?#{}]+[/?#]\S*", value) and "{trace_id}" in value):
+            raise ValueError(f"expected http:// or https://, a host, and {{trace_id}} in the id's place, such as {_TRACE_URL}, got {value!r}")
+        return cls(str(value))
 
 
 class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -101,7 +116,7 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     otlp_protocol: Literal["grpc", "http/protobuf"] | None = None
     traces_exporter: str | None = None
     trace_ratio: Ratio | None = None
-    trace_url: str | None = None
+    trace_url: TraceUrl | None = None
     metrics_exporter: str | None = None
     metrics_names: Literal["gateway", "triton", "all"] | None = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.cli.client import Client, ClientOptions
@@ -89,9 +90,16 @@ def _read(arguments: argparse.Namespace) -> tuple[ClientOptions, int | None]:
 def _inputs(source: str, specs: tuple[TensorSpec, ...], rows: int | None) -> dict[str, Array]:
     inputs, strangers = make_tensors(read_inputs(source, specs), specs, source)
     if strangers:
-        print(f"gateway infer: not sent, because the model has no such inputs: {', '.join(strangers)}", file=sys.stderr)
+        print(f"gateway infer: note: {_not_sent(strangers, 'standard input' if source == '-' else source)}", file=sys.stderr)
     free = {spec.name for spec in specs if spec.shape[:1] == (-1,)}
     return {name: array[:rows] if name in free else array for name, array in inputs.items()}
+
+
+def _not_sent(strangers: Sequence[str], source: str) -> str:
+    """Sample files hold the true answers as well."""
+    names = ", ".join(f"'{name}'" for name in strangers)
+    what = "is not an input of the model and is not sent" if len(strangers) == 1 else "are not inputs of the model and are not sent"
+    return f"{names} in {source} {what}"
 
 
 def _write(path: str | None, content: bytes) -> None:

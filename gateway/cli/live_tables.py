@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from rich import box
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
+
+from gateway.cli.fitted_table import Column, FittedTable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,6 +23,32 @@ _TONES: Final = {
     **dict.fromkeys(("LOADING", "UNLOADING", "half-open", "starting", "draining", "stopping", "silent"), "yellow"),
     **dict.fromkeys(("UNAVAILABLE", "open", "restarting"), "bold red"),
 }
+_OF_VERSIONS: Final = (
+    Column("model", 0, least=12),
+    Column("ver", 0),
+    Column("state", 1),
+    Column("calls/s", 2, number=True),
+    Column("err/s", 3, number=True),
+    Column("p50", 7, number=True, usual=7),
+    Column("p90", 9, number=True, usual=7),
+    Column("p99", 5, number=True, usual=7),
+    Column("queue p90", 11, number=True),
+    Column("rows/batch", 10, number=True),
+    Column("waiting", 6, number=True),
+    Column("in flight", 8, number=True),
+    Column("breaker", 4, usual=9),
+)
+_OF_PROCESSES: Final = (
+    Column("process", 0),
+    Column("state", 1),
+    Column("pid", 7, number=True),
+    Column("cpu", 2, number=True),
+    Column("memory", 3, number=True, usual=9),
+    Column("loop lag", 6, number=True),
+    Column("in flight", 4, number=True),
+    Column("restarts", 5, number=True),
+    Column("ended before", 8, least=16),
+)
 _LAST_BOUND_MS: Final = 10_000
 _SECOND_MS: Final = 1000
 
@@ -57,47 +83,45 @@ def _head(state: State, lost: str) -> Iterator[Text]:
     yield figures
 
 
-def _versions(state: State, rows: int | None) -> Table:
+def _versions(state: State, rows: int | None) -> FittedTable:
     ordered = sorted(state.versions, key=_busiest_first)
     shown = ordered if rows is None else ordered[:rows]
     left = len(ordered) - len(shown)
-    table = _table(
-        ("model", "ver", "state"), ("calls/s", "err/s", "p50", "p90", "p99", "queue p90", "rows/batch", "waiting", "in flight"), ("breaker",)
-    )
-    for each in shown:
-        table.add_row(
-            Text(each["model"]),
-            each["version"],
-            Text(_state_word(each), _tone(each["state"]) if each["reason"] != "unloaded" else "dim"),
-            _rate(each["calls_per_s"]),
-            Text(_rate(each["errors_per_s"]), "bold red" if each["errors_per_s"] else ""),
-            *(_milliseconds(each[name]) for name in ("latency_p50_ms", "latency_p90_ms", "latency_p99_ms", "queue_p90_ms")),
-            _NOTHING if each["rows_per_batch"] is None else f"{each['rows_per_batch']:.1f}",
-            f"{each['queued']:,}",
-            f"{each['in_flight']:,}",
-            Text(_breaker_word(each), _tone(each["breaker"])),
-        )
-    if left:
-        table.caption = f"and {left:,} more"
-    return table
+    return FittedTable(_OF_VERSIONS, [_version(each) for each in shown], f"and {left:,} more" if left else "")
 
 
-def _processes(state: State) -> Table:
-    table = _table(("process", "state"), ("pid", "cpu", "memory", "loop lag", "in flight", "restarts"), ("ended before",))
-    for each in state.processes:
-        word = "silent" if each["state"] == "serving" and not each["speaks"] else each["state"]
-        table.add_row(
-            str(each["process"]),
-            Text(word, _tone(word)),
-            str(each["pid"] or _NOTHING),
-            _NOTHING if each["cpu_percent"] is None else f"{each['cpu_percent']:.0f} %",
-            _NOTHING if each["memory_bytes"] is None else f"{each['memory_bytes'] / 2**20:.0f} MiB",
-            _milliseconds(each["loop_lag_ms"]),
-            _NOTHING if each["in_flight"] is None else f"{each['in_flight']:,}",
-            f"{each['restarts']:,}",
-            Text(each["last_end"]),
-        )
-    return table
+def _version(each: Entry) -> list[Text]:
+    return [
+        Text(each["model"]),
+        Text(each["version"]),
+        Text(_state_word(each), _tone(each["state"]) if each["reason"] != "unloaded" else "dim"),
+        Text(_rate(each["calls_per_s"])),
+        Text(_rate(each["errors_per_s"]), "bold red" if each["errors_per_s"] else ""),
+        *(Text(_milliseconds(each[name])) for name in ("latency_p50_ms", "latency_p90_ms", "latency_p99_ms", "queue_p90_ms")),
+        Text(_NOTHING if each["rows_per_batch"] is None else f"{each['rows_per_batch']:.1f}"),
+        Text(f"{each['queued']:,}"),
+        Text(f"{each['in_flight']:,}"),
+        Text(_breaker_word(each), _tone(each["breaker"])),
+    ]
+
+
+def _processes(state: State) -> FittedTable:
+    return FittedTable(_OF_PROCESSES, [_process(each) for each in state.processes])
+
+
+def _process(each: Entry) -> list[Text]:
+    word = "silent" if each["state"] == "serving" and not each["speaks"] else each["state"]
+    return [
+        Text(str(each["process"])),
+        Text(word, _tone(word)),
+        Text(str(each["pid"] or _NOTHING)),
+        Text(_NOTHING if each["cpu_percent"] is None else f"{each['cpu_percent']:.0f} %"),
+        Text(_NOTHING if each["memory_bytes"] is None else f"{each['memory_bytes'] / 2**20:.0f} MiB"),
+        Text(_milliseconds(each["loop_lag_ms"])),
+        Text(_NOTHING if each["in_flight"] is None else f"{each['in_flight']:,}"),
+        Text(f"{each['restarts']:,}"),
+        Text(each["last_end"]),
+    ]
 
 
 def _events(state: State) -> Iterator[Text]:
@@ -108,17 +132,6 @@ def _events(state: State) -> Iterator[Text]:
         line = Text(no_wrap=True, overflow="ellipsis")
         line.append(f"{when}  ", "dim").append(what, _tone(event["state"])).append("  " + "  ".join(filter(None, (who, event["text"]))))
         yield line
-
-
-def _table(words: Sequence[str], numbers: Sequence[str], last: Sequence[str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold", caption_style="dim", caption_justify="left")
-    for name in words:
-        table.add_column(name, overflow="fold" if name == "model" else "ellipsis", no_wrap=name != "model")
-    for name in numbers:
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in last:
-        table.add_column(name, overflow="ellipsis", no_wrap=True)
-    return table
 
 
 def _busiest_first(version: Entry) -> tuple[float, int, int, str, str]:
@@ -133,10 +146,11 @@ def _state_word(version: Entry) -> str:
 
 def _breaker_word(version: Entry) -> str:
     if version["breaker_forced"]:
-        return str(version["breaker_forced"]).replace("_", " ")
+        return f"forced {version['breaker_forced']}"
     instances = version["instances"]
     away = sum(not each["available"] or each["breaker"] == "open" for each in instances)
-    return f"{version['breaker'] or _NOTHING}{f', {away} of {len(instances)} away' if away else ''}"
+    tries = ", next call tries" if 0 < version["breaker_to_try_processes"] == version["breaker_open_processes"] else ""
+    return f"{version['breaker'] or _NOTHING}{tries}{f', {away} of {len(instances)} away' if away else ''}"
 
 
 def _tone(word: str) -> str:

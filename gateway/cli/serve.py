@@ -15,6 +15,7 @@ from gateway.cli.config_file import ConfigFile, merge
 from gateway.cli.configuration import option_name, read_config_file, read_options
 from gateway.cli.faults import CommandFault
 from gateway.cli.serve_options import GROUPS, Option
+from gateway.cli.tables import terminal_width
 from gateway.settings import IoMode, Settings
 from gateway.wire.io_mode import apply_io_mode
 
@@ -51,7 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
     from gateway.assembly.gateway import serve  # noqa: PLC0415  # nothing of it is needed for a fault in the settings
 
     programs = Programs.of(sys.argv[0], sys.executable)
-    return serve(settings, lambda started, io_mode: print(banner(settings, started, str(io_mode), programs), flush=True), arguments.spawner)
+    return serve(
+        settings, lambda started, io_mode: print(banner(settings, started, str(io_mode), programs, terminal_width()), flush=True), arguments.spawner
+    )
 
 
 def read_settings(arguments: Mapping[str, Any]) -> Settings:

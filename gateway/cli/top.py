@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
 import sys
 import time
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Shows what a gateway does at this moment: its models, the busiest first, their calls, errors, latency, batches, queue and breakers, its serving
-processes, and what happened last. The same as its page at http://HOST:PORT/, in a terminal; Ctrl-C ends it.
+processes, and what happened last. The same as its page at http://HOST:PORT/, in a terminal; Ctrl-C ends it. A narrow terminal shows fewer
+columns; what is not written to a terminal has them all, unless COLUMNS says how wide it may be.
 
 Rates and percentiles are those of the last five seconds. Where a model has several instances or processes, its breaker is the worst of them."""
 
@@ -32,7 +34,10 @@ examples:
   gateway top --once --all"""
 
 _LEAST_INTERVAL_S = 0.2
-_WIDTH_OF_NO_TERMINAL = 160
+_WIDTH_OF_NO_TERMINAL = 1 << 14
+"""What is read by a program is never cut; one who wants it cut says so with COLUMNS."""
+_LINES_BESIDE = 16
+"""Of the screen, beside a line for each version, process and notice."""
 _TIMEOUT_S = 5.0
 
 
@@ -55,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.once:
         terminal = sys.stdout.isatty()
-        console = Console(width=None if terminal else _WIDTH_OF_NO_TERMINAL, highlight=False)
+        console = Console(width=None if terminal or "COLUMNS" in os.environ else _WIDTH_OF_NO_TERMINAL, highlight=False)
         _print_once(console, state, whole=arguments.all or not terminal)
         return 0
     if not sys.stdout.isatty():
@@ -99,7 +104,8 @@ def _follow(console: Console, client: LiveClient, state: State, interval_s: floa
     lost = ""
     with Live(console=console, screen=True, auto_refresh=False) as shown:
         while True:
-            shown.update(screen(state, rows=max(console.height - 12 - len(state.processes), 3), lost=lost), refresh=True)
+            rows = max(console.height - _LINES_BESIDE - len(state.processes) - len(state.notices), 3)
+            shown.update(screen(state, rows=rows, lost=lost), refresh=True)
             time.sleep(interval_s)
             try:
                 state, lost = client.state(), ""

@@ -50,6 +50,17 @@ class Child:
             self._loop.call_soon_threadsafe(self._reap)
 
 
+def how_it_ended(pid: int, status: int) -> str:
+    """How a process ended, for what begins with what it was; `status` as `Child.wait` gives it."""
+    if status >= 0:
+        return f"ended with exit status {status} (pid {pid})"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:  # one without a name, such as those of real time
+        name = f"signal {-status}"
+    return f"died with {name} (pid {pid})"
+
+
 def _open_pidfd(pid: int) -> int:
     """-1 where kernel or C library have none (Linux before 5.3, musl, some sandboxes)."""
     try:

@@ -15,6 +15,7 @@ from gateway.observe.metrics import names
 from gateway.observe.metrics.families import Family, Labels
 from gateway.observe.metrics.portions import Sample
 from gateway.observe.notes import Gauges, InstanceGauges, VersionGauges
+from gateway.policies.circuit_records import state_of
 
 _PACKAGES: Final = ("grpcio", "onnxruntime")
 
@@ -81,7 +82,7 @@ def _instance(labels: Labels, instance: InstanceGauges) -> Iterator[Sample]:
 
 def _breaker(labels: Labels, instance: str, state: str) -> Iterator[Sample]:
     if state:
-        yield from _states(names.BREAKER_STATE, (*labels, (names.MODEL_INSTANCE, instance)), names.STATE, names.BREAKER_STATES, state)
+        yield from _states(names.BREAKER_STATE, (*labels, (names.MODEL_INSTANCE, instance)), names.STATE, names.BREAKER_STATES, state_of(state))
 
 
 def _states(family: Family, labels: Labels, name: str, states: tuple[str, ...], state: str) -> Iterator[Sample]:

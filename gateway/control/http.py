@@ -1,4 +1,4 @@
-"""The HTTP port, for probes: is the gateway alive, is it ready, is a model.
+"""The HTTP port: probes (is the gateway alive, is it ready, is a model), and whatever else is to be read.
 
 A probe reads the status alone: 200, or 400 where the answer is no, as in Triton; 404 for a model that is not there.
 """
@@ -14,6 +14,10 @@ from aiohttp import web
 
 _ENDS_S: Final = 0.5
 """For answers that have begun: who reads slowly must not cost others what is left for them."""
+_HERE: Final = (
+    "this port answers with the page (/), metrics (/metrics), how the gateway is (/v2/gateway/state) "
+    "and probes (/v2/health/live, /v2/health/ready, /v2/models/NAME/ready)"
+)
 Ending = Callable[[object], Awaitable[None]]
 
 
@@ -60,7 +64,7 @@ class HttpPort:
 
 def application(health: Health, routes: Iterable[web.RouteDef] = (), on_shutdown: Ending | None = None) -> web.Application:
     """Probes, `routes`, and a word to those who look elsewhere."""
-    app = web.Application()
+    app = web.Application(middlewares=[_tell_where])
     if on_shutdown is not None:
         app.on_shutdown.append(on_shutdown)
 
@@ -86,13 +90,20 @@ def application(health: Health, routes: Iterable[web.RouteDef] = (), on_shutdown
         ]
     )
     app.add_routes(routes)
-    app.router.add_route("*", "/{elsewhere:.*}", _elsewhere)
     return app
 
 
-async def _elsewhere(request: web.Request) -> web.Response:
-    text = f"there is no {request.path} here: this port answers probes (/v2/health/live, /v2/health/ready, /v2/models/NAME/ready); inference is gRPC"
-    return web.json_response({"error": text}, status=404)
+@web.middleware
+async def _tell_where(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+    """What is not there, or only read, is answered in JSON, with the way to what may have been meant."""
+    fault = request.match_info.http_exception
+    if isinstance(fault, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(fault.allowed_methods))
+        text = f"{request.method} is not for {request.path}: this port is for reading ({allowed}); inference is gRPC"
+        return web.json_response({"error": text}, status=405, headers={"Allow": allowed})
+    if fault is not None:
+        return web.json_response({"error": f"there is no {request.path} here: {_HERE}; inference is gRPC"}, status=404)
+    return await handler(request)
 
 
 def _yes_or_no(answer: dict[str, object]) -> web.Response:

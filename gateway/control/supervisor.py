@@ -9,11 +9,10 @@ import asyncio
 import contextlib
 import logging
 import random
-import signal
 from collections.abc import Awaitable, Callable
 
 from gateway.control.channel import Channel
-from gateway.control.child import Child
+from gateway.control.child import Child, how_it_ended
 from gateway.control.fleet import Fleet
 from gateway.control.messages import Ask, Listening, Reply, Start, StartFailed, Stop, Stopped
 from gateway.control.options import RestartOptions
@@ -125,7 +124,9 @@ class Supervisor:
             self.changed()
             deaths = 1 if loop.time() - started_s >= self._options.stable_s else deaths + 1
             if deaths >= self._options.attempts and not self._ever_listened.is_set():
-                self._fail(f"serving process {start.slot} {ending} {deaths} times in a row before it could listen; what it wrote stands above")
+                self._fail(
+                    f"serving process {start.slot} failed {deaths} times in a row before it could listen: it {ending}; what it wrote stands above"
+                )
                 return
             delay_s = self._options.delay_s(deaths, random.random())  # noqa: S311  # not a secret
             log.error("serving process %d %s; another takes its place in %.1f s", start.slot, ending, delay_s)
@@ -207,11 +208,8 @@ class Supervisor:
         except TimeoutError:
             process.kill()
             await process.wait()
-            return "lost its control link and was killed"
-        if status < 0:
-            with contextlib.suppress(ValueError):
-                return f"(pid {process.pid}) died with {signal.Signals(-status).name}"
-        return f"(pid {process.pid}) ended with exit status {status}"
+            return f"lost its control link and was killed (pid {process.pid})"
+        return how_it_ended(process.pid, status)
 
     def _keeper_ended(self, keeper: asyncio.Task[None]) -> None:
         if not keeper.cancelled() and (error := keeper.exception()) is not None:

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 from gateway.control.channel import Channel
-from gateway.control.child import Child
+from gateway.control.child import Child, how_it_ended
 from gateway.control.messages import Stop
 from gateway.control.options import RestartOptions
 from gateway.control.overview import Overview, TelemetryStart, TelemetryStopped
@@ -92,7 +92,7 @@ class TelemetryKeeper:
             hearing.cancel()
             self._channel = None
             channel.close()
-        return f"(pid {pid}) died with signal {-status}" if status < 0 else f"(pid {pid}) ended with exit status {status}"
+        return how_it_ended(pid, status)
 
     async def _hear(self, channel: Channel) -> None:
         while (message := await channel.receive()) is not None:

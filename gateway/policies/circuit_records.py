@@ -9,12 +9,24 @@ from typing import Final, Literal
 CLOSED: Final = "closed"
 OPEN: Final = "open"
 HALF_OPEN: Final = "half-open"
+TO_TRY: Final = "open, to try"
+"""How gauges tell of one that is open with its reset time over: it stays so until a request comes, which is let through to try."""
 
 Forced = Literal["", "open", "closed"]
 """What an operator has set; empty: nothing, it decides for itself."""
 
 CircuitKey = tuple[str, int, str]
 """Model, version, and instance of it; no instance: the version as a whole."""
+
+
+def gauged(state: str, *, admits: bool) -> str:
+    """As gauges tell of it."""
+    return TO_TRY if state == OPEN and admits else state
+
+
+def state_of(told: str) -> str:
+    """The state behind what gauges tell."""
+    return OPEN if told == TO_TRY else told
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,17 @@ def test_live_models_come_with_their_versions_and_failed_ones_with_the_reason():
     assert "idle" not in out
 
 
+def test_a_long_name_is_cut_in_the_list_where_it_does_not_fit_and_whole_in_the_call():
+    settings = Settings(models=Path("/nowhere"), serving=ServingSettings(), processes_reason="")
+    name = "a_name_of_" + "many_" * 38
+    started = Started("127.0.0.1:8001", "", 1, (IndexEntry(name, "1", READY), IndexEntry("wine", "1", READY)), 1.0, "aio")
+    narrow = banner(settings, started, "polling", room=80)
+    assert f"live:\n  {name[:39]}…  version 1\n  wine{' ' * 36}  version 1\n" in narrow
+    assert f"infer {name} " in narrow
+    assert f"  {name}  version 1\n" in banner(settings, started, "polling", room=300)
+    assert f"  {name}  version 1\n" in banner(settings, started, "polling")
+
+
 def test_nothing_live_is_said_and_nothing_is_there_to_try():
     out = text(IndexEntry("bad", "2", UNAVAILABLE, "it is corrupt"))
     assert "no model is live" in out

@@ -36,7 +36,7 @@ class ServedBreakers(gateway_control_pb2_grpc.GatewayControlServicer):
     """Answers as it is told, and keeps what it was asked."""
 
     def __init__(self):
-        self.listed, self.asked, self.metadata, self.refusal = LISTED, [], {}, None
+        self.listed, self.asked, self.metadata, self.refusal, self.set_refusal = LISTED, [], {}, None, None
 
     def ListBreakers(self, request, context):  # noqa: N802  # the protocol's name
         self.asked.append(request)
@@ -46,6 +46,8 @@ class ServedBreakers(gateway_control_pb2_grpc.GatewayControlServicer):
     def SetBreaker(self, request, context):  # noqa: N802
         self.asked.append(request)
         self.metadata = dict(context.invocation_metadata())
+        if self.set_refusal:
+            context.abort(*self.set_refusal)
         self.refuse(context)
         name = pb.BreakerName(model=request.model, version=request.version or "1", instance=request.instance)
         return pb.SetBreakerResponse(breakers=[name])
@@ -92,8 +94,22 @@ def test_a_row_tells_of_all_processes_in_which_a_breaker_stands_alike(breakers):
     assert lines[-1] == "process 2: no answer"
 
 
+def test_a_long_name_is_cut_where_the_screen_is_too_narrow_and_whole_where_nobody_looks(breakers, gateway, asked_server):
+    name = "a_name_of_" + "many_" * 38
+    asked_server.listed = pb.ListBreakersResponse(breakers=[pb.Breaker(model=name, version="1", mode=pb.AUTOMATIC)])
+    assert f"{name}  1        -" in breakers().out
+    cut = gateway("breakers", "--address", asked_server.address, env={"COLUMNS": "120"})
+    assert f"\n{name[:39]}…  1        -" in cut.out
+
+
+def test_an_open_breaker_whose_time_is_over_waits_for_the_next_request(breakers, asked_server):
+    waiting = pb.ProcessBreaker(process=0, state=pb.OPEN, opened=1)
+    asked_server.listed = pb.ListBreakersResponse(breakers=[pb.Breaker(model="digits", version="2", mode=pb.AUTOMATIC, processes=[waiting])])
+    assert "open   0 failed  0 of 0 failed  next request  1" in breakers().out
+
+
 def test_what_is_asked_for_is_what_is_named(breakers, asked_server):
-    assert "worker 1" not in breakers("digits:2", "--instance", "worker 2").out
+    assert "automatic" not in breakers("digits:2", "--instance", "worker 1").out
     assert "worker 1" in breakers("odd:name").out
     breakers("odd:name:7")
     assert [(request.model, request.version) for request in asked_server.asked] == [("digits", "2"), ("odd:name", ""), ("odd:name", "7")]
@@ -102,6 +118,37 @@ def test_what_is_asked_for_is_what_is_named(breakers, asked_server):
 def test_where_there_are_none_it_says_so(breakers, asked_server):
     asked_server.listed = pb.ListBreakersResponse()
     assert breakers().out == "there are no breakers\n"
+
+
+THREADS = pb.Breaker(model="digits", version="2", mode=pb.AUTOMATIC, processes=[pb.ProcessBreaker(process=0, **CLOSED)])
+
+
+@pytest.mark.parametrize(
+    ("listed", "says"),
+    [
+        (LISTED, "no instance is called 'worker 7' (instances: worker 1)"),
+        (
+            pb.ListBreakersResponse(breakers=[THREADS]),
+            "threads of the serving processes run it, with the version's own breaker; leave out --instance",
+        ),
+        (pb.ListBreakersResponse(silent_processes=[0, 1]), "which instances there are is not known: process 0, 1 did not answer; try again"),
+        (pb.ListBreakersResponse(), "there are no breakers: no process serves it at present"),
+    ],
+)
+def test_an_instance_that_is_not_there_is_told_with_why(breakers, asked_server, listed, says):
+    asked_server.listed = listed
+    done = breakers("digits", "--instance", "worker 7")
+    assert (done.status, done.out.splitlines()[0].endswith(says)) == (0, True), done.out
+
+
+def test_setting_an_instance_that_is_not_there_says_why_there_is_none(breakers, asked_server):
+    asked_server.set_refusal = (grpc.StatusCode.NOT_FOUND, "model 'digits' has no instance 'worker 7' with a breaker of its own (instances: none)")
+    asked_server.listed = pb.ListBreakersResponse(silent_processes=[0])
+    refused, why = breakers("digits", "--instance", "worker 7", "--force-open").faults
+    assert refused.startswith("NOT_FOUND: model 'digits' has no instance 'worker 7'")
+    assert why == "which instances there are is not known: process 0 did not answer; try again"
+    asked_server.listed = LISTED
+    assert len(breakers("digits", "--instance", "worker 7", "--force-open").faults) == 1, "the gateway names those that there are"
 
 
 @pytest.mark.parametrize(

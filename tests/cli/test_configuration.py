@@ -1,5 +1,6 @@
 """Settings from a file and from the command line."""
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -206,6 +207,28 @@ def test_a_flag_of_the_file_can_be_taken_back_on_the_command_line(tmp_path):
 )
 def test_a_wrong_value_is_refused_with_what_was_expected(tmp_path, words, text):
     assert text in faults(tmp_path, "--models", tmp_path, *words)
+
+
+EXPECTED_URL = "expected http:// or https://, a host, and {trace_id} in the id's place, such as http://HOST:16686/trace/{trace_id}, got "
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)//{trace_id}", "{trace_id}", "http://", "https:///{trace_id}", "http://{trace_id}", "http://h:1/trace/", "h/{trace_id}",
+        "http://h/{trace_id} x", " http://h/{trace_id}", "data:text/html,http://h/{trace_id}", "0",
+    ],
+)  # fmt: skip
+def test_a_link_that_is_no_web_address_is_refused_where_it_stands(tmp_path, url):
+    assert faults(tmp_path, "--models", tmp_path, "--trace-url", url) == (f"--trace-url: {EXPECTED_URL}{url!r}",)
+    found = faults(tmp_path, "--models", tmp_path, file=f"trace_url: {json.dumps(url)}\n")
+    assert found == (f"{tmp_path}/gateway.yaml: trace_url: {EXPECTED_URL}{url!r}",)
+
+
+@pytest.mark.parametrize("url", ["http://h/{trace_id}", "https://u@[::1]:1/ui?id={trace_id}#{trace_id}", ""])
+def test_a_link_that_is_a_web_address_reaches_the_page_as_plain_text(tmp_path, url):
+    told = settings(tmp_path, "--models", tmp_path, "--trace-url", url).telemetry.trace_url
+    assert (told, type(told)) == (url, str)
 
 
 def test_tls_files_that_do_not_go_together_are_found_before_anything_starts(tmp_path, pair):

@@ -56,10 +56,16 @@ def test_json_npz_and_csv_of_the_same_rows_are_answered_alike(infer, tmp_path):
     from_json = answer(infer("penguins", "--input", "models/penguins/samples.json", "--output-format", "json"))
     from_npz = answer(infer("penguins", "--input", tmp_path / "rows.npz", "--output-format", "json"))
     from_csv = infer("penguins", "--input", "models/penguins/samples.csv", "--output-format", "json")
-    assert from_csv.faults == ["not sent, because the model has no such inputs: label"]
+    assert from_csv.faults == ["note: 'label' in models/penguins/samples.csv is not an input of the model and is not sent"]
     assert from_json["sex"]["data"] == from_npz["sex"]["data"] == json.loads(from_csv.out)["outputs"][1]["data"]
     assert set(from_json["sex"]["data"]) == {"male", "female"}
     assert from_json["sex"]["shape"] == [12]
+
+
+def test_all_that_is_not_sent_is_noted_in_one_line(infer):
+    inputs = {**json.loads((MODELS / "penguins/samples.json").read_text())["inputs"], "when": ["now"], "who": ["me"]}
+    done = infer("penguins", "--input", "-", stdin=json.dumps({"inputs": inputs}).encode())
+    assert (done.status, done.faults) == (0, ["note: 'when', 'who' in standard input are not inputs of the model and are not sent"])
 
 
 def test_rows_limits_what_is_sent_and_made_up_inputs_have_so_many(infer):

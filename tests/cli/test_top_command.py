@@ -19,7 +19,17 @@ FIGURES = {
     "calls_per_s": 0.0, "errors_per_s": 0.0, "latency_p50_ms": None, "latency_p90_ms": None, "latency_p99_ms": None, "queue_p90_ms": None,
     "rows_per_batch": None, "queued": 0, "in_flight": 0, "errors_per_s_by_reason": {},
 }  # fmt: skip
-VERSION = {**FIGURES, "version": "1", "state": "READY", "reason": "", "breaker": "closed", "breaker_forced": "", "instances": []}
+VERSION = {
+    **FIGURES,
+    "version": "1",
+    "state": "READY",
+    "reason": "",
+    "breaker": "closed",
+    "breaker_forced": "",
+    "breaker_open_processes": 0,
+    "breaker_to_try_processes": 0,
+    "instances": [],
+}
 BUSY = {
     **VERSION, "model": "digits", "version": "2", "calls_per_s": 1234.5, "errors_per_s": 2.25, "latency_p50_ms": 1.234, "latency_p99_ms": 2345.6,
     "rows_per_batch": 17.25, "queued": 12, "breaker": "open", "instances": [{"available": False, "breaker": "open"}],
@@ -40,7 +50,7 @@ STATE = {
     "processes": [
         {
             "process": 0, "pid": 4100, "state": "serving", "speaks": True, "cpu_percent": 61.2, "memory_bytes": 180 << 20, "loop_lag_ms": 0.4,
-            "in_flight": 3, "restarts": 1, "last_end": "killed by signal 9",
+            "in_flight": 3, "restarts": 1, "last_end": "died with SIGKILL (pid 4000)",
         },
     ],
     "events": [
@@ -111,9 +121,56 @@ def test_once_prints_every_version_the_busiest_first_without_a_terminal(gateway,
     names = [line.split()[0] for line in done.out.splitlines() if re.match(r" (digits|broken|idle|another_\d+) ", line)]
     assert names[:2] == ["digits", "broken"], "what cannot be served comes before what is idle"
     assert len(names) == 43
-    assert row_of(done.out, "0") == ["0", "serving", "4100", "61 %", "180 MiB", "0.40 ms", "3", "1", "killed by signal 9"]
+    assert row_of(done.out, "0") == ["0", "serving", "4100", "61 %", "180 MiB", "0.40 ms", "3", "1", "died with SIGKILL (pid 4000)"]
     assert "1 version has an open breaker." in done.out
     assert "model failed 2.2" in done.out
+
+
+def lines_in(done, width):
+    assert (done.status, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert max(map(len, lines)) <= width
+    return lines
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 110, 130])
+def test_a_narrow_screen_shows_fewer_columns_and_every_name_in_one_line(gateway, answering, width):
+    long_name = {**BUSY, "model": "a_name_of_" + "many_" * 38 + "words"}
+    answering.answer = 200, json.dumps({**STATE, "versions": [long_name, *STATE["versions"]]}).encode()
+    lines = lines_in(gateway("top", "--once", "--address", answering.address, env={"COLUMNS": str(width)}), width)
+    header = next(line for line in lines if "model" in line.split())
+    assert ("ver" in header.split(), "rows/batch" in header.split(), "in flight" in header) == (True, width >= 130, width >= 110)
+    assert re.search(r"^ a_name_of_m\S*… +2 ", "\n".join(lines), re.MULTILINE)
+    assert sum(line.startswith(" another_") for line in lines) == 40
+    assert all(re.match(r" another_\d\d +1 ", line) for line in lines if line.startswith(" another_"))
+
+
+def test_80_columns_have_the_load_the_errors_the_tail_and_the_breaker(gateway, answering):
+    lines = lines_in(gateway("top", "--once", "--address", answering.address, env={"COLUMNS": "80"}), 80)
+    header = next(line for line in lines if "model" in line.split())
+    assert header.split() == ["model", "ver", "state", "calls/s", "err/s", "p99", "breaker"]
+    assert row_of("\n".join(lines), "digits") == ["digits", "2", "ready", "1,234", "2.2", "2.3 s", "open, 1 of 1 away"]
+
+
+def test_what_is_not_written_to_a_terminal_is_whole(gateway, answering):
+    name = "a_name_of_" + "many_" * 38 + "words"
+    answering.answer = 200, json.dumps({**STATE, "versions": [{**BUSY, "model": name}]}).encode()
+    done = gateway("top", "--once", "--address", answering.address)
+    assert len(row_of(done.out, name)) == 13
+
+
+def test_a_breaker_that_the_next_call_tries_says_so(gateway, answering):
+    tried = {**VERSION, "model": "tried", "breaker": "open", "breaker_open_processes": 2, "breaker_to_try_processes": 2}
+    answering.answer = 200, json.dumps({**STATE, "versions": [tried, {**tried, "model": "partly", "breaker_to_try_processes": 1}]}).encode()
+    done = gateway("top", "--once", "--address", answering.address)
+    assert row_of(done.out, "tried")[-1] == "open, next call tries"
+    assert row_of(done.out, "partly")[-1] == "open"
+
+
+def test_a_breaker_that_an_operator_holds_is_told_apart_from_one_that_stands_so(gateway, answering):
+    forced = {**VERSION, "model": "forced", "breaker_forced": "closed"}
+    answering.answer = 200, json.dumps({**STATE, "versions": [forced]}).encode()
+    assert row_of(gateway("top", "--once", "--address", answering.address).out, "forced")[-1] == "forced closed"
 
 
 def test_words_from_elsewhere_do_nothing_to_the_terminal(gateway, answering):

@@ -121,7 +121,7 @@ class Traffic:
             self._gauge(slot, second, now_ns, wave)
             if second % 60 == 20 and slot.slot == 0:
                 slot.decide(now_ns, "breaker", "digits", 1, "open", "5 batches in a row failed: instance worker 0 died", "worker 0")
-            if second % 60 == 35 and slot.slot == 0:
+            if second % 60 == 55 and slot.slot == 0:
                 slot.decide(now_ns, "breaker", "digits", 1, "closed", "a trial succeeded", "worker 0")
             slot.tell(self.numbers.live)
 
@@ -145,7 +145,7 @@ class Traffic:
         slot.request(row, now_ns, took_ms=20.4, reason=reason, status=status, detail=Detail(error=text, retries=int(status == 14)))
 
     def _gauge(self, slot, second: int, now_ns: int, wave: float) -> None:
-        breaker = "open" if second % 60 in range(20, 35) and slot.slot == 0 else "closed"
+        breaker = "closed" if second % 60 not in range(20, 55) or slot.slot else "open" if second % 60 < 27 else "open, to try"
         queued = self.random.randrange(0, int(14 * wave))
         versions = [
             gauged(
@@ -168,4 +168,4 @@ class Traffic:
 
 
 def _instances(row: int, breaker: str):
-    return [("worker 0", breaker != "open", 1, breaker), ("worker 1", True, 0, "closed")] if row == 2 else []
+    return [("worker 0", breaker == "closed", 1, breaker), ("worker 1", True, 0, "closed")] if row == 2 else []

@@ -54,6 +54,7 @@ def test_numbers_appear_and_move_and_the_console_stays_empty(tmp_path):
         assert any("cannot be opened" in text for text in await browser.texts("#versions td"))
         assert [row.split()[0] for row in await browser.texts("#processes tr")] == ["0", "1"]
         assert {"worker 0", "worker 1"} == set(await browser.texts("#instances th"))
+        await browser.until("document.getElementById('versions').innerText.includes('in 1 of 2 processes, next request tries')")
         links = await browser.value("[...document.querySelectorAll('#requests a')].map((link) => link.href)")
         assert links
         assert all(link.startswith("http://jaeger.test:16686/trace/") for link in links)

@@ -96,14 +96,31 @@ def test_gauges_add_up_over_processes_and_the_worst_breaker_is_shown(numbers):
     at_ns = numbers.clock.ns()
     instances = (("worker 0", False, 0, "open"), ("worker 1", True, 1, "closed"))
     numbers.slots[0].gauges(at_ns, (gauged(0, "digits", queued=3, running=1, instances=instances),))
-    numbers.slots[1].gauges(at_ns, (gauged(0, "digits", queued=4, breaker="open", forced="forced_open"),))
+    numbers.slots[1].gauges(at_ns, (gauged(0, "digits", queued=4, breaker="open", forced="open"),))
     numbers.second()
     found = version(numbers)
     assert (found["queued"], found["running_batches"], found["in_flight"]) == (7, 1, 8)
-    assert (found["breaker"], found["breaker_open_processes"], found["breaker_forced"]) == ("open", 1, "forced_open")
+    assert (found["breaker"], found["breaker_open_processes"], found["breaker_processes"], found["breaker_forced"]) == ("open", 1, 2, "open")
     assert [(each["process"], each["name"], each["available"]) for each in found["instances"]] == [(0, "worker 0", False), (0, "worker 1", True)]
     assert state(numbers)["total"]["queued"] == 7
     assert "1 version has an open breaker." in texts(numbers)
+
+
+def test_a_breaker_that_the_next_request_tries_is_open_and_says_so(numbers):
+    at_ns = numbers.clock.ns()
+    numbers.slots[0].gauges(at_ns, (gauged(0, "digits", breaker="open, to try", instances=(("worker 0", True, 0, "open, to try"),)),))
+    numbers.slots[1].gauges(at_ns, (gauged(0, "digits", breaker="open"),))
+    numbers.second()
+    found = version(numbers)
+    assert (found["breaker"], found["breaker_open_processes"], found["breaker_to_try_processes"]) == ("open", 2, 1)
+    assert [(each["breaker"], each["breaker_to_try"]) for each in found["instances"]] == [("open", True)]
+    assert "1 version has an open breaker." in texts(numbers)
+    numbers.slots[1].gauges(numbers.clock.ns(), (gauged(0, "digits", breaker="open, to try"),))
+    numbers.second()
+    assert "1 version has an open breaker, which the next request tries." in texts(numbers)
+    numbers.slots[1].gauges(numbers.clock.ns(), (gauged(0, "digits", breaker="open, to try"), gauged(1, "penguins", breaker="open")))
+    numbers.second()
+    assert "2 versions have an open breaker, 1 of which the next request tries." in texts(numbers)
 
 
 def test_what_a_process_said_before_it_was_replaced_is_not_shown(numbers):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import urllib.error
@@ -104,7 +105,7 @@ class TestStart:
         gateway = start(wait=False, settings={"crash at start": True})
 
         assert gateway.wait() == 1
-        assert "ended with exit status 3 5 times in a row before it could listen" in gateway.log
+        assert re.search(r"failed 5 times in a row before it could listen: it ended with exit status 3 \(pid \d+\); what it wrote", gateway.log)
 
     def test_what_no_restart_mends_ends_the_gateway_at_once_with_the_process_own_words(self, start):
         gateway = start(wait=False, settings={"refuse": "the certificate cannot be read: give --tls-cert"})
@@ -135,7 +136,7 @@ class TestDeaths:
 
         until(lambda: gateway.pid_of(0) not in (0, victim))
         assert gateway.live() == [["m/1/ok"]] * 2
-        assert "died with SIGKILL; another takes its place in" in gateway.log
+        assert f"died with SIGKILL (pid {victim}); another takes its place in" in gateway.log
 
     def test_only_calls_on_the_dead_process_fail_and_counts_never_go_back(self, start):
         gateway = start()

@@ -114,6 +114,8 @@ def test_a_breaker_has_a_series_for_each_state_and_the_one_it_is_in_is_one(metri
     assert states("") == {"closed": 0, "open": 0, "half-open": 1}
     assert states("worker 1") == {"closed": 0, "open": 1, "half-open": 0}
     assert metrics.value("gateway_breaker_forced", state="open") == 1
+    metrics.say(0, gauges(100, now_ns=1, versions=(VERSION_GAUGES._replace(breaker="open, to try"),)))
+    assert states("") == {"closed": 0, "open": 1, "half-open": 0}
     assert metrics.value("gateway_model_instance_up", model_instance="worker 1") == 0
 
 

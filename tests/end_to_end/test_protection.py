@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -118,6 +120,27 @@ def test_an_open_breaker_refuses_at_once_and_tells_clients_not_to_retry(gateway,
 
         GatewayControlStub(channel).SetBreaker(control.SetBreakerRequest(model="m", mode=control.FORCE_CLOSED), timeout=5)
         assert factor_of(stub.ModelInfer(multiply("m", 1.0), timeout=10), 1.0) == 2.0
+
+
+def test_an_open_breaker_whose_time_is_over_is_told_to_be_tried_and_is_not_moved_by_that(gateway, models, connect):
+    graphs.fragile(models, "m")
+    sample(models, "m")
+    configure(models, "m", "breaker: {consecutive_failures: 1, reset_timeout: 100ms}\n")
+    with gateway("--processes", "1", "--drain-delay", "0s") as running:
+        channel = connect(running)
+        stub = GRPCInferenceServiceStub(channel)
+        assert outcome(lambda: stub.ModelInfer(multiply("m", 700.0), timeout=10))[0] is INTERNAL
+
+        def told():
+            with urllib.request.urlopen(f"http://127.0.0.1:{running.http_port}/v2/gateway/state") as answer:
+                (version,) = json.load(answer)["versions"]
+            return version["breaker"], version["breaker_to_try_processes"]
+
+        until(lambda: told() == ("open", 1))
+        (process,) = breakers(channel, "m")["1", ""].processes
+        assert (process.state, process.retry_in_s) == (control.OPEN, 0)
+        assert factor_of(stub.ModelInfer(multiply("m", 1.0), timeout=10), 1.0) == 2.0
+        until(lambda: told() == ("closed", 0))
 
 
 def test_values_that_are_no_answer_are_answered_by_a_constant_and_batch_mates_are_not(gateway, models, connect):

@@ -8,10 +8,11 @@ from typing import Final
 
 from gateway.observe.chunks import Chunk
 from gateway.observe.notes import Gauges, VersionGauges
+from gateway.policies.circuit_records import CLOSED, HALF_OPEN, OPEN, TO_TRY, state_of
 
 SILENT_AFTER_NS: Final = 4_000_000_000
 """Gauges come every second."""
-_WORST_FIRST: Final = ("open", "half-open", "closed")
+_WORST_FIRST: Final = (OPEN, HALF_OPEN, CLOSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +67,30 @@ def standings(speaking: Mapping[int, Gauges]) -> dict[int, Standing]:
 
 
 def described(standing: Standing) -> dict[str, object]:
-    """The JSON of one version's gauges; `breaker` is the worst that it has in any process, empty where none told of one."""
-    states = [version.breaker for _, version in standing]
+    """The JSON of one version's gauges; `breaker` is the worst that it has in any process, empty where none told of one.
+
+    To try: it is open, and the next request is let through to try.
+    """
+    states = [state_of(version.breaker) for _, version in standing]
     return {
         "queued": sum([version.queued for _, version in standing]),
         "queued_bytes": sum([version.queued_bytes for _, version in standing]),
         "in_flight": sum([version.in_flight for _, version in standing]),
         "running_batches": sum([version.running for _, version in standing]),
         "breaker": _worst(states),
-        "breaker_open_processes": states.count("open"),
+        "breaker_open_processes": states.count(OPEN),
+        "breaker_to_try_processes": [version.breaker for _, version in standing].count(TO_TRY),
+        "breaker_processes": len(states),
         "breaker_forced": next((version.forced for _, version in standing if version.forced), ""),
         "instances": [
-            {"process": slot, "name": each.name, "available": each.available, "running_batches": each.running, "breaker": each.breaker}
+            {
+                "process": slot,
+                "name": each.name,
+                "available": each.available,
+                "running_batches": each.running,
+                "breaker": state_of(each.breaker),
+                "breaker_to_try": each.breaker == TO_TRY,
+            }
             for slot, version in standing
             for each in version.instances
         ],

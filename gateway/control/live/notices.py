@@ -10,6 +10,7 @@ from gateway.control.live.lost_spans import Lost
 from gateway.control.messages import VersionState
 from gateway.control.overview import Overview, ProcessState
 from gateway.control.records import UNLOADED
+from gateway.policies.circuit_records import OPEN, TO_TRY
 
 _PHASES: Final = {
     "starting": "The gateway is starting: models are being loaded.",
@@ -29,9 +30,7 @@ def notices(
     """
     found = [*_of_gateway(overview), *(notice for process in overview.processes for notice in _of_process(process, silent, overview.phase))]
     found += _of_versions(overview)
-    open_breakers = sum(any(version.breaker == "open" for _, version in each) for each in standing)
-    if open_breakers:
-        found.append(_notice("warning", f"{_count(open_breakers, 'version has', 'versions have')} an open breaker."))
+    found += _of_breakers(standing)
     for slot, cells in dropped.items():
         found.append(_notice("warning", f"Process {slot} had no room for {cells} records: figures are exact, lists and traces are not complete."))
     found.extend(_of_exporter(each) for each in lost)
@@ -71,6 +70,14 @@ def _of_exporter(lost: Lost) -> Notice:
     return _notice(
         "warning", f"{spans} not exported by {lost.exporter} within the last minute ({reasons}): traces are not complete. The log says more."
     )
+
+
+def _of_breakers(standing: Iterable[Standing]) -> Iterator[Notice]:
+    told = [{version.breaker for _, version in each} & {OPEN, TO_TRY} for each in standing]
+    opened, to_try = sum(map(bool, told)), sum(each == {TO_TRY} for each in told)
+    if opened:
+        tried = f", {'which' if to_try == opened else f'{to_try} of which'} the next request tries" if to_try else ""
+        yield _notice("warning", f"{_count(opened, 'version has', 'versions have')} an open breaker{tried}.")
 
 
 def _notice(level: str, text: str) -> Notice:

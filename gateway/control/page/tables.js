@@ -15,16 +15,22 @@ const stateTone = (version) => (unloaded(version) ? "quiet" : (STATES[version.st
 const broken = (version) => version.instances.filter((each) => !each.available || each.breaker === "open").length;
 
 function breakerWord(version) {
-  if (version.breaker_forced) return version.breaker_forced.replaceAll("_", " ");
-  if (!version.breaker) return "\u2013";
-  const some = version.breaker_open_processes;
-  return version.breaker === "open" && some ? `open in ${some}` : version.breaker;
+  if (version.breaker_forced) return `forced ${version.breaker_forced}`;
+  return version.breaker || "\u2013";
+}
+
+// An open breaker stays so until somebody calls, however long it has been.
+function openHow(version) {
+  const { breaker_to_try_processes: some, breaker_open_processes: open, breaker_processes: all } = version;
+  const where = open < all && open ? `in ${open} of ${all} processes` : "";
+  const tries = !some ? "" : some === open ? "next request tries" : `next request tries in ${some}`;
+  return [where, tries].filter(Boolean).join(", ");
 }
 
 // What a narrow table has no column for; only what is not as it should be.
 function troubles(version) {
   const told = version.state === "READY" ? [] : [stateWord(version)];
-  if (version.breaker && version.breaker !== "closed") told.push(`breaker ${breakerWord(version)}`);
+  if (version.breaker && version.breaker !== "closed") told.push(`breaker ${breakerWord(version)} ${openHow(version)}`.trim());
   else if (version.breaker_forced) told.push(`breaker ${breakerWord(version)}`);
   if (broken(version)) told.push(`${broken(version)} of ${version.instances.length} instances away`);
   return told.join(", ");
@@ -118,7 +124,7 @@ export class ModelsTable {
     show(inFlight, count(version.in_flight));
     show(node.breaker, breakerWord(version), version.breaker ? `word ${BREAKERS[version.breaker] ?? "quiet"}` : "nothing");
     const away = broken(version);
-    show(node.away, away ? `${away} of ${version.instances.length} instances away` : "");
+    show(node.away, [openHow(version), away && `${away} of ${version.instances.length} instances away`].filter(Boolean).join(", "));
   }
 }
 
@@ -168,7 +174,8 @@ export function showInstances(versions) {
       made.state = element("span", "word");
       made.breaker = element("span", "word");
       made.cells_[3].append(made.state);
-      made.cells_[5].append(made.breaker);
+      made.tries = element("span", "note");
+      made.cells_[5].append(made.breaker, made.tries);
       return made;
     },
     update: (node, each) => {
@@ -177,6 +184,7 @@ export function showInstances(versions) {
       show(node.state, each.available ? "available" : "away", `word ${each.available ? "good" : "bad"}`);
       show(node.cells_[4], count(each.running_batches));
       show(node.breaker, each.breaker || "\u2013", each.breaker ? `word ${BREAKERS[each.breaker] ?? "quiet"}` : "nothing");
+      show(node.tries, each.breaker_to_try ? "next batch tries" : "");
     },
     empty: () => emptyRow("", 6),
   });
