@@ -9,7 +9,7 @@ import sys
 import pytest
 from running import ROOT
 
-SECONDS = float(os.environ.get("GATEWAY_TEST_SOAK_SECONDS", "6"))
+SECONDS = float(os.environ.get("GATEWAY_TEST_SOAK_SECONDS", "4"))
 
 
 @pytest.mark.timeout(90 + 2 * SECONDS)
