@@ -8,10 +8,10 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Final
 
 from gateway.core.errors import CallerFault, CircuitOpen, GatewayError, QuotaExceeded, Unsupported
+from gateway.core.grpc_status import status_name
 from gateway.core.reasons import REASONS, reason_index
 from gateway.observe.logs.formats import about
 from gateway.observe.logs.limits import Storms
-from gateway.observe.spans.status import status_name
 from gateway.wire.status import CANCELLED, INTERNAL, UNIMPLEMENTED, status_code, status_of
 from gateway.wire.transport import CallEnded, Metadata
 

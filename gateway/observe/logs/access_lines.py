@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from gateway.core.grpc_status import STATUS_NAMES, status_name
 from gateway.core.reasons import REASONS
 from gateway.observe.cells import DEGRADED, IN_STREAM, SLOW
 from gateway.observe.logs.access_rows import NONE, AccessRows
@@ -30,7 +31,6 @@ from gateway.observe.logs.text_columns import (
 )
 from gateway.observe.notes import Detail
 from gateway.observe.spans.peers import read_peer
-from gateway.observe.spans.status import STATUS_NAMES, status_name
 
 LOGGER: Final = "gateway.access"
 _MESSAGE: Final = "request ended"
