@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from gateway.logs.redaction import without_values
 from gateway.observe.journal import Journal
-from gateway.observe.logs.printable import without_values
 from gateway.observe.notes import Decided
 from gateway.policies.circuit_records import Transition
 from gateway.runtime.process.events import WorkerEvent

@@ -15,7 +15,7 @@ from gateway.control.main_process import MainProcess, Started
 from gateway.control.options import SourceOptions
 from gateway.control.spawning import Spawner
 from gateway.control.trace_settings import trace_settings_of
-from gateway.observe.logs.setup import begin_logs
+from gateway.logs.setup import begin_logs
 from gateway.settings import Settings
 from gateway.wire.io_mode import EXPERIMENTS_VARIABLE, IoMode, apply_io_mode
 

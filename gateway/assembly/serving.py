@@ -16,10 +16,10 @@ from gateway.control.messages import Start
 from gateway.control.shared_files import SharedFiles
 from gateway.control.statistics import HOUSE_ROW, StatisticsTable
 from gateway.control.supervisor_watch import SupervisorWatch
+from gateway.logs.setup import begin_logs
 from gateway.observe.decisions import Decisions
 from gateway.observe.journal import Journal
 from gateway.observe.logs.access_choice import cells_wanted
-from gateway.observe.logs.setup import begin_logs
 from gateway.observe.pulse import Pulse
 from gateway.observe.ring import RingWriter
 from gateway.policies.admission import Room

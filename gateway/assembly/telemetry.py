@@ -25,8 +25,8 @@ from gateway.control.overview import Overview, TelemetryStart, TelemetryStopped
 from gateway.control.shared_files import SharedFiles
 from gateway.control.statistics import StatisticsTable
 from gateway.control.supervisor_watch import SupervisorWatch
+from gateway.logs.setup import TELEMETRY, begin_logs
 from gateway.observe.chunks import ChunkReader
-from gateway.observe.logs.setup import TELEMETRY, begin_logs
 from gateway.observe.reading import Reading
 from gateway.observe.ring import RingReader
 from gateway.settings import TelemetrySettings

@@ -9,8 +9,8 @@ from typing import Final
 from gateway.core.errors import CircuitOpen, GatewayError
 from gateway.core.request import BREAKER_REFUSED, Caller, InferenceRequest, Moment
 from gateway.core.span_context import SpanContext
+from gateway.logs.redaction import without_values
 from gateway.observe.counted import Counted
-from gateway.observe.logs.printable import without_values
 from gateway.observe.notes import Detail
 
 NOTHING: Final = Detail()

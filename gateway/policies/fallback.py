@@ -12,7 +12,7 @@ from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Description, Predictor
 from gateway.core.protection import FallbackLink
 from gateway.core.request import BREAKER_REFUSED, FALLBACK, FALLBACK_FAILED, InferenceRequest, Prediction
-from gateway.policies.storm_log import StormLog
+from gateway.logs.storm_log import StormLog
 
 _log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from typing import Final
 from gateway.core.errors import CallerFault, CircuitOpen, GatewayError, QuotaExceeded, Unsupported
 from gateway.core.grpc_status import status_name
 from gateway.core.reasons import REASONS, reason_index
-from gateway.observe.logs.formats import about
-from gateway.observe.logs.limits import Storms
+from gateway.logs.formats import about
+from gateway.logs.rate_limit import Storms
 from gateway.wire.status import CANCELLED, INTERNAL, UNIMPLEMENTED, status_code, status_of
 from gateway.wire.transport import CallEnded, Metadata
 
@@ -43,7 +43,7 @@ def tell(error: BaseException, model: str = "", version: int = 0, known: Callabl
     """Logs what ended a request, once: callers' faults at DEBUG, ours at WARNING, what nobody expected at ERROR with its traceback.
 
     Of those alike (one class of error, one version) the first is written, then every ten seconds how many more there were. `model` and `version` are
-    resolved names; what else is known of the request (`gateway.observe.logs.formats.about`) is asked for only where a record is written.
+    resolved names; what else is known of the request (`gateway.logs.formats.about`) is asked for only where a record is written.
     """
     kind_of = type(error)
     level = _levels.get(kind_of)

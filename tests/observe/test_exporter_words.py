@@ -7,8 +7,8 @@ import pytest
 from opentelemetry.util.re import parse_env_headers
 from span_chunks import Slot
 
+from gateway.logs.setup import make_formatter
 from gateway.observe.logs.exporter_words import ExporterWords
-from gateway.observe.logs.setup import make_formatter
 from gateway.observe.otel_environment import OtelOptions
 from gateway.observe.sampling import SamplingPlan
 from gateway.observe.spans.export import SpanExport

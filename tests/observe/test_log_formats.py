@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.observe.logs.formats import HumanFormatter, JsonFormatter, about, rfc3339
-from gateway.observe.logs.printable import printable, quoted
-from gateway.observe.logs.setup import make_formatter
+from gateway.logs.formats import HumanFormatter, JsonFormatter, about, rfc3339
+from gateway.logs.redaction import printable, quoted
+from gateway.logs.setup import make_formatter
 
 TRACE, SPAN = bytes(range(16)), bytes(range(8))
 EVIL = "digits\n2026-01-01 00:00:00,000 ERROR   gateway: forged\x1b[2J\u202e\u2028"
@@ -116,7 +116,7 @@ def test_every_process_says_which_it_is(process, shown, named):
 def test_in_json_even_what_nobody_catches_is_an_object():
     script = """if True:
         import threading, warnings
-        from gateway.observe.logs.setup import begin_logs
+        from gateway.logs.setup import begin_logs
         begin_logs("json", "info", 0)
         warnings.warn("warned")
         thread = threading.Thread(target=lambda: 1 / 0)
@@ -133,7 +133,7 @@ def test_in_json_even_what_nobody_catches_is_an_object():
 
 
 def test_human_logs_do_not_bring_json_into_a_process():
-    script = "import sys; from gateway.observe.logs.setup import begin_logs; begin_logs('human', 'info', 0); print(*sys.modules)"
+    script = "import sys; from gateway.logs.setup import begin_logs; begin_logs('human', 'info', 0); print(*sys.modules)"
     modules = set(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split())
     assert not modules & {"json", "numpy", "asyncio", "structlog", "pythonjsonlogger"}
 

@@ -6,7 +6,7 @@ import selectors
 
 import pytest
 
-from gateway.observe.logs.limits import MOST_KINDS, Storms
+from gateway.logs.rate_limit import MOST_KINDS, Storms
 
 
 class VirtualTime(asyncio.SelectorEventLoop):

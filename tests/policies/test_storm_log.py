@@ -5,7 +5,7 @@ import logging
 
 from fallback_parts import in_virtual_time
 
-from gateway.policies.storm_log import StormLog
+from gateway.logs.storm_log import StormLog
 
 
 def test_the_first_is_told_at_once_the_others_are_counted_and_after_a_quiet_time_there_is_a_first_again(caplog):

@@ -18,7 +18,7 @@ from gateway.core.errors import (
     Unavailable,
     Unsupported,
 )
-from gateway.observe.logs.formats import about
+from gateway.logs.formats import about
 from gateway.wire.endings import ending, tell, tell_rest
 from gateway.wire.transport import CallEnded
 

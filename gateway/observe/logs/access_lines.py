@@ -11,11 +11,11 @@ import numpy as np
 
 from gateway.core.grpc_status import STATUS_NAMES, status_name
 from gateway.core.reasons import REASONS
+from gateway.logs.formats import LogFormat, rfc3339
+from gateway.logs.redaction import LONGEST_VALUE, quoted, without_values
+from gateway.logs.setup import json_process
 from gateway.observe.cells import DEGRADED, IN_STREAM, SLOW
 from gateway.observe.logs.access_rows import NONE, AccessRows
-from gateway.observe.logs.formats import LogFormat, rfc3339
-from gateway.observe.logs.printable import LONGEST_VALUE, quoted, without_values
-from gateway.observe.logs.setup import json_process
 from gateway.observe.logs.text_columns import (
     MOST_INTEGER,
     Array,

@@ -8,7 +8,7 @@ import time
 from collections.abc import Hashable, Mapping
 from typing import Final
 
-from gateway.observe.logs.printable import printable
+from gateway.logs.redaction import printable
 
 INTERVAL_S: Final = 10.0
 MOST_KINDS: Final = 256

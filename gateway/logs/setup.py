@@ -8,7 +8,7 @@ import threading
 from types import TracebackType
 from typing import Final
 
-from gateway.observe.logs.formats import HumanFormatter, JsonFormatter, LogFormat
+from gateway.logs.formats import HumanFormatter, JsonFormatter, LogFormat
 
 MAIN: Final = "main"
 TELEMETRY: Final = "telemetry"

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Final, Literal
 
-from gateway.observe.logs.printable import LONGEST_MESSAGE, LONGEST_VALUE, indented, printable, quoted, without_values
+from gateway.logs.redaction import LONGEST_MESSAGE, LONGEST_VALUE, indented, printable, quoted, without_values
 
 LogFormat = Literal["human", "json"]
 FIELDS: Final = ("reason", "status", "model", "version", "request_id", "trace_id", "span_id")

@@ -1,0 +1,1 @@
+"""Log lines of every process, in one form."""
