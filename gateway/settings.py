@@ -8,7 +8,7 @@ from typing import Literal
 
 from gateway.control.options import ControlOptions
 from gateway.observe.otel_environment import OtelOptions
-from gateway.observe.sampling import SamplingPlan
+from gateway.records.sampling import SamplingPlan
 
 IoMode = Literal["auto", "polling", "event-engine"]
 

@@ -21,21 +21,21 @@ from typing import Any
 import numpy as np
 
 from gateway.assembly.stack import Backing, Surroundings, build_stack
-from gateway.control.statistics import StatisticsTable, size_statistics_file
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.request import Array, InferenceRequest
 from gateway.core.waiter import Driven
-from gateway.observe.journal import Journal
-from gateway.observe.ring import RingWriter
-from gateway.observe.ring_file import size_rings_file
-from gateway.observe.sampling import SamplingPlan
-from gateway.observe.slowest import Slowest
-from gateway.observe.version_journal import VersionJournal
 from gateway.policies.admission import Room
 from gateway.policies.circuit import Circuit
 from gateway.protocol.codec import VersionCodec
 from gateway.protocol.generated.inference_pb2 import ModelInferRequest
 from gateway.protocol.requests import ParsedRequest
+from gateway.records.batch_writer import VersionJournal
+from gateway.records.counters import StatisticsTable, size_statistics_file
+from gateway.records.ring import RingWriter
+from gateway.records.ring_file import size_rings_file
+from gateway.records.sampling import SamplingPlan
+from gateway.records.slow_requests import Slowest
+from gateway.records.writer import Journal
 from gateway.routing.catalogue import Catalogue, Live
 from gateway.routing.fallback_targets import FallbackTargets
 from gateway.wire.services.inference import InferenceService

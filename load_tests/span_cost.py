@@ -15,15 +15,15 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from gateway.observe.cells import BATCH, BATCH_PLAIN, REQUEST, REQUEST_ID_AT, REQUEST_PLAIN, SAMPLED
-from gateway.observe.chunks import Chunk, ChunkReader
-from gateway.observe.notes import Began, Named, encode
 from gateway.observe.otel_environment import apply
-from gateway.observe.ring import RingReader, RingWriter
-from gateway.observe.ring_file import size_rings_file
 from gateway.observe.spans.encoding import SpanEncoder
 from gateway.observe.spans.forms import Server
 from gateway.observe.spans.joining import SlotRows
+from gateway.records.cells import BATCH, BATCH_PLAIN, REQUEST, REQUEST_ID_AT, REQUEST_PLAIN, SAMPLED
+from gateway.records.events import Began, Named, encode
+from gateway.records.reader import Chunk, ChunkReader
+from gateway.records.ring import RingReader, RingWriter
+from gateway.records.ring_file import size_rings_file
 from load_tests.otlp_receiver import Receiver
 
 CHUNK_S: Final = 0.1

@@ -6,9 +6,9 @@ import time
 from typing import Final
 
 from gateway.logs.redaction import without_values
-from gateway.observe.journal import Journal
-from gateway.observe.notes import Decided
-from gateway.policies.circuit_records import Transition
+from gateway.records.breaker_state import Transition
+from gateway.records.events import Decided
+from gateway.records.writer import Journal
 from gateway.runtime.process.events import WorkerEvent
 
 _LONGEST_TEXT: Final = 1000  # characters

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.control.metrics_source import MetricsSource
 from gateway.control.overview import Overview
 from gateway.observe.logs.exporter_words import ExporterWords
-from gateway.observe.reading import Consumer
+from gateway.records.pump import Consumer
 from gateway.settings import TelemetrySettings
 
 if TYPE_CHECKING:

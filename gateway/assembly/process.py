@@ -12,10 +12,10 @@ from gateway.control.log_settings import log_level
 from gateway.control.messages import Change, Key, Listening, Publish
 from gateway.control.trace_settings import changed_sampling
 from gateway.core.plan import VersionPlan
-from gateway.observe.journal import Journal
-from gateway.observe.sampling import SamplingPlan
-from gateway.policies.circuit_records import Report
 from gateway.policies.circuits import Circuits
+from gateway.records.breaker_state import Report
+from gateway.records.sampling import SamplingPlan
+from gateway.records.writer import Journal
 from gateway.routing.catalogue import Catalogue
 from gateway.routing.versions import Versions
 from gateway.wire.endings import tell_rest

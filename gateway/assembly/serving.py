@@ -14,16 +14,16 @@ from gateway.assembly.versions import VersionBuilder
 from gateway.control.link import ServingLink
 from gateway.control.messages import Start
 from gateway.control.shared_files import SharedFiles
-from gateway.control.statistics import HOUSE_ROW, StatisticsTable
 from gateway.control.supervisor_watch import SupervisorWatch
 from gateway.logs.setup import begin_logs
-from gateway.observe.decisions import Decisions
-from gateway.observe.journal import Journal
 from gateway.observe.logs.access_choice import cells_wanted
-from gateway.observe.pulse import Pulse
-from gateway.observe.ring import RingWriter
 from gateway.policies.admission import Room
 from gateway.policies.circuits import Circuits
+from gateway.records.counters import HOUSE_ROW, StatisticsTable
+from gateway.records.event_bus import Decisions
+from gateway.records.gauge_writer import Pulse
+from gateway.records.ring import RingWriter
+from gateway.records.writer import Journal
 from gateway.routing.catalogue import Catalogue
 from gateway.routing.fallback_targets import FallbackTargets
 from gateway.routing.versions import Versions

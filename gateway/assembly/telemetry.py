@@ -23,12 +23,12 @@ from gateway.control.metrics_http import metrics_route
 from gateway.control.metrics_source import MetricsSource, NamesOf
 from gateway.control.overview import Overview, TelemetryStart, TelemetryStopped
 from gateway.control.shared_files import SharedFiles
-from gateway.control.statistics import StatisticsTable
 from gateway.control.supervisor_watch import SupervisorWatch
 from gateway.logs.setup import TELEMETRY, begin_logs
-from gateway.observe.chunks import ChunkReader
-from gateway.observe.reading import Reading
-from gateway.observe.ring import RingReader
+from gateway.records.counters import StatisticsTable
+from gateway.records.pump import Reading
+from gateway.records.reader import ChunkReader
+from gateway.records.ring import RingReader
 from gateway.settings import TelemetrySettings
 
 _ORPHAN_LIMIT_S: Final = 5.0

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Self
 
 from gateway.assembly.stack import Backing, Surroundings, build_stack
 from gateway.assembly.watched import WatchedVersion
-from gateway.control.statistics import StatisticsTable
 from gateway.core.errors import Unavailable
 from gateway.core.instance import Instance
 from gateway.core.plan import VersionPlan
-from gateway.observe.journal import Journal
-from gateway.observe.slowest import Slowest
-from gateway.observe.version_journal import VersionJournal
 from gateway.policies.circuit import Circuit
 from gateway.policies.circuits import Circuits
 from gateway.policies.guarded_instance import GuardedInstance
 from gateway.policies.output_guard import GuardedRunner, OutputGuard
 from gateway.policies.quota import Quota
 from gateway.protocol.codec import VersionCodec
+from gateway.records.batch_writer import VersionJournal
+from gateway.records.counters import StatisticsTable
+from gateway.records.slow_requests import Slowest
+from gateway.records.writer import Journal
 from gateway.routing.catalogue import Live
 from gateway.runtime.instance_pool import InstancePool
 from gateway.runtime.loading import Loader

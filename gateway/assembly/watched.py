@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.batching.batcher import Batcher
-from gateway.control.statistics import VersionStatistics
-from gateway.observe.notes import InstanceGauges, VersionGauges
 from gateway.policies.circuit import Circuit
-from gateway.policies.circuit_records import gauged
+from gateway.records.breaker_state import gauged
+from gateway.records.counters import VersionStatistics
+from gateway.records.events import InstanceGauges, VersionGauges
 from gateway.routing.catalogue import Live
 from gateway.runtime.instance_pool import InstancePool
 
 
 @dataclass(eq=False)
 class WatchedVersion:
-    """One version in this process (`gateway.observe.pulse.Watched`)."""
+    """One version in this process (`gateway.records.gauge_writer.Watched`)."""
 
     live: Live
     batcher: Batcher

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from gateway.control.messages import BreakerReport, ReportBreakers
-from gateway.policies.circuit_records import CircuitKey, Forced, Report, Survey
+from gateway.records.breaker_state import CircuitKey, Forced, Report, Survey
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from gateway.control.version_metrics import version_labels
 from gateway.observe.metrics import names
 from gateway.observe.metrics.families import Family, Labels
 from gateway.observe.metrics.portions import Sample
-from gateway.observe.notes import Gauges, InstanceGauges, VersionGauges
-from gateway.policies.circuit_records import state_of
+from gateway.records.breaker_state import state_of
+from gateway.records.events import Gauges, InstanceGauges, VersionGauges
 
 _PACKAGES: Final = ("grpcio", "onnxruntime")
 

@@ -37,7 +37,7 @@ from gateway.control.messages import (
 )
 from gateway.core.errors import Unavailable
 from gateway.core.plan import VersionPlan
-from gateway.policies.circuit_records import Report
+from gateway.records.breaker_state import Report
 
 log = logging.getLogger(__name__)
 

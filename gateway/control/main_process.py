@@ -25,13 +25,13 @@ from gateway.control.overview import Overview
 from gateway.control.ports import PortUnavailable, ReservedPort, reserve_port
 from gateway.control.rows import StatisticsRows
 from gateway.control.spawning import Spawner
-from gateway.control.statistics import StatisticsTable, size_statistics_file
 from gateway.control.stopping import Phase, StartUpFailed, StopSequence
 from gateway.control.supervisor import CannotServe, Supervisor
 from gateway.control.telemetry_keeper import TelemetryKeeper
 from gateway.core.errors import Unavailable
-from gateway.observe.ring_file import size_rings_file
-from gateway.policies.circuit_records import CircuitKey, Forced, Survey
+from gateway.records.breaker_state import CircuitKey, Forced, Survey
+from gateway.records.counters import StatisticsTable, size_statistics_file
+from gateway.records.ring_file import size_rings_file
 
 if TYPE_CHECKING:  # imported while the serving processes come up
     from gateway.control.model_control import ModelControl

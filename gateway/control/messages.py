@@ -29,7 +29,7 @@ from typing import Any
 
 from gateway.core.errors import GatewayError
 from gateway.core.plan import VersionPlan
-from gateway.policies.circuit_records import CircuitKey, Forced, Report
+from gateway.records.breaker_state import CircuitKey, Forced, Report
 
 LENGTH = struct.Struct(">I")
 
@@ -164,7 +164,7 @@ class Reply:
     request_id: int
     error: GatewayError | None = None
     value: object = None
-    """For settings: all that hold now, as a mapping. For breakers: a `gateway.policies.circuit_records.Survey`."""
+    """For settings: all that hold now, as a mapping. For breakers: a `gateway.records.breaker_state.Survey`."""
 
 
 # Serving to control.

@@ -16,13 +16,13 @@ from gateway.control import gateway_metrics
 from gateway.control.messages import Key
 from gateway.control.overview import Overview
 from gateway.control.records import UNLOADED
-from gateway.control.statistics import HOUSE_ROW, StatisticsTable
 from gateway.control.version_metrics import failure_samples, version_labels, version_samples
-from gateway.observe.chunks import Chunk
 from gateway.observe.metrics import names, triton
 from gateway.observe.metrics.families import Labels, Portion
 from gateway.observe.metrics.portions import Portions, Sample
-from gateway.observe.notes import Gauges, VersionGauges
+from gateway.records.counters import HOUSE_ROW, StatisticsTable
+from gateway.records.events import Gauges, VersionGauges
+from gateway.records.reader import Chunk
 
 _STALE_NS: Final = 5_000_000_000
 _NO_MODEL: Final[Labels] = ((names.MODEL, ""), (names.VERSION, ""))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.control.statistics import MAX_SLOTS
+from gateway.records.counters import MAX_SLOTS
 
 MEMORY_SHARE = 4
 """All copies of the models together may take one part in this many: what runs and waits needs the rest."""

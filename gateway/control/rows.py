@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.control.messages import Key
-from gateway.control.statistics import HOUSE_ROW
+from gateway.records.counters import HOUSE_ROW
 
 
 class StatisticsRows:

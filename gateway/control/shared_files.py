@@ -10,9 +10,9 @@ class SharedFiles(NamedTuple):
     """Their descriptors, inherited by none unless passed on."""
 
     statistics: int
-    """`gateway.control.statistics`."""
+    """`gateway.records.counters`."""
     rings: int
-    """`gateway.observe.ring`."""
+    """`gateway.records.ring`."""
 
     @classmethod
     def create(cls) -> SharedFiles:

@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway.control.messages import Setting
 from gateway.core.errors import InvalidRequest
-from gateway.observe.sampling import SamplingPlan
+from gateway.records.sampling import SamplingPlan
 
 _OPENTELEMETRY: Final = "opentelemetry"
 _OFF, _ON = ("OFF",), ("TIMESTAMPS",)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from gateway.observe.otlp_variables import GRPC, HTTP, HTTP_PORT, Signal, check_signal, endpoint_port, fault, positive, variable_of, without_none
-from gateway.observe.sampling import SamplingPlan
+from gateway.records.sampling import SamplingPlan
 
 SERVICE_NAME: Final = "onnx-gateway"
 _ENDPOINT, _PROTOCOL = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_PROTOCOL"

@@ -10,7 +10,7 @@ from gateway.core.errors import CircuitOpen
 from gateway.core.predictor import Description, Predictor
 from gateway.core.request import InferenceRequest, Prediction
 from gateway.policies.circuit import Circuit
-from gateway.policies.circuit_records import OPEN
+from gateway.records.breaker_state import OPEN
 
 
 class Breaker:

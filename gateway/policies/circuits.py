@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from gateway.core.protection import BreakerPlan
 from gateway.policies.circuit import Circuit
-from gateway.policies.circuit_records import CircuitKey, Forced, Report, Transition
+from gateway.records.breaker_state import CircuitKey, Forced, Report, Transition
 
 
 class Circuits:

@@ -20,7 +20,7 @@ from gateway.control.records import CannotPlan, SourceModel
 from gateway.control.spawning import Spawner
 from gateway.control.trace_settings import trace_settings_of
 from gateway.core.plan import VersionPlan
-from gateway.observe.sampling import SamplingPlan
+from gateway.records.sampling import SamplingPlan
 from gateway.settings import TelemetrySettings
 
 

@@ -17,8 +17,8 @@ from live_parts import Clock, Numbers, gauged
 from gateway.control.live.routes import routes
 from gateway.control.live.stream import LiveStream
 from gateway.control.messages import IndexEntry, VersionState
-from gateway.observe.cells import DEGRADED, SLOW
-from gateway.observe.notes import Detail
+from gateway.records.cells import DEGRADED, SLOW
+from gateway.records.events import Detail
 
 
 class WallClock(Clock):

@@ -11,13 +11,13 @@ from typing import Self
 from gateway.control.live.state import LiveState
 from gateway.control.messages import IndexEntry, VersionState
 from gateway.control.overview import Overview, ProcessState
-from gateway.control.statistics import StatisticsTable, size_statistics_file
 from gateway.core.reasons import REASONS
-from gateway.observe.cells import CELL_BYTES, HAS_PARENT, REQUEST, REQUEST_ID_AT, REQUEST_IDS, REQUEST_PLAIN
-from gateway.observe.chunks import ChunkReader
-from gateway.observe.notes import Began, Decided, Gauges, InstanceGauges, Named, VersionGauges, encode
-from gateway.observe.ring import RingReader, RingWriter
-from gateway.observe.ring_file import size_rings_file
+from gateway.records.cells import CELL_BYTES, HAS_PARENT, REQUEST, REQUEST_ID_AT, REQUEST_IDS, REQUEST_PLAIN
+from gateway.records.counters import StatisticsTable, size_statistics_file
+from gateway.records.events import Began, Decided, Gauges, InstanceGauges, Named, VersionGauges, encode
+from gateway.records.reader import ChunkReader
+from gateway.records.ring import RingReader, RingWriter
+from gateway.records.ring_file import size_rings_file
 
 TRACES = "http://jaeger.test:16686/trace/{trace_id}"
 STARTED_S = 1_700_000_000.0

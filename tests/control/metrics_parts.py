@@ -11,9 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.control.messages import IndexEntry, VersionState
 from gateway.control.metrics_source import MetricsSource, NamesOf
 from gateway.control.overview import Overview, ProcessState
-from gateway.control.statistics import StatisticsTable, size_statistics_file
 from gateway.observe.metrics.prometheus import encode
-from gateway.observe.notes import Gauges, InstanceGauges, VersionGauges
+from gateway.records.counters import StatisticsTable, size_statistics_file
+from gateway.records.events import Gauges, InstanceGauges, VersionGauges
 
 ROW, OTHER_ROW = 3, 4
 SECOND_NS = 1_000_000_000

@@ -14,10 +14,10 @@ import time
 from gateway.control.link import ServingLink
 from gateway.control.messages import Change, Listening, Publish
 from gateway.control.shared_files import SharedFiles
-from gateway.control.statistics import StatisticsTable
 from gateway.control.supervisor_watch import SupervisorWatch
 from gateway.core.errors import GatewayError
 from gateway.policies.circuits import Circuits
+from gateway.records.counters import StatisticsTable
 
 
 class StandIn:

@@ -6,7 +6,7 @@ import asyncio
 
 from gateway.control.breaker_board import BreakerBoard
 from gateway.control.messages import BreakerReport, ReportBreakers
-from gateway.policies.circuit_records import Snapshot
+from gateway.records.breaker_state import Snapshot
 
 KEY = ("m", 1, "")
 REPORT = ((KEY, Snapshot("m", "open", "", 5, 20, 5, 3.0, 1, "no memory")),)

@@ -37,7 +37,7 @@ from gateway.control.messages import (
 )
 from gateway.core.errors import ModelFailed, ModelNotFound, Unavailable
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
-from gateway.policies.circuit_records import Snapshot
+from gateway.records.breaker_state import Snapshot
 
 PLAN = VersionPlan(
     model="m", version=3, path="/m", fingerprint="f", inputs=(TensorSpec("x", "FP32", (-1, 4)),), outputs=(), batching=BatchingPlan(8, splits=True)

@@ -8,7 +8,7 @@ from chromium import Browser
 from live_feed import NAMES, Feed, Traffic, WallClock
 
 from gateway.control.overview import ProcessState
-from gateway.observe.notes import Detail
+from gateway.records.events import Detail
 
 USUAL = len(NAMES)
 pytestmark = pytest.mark.timeout(180)

@@ -10,9 +10,9 @@ from gateway.control.live.history import POINTS
 from gateway.control.live.requests import KEPT
 from gateway.control.messages import IndexEntry
 from gateway.control.overview import ProcessState
-from gateway.control.statistics import HOUSE_ROW
-from gateway.observe.cells import DEGRADED, REFUSED_SAMPLING, SLOW
-from gateway.observe.notes import Detail
+from gateway.records.cells import DEGRADED, REFUSED_SAMPLING, SLOW
+from gateway.records.counters import HOUSE_ROW
+from gateway.records.events import Detail
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from metrics_parts import OTHER_ROW, OVERVIEW, ROW, SECOND_NS, VERSION_GAUGES, M
 from gateway.control.messages import IndexEntry, VersionState
 from gateway.control.metrics_source import NamesOf
 from gateway.control.overview import ProcessState
-from gateway.control.statistics import HOUSE_ROW
 from gateway.core.reasons import REASONS
+from gateway.records.counters import HOUSE_ROW
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_histograms_are_cumulative_and_end_with_their_count(metrics):
 
 def test_what_a_killed_process_counted_stays(metrics):
     code = (
-        "import os, signal, sys; from gateway.control.statistics import StatisticsTable\n"
+        "import os, signal, sys; from gateway.records.counters import StatisticsTable\n"
         f"StatisticsTable(int(sys.argv[1])).writer(1, {ROW}).record_request(0.1, 0.1)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )

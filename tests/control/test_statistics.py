@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.control.rows import StatisticsRows
-from gateway.control.statistics import (
+from gateway.core.reasons import REASONS
+from gateway.records.counters import (
     BATCH_SIZES,
     BATCHES,
     HOUSE_ROW,
@@ -22,9 +23,8 @@ from gateway.control.statistics import (
     large_batch_at,
     size_statistics_file,
 )
-from gateway.control.version_counts import BUCKETS, MAX_REASONS, BatchCounts, Duration, Histogram, VersionCounts
-from gateway.core.reasons import REASONS
-from gateway.observe.metrics.bounds import TIME_BOUNDS_S
+from gateway.records.histogram_bounds import TIME_BOUNDS_S
+from gateway.records.version_counts import BUCKETS, MAX_REASONS, BatchCounts, Duration, Histogram, VersionCounts
 
 
 def statistics_file(slots):
@@ -155,7 +155,7 @@ def test_a_read_adds_up_all_slots_and_leaves_other_rows_out(table):
 
 def test_what_a_killed_process_counted_stays_and_its_successor_goes_on(table):
     code = (
-        "import os, signal, sys; from gateway.control.statistics import StatisticsTable\n"
+        "import os, signal, sys; from gateway.records.counters import StatisticsTable\n"
         "StatisticsTable(int(sys.argv[1])).writer(1, 4).record_batch(2, 2, 1, 1, 1, 1, 10, 1)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -10,7 +10,7 @@ from gateway.control.agreed_settings import AgreedSettings
 from gateway.control.messages import Change
 from gateway.control.trace_settings import changed_sampling, trace_settings_of
 from gateway.core.errors import InvalidRequest
-from gateway.observe.sampling import SamplingPlan
+from gateway.records.sampling import SamplingPlan
 
 ALL, NONE, FEW = SamplingPlan(traces=True), SamplingPlan(traces=True, ratio=0), SamplingPlan(traces=True, ratio=0.3)
 NOTHING = SamplingPlan(traces=False, parent_based=False, ratio=0)

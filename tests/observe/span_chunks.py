@@ -4,7 +4,7 @@ import math
 import os
 import time
 
-from gateway.observe.cells import (
+from gateway.records.cells import (
     BATCH,
     BATCH_PLAIN,
     CALL,
@@ -18,10 +18,10 @@ from gateway.observe.cells import (
     REQUEST_PLAIN,
     SAMPLED,
 )
-from gateway.observe.chunks import ChunkReader
-from gateway.observe.notes import Began, Named, encode
-from gateway.observe.ring import RingReader, RingWriter
-from gateway.observe.ring_file import size_rings_file
+from gateway.records.events import Began, Named, encode
+from gateway.records.reader import ChunkReader
+from gateway.records.ring import RingReader, RingWriter
+from gateway.records.ring_file import size_rings_file
 
 MS = 1_000_000
 PLAIN_IDS = (bytes(16), bytes(8), bytes(8))

@@ -4,12 +4,12 @@ import asyncio
 import os
 
 from gateway.assembly.decided import note_decision
-from gateway.observe.chunks import ChunkReader
-from gateway.observe.journal import Journal
-from gateway.observe.ring import RingReader, RingWriter
-from gateway.observe.ring_file import size_rings_file
-from gateway.observe.sampling import SamplingPlan
-from gateway.policies.circuit_records import Transition
+from gateway.records.breaker_state import Transition
+from gateway.records.reader import ChunkReader
+from gateway.records.ring import RingReader, RingWriter
+from gateway.records.ring_file import size_rings_file
+from gateway.records.sampling import SamplingPlan
+from gateway.records.writer import Journal
 from gateway.runtime.process.events import Fate, WorkerEvent
 
 SAID = "Non-zero status code returned while running Gather node. Name:'g' Status Message: idx=4711 must be within [0,8)"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.observe.decisions import Decisions
+from gateway.records.event_bus import Decisions
 
 
 @dataclass(frozen=True)

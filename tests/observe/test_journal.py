@@ -11,15 +11,15 @@ from gateway.core.errors import InvalidRequest, ModelFailed
 from gateway.core.reasons import REASONS
 from gateway.core.request import RETRY, InferenceRequest, Prediction, RequestForm, Run
 from gateway.core.span_context import SpanContext
-from gateway.observe.cells import DEGRADED, HAS_IDS, HAS_PARENT, KEPT, MORE, NO_ROW, REFUSED_SAMPLING, SAMPLED, SLOW
-from gateway.observe.chunks import ChunkReader
-from gateway.observe.details import Failure
-from gateway.observe.journal import Journal
-from gateway.observe.ring import RingReader, RingWriter
-from gateway.observe.ring_file import CELLS, size_rings_file
-from gateway.observe.sampling import SamplingPlan
-from gateway.observe.slowest import Slowest
-from gateway.observe.version_journal import VersionJournal
+from gateway.records.batch_writer import VersionJournal
+from gateway.records.cells import DEGRADED, HAS_IDS, HAS_PARENT, KEPT, MORE, NO_ROW, REFUSED_SAMPLING, SAMPLED, SLOW
+from gateway.records.reader import ChunkReader
+from gateway.records.request_details import Failure
+from gateway.records.ring import RingReader, RingWriter
+from gateway.records.ring_file import CELLS, size_rings_file
+from gateway.records.sampling import SamplingPlan
+from gateway.records.slow_requests import Slowest
+from gateway.records.writer import Journal
 
 FORM = RequestForm(names=("x",), key=("x",), rows=3, input_bytes=12, outputs=(0,), parameters={})
 TRACE, SPAN = bytes(range(16)), bytes(range(8, 16))

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from span_chunks import Slot
 
 from gateway.core.reasons import REASONS
-from gateway.observe.cells import DEGRADED, HAS_IDS, HAS_PARENT, IN_STREAM, SAMPLED, SLOW
 from gateway.observe.logs.access_choice import AccessChoice, cells_wanted
 from gateway.observe.logs.access_lines import AccessLines
 from gateway.observe.logs.access_log import AccessLog
 from gateway.observe.logs.access_rows import SlotBatches, access_rows
 from gateway.observe.logs.line_writer import MOST_BYTES
-from gateway.observe.notes import Detail, Named
+from gateway.records.cells import DEGRADED, HAS_IDS, HAS_PARENT, IN_STREAM, SAMPLED, SLOW
+from gateway.records.events import Detail, Named
 
 OVERLOADED = REASONS.index("overloaded")
 FORMATS = ("human", "json")

@@ -4,11 +4,11 @@ import os
 
 import pytest
 
-from gateway.observe.cells import REQUEST, REQUEST_PLAIN
-from gateway.observe.chunks import ChunkReader
-from gateway.observe.naming import Naming
-from gateway.observe.ring import RingReader, RingWriter
-from gateway.observe.ring_file import CELLS, size_rings_file
+from gateway.records.cells import REQUEST, REQUEST_PLAIN
+from gateway.records.name_table import Naming
+from gateway.records.reader import ChunkReader
+from gateway.records.ring import RingReader, RingWriter
+from gateway.records.ring_file import CELLS, size_rings_file
 
 
 class Process:

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.observe.otel_environment import OtelOptions, apply
 from gateway.observe.otlp_variables import GRPC, HTTP
-from gateway.observe.sampling import SamplingPlan
+from gateway.records.sampling import SamplingPlan
 
 COLLECTOR = "http://collector:4317"
 

@@ -4,13 +4,13 @@ import asyncio
 import os
 import time
 
-from gateway.observe.chunks import ChunkReader
-from gateway.observe.journal import Journal
-from gateway.observe.notes import VersionGauges
-from gateway.observe.pulse import Pulse
-from gateway.observe.ring import RingReader, RingWriter
-from gateway.observe.ring_file import size_rings_file
-from gateway.observe.sampling import SamplingPlan
+from gateway.records.events import VersionGauges
+from gateway.records.gauge_writer import Pulse
+from gateway.records.reader import ChunkReader
+from gateway.records.ring import RingReader, RingWriter
+from gateway.records.ring_file import size_rings_file
+from gateway.records.sampling import SamplingPlan
+from gateway.records.writer import Journal
 
 GAUGES = VersionGauges(1, "m", 1, 2, 512, 3, 1, "closed", "", ())
 

@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from gateway.observe.cells import REQUEST, REQUEST_PLAIN
-from gateway.observe.chunks import ChunkReader
-from gateway.observe.reading import Reading
-from gateway.observe.ring import RingReader, RingWriter
-from gateway.observe.ring_file import CELLS, size_rings_file
+from gateway.records.cells import REQUEST, REQUEST_PLAIN
+from gateway.records.pump import Reading
+from gateway.records.reader import ChunkReader
+from gateway.records.ring import RingReader, RingWriter
+from gateway.records.ring_file import CELLS, size_rings_file
 
 SLOTS = 2
 
@@ -55,7 +55,7 @@ def test_the_rest_is_all_that_was_written_however_much_that_is(rings):
 
 
 def test_the_rest_ends_where_what_belongs_to_a_note_was_never_written(rings):
-    from gateway.observe.notes import Detail, encode
+    from gateway.records.events import Detail, encode
 
     writers, reading, counter = rings
     write(writers[0], 3)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.observe.cells import BATCH, NOTE_ROOM, REQUEST, REQUEST_PLAIN
-from gateway.observe.chunks import ChunkReader
-from gateway.observe.notes import Began, Decided, Detail, Gauges, InstanceGauges, Named, VersionGauges, decode, encode
-from gateway.observe.ring import LONGEST_NOTE, RingReader, RingWriter
-from gateway.observe.ring_file import CELLS, size_rings_file
+from gateway.records.cells import BATCH, NOTE_ROOM, REQUEST, REQUEST_PLAIN
+from gateway.records.events import Began, Decided, Detail, Gauges, InstanceGauges, Named, VersionGauges, decode, encode
+from gateway.records.reader import ChunkReader
+from gateway.records.ring import LONGEST_NOTE, RingReader, RingWriter
+from gateway.records.ring_file import CELLS, size_rings_file
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.observe.sampling import NO_PARENT, PARENT_NOT_SAMPLED, PARENT_SAMPLED, Sampler, SamplingPlan
+from gateway.records.sampling import NO_PARENT, PARENT_NOT_SAMPLED, PARENT_SAMPLED, Sampler, SamplingPlan
 
 PARENTS = [NO_PARENT, PARENT_SAMPLED, PARENT_NOT_SAMPLED]
 plans = st.builds(SamplingPlan, st.booleans(), st.booleans(), st.sampled_from([0.0, 0.01, 0.5, 1.0]))

@@ -3,7 +3,7 @@
 import math
 import random
 
-from gateway.observe.slowest import Slowest
+from gateway.records.slow_requests import Slowest
 
 
 def share_over(draw, looks=60, each=500):

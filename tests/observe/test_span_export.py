@@ -15,12 +15,12 @@ from otlp_receiver import grpc_receiver, http_receiver
 from span_chunks import Slot
 
 from gateway import __version__
-from gateway.observe.notes import Detail
 from gateway.observe.otel_environment import OtelOptions, apply
-from gateway.observe.sampling import SamplingPlan
 from gateway.observe.spans.export import SpanExport
 from gateway.observe.spans.exporters import NamedExporter, make_exporters, make_resource
 from gateway.observe.spans.otlp_bytes import grpc_exporter, http_exporter
+from gateway.records.events import Detail
+from gateway.records.sampling import SamplingPlan
 
 TRACED = OtelOptions(sampling=SamplingPlan(traces=True), trace_exporters=("otlp",))
 

@@ -4,12 +4,12 @@ import pytest
 from jaeger import running_jaeger
 from span_chunks import Slot
 
-from gateway.observe.cells import DEGRADED, HAS_PARENT, SAMPLED
-from gateway.observe.notes import Detail
 from gateway.observe.otel_environment import apply
 from gateway.observe.spans import names
 from gateway.observe.spans.export import SpanExport
 from gateway.observe.spans.forms import Server
+from gateway.records.cells import DEGRADED, HAS_PARENT, SAMPLED
+from gateway.records.events import Detail
 
 
 @pytest.fixture(scope="module")

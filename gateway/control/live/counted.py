@@ -11,7 +11,7 @@ import numpy as np
 
 from gateway.control.live.figures import COLUMNS, Integers
 from gateway.control.messages import Key
-from gateway.control.statistics import BATCHES, HOUSE_ROW
+from gateway.records.counters import BATCHES, HOUSE_ROW
 
 NO_KEY: Final[Key] = ("", 0)
 """Stands for requests for which no version was found."""

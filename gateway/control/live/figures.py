@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from gateway.control import statistics as table
-from gateway.control.version_counts import BUCKETS
 from gateway.core.reasons import REASONS
-from gateway.observe.metrics.bounds import TIME_BOUNDS_S
+from gateway.records import counters as table
+from gateway.records.histogram_bounds import TIME_BOUNDS_S
+from gateway.records.version_counts import BUCKETS
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 Numbers = np.ndarray[Any, np.dtype[np.float64]]

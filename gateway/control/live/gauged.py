@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.observe.chunks import Chunk
-from gateway.observe.notes import Gauges, VersionGauges
-from gateway.policies.circuit_records import CLOSED, HALF_OPEN, OPEN, TO_TRY, state_of
+from gateway.records.breaker_state import CLOSED, HALF_OPEN, OPEN, TO_TRY, state_of
+from gateway.records.events import Gauges, VersionGauges
+from gateway.records.reader import Chunk
 
 SILENT_AFTER_NS: Final = 4_000_000_000
 """Gauges come every second."""

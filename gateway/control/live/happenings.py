@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway.control.messages import VersionState
 from gateway.control.overview import Overview
-from gateway.observe.chunks import Chunk
+from gateway.records.reader import Chunk
 
 KEPT: Final = 100
 _LONGEST_TEXT: Final = 400

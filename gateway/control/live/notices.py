@@ -10,7 +10,7 @@ from gateway.control.live.lost_spans import Lost
 from gateway.control.messages import VersionState
 from gateway.control.overview import Overview, ProcessState
 from gateway.control.records import UNLOADED
-from gateway.policies.circuit_records import OPEN, TO_TRY
+from gateway.records.breaker_state import OPEN, TO_TRY
 
 _PHASES: Final = {
     "starting": "The gateway is starting: models are being loaded.",

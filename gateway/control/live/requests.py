@@ -14,9 +14,9 @@ import numpy as np
 
 from gateway.core.grpc_status import status_name
 from gateway.core.reasons import REASONS
-from gateway.observe.cells import DEGRADED, HAS_IDS, HAS_PARENT, IN_STREAM, REFUSED_SAMPLING, SLOW
-from gateway.observe.chunks import Chunk
-from gateway.observe.notes import Detail
+from gateway.records.cells import DEGRADED, HAS_IDS, HAS_PARENT, IN_STREAM, REFUSED_SAMPLING, SLOW
+from gateway.records.events import Detail
+from gateway.records.reader import Chunk
 
 KEPT: Final = 12
 """Of each kind."""

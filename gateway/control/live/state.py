@@ -25,8 +25,8 @@ from gateway.control.live.requests import RecentRequests
 from gateway.control.messages import IndexEntry, Key
 from gateway.control.overview import Overview, ProcessState
 from gateway.core.reasons import REASONS
-from gateway.observe.chunks import Chunk
-from gateway.observe.notes import Gauges
+from gateway.records.events import Gauges
+from gateway.records.reader import Chunk
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,6 @@ from gateway.core.reasons import REASONS
 from gateway.logs.formats import LogFormat, rfc3339
 from gateway.logs.redaction import LONGEST_VALUE, quoted, without_values
 from gateway.logs.setup import json_process
-from gateway.observe.cells import DEGRADED, IN_STREAM, SLOW
 from gateway.observe.logs.access_rows import NONE, AccessRows
 from gateway.observe.logs.text_columns import (
     MOST_INTEGER,
@@ -29,8 +28,9 @@ from gateway.observe.logs.text_columns import (
     milliseconds,
     seconds,
 )
-from gateway.observe.notes import Detail
 from gateway.observe.spans.peers import read_peer
+from gateway.records.cells import DEGRADED, IN_STREAM, SLOW
+from gateway.records.events import Detail
 
 LOGGER: Final = "gateway.access"
 _MESSAGE: Final = "request ended"

@@ -10,12 +10,12 @@ from typing import Any, Final
 import numpy as np
 
 from gateway.logs.formats import LogFormat
-from gateway.observe.cells import DEGRADED, SAMPLED, SLOW
-from gateway.observe.chunks import Chunk
 from gateway.observe.logs.access_choice import AccessChoice
 from gateway.observe.logs.access_lines import LOGGER, AccessLines
 from gateway.observe.logs.access_rows import SlotBatches, access_rows
 from gateway.observe.logs.line_writer import LineWriter
+from gateway.records.cells import DEGRADED, SAMPLED, SLOW
+from gateway.records.reader import Chunk
 
 MOST_LINES_PER_S: Final = 100_000
 """A tenth of a core. What is more is left out, and counted."""

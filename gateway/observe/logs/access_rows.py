@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from gateway.observe.cells import HAS_IDS, HAS_PARENT, Cells
-from gateway.observe.chunks import Chunk, Names
-from gateway.observe.identifiers import Bytes, Identifiers
-from gateway.observe.notes import Detail
+from gateway.records.cells import HAS_IDS, HAS_PARENT, Cells
+from gateway.records.events import Detail
+from gateway.records.reader import Chunk, Names
+from gateway.records.span_ids import Bytes, Identifiers
 
 Array = np.ndarray[Any, Any]
 

@@ -10,7 +10,6 @@ from typing import Final
 
 import numpy as np
 
-from gateway.observe.notes import Detail
 from gateway.observe.spans import names
 from gateway.observe.spans.columns import batch_columns, call_columns, fill, form_of, in_groups, request_columns
 from gateway.observe.spans.forms import (
@@ -31,6 +30,7 @@ from gateway.observe.spans.forms import (
 )
 from gateway.observe.spans.protobuf import LENGTH_BYTES, Template, attribute, field, fixed64_field, lengths, number_field, varint
 from gateway.observe.spans.rows import Array, BatchRows, CallRows, Rows
+from gateway.records.events import Detail
 
 MOST_BYTES: Final = 1 << 20
 """Of one export, about: a collector's default limit is 4 MiB."""

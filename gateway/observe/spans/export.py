@@ -15,7 +15,6 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext
 
 from gateway import __version__
-from gateway.observe.chunks import Chunk
 from gateway.observe.otel_environment import OtelOptions
 from gateway.observe.spans import names
 from gateway.observe.spans.encoding import Encoded, SpanEncoder
@@ -25,6 +24,7 @@ from gateway.observe.spans.forms import Server
 from gateway.observe.spans.joining import SlotRows
 from gateway.observe.spans.rows import Rows
 from gateway.observe.spans.sdk_spans import SpanMaker
+from gateway.records.reader import Chunk
 
 _log = logging.getLogger(__name__)
 

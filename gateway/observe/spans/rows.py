@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gateway.observe.cells import Cells
-from gateway.observe.chunks import Names
-from gateway.observe.notes import Detail
+from gateway.records.cells import Cells
+from gateway.records.events import Detail
+from gateway.records.reader import Names
 
 Array = np.ndarray[Any, Any]
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Final, cast
 
 from gateway.core.errors import InvalidRequest, ModelNotFound
-from gateway.policies.circuit_records import CircuitKey, Forced, Snapshot, Survey
 from gateway.protocol.generated.gateway_control_pb2 import (
     AUTOMATIC,
     CLOSED,
@@ -25,6 +24,7 @@ from gateway.protocol.generated.gateway_control_pb2 import (
     SetBreakerRequest,
     SetBreakerResponse,
 )
+from gateway.records.breaker_state import CircuitKey, Forced, Snapshot, Survey
 from gateway.wire.control_side import ControlSide
 from gateway.wire.server_state import ServerState
 from gateway.wire.services.authorization import Authorization

@@ -9,13 +9,13 @@ from typing import Any, Final, Protocol
 from gateway.core.errors import DeadlineExpired, GatewayError, InvalidRequest
 from gateway.core.request import InferenceRequest, Prediction
 from gateway.core.span_context import SpanContext, span_context_of
-from gateway.observe.cells import IN_STREAM
-from gateway.observe.details import Failure
 from gateway.protocol.codec import ReadRequest
 from gateway.protocol.fields import bytes_tag
 from gateway.protocol.generated.inference_pb2 import ModelInferResponse, ModelStreamInferResponse
 from gateway.protocol.layout import Layout, Layouts
 from gateway.protocol.requests import ParsedRequest
+from gateway.records.cells import IN_STREAM
+from gateway.records.request_details import Failure
 from gateway.routing.catalogue import Catalogue, Live
 from gateway.wire.endings import tell
 from gateway.wire.services.open_streams import OpenStreams

@@ -15,7 +15,7 @@ from typing import Final
 from gateway.core.reasons import CANCELLED, REASONS, reason_index
 from gateway.core.request import Caller, InferenceRequest, Prediction
 from gateway.core.span_context import SpanContext, span_context_of
-from gateway.observe.cells import (
+from gateway.records.cells import (
     DEGRADED,
     HAS_IDS,
     HAS_PARENT,
@@ -30,12 +30,12 @@ from gateway.observe.cells import (
     SAMPLED,
     SLOW,
 )
-from gateway.observe.counted import Counted, Counts
-from gateway.observe.details import MOST_DETAILS_PER_S, NOTHING, Allowance, Failure, answer_detail, failure_detail
-from gateway.observe.naming import Naming
-from gateway.observe.notes import Detail, Note, encode
-from gateway.observe.ring import RingWriter
-from gateway.observe.sampling import NO_PARENT, PARENT_NOT_SAMPLED, PARENT_SAMPLED, Sampler, SamplingPlan
+from gateway.records.counted_version import Counted, Counts
+from gateway.records.events import Detail, Note, encode
+from gateway.records.name_table import Naming
+from gateway.records.request_details import MOST_DETAILS_PER_S, NOTHING, Allowance, Failure, answer_detail, failure_detail
+from gateway.records.ring import RingWriter
+from gateway.records.sampling import NO_PARENT, PARENT_NOT_SAMPLED, PARENT_SAMPLED, Sampler, SamplingPlan
 
 _NO_ID: Final = bytes(8)
 _CANCELLED: Final = REASONS.index(CANCELLED)

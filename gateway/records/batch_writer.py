@@ -12,9 +12,9 @@ import numpy as np
 from gateway.core.instance import Work
 from gateway.core.request import RETRY, InferenceRequest, Run
 from gateway.core.span_context import SpanContext
-from gateway.observe.cells import BATCH, BATCH_PLAIN, CALL, CALL_PLAIN, LINK, LINK_PLAIN
-from gateway.observe.identifiers import Identifiers
-from gateway.observe.journal import Journal
+from gateway.records.cells import BATCH, BATCH_PLAIN, CALL, CALL_PLAIN, LINK, LINK_PLAIN
+from gateway.records.span_ids import Identifiers
+from gateway.records.writer import Journal
 
 _LONGEST_REASON: Final = 200
 

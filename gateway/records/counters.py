@@ -15,8 +15,8 @@ from bisect import bisect_left
 from operator import add
 from typing import Final, Self
 
-from gateway.control.version_counts import BUCKETS, MAX_REASONS, BatchCounts, Duration, Histogram, VersionCounts
-from gateway.observe.metrics.bounds import TIME_BOUNDS_S
+from gateway.records.histogram_bounds import TIME_BOUNDS_S
+from gateway.records.version_counts import BUCKETS, MAX_REASONS, BatchCounts, Duration, Histogram, VersionCounts
 
 ROWS: Final = 4096
 HOUSE_ROW: Final = ROWS - 1

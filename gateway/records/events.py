@@ -13,7 +13,7 @@ class Began(NamedTuple):
 
     pid: int
     seed: bytes
-    """16 random bytes: the ids that its readers make for it come from these (`gateway.observe.identifiers`)."""
+    """16 random bytes: the ids that its readers make for it come from these (`gateway.records.span_ids`)."""
 
 
 class Named(NamedTuple):

@@ -2,7 +2,7 @@
 
 A cell is 128 bytes. A REQUEST cell tells of one request that has ended, a BATCH cell of one batch, before those of its requests; a LINK cell
 names a request that a batch has run for but that ends elsewhere: the batch failed and is run again, or was a part of it. A CALL cell tells of
-one call to another server, on behalf of one request or of a batch. Whatever has no fixed length is a note (`gateway.observe.notes`), over as
+one call to another server, on behalf of one request or of a batch. Whatever has no fixed length is a note (`gateway.records.events`), over as
 many cells as it takes: a NOTE cell, then MORE cells.
 
 Times are nanoseconds of the monotonic clock, which all processes of a machine share. Numbers of batches, peers and instances are the
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from gateway.observe.ring_file import CELL_BYTES
+from gateway.records.ring_file import CELL_BYTES
 
 REQUEST, BATCH, LINK, NOTE, MORE, CALL = range(1, 7)
 

@@ -10,8 +10,8 @@ from gateway.core.errors import CircuitOpen, GatewayError
 from gateway.core.request import BREAKER_REFUSED, Caller, InferenceRequest, Moment
 from gateway.core.span_context import SpanContext
 from gateway.logs.redaction import without_values
-from gateway.observe.counted import Counted
-from gateway.observe.notes import Detail
+from gateway.records.counted_version import Counted
+from gateway.records.events import Detail
 
 NOTHING: Final = Detail()
 MOST_DETAILS_PER_S: Final = 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from gateway.core.plan import VersionPlan
-from gateway.observe.slowest import Slowest
+from gateway.records.slow_requests import Slowest
 
 
 class Counts(Protocol):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from gateway.observe.chunks import Chunk, ChunkReader
+from gateway.records.reader import Chunk, ChunkReader
 
 LOOK_S: Final = 0.1
 _WARN_EVERY_S: Final = 60.0

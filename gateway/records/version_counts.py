@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.observe.metrics.bounds import TIME_BOUNDS_S
+from gateway.records.histogram_bounds import TIME_BOUNDS_S
 
 BUCKETS: Final = len(TIME_BOUNDS_S) + 1
 MAX_REASONS: Final = 24

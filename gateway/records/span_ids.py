@@ -21,7 +21,7 @@ _SPAN: Final = np.uint64(0x8CB92BA72F3D8DD7)
 
 
 class Identifiers:
-    """Makes the ids of one process from the seed it has told (`gateway.observe.notes.Began`)."""
+    """Makes the ids of one process from the seed it has told (`gateway.records.events.Began`)."""
 
     def __init__(self, seed: bytes) -> None:
         self._high, self._low = (np.uint64(int.from_bytes(seed[at : at + 8], "little")) for at in (0, 8))

@@ -16,8 +16,8 @@ from typing import Final
 
 import numpy as np
 
-from gateway.observe.cells import MORE, NOTE, NOTE_HEAD, NOTE_ROOM, Cells
-from gateway.observe.ring_file import CELL_BYTES, CELLS, HEAD_BYTES, RING_BYTES
+from gateway.records.cells import MORE, NOTE, NOTE_HEAD, NOTE_ROOM, Cells
+from gateway.records.ring_file import CELL_BYTES, CELLS, HEAD_BYTES, RING_BYTES
 
 LONGEST_NOTE: Final = 1 << 13
 """Cells; a longer one is dropped: whoever reads must be able to take all of it at once."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from gateway.observe.notes import Began, Named, encode
-from gateway.observe.ring import RingWriter
+from gateway.records.events import Began, Named, encode
+from gateway.records.ring import RingWriter
 
 _MOST: Final = 4096  # of a kind; then they are given anew, and their reader forgets the oldest
 
@@ -28,7 +28,7 @@ class Naming:
 
     @property
     def seed(self) -> bytes:
-        """What the ids are made from that nobody asked for while a request ran (`gateway.observe.identifiers`)."""
+        """What the ids are made from that nobody asked for while a request ran (`gateway.records.span_ids`)."""
         return self._began.seed
 
     def peer(self, text: str) -> int:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Protocol, Self
 
-from gateway.observe.journal import Journal
-from gateway.observe.notes import Gauges, VersionGauges
+from gateway.records.events import Gauges, VersionGauges
+from gateway.records.writer import Journal
 
 _EVERY_S: Final = 1.0
 _LAG_EVERY_S: Final = 0.1

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from gateway.observe.cells import BATCH, BATCH_CELL, CALL, CALL_CELL, LINK, LINK_CELL, NOTE, REQUEST, REQUEST_CELL, Cells
-from gateway.observe.identifiers import Identifiers
-from gateway.observe.notes import Began, Decided, Detail, Gauges, Named, decode
-from gateway.observe.ring import LONGEST_NOTE, RingReader, note_text
+from gateway.records.cells import BATCH, BATCH_CELL, CALL, CALL_CELL, LINK, LINK_CELL, NOTE, REQUEST, REQUEST_CELL, Cells
+from gateway.records.events import Began, Decided, Detail, Gauges, Named, decode
+from gateway.records.ring import LONGEST_NOTE, RingReader, note_text
+from gateway.records.span_ids import Identifiers
 
 _log = logging.getLogger(__name__)
 _MOST_NAMES: Final = 8192  # of a kind: twice as many as the writer remembers

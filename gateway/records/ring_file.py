@@ -1,4 +1,4 @@
-"""How large the rings are (`gateway.observe.ring`); known to those who only make the file."""
+"""How large the rings are (`gateway.records.ring`); known to those who only make the file."""
 
 from __future__ import annotations
 

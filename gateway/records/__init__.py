@@ -1,0 +1,1 @@
+"""What happened: written once by serving processes into shared memory, read by others."""
