@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from gateway.observe.otel_environment import apply
+from gateway.config.opentelemetry import apply
 from gateway.observe.spans.encoding import SpanEncoder
 from gateway.observe.spans.forms import Server
 from gateway.observe.spans.joining import SlotRows

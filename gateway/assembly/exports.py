@@ -15,11 +15,11 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from gateway.config.settings import TelemetrySettings
 from gateway.control.metrics_source import MetricsSource
 from gateway.control.overview import Overview
 from gateway.observe.logs.exporter_words import ExporterWords
 from gateway.records.pump import Consumer
-from gateway.settings import TelemetrySettings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource

@@ -10,13 +10,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gateway.control.log_settings import log_settings_of
+from gateway.config.control import SourceOptions
+from gateway.config.log_settings import log_settings_of
+from gateway.config.settings import Settings
+from gateway.config.trace_settings import trace_settings_of
 from gateway.control.main_process import MainProcess, Started
-from gateway.control.options import SourceOptions
 from gateway.control.spawning import Spawner
-from gateway.control.trace_settings import trace_settings_of
 from gateway.logs.setup import begin_logs
-from gateway.settings import Settings
 from gateway.wire.io_mode import EXPERIMENTS_VARIABLE, IoMode, apply_io_mode
 
 if TYPE_CHECKING:

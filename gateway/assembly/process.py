@@ -7,10 +7,10 @@ import gc
 import logging
 from collections.abc import Awaitable, Mapping
 
+from gateway.config.log_settings import log_level
+from gateway.config.trace_settings import changed_sampling
 from gateway.control.link import ServingLink
-from gateway.control.log_settings import log_level
 from gateway.control.messages import Change, Key, Listening, Publish
-from gateway.control.trace_settings import changed_sampling
 from gateway.core.plan import VersionPlan
 from gateway.policies.circuits import Circuits
 from gateway.records.breaker_state import Report

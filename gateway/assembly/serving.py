@@ -11,12 +11,13 @@ from gateway.assembly.decided import note_decision
 from gateway.assembly.process import LinkedControlSide, ServingProcess
 from gateway.assembly.stack import Surroundings
 from gateway.assembly.versions import VersionBuilder
+from gateway.config.access_log_choice import cells_wanted
+from gateway.config.settings import ServingSettings
 from gateway.control.link import ServingLink
 from gateway.control.messages import Start
 from gateway.control.shared_files import SharedFiles
 from gateway.control.supervisor_watch import SupervisorWatch
 from gateway.logs.setup import begin_logs
-from gateway.observe.logs.access_choice import cells_wanted
 from gateway.policies.admission import Room
 from gateway.policies.circuits import Circuits
 from gateway.records.counters import HOUSE_ROW, StatisticsTable
@@ -29,7 +30,6 @@ from gateway.routing.fallback_targets import FallbackTargets
 from gateway.routing.versions import Versions
 from gateway.runtime.loading import Loader
 from gateway.runtime.workers import ThreadWorkers
-from gateway.settings import ServingSettings
 from gateway.wire.choose import choose_transport
 from gateway.wire.health import Health
 from gateway.wire.io_mode import EXPERIMENTS_VARIABLE

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from aiohttp import web
 
 from gateway.assembly.exports import begin_exports, guard_logs, linked_traces, make_span_export
+from gateway.config.settings import TelemetrySettings
 from gateway.control.channel import Channel
 from gateway.control.http import HttpPort
 from gateway.control.live.routes import routes
@@ -29,7 +30,6 @@ from gateway.records.counters import StatisticsTable
 from gateway.records.pump import Reading
 from gateway.records.reader import ChunkReader
 from gateway.records.ring import RingReader
-from gateway.settings import TelemetrySettings
 
 _ORPHAN_LIMIT_S: Final = 5.0
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Self
 
 from gateway.cli.tables import table
+from gateway.config.settings import Settings
 from gateway.control.main_process import Started
 from gateway.control.messages import IndexEntry, VersionState
-from gateway.settings import Settings
 
 _MOST_LINES = 20  # models, and failures; a repository of a thousand does not fill the screen
 _SAMPLES = ("samples.json", "reference.npz")

@@ -9,8 +9,8 @@ from typing import Any
 from gateway.cli.examination import Examined, ExaminedModel, ExaminedVersion
 from gateway.cli.protection_report import count, protection_json, protection_text, runs_text
 from gateway.cli.tables import table
+from gateway.config.quantities import format_duration
 from gateway.core.plan import BatchingPlan, TensorSpec
-from gateway.core.quantities import format_duration
 from gateway.protocol.signature import shape_text
 
 

@@ -13,8 +13,8 @@ import grpc
 
 from gateway.cli.faults import FAILED, CommandFault
 from gateway.cli.parser import nearest
+from gateway.config.quantities import format_duration
 from gateway.core.plan import TensorSpec
-from gateway.core.quantities import format_duration
 from gateway.core.request import Array
 from gateway.protocol.generated.inference_pb2 import (
     ModelConfigRequest,

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 from gateway.cli.config_file import ConfigFile, ProcessCount
 from gateway.cli.faults import CommandFault
-from gateway.control.options import ControlOptions, ModelControlMode, ModelControlOptions, StopOptions
+from gateway.config.control import ControlOptions, ModelControlMode, ModelControlOptions, StopOptions
+from gateway.config.opentelemetry import OtelOptions, apply
+from gateway.config.quantities import format_duration
+from gateway.config.settings import ServingSettings, Settings, TelemetrySettings
 from gateway.control.processes import ProcessChoice, choose_processes_here, usable_cores
-from gateway.core.quantities import format_duration
-from gateway.observe.otel_environment import OtelOptions, apply
-from gateway.settings import ServingSettings, Settings, TelemetrySettings
 
 T = TypeVar("T")
 

@@ -7,9 +7,9 @@ from typing import Annotated, Final, Literal, Self
 
 import msgspec
 
-from gateway.core.quantities import ByteSize, Duration
-from gateway.observe.logs.access_choice import AccessChoice
-from gateway.settings import IoMode
+from gateway.config.access_log_choice import AccessChoice
+from gateway.config.quantities import ByteSize, Duration
+from gateway.config.settings import IoMode
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]

@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.cli.config_file import PATHS, ConfigFile
 from gateway.cli.faults import CommandFault
-from gateway.core.typed_yaml import TypedYamlFault, decode_mapping, decode_yaml
+from gateway.config.typed_yaml import TypedYamlFault, decode_mapping, decode_yaml
 
 
 def read_config_file(path: Path) -> ConfigFile:

@@ -7,7 +7,7 @@ import re
 
 from gateway.cli.client import ClientOptions
 from gateway.cli.faults import CommandFault
-from gateway.core.quantities import parse_duration_s
+from gateway.config.quantities import parse_duration_s
 
 _NAMES = ("address", "tls", "tls_ca", "tls_cert", "tls_key", "tls_server_name")
 

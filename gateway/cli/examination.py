@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gateway.cli.faults import CommandFault
 from gateway.cli.parser import nearest
-from gateway.control.options import SourceOptions
+from gateway.config.control import SourceOptions
 from gateway.control.processes import choose_processes_here, usable_cores
 from gateway.control.records import CannotPlan, SourceModel
 from gateway.control.source import FolderSource, installed_providers

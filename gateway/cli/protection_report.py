@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, fields
 from typing import Any
 
+from gateway.config.quantities import format_bytes, format_duration
 from gateway.core.plan import BatchingPlan, VersionPlan
 from gateway.core.protection import AdmissionPlan, BreakerPlan, FallbackLink, OutputGuardPlan, ProtectionPlan, RetryPlan
-from gateway.core.quantities import format_bytes, format_duration
 
 
 def protection_text(plan: ProtectionPlan) -> str:

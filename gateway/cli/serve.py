@@ -16,7 +16,7 @@ from gateway.cli.configuration import option_name, read_config_file, read_option
 from gateway.cli.faults import CommandFault
 from gateway.cli.serve_options import GROUPS, Option
 from gateway.cli.tables import terminal_width
-from gateway.settings import IoMode, Settings
+from gateway.config.settings import IoMode, Settings
 from gateway.wire.io_mode import apply_io_mode
 
 DESCRIPTION = """\

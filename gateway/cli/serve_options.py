@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from gateway.cli.compose import LEAST_WORKER_THREADS
-from gateway.core.quantities import format_bytes, format_duration
-from gateway.settings import Settings
+from gateway.config.quantities import format_bytes, format_duration
+from gateway.config.settings import Settings
 
 Kind = Literal["text", "number", "flag", "list"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gateway.cli.faults import FAILED, CommandFault
 from gateway.cli.live_client import LiveClient, NoAnswer
-from gateway.core.quantities import parse_duration_s
+from gateway.config.quantities import parse_duration_s
 
 if TYPE_CHECKING:
     from rich.console import Console

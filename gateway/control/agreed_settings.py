@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from gateway.config.trace_settings import check_trace_setting
 from gateway.control.messages import Change, Setting
-from gateway.control.trace_settings import check_trace_setting
 from gateway.core.errors import InvalidRequest
 
 _Kind = Literal[Change.TRACE_SETTINGS, Change.LOG_SETTINGS]

@@ -16,11 +16,11 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from gateway.config.control import ControlOptions
 from gateway.control.agreed_settings import AgreedSettings
 from gateway.control.bulletin import Bulletin
 from gateway.control.fleet import NO_SETTINGS, Fleet
 from gateway.control.messages import Ask, Change, Drain, IndexEntry, Setting, Start
-from gateway.control.options import ControlOptions
 from gateway.control.overview import Overview
 from gateway.control.ports import PortUnavailable, ReservedPort, reserve_port
 from gateway.control.rows import StatisticsRows

@@ -7,11 +7,11 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
+from gateway.config.control import ModelControlMode, ModelControlOptions
 from gateway.control.bulletin import Bulletin
 from gateway.control.fleet import Fleet
 from gateway.control.messages import IndexEntry
 from gateway.control.model_loading import ModelLoading, requested_configuration
-from gateway.control.options import ModelControlMode, ModelControlOptions
 from gateway.control.progress import Progress
 from gateway.control.records import CannotPlan, ModelRecord, Source, SourceModel, all_ready, index_entries
 from gateway.control.rows import StatisticsRows

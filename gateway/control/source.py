@@ -18,10 +18,10 @@ from typing import Self
 
 from google.protobuf import json_format
 
+from gateway.config.control import SourceOptions
 from gateway.control.inspection.cache import FindingsCache, default_cache_dir
 from gateway.control.inspection.inspector import Inspector
 from gateway.control.inspection.job import InspectionJob
-from gateway.control.options import SourceOptions
 from gateway.control.records import CannotPlan, SourceModel
 from gateway.core.plan import QueuePlan, VersionPlan
 from gateway.protocol.generated import model_config_pb2

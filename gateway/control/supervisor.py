@@ -11,11 +11,11 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 
+from gateway.config.control import RestartOptions
 from gateway.control.channel import Channel
 from gateway.control.child import Child, how_it_ended
 from gateway.control.fleet import Fleet
 from gateway.control.messages import Ask, Listening, Reply, Start, StartFailed, Stop, Stopped
-from gateway.control.options import RestartOptions
 from gateway.control.overview import ProcessState
 from gateway.control.spawning import Spawner
 from gateway.core.errors import GatewayError, Unavailable

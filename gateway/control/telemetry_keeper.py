@@ -9,10 +9,10 @@ import random
 import socket
 from collections.abc import Callable, Sequence
 
+from gateway.config.control import RestartOptions
 from gateway.control.channel import Channel
 from gateway.control.child import Child, how_it_ended
 from gateway.control.messages import Stop
-from gateway.control.options import RestartOptions
 from gateway.control.overview import Overview, TelemetryStart, TelemetryStopped
 from gateway.control.spawning import Spawned
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from gateway.core.quantities import ByteSize, Duration
+from gateway.config.quantities import ByteSize, Duration
 from gateway.repository.protection_configuration import Protections
 from gateway.repository.protection_faults import protection_faults
 from gateway.repository.versions import VersionPolicy

@@ -6,9 +6,9 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from gateway.config.typed_yaml import did_you_mean
 from gateway.core.datatypes import BYTES, ITEM_BYTES
 from gateway.core.plan import TensorSpec
-from gateway.core.typed_yaml import did_you_mean
 
 Shape = tuple[int, ...]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from gateway.core.typed_yaml import did_you_mean
+from gateway.config.typed_yaml import did_you_mean
 from gateway.repository import pbtxt, yaml_file
 from gateway.repository.configuration import ModelConfiguration, Reading, contradictions
 from gateway.repository.found import FoundModel, FoundVersion, Repository

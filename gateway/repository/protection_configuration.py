@@ -2,7 +2,7 @@
 
 As in `gateway.repository.configuration`, a field is None where nothing was said, and its docstring then says what holds. What may be written
 shorter (`breaker: off`, `workers: process`, a remote's bare address) has a classmethod `parse`, and fields of such a struct are `Annotated`,
-which is how `gateway.core.typed_yaml` tells them from structs that are always written as mappings.
+which is how `gateway.config.typed_yaml` tells them from structs that are always written as mappings.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, Self
 
 import msgspec
 
-from gateway.core.quantities import ByteSize, Duration
-from gateway.core.typed_yaml import did_you_mean
+from gateway.config.quantities import ByteSize, Duration
+from gateway.config.typed_yaml import did_you_mean
 from gateway.repository.protection_values import (
     Address,
     ErrorKinds,

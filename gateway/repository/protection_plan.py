@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from gateway.config.quantities import ByteSize, Duration
+from gateway.config.typed_yaml import did_you_mean
 from gateway.core.plan import TensorSpec
 from gateway.core.protection import (
     AdmissionPlan,
@@ -24,8 +26,6 @@ from gateway.core.protection import (
     RemotePlan,
     RetryPlan,
 )
-from gateway.core.quantities import ByteSize, Duration
-from gateway.core.typed_yaml import did_you_mean
 from gateway.repository.constant_answer import constant_faults
 from gateway.repository.faults import PlanFault
 from gateway.repository.found import FoundModel

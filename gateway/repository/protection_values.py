@@ -8,8 +8,8 @@ from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
-from gateway.core.quantities import Duration
-from gateway.core.typed_yaml import TypedYamlFault, decode_mapping, did_you_mean
+from gateway.config.quantities import Duration
+from gateway.config.typed_yaml import TypedYamlFault, decode_mapping, did_you_mean
 
 T = TypeVar("T", bound=msgspec.Struct)
 

@@ -9,9 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from gateway.config.typed_yaml import did_you_mean
 from gateway.core.datatypes import datatype_of_onnx
 from gateway.core.plan import GraphTensor, TensorSpec
-from gateway.core.typed_yaml import did_you_mean
 from gateway.repository.configuration import TensorConfiguration
 from gateway.repository.faults import PlanFault
 from gateway.repository.sidecars import LABELS

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, cast
 
-from gateway.core.quantities import Duration
+from gateway.config.quantities import Duration
 from gateway.protocol.generated import model_config_pb2 as pb
 from gateway.repository.configuration import (
     Batching,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from gateway.config.typed_yaml import did_you_mean
 from gateway.core.plan import BatchingPlan, Findings, TensorSpec, WarmupInput
-from gateway.core.typed_yaml import did_you_mean
 from gateway.repository.configuration import ModelConfiguration, WarmupRequest, WarmupTensor
 from gateway.repository.faults import PlanFault
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.core.typed_yaml import TypedYamlFault, decode_yaml
+from gateway.config.typed_yaml import TypedYamlFault, decode_yaml
 from gateway.repository.configuration import ModelConfiguration, Reading
 
 FILE_NAME = "model.yaml"

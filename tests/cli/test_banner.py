@@ -4,9 +4,9 @@ import dataclasses
 from pathlib import Path
 
 from gateway.cli.banner import Programs, banner
+from gateway.config.settings import ServingSettings, Settings
 from gateway.control.main_process import Started
 from gateway.control.messages import IndexEntry, VersionState
-from gateway.settings import ServingSettings, Settings
 
 READY, UNAVAILABLE = VersionState.READY, VersionState.UNAVAILABLE
 

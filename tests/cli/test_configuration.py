@@ -16,8 +16,8 @@ from gateway.cli.faults import CommandFault
 from gateway.cli.parser import Parser
 from gateway.cli.serve import add_arguments, read_settings
 from gateway.cli.serve_options import GROUPS
-from gateway.control.options import ModelControlMode
-from gateway.core.quantities import parse_bytes, parse_duration_s
+from gateway.config.control import ModelControlMode
+from gateway.config.quantities import parse_bytes, parse_duration_s
 
 ROOT = Path(__file__).resolve().parent
 EXAMPLES = {

@@ -10,6 +10,7 @@ from serving_command import ROOT
 from gateway.cli.examination import Examined, ExaminedModel, ExaminedVersion, fallback_warnings
 from gateway.cli.explain import tree
 from gateway.cli.protection_report import protection_json, protection_text, runs_text
+from gateway.config.typed_yaml import decode_yaml
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.protection import (
     AdmissionPlan,
@@ -21,7 +22,6 @@ from gateway.core.protection import (
     RemotePlan,
     RetryPlan,
 )
-from gateway.core.typed_yaml import decode_yaml
 from gateway.repository.configuration import ModelConfiguration
 from gateway.repository.found import FoundModel, FoundVersion
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.config.control import ControlOptions, ModelControlMode, ModelControlOptions, RestartOptions, StopOptions
 from gateway.control.agreed_settings import AgreedSettings
 from gateway.control.bulletin import Bulletin
 from gateway.control.messages import Change, IndexEntry, VersionState
-from gateway.control.options import ControlOptions, ModelControlMode, ModelControlOptions, RestartOptions, StopOptions
 from gateway.control.records import ModelRecord, SourceModel, all_ready, index_entries
 from gateway.control.rows import StatisticsRows
 from gateway.control.stopping import Phase, StopSequence, next_phase

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from gateway.control.options import SourceOptions
+from gateway.config.control import SourceOptions
 from gateway.control.records import CannotPlan
 from gateway.control.source import FolderSource, installed_providers
 

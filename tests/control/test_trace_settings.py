@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.config.trace_settings import changed_sampling, trace_settings_of
 from gateway.control.agreed_settings import AgreedSettings
 from gateway.control.messages import Change
-from gateway.control.trace_settings import changed_sampling, trace_settings_of
 from gateway.core.errors import InvalidRequest
 from gateway.records.sampling import SamplingPlan
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.quantities import ByteSize, Duration, format_bytes, format_duration, parse_bytes, parse_duration_s
+from gateway.config.quantities import ByteSize, Duration, format_bytes, format_duration, parse_bytes, parse_duration_s
 
 
 @pytest.mark.parametrize(

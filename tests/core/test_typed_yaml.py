@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.quantities import Duration
-from gateway.core.typed_yaml import TypedYamlFault, decode_mapping, decode_yaml
+from gateway.config.quantities import Duration
+from gateway.config.typed_yaml import TypedYamlFault, decode_mapping, decode_yaml
 
 
 class Inner(msgspec.Struct, frozen=True, kw_only=True):

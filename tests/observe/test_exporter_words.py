@@ -7,9 +7,9 @@ import pytest
 from opentelemetry.util.re import parse_env_headers
 from span_chunks import Slot
 
+from gateway.config.opentelemetry import OtelOptions
 from gateway.logs.setup import make_formatter
 from gateway.observe.logs.exporter_words import ExporterWords
-from gateway.observe.otel_environment import OtelOptions
 from gateway.observe.spans.export import SpanExport
 from gateway.records.sampling import SamplingPlan
 

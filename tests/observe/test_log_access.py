@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from span_chunks import Slot
 
+from gateway.config.access_log_choice import AccessChoice, cells_wanted
 from gateway.core.reasons import REASONS
-from gateway.observe.logs.access_choice import AccessChoice, cells_wanted
 from gateway.observe.logs.access_lines import AccessLines
 from gateway.observe.logs.access_log import AccessLog
 from gateway.observe.logs.access_rows import SlotBatches, access_rows

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from gateway.observe.otel_environment import OtelOptions, apply
-from gateway.observe.otlp_variables import GRPC, HTTP
+from gateway.config.opentelemetry import OtelOptions, apply
+from gateway.config.otlp_variables import GRPC, HTTP
 from gateway.records.sampling import SamplingPlan
 
 COLLECTOR = "http://collector:4317"
@@ -248,5 +248,5 @@ def test_blanks_around_a_value_and_empty_values_do_not_reach_the_exporters():
 
 
 def test_nothing_heavy_is_imported_to_read_them():
-    program = "import sys, gateway.observe.otel_environment; print([m for m in ('opentelemetry', 'numpy', 'grpc', 'logging') if m in sys.modules])"
+    program = "import sys, gateway.config.opentelemetry; print([m for m in ('opentelemetry', 'numpy', 'grpc', 'logging') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -15,7 +15,7 @@ from otlp_receiver import grpc_receiver, http_receiver
 from span_chunks import Slot
 
 from gateway import __version__
-from gateway.observe.otel_environment import OtelOptions, apply
+from gateway.config.opentelemetry import OtelOptions, apply
 from gateway.observe.spans.export import SpanExport
 from gateway.observe.spans.exporters import NamedExporter, make_exporters, make_resource
 from gateway.observe.spans.otlp_bytes import grpc_exporter, http_exporter

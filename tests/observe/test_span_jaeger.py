@@ -4,7 +4,7 @@ import pytest
 from jaeger import running_jaeger
 from span_chunks import Slot
 
-from gateway.observe.otel_environment import apply
+from gateway.config.opentelemetry import apply
 from gateway.observe.spans import names
 from gateway.observe.spans.export import SpanExport
 from gateway.observe.spans.forms import Server

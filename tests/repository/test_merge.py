@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.quantities import Duration
+from gateway.config.quantities import Duration
 from gateway.repository.configuration import (
     Batching,
     ModelConfiguration,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from repository_models import findings, found_model, graph_tensor, write
 
-from gateway.core.typed_yaml import decode_yaml
+from gateway.config.typed_yaml import decode_yaml
 from gateway.protocol.generated.model_config_pb2 import ModelConfig
 from gateway.repository.configuration import ModelConfiguration
 from gateway.repository.merge import fill

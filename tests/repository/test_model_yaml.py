@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from repository_models import write, write_model
 
+from gateway.config.typed_yaml import decode_yaml
 from gateway.core.plan import BatchingPlan, QueuePlan, SessionPlan
-from gateway.core.typed_yaml import decode_yaml
 from gateway.repository import configuration as words
 from gateway.repository import protection_configuration as protection
 from gateway.repository.configuration import ModelConfiguration, contradictions

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from repository_models import write, write_model
 
-from gateway.core.typed_yaml import TypedYamlFault, decode_yaml
+from gateway.config.typed_yaml import TypedYamlFault, decode_yaml
 from gateway.repository.configuration import ModelConfiguration, contradictions
 from gateway.repository.folder import scan
 from gateway.repository.merge import merge

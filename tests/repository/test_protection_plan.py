@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from repository_models import findings, found_model, graph_tensor, write, write_model
 
+from gateway.config.quantities import format_bytes, format_duration
+from gateway.config.typed_yaml import decode_yaml
 from gateway.core.plan import TensorSpec
 from gateway.core.protection import (
     AdmissionPlan,
@@ -23,8 +25,6 @@ from gateway.core.protection import (
     RemotePlan,
     RetryPlan,
 )
-from gateway.core.quantities import format_bytes, format_duration
-from gateway.core.typed_yaml import decode_yaml
 from gateway.repository import constant_answer
 from gateway.repository.configuration import ModelConfiguration, contradictions
 from gateway.repository.faults import PlanFault

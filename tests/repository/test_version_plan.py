@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from repository_models import findings, found_model, graph_tensor
 
+from gateway.config.typed_yaml import decode_yaml
 from gateway.core.plan import BatchingPlan, Findings, QueuePlan, SessionPlan, TensorSpec, WarmupInput
-from gateway.core.typed_yaml import decode_yaml
 from gateway.repository.configuration import ModelConfiguration
 from gateway.repository.faults import PlanFault
 from gateway.repository.plan import PlanDefaults, plan_version

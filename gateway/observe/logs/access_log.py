@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from gateway.config.access_log_choice import AccessChoice
 from gateway.logs.formats import LogFormat
-from gateway.observe.logs.access_choice import AccessChoice
 from gateway.observe.logs.access_lines import LOGGER, AccessLines
 from gateway.observe.logs.access_rows import SlotBatches, access_rows
 from gateway.observe.logs.line_writer import LineWriter

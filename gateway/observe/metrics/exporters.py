@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final, cast
 
-from gateway.observe.otlp_variables import fault, positive
+from gateway.config.otlp_variables import fault, positive
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter

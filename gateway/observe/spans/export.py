@@ -15,7 +15,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext
 
 from gateway import __version__
-from gateway.observe.otel_environment import OtelOptions
+from gateway.config.opentelemetry import OtelOptions
 from gateway.observe.spans import names
 from gateway.observe.spans.encoding import Encoded, SpanEncoder
 from gateway.observe.spans.export_queue import DROP_REASONS, NOT_MADE, Export, ExportQueue

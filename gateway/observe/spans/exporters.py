@@ -14,9 +14,9 @@ from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVI
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from gateway import __version__
-from gateway.observe.otel_environment import SERVICE_NAME as OUR_NAME
-from gateway.observe.otel_environment import OtelOptions
-from gateway.observe.otlp_variables import GRPC
+from gateway.config.opentelemetry import SERVICE_NAME as OUR_NAME
+from gateway.config.opentelemetry import OtelOptions
+from gateway.config.otlp_variables import GRPC
 from gateway.observe.spans.otlp_bytes import grpc_exporter, http_exporter
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, TypeVar
 
-from gateway.observe.otlp_variables import GRPC, HTTP, HTTP_PORT, Signal, check_signal, endpoint_port, fault, positive, variable_of, without_none
+from gateway.config.otlp_variables import GRPC, HTTP, HTTP_PORT, Signal, check_signal, endpoint_port, fault, positive, variable_of, without_none
 from gateway.records.sampling import SamplingPlan
 
 SERVICE_NAME: Final = "onnx-gateway"

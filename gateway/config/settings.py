@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from gateway.control.options import ControlOptions
-from gateway.observe.otel_environment import OtelOptions
+from gateway.config.control import ControlOptions
+from gateway.config.opentelemetry import OtelOptions
 from gateway.records.sampling import SamplingPlan
 
 IoMode = Literal["auto", "polling", "event-engine"]
@@ -47,7 +47,7 @@ class ServingSettings:
     log_format: str = "human"
     """`human` or `json`."""
     access_log: str = "off"
-    """See `gateway.observe.logs.access_choice`."""
+    """See `gateway.config.access_log_choice`."""
     grpc_experiments: str = ""
     """What gRPC's core is to read as GRPC_EXPERIMENTS; chosen by `gateway.wire.io_mode`."""
     sampling: SamplingPlan = field(default_factory=SamplingPlan)
@@ -69,7 +69,7 @@ class TelemetrySettings:
     log_format: str = "human"
     """`human` or `json`."""
     access_log: str = "off"
-    """See `gateway.observe.logs.access_choice`."""
+    """See `gateway.config.access_log_choice`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""All that people may set, and how it is read."""
