@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.config.settings import TelemetrySettings
 from gateway.control.metrics_source import MetricsSource
-from gateway.control.overview import Overview
+from gateway.ipc.telemetry_messages import Overview
 from gateway.observe.logs.exporter_words import ExporterWords
 from gateway.records.pump import Consumer
 

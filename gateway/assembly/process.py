@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Mapping
 
 from gateway.config.log_settings import log_level
 from gateway.config.trace_settings import changed_sampling
-from gateway.control.link import ServingLink
-from gateway.control.messages import Change, Key, Listening, Publish
 from gateway.core.plan import VersionPlan
+from gateway.ipc.messages import Change, Key, Listening, Publish
+from gateway.ipc.serving_link import ServingLink
 from gateway.policies.circuits import Circuits
 from gateway.records.breaker_state import Report
 from gateway.records.sampling import SamplingPlan
@@ -28,7 +28,7 @@ _GC_THRESHOLDS = (10_000, 10, 10)  # a burst of requests is no leak: looking for
 
 
 class ServingProcess:
-    """Carries out the control side's orders (`gateway.control.link.Served`)."""
+    """Carries out the control side's orders (`gateway.ipc.serving_link.Served`)."""
 
     def __init__(
         self,

@@ -13,10 +13,10 @@ from gateway.assembly.stack import Surroundings
 from gateway.assembly.versions import VersionBuilder
 from gateway.config.access_log_choice import cells_wanted
 from gateway.config.settings import ServingSettings
-from gateway.control.link import ServingLink
-from gateway.control.messages import Start
-from gateway.control.shared_files import SharedFiles
-from gateway.control.supervisor_watch import SupervisorWatch
+from gateway.ipc.messages import Start
+from gateway.ipc.orphan_watch import SupervisorWatch
+from gateway.ipc.serving_link import ServingLink
+from gateway.ipc.shared_files import SharedFiles
 from gateway.logs.setup import begin_logs
 from gateway.policies.admission import Room
 from gateway.policies.circuits import Circuits

@@ -14,17 +14,17 @@ from aiohttp import web
 
 from gateway.assembly.exports import begin_exports, guard_logs, linked_traces, make_span_export
 from gateway.config.settings import TelemetrySettings
-from gateway.control.channel import Channel
 from gateway.control.http import HttpPort
 from gateway.control.live.routes import routes
 from gateway.control.live.state import LiveState
 from gateway.control.live.stream import LiveStream
-from gateway.control.messages import Stop, VersionState
 from gateway.control.metrics_http import metrics_route
 from gateway.control.metrics_source import MetricsSource, NamesOf
-from gateway.control.overview import Overview, TelemetryStart, TelemetryStopped
-from gateway.control.shared_files import SharedFiles
-from gateway.control.supervisor_watch import SupervisorWatch
+from gateway.ipc.channel import Channel
+from gateway.ipc.messages import Stop, VersionState
+from gateway.ipc.orphan_watch import SupervisorWatch
+from gateway.ipc.shared_files import SharedFiles
+from gateway.ipc.telemetry_messages import Overview, TelemetryStart, TelemetryStopped
 from gateway.logs.setup import TELEMETRY, begin_logs
 from gateway.records.counters import StatisticsTable
 from gateway.records.pump import Reading

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from gateway.control.messages import Setting
 from gateway.core.errors import InvalidRequest
+from gateway.ipc.messages import Setting
 from gateway.records.sampling import SamplingPlan
 
 _OPENTELEMETRY: Final = "opentelemetry"

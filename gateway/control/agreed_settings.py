@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Literal
 
 from gateway.config.trace_settings import check_trace_setting
-from gateway.control.messages import Change, Setting
 from gateway.core.errors import InvalidRequest
+from gateway.ipc.messages import Change, Setting
 
 _Kind = Literal[Change.TRACE_SETTINGS, Change.LOG_SETTINGS]
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
-from gateway.control.messages import BreakerReport, ReportBreakers
+from gateway.ipc.messages import BreakerReport, ReportBreakers
 from gateway.records.breaker_state import CircuitKey, Forced, Report, Survey
 
 log = logging.getLogger(__name__)

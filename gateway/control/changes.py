@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.control.messages import Abort, Commit, Key, Prepare
 from gateway.core.plan import VersionPlan
+from gateway.ipc.messages import Abort, Commit, Key, Prepare
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from gateway.control.breaker_board import BreakerBoard
 from gateway.control.changes import Action, Change, Drained, Event, Joined, Lacking, Left, Send, Settled
-from gateway.control.channel import Channel
-from gateway.control.messages import (
+from gateway.control.releases import Releases
+from gateway.core.plan import VersionPlan
+from gateway.ipc.channel import Channel
+from gateway.ipc.messages import (
     BreakerReport,
     Committed,
     IndexEntry,
@@ -28,8 +30,6 @@ from gateway.control.messages import (
     ToServing,
     encode,
 )
-from gateway.control.releases import Releases
-from gateway.core.plan import VersionPlan
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 import gateway
-from gateway.control.messages import VersionState
-from gateway.control.overview import Overview, ProcessState
 from gateway.control.version_metrics import version_labels
+from gateway.ipc.messages import VersionState
+from gateway.ipc.telemetry_messages import Overview, ProcessState
 from gateway.observe.metrics import names
 from gateway.observe.metrics.families import Family, Labels
 from gateway.observe.metrics.portions import Sample

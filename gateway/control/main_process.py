@@ -20,8 +20,6 @@ from gateway.config.control import ControlOptions
 from gateway.control.agreed_settings import AgreedSettings
 from gateway.control.bulletin import Bulletin
 from gateway.control.fleet import NO_SETTINGS, Fleet
-from gateway.control.messages import Ask, Change, Drain, IndexEntry, Setting, Start
-from gateway.control.overview import Overview
 from gateway.control.ports import PortUnavailable, ReservedPort, reserve_port
 from gateway.control.rows import StatisticsRows
 from gateway.control.spawning import Spawner
@@ -29,6 +27,8 @@ from gateway.control.stopping import Phase, StartUpFailed, StopSequence
 from gateway.control.supervisor import CannotServe, Supervisor
 from gateway.control.telemetry_keeper import TelemetryKeeper
 from gateway.core.errors import Unavailable
+from gateway.ipc.messages import Ask, Change, Drain, IndexEntry, Setting, Start
+from gateway.ipc.telemetry_messages import Overview
 from gateway.records.breaker_state import CircuitKey, Forced, Survey
 from gateway.records.counters import StatisticsTable, size_statistics_file
 from gateway.records.ring_file import size_rings_file

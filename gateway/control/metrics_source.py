@@ -13,10 +13,10 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from gateway.control import gateway_metrics
-from gateway.control.messages import Key
-from gateway.control.overview import Overview
 from gateway.control.records import UNLOADED
 from gateway.control.version_metrics import failure_samples, version_labels, version_samples
+from gateway.ipc.messages import Key
+from gateway.ipc.telemetry_messages import Overview
 from gateway.observe.metrics import names, triton
 from gateway.observe.metrics.families import Labels, Portion
 from gateway.observe.metrics.portions import Portions, Sample

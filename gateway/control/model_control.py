@@ -10,13 +10,13 @@ from dataclasses import replace
 from gateway.config.control import ModelControlMode, ModelControlOptions
 from gateway.control.bulletin import Bulletin
 from gateway.control.fleet import Fleet
-from gateway.control.messages import IndexEntry
 from gateway.control.model_loading import ModelLoading, requested_configuration
 from gateway.control.progress import Progress
 from gateway.control.records import CannotPlan, ModelRecord, Source, SourceModel, all_ready, index_entries
 from gateway.control.rows import StatisticsRows
 from gateway.control.stopping import StartUpFailed
 from gateway.core.errors import ModelFailed, ModelNotFound, Unavailable
+from gateway.ipc.messages import IndexEntry
 
 log = logging.getLogger(__name__)
 

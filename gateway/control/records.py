@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gateway.control.messages import IndexEntry, VersionState
 from gateway.core.plan import VersionPlan
+from gateway.ipc.messages import IndexEntry, VersionState
 
 UNLOADED = "unloaded"
 """Triton's word for a version that is not served because somebody said so."""

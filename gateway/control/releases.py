@@ -18,8 +18,8 @@ from dataclasses import replace
 
 from gateway.control.attempts import Attempt, Slot
 from gateway.control.changes import Action, Change, Drained, Joined, Lacking, Send, Settled
-from gateway.control.messages import Abort, Commit, Committed, Key, Prepare, Prepared, Retired
 from gateway.core.plan import VersionPlan
+from gateway.ipc.messages import Abort, Commit, Committed, Key, Prepare, Prepared, Retired
 
 
 class Releases:

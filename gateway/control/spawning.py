@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable
 from typing import Self
 
-from gateway.control.shared_files import SharedFiles
+from gateway.ipc.shared_files import SharedFiles
 
 SERVING_ENTRY = "gateway.assembly.serving:run_serving_process"
 """The function that makes a whole serving process; named, not imported, because it stands above this."""
@@ -21,7 +21,7 @@ SERVING_ENTRY = "gateway.assembly.serving:run_serving_process"
 TELEMETRY_ENTRY = "gateway.assembly.telemetry:run_telemetry_process"
 """The one that makes the telemetry process."""
 
-_DRIVER, _TELEMETRY_DRIVER = "gateway.control.serving_main", "gateway.control.telemetry_main"
+_DRIVER, _TELEMETRY_DRIVER = "gateway.ipc.child_main", "gateway.ipc.telemetry_main"
 _LEFT_TO_THE_SUPERVISOR = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Spawned = tuple[int, socket.socket]
@@ -31,7 +31,7 @@ Spawned = tuple[int, socket.socket]
 class Spawner:
     """Starts fresh interpreters (gRPC does not survive a fork), each with an end of a socket pair and the shared files.
 
-    What was started ahead and never taken ends with the spawner. `entry`: ``MODULE:FUNCTION``, see `gateway.control.serving_main`.
+    What was started ahead and never taken ends with the spawner. `entry`: ``MODULE:FUNCTION``, see `gateway.ipc.child_main`.
     """
 
     def __init__(self, entry: str = SERVING_ENTRY) -> None:

@@ -1,6 +1,6 @@
 """Starts the serving processes, replaces those that die, and ends them all.
 
-How a process is started stands in `gateway.control.spawning`, what it does then in `gateway.control.serving_main`.
+How a process is started stands in `gateway.control.spawning`, what it does then in `gateway.ipc.child_main`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import random
 from collections.abc import Awaitable, Callable
 
 from gateway.config.control import RestartOptions
-from gateway.control.channel import Channel
 from gateway.control.child import Child, how_it_ended
 from gateway.control.fleet import Fleet
-from gateway.control.messages import Ask, Listening, Reply, Start, StartFailed, Stop, Stopped
-from gateway.control.overview import ProcessState
 from gateway.control.spawning import Spawner
 from gateway.core.errors import GatewayError, Unavailable
+from gateway.ipc.channel import Channel
+from gateway.ipc.messages import Ask, Listening, Reply, Start, StartFailed, Stop, Stopped
+from gateway.ipc.telemetry_messages import ProcessState
 
 log = logging.getLogger(__name__)
 

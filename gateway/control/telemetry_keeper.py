@@ -10,11 +10,11 @@ import socket
 from collections.abc import Callable, Sequence
 
 from gateway.config.control import RestartOptions
-from gateway.control.channel import Channel
 from gateway.control.child import Child, how_it_ended
-from gateway.control.messages import Stop
-from gateway.control.overview import Overview, TelemetryStart, TelemetryStopped
 from gateway.control.spawning import Spawned
+from gateway.ipc.channel import Channel
+from gateway.ipc.messages import Stop
+from gateway.ipc.telemetry_messages import Overview, TelemetryStart, TelemetryStopped
 
 log = logging.getLogger(__name__)
 

@@ -78,7 +78,7 @@ def tell():
     print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]), flush=True)
 
 def hook(event, arguments):
-    if event == "os.posix_spawn" and "gateway.control.serving_main" in arguments[1]:
+    if event == "os.posix_spawn" and "gateway.ipc.child_main" in arguments[1]:
         tell()
         os._exit(3)
 

@@ -16,7 +16,7 @@ from live_parts import Clock, Numbers, gauged
 
 from gateway.control.live.routes import routes
 from gateway.control.live.stream import LiveStream
-from gateway.control.messages import IndexEntry, VersionState
+from gateway.ipc.messages import IndexEntry, VersionState
 from gateway.records.cells import DEGRADED, SLOW
 from gateway.records.events import Detail
 

@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from typing import Self
 
 from gateway.control.live.state import LiveState
-from gateway.control.messages import IndexEntry, VersionState
-from gateway.control.overview import Overview, ProcessState
 from gateway.core.reasons import REASONS
+from gateway.ipc.messages import IndexEntry, VersionState
+from gateway.ipc.telemetry_messages import Overview, ProcessState
 from gateway.records.cells import CELL_BYTES, HAS_PARENT, REQUEST, REQUEST_ID_AT, REQUEST_IDS, REQUEST_PLAIN
 from gateway.records.counters import StatisticsTable, size_statistics_file
 from gateway.records.events import Began, Decided, Gauges, InstanceGauges, Named, VersionGauges, encode

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.control.messages import IndexEntry, VersionState
 from gateway.control.metrics_source import MetricsSource, NamesOf
-from gateway.control.overview import Overview, ProcessState
+from gateway.ipc.messages import IndexEntry, VersionState
+from gateway.ipc.telemetry_messages import Overview, ProcessState
 from gateway.observe.metrics.prometheus import encode
 from gateway.records.counters import StatisticsTable, size_statistics_file
 from gateway.records.events import Gauges, InstanceGauges, VersionGauges

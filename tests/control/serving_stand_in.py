@@ -11,11 +11,11 @@ import signal
 import socket
 import time
 
-from gateway.control.link import ServingLink
-from gateway.control.messages import Change, Listening, Publish
-from gateway.control.shared_files import SharedFiles
-from gateway.control.supervisor_watch import SupervisorWatch
 from gateway.core.errors import GatewayError
+from gateway.ipc.messages import Change, Listening, Publish
+from gateway.ipc.orphan_watch import SupervisorWatch
+from gateway.ipc.serving_link import ServingLink
+from gateway.ipc.shared_files import SharedFiles
 from gateway.policies.circuits import Circuits
 from gateway.records.counters import StatisticsTable
 

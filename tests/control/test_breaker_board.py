@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from gateway.control.breaker_board import BreakerBoard
-from gateway.control.messages import BreakerReport, ReportBreakers
+from gateway.ipc.messages import BreakerReport, ReportBreakers
 from gateway.records.breaker_state import Snapshot
 
 KEY = ("m", 1, "")

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from gateway.config.control import ControlOptions, ModelControlMode, ModelControlOptions, RestartOptions, StopOptions
 from gateway.control.agreed_settings import AgreedSettings
 from gateway.control.bulletin import Bulletin
-from gateway.control.messages import Change, IndexEntry, VersionState
 from gateway.control.records import ModelRecord, SourceModel, all_ready, index_entries
 from gateway.control.rows import StatisticsRows
 from gateway.control.stopping import Phase, StopSequence, next_phase
 from gateway.core.errors import InvalidRequest
+from gateway.ipc.messages import Change, IndexEntry, VersionState
 
 
 class TestSignals:

@@ -7,9 +7,10 @@ import socket
 
 import pytest
 
-from gateway.control.channel import Channel
-from gateway.control.link import ServingLink
-from gateway.control.messages import (
+from gateway.core.errors import ModelFailed, ModelNotFound, Unavailable
+from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
+from gateway.ipc.channel import Channel
+from gateway.ipc.messages import (
     Abort,
     Ask,
     BreakerReport,
@@ -35,8 +36,7 @@ from gateway.control.messages import (
     decode,
     encode,
 )
-from gateway.core.errors import ModelFailed, ModelNotFound, Unavailable
-from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
+from gateway.ipc.serving_link import ServingLink
 from gateway.records.breaker_state import Snapshot
 
 PLAN = VersionPlan(

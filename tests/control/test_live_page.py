@@ -7,7 +7,7 @@ import pytest
 from chromium import Browser
 from live_feed import NAMES, Feed, Traffic, WallClock
 
-from gateway.control.overview import ProcessState
+from gateway.ipc.telemetry_messages import ProcessState
 from gateway.records.events import Detail
 
 USUAL = len(NAMES)

@@ -8,8 +8,8 @@ from live_parts import LOADING, PIDS, READY, STARTED_S, UNAVAILABLE, Numbers, ga
 
 from gateway.control.live.history import POINTS
 from gateway.control.live.requests import KEPT
-from gateway.control.messages import IndexEntry
-from gateway.control.overview import ProcessState
+from gateway.ipc.messages import IndexEntry
+from gateway.ipc.telemetry_messages import ProcessState
 from gateway.records.cells import DEGRADED, REFUSED_SAMPLING, SLOW
 from gateway.records.counters import HOUSE_ROW
 from gateway.records.events import Detail

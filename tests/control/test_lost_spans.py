@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from gateway.control.live.lost_spans import Lost, LostSpans
 from gateway.control.live.notices import notices
-from gateway.control.overview import Overview
+from gateway.ipc.telemetry_messages import Overview
 
 SERVING = Overview(ready=True, phase="serving", index=())
 

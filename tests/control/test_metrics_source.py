@@ -9,10 +9,10 @@ import threading
 import pytest
 from metrics_parts import OTHER_ROW, OVERVIEW, ROW, SECOND_NS, VERSION_GAUGES, Metrics, Spans, gauges
 
-from gateway.control.messages import IndexEntry, VersionState
 from gateway.control.metrics_source import NamesOf
-from gateway.control.overview import ProcessState
 from gateway.core.reasons import REASONS
+from gateway.ipc.messages import IndexEntry, VersionState
+from gateway.ipc.telemetry_messages import ProcessState
 from gateway.records.counters import HOUSE_ROW
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.control.changes import Change, Drained, Joined, Lacking, Send, Settled
-from gateway.control.messages import Abort, Commit, Committed, Prepare, Prepared, Retired
 from gateway.control.releases import Releases
 from gateway.core.plan import VersionPlan
+from gateway.ipc.messages import Abort, Commit, Committed, Prepare, Prepared, Retired
 
 
 def plan(model: str, version: int, content: str = "a") -> VersionPlan:

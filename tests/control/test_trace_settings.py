@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from gateway.config.trace_settings import changed_sampling, trace_settings_of
 from gateway.control.agreed_settings import AgreedSettings
-from gateway.control.messages import Change
 from gateway.core.errors import InvalidRequest
+from gateway.ipc.messages import Change
 from gateway.records.sampling import SamplingPlan
 
 ALL, NONE, FEW = SamplingPlan(traces=True), SamplingPlan(traces=True, ratio=0), SamplingPlan(traces=True, ratio=0.3)

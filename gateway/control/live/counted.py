@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from gateway.control.live.figures import COLUMNS, Integers
-from gateway.control.messages import Key
+from gateway.ipc.messages import Key
 from gateway.records.counters import BATCHES, HOUSE_ROW
 
 NO_KEY: Final[Key] = ("", 0)

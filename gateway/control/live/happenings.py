@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-from gateway.control.messages import VersionState
-from gateway.control.overview import Overview
+from gateway.ipc.messages import VersionState
+from gateway.ipc.telemetry_messages import Overview
 from gateway.records.reader import Chunk
 
 KEPT: Final = 100

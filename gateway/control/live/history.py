@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from gateway.control.live.figures import FIGURES, Numbers
-from gateway.control.messages import Key
+from gateway.ipc.messages import Key
 
 POINTS: Final = 300
 """Five minutes."""

@@ -7,9 +7,9 @@ from typing import Final
 
 from gateway.control.live.gauged import Standing
 from gateway.control.live.lost_spans import Lost
-from gateway.control.messages import VersionState
-from gateway.control.overview import Overview, ProcessState
 from gateway.control.records import UNLOADED
+from gateway.ipc.messages import VersionState
+from gateway.ipc.telemetry_messages import Overview, ProcessState
 from gateway.records.breaker_state import OPEN, TO_TRY
 
 _PHASES: Final = {

@@ -17,7 +17,7 @@ from aiohttp import web
 from gateway.control.live.document import dumped
 from gateway.control.live.state import LiveState
 from gateway.control.live.stream import LiveStream
-from gateway.control.messages import Key
+from gateway.ipc.messages import Key
 
 _TYPES: Final = {
     ".html": "text/html",

@@ -22,9 +22,9 @@ from gateway.control.live.history import CHARTED_AT, History
 from gateway.control.live.lost_spans import LostSpans, SpanExports
 from gateway.control.live.notices import notices
 from gateway.control.live.requests import RecentRequests
-from gateway.control.messages import IndexEntry, Key
-from gateway.control.overview import Overview, ProcessState
 from gateway.core.reasons import REASONS
+from gateway.ipc.messages import IndexEntry, Key
+from gateway.ipc.telemetry_messages import Overview, ProcessState
 from gateway.records.events import Gauges
 from gateway.records.reader import Chunk
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import grpc
 
-from gateway.control.messages import IndexEntry, Publish, VersionState
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.predictor import Description
 from gateway.core.request import Prediction
+from gateway.ipc.messages import IndexEntry, Publish, VersionState
 from gateway.protocol.codec import VersionCodec
 from gateway.protocol.generated import gateway_control_pb2_grpc, inference_pb2_grpc, model_config_pb2
 from gateway.protocol.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse

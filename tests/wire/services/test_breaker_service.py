@@ -6,7 +6,7 @@ import grpc
 import pytest
 from service_parts import Served, two_versions
 
-from gateway.control.messages import IndexEntry, VersionState
+from gateway.ipc.messages import IndexEntry, VersionState
 from gateway.protocol.generated import gateway_control_pb2 as pb
 from gateway.records.breaker_state import Snapshot, Survey
 from gateway.wire.services.authorization import AuthorizationOptions

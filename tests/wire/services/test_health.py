@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from service_parts import live, plan
 
-from gateway.control.messages import IndexEntry, Publish, VersionState
+from gateway.ipc.messages import IndexEntry, Publish, VersionState
 from gateway.routing.catalogue import Catalogue
 from gateway.wire.health import Health, Status
 from gateway.wire.server_state import ServerState

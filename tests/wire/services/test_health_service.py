@@ -6,7 +6,7 @@ import grpc
 import pytest
 from service_parts import plan, two_versions, wait_until
 
-from gateway.control.messages import IndexEntry, VersionState
+from gateway.ipc.messages import IndexEntry, VersionState
 from gateway.protocol.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListRequest
 
 pytest_plugins = ["service_fixtures"]

@@ -4,8 +4,8 @@ import grpc
 import pytest
 from service_parts import two_versions
 
-from gateway.control.messages import IndexEntry, VersionState
 from gateway.core.errors import InvalidRequest, ModelFailed, Unavailable
+from gateway.ipc.messages import IndexEntry, VersionState
 from gateway.protocol.generated import inference_pb2 as pb
 
 pytest_plugins = ["service_fixtures"]

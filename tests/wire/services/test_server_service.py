@@ -4,7 +4,7 @@ import grpc
 import pytest
 from service_parts import two_versions
 
-from gateway.control.messages import IndexEntry, VersionState
+from gateway.ipc.messages import IndexEntry, VersionState
 from gateway.protocol.generated import inference_pb2 as pb
 
 pytest_plugins = ["service_fixtures"]

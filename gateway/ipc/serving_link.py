@@ -9,8 +9,10 @@ import socket
 from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, Protocol, Self
 
-from gateway.control.channel import Channel
-from gateway.control.messages import (
+from gateway.core.errors import Unavailable
+from gateway.core.plan import VersionPlan
+from gateway.ipc.channel import Channel
+from gateway.ipc.messages import (
     Abort,
     Ask,
     BreakerReport,
@@ -35,8 +37,6 @@ from gateway.control.messages import (
     ToControl,
     ToServing,
 )
-from gateway.core.errors import Unavailable
-from gateway.core.plan import VersionPlan
 from gateway.records.breaker_state import Report
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gateway.control.messages import IndexEntry, Key
+from gateway.ipc.messages import IndexEntry, Key
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from gateway.control.serving_main import main
+from gateway.ipc.child_main import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

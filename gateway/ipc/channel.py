@@ -6,7 +6,7 @@ import asyncio
 import socket
 from typing import Any
 
-from gateway.control.messages import LENGTH, decode, encode
+from gateway.ipc.messages import LENGTH, decode, encode
 
 
 class Channel:

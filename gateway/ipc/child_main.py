@@ -1,6 +1,6 @@
 """What every process but the main one runs first: made safe against the supervisor's signals and its death, then handed to the entry it is to run.
 
-``python -m gateway.control.serving_main MODULE:FUNCTION LINK_FD STATISTICS_FD RINGS_FD``: calls ``function(link_fd, files, watch)`` and exits with
+``python -m gateway.ipc.child_main MODULE:FUNCTION LINK_FD STATISTICS_FD RINGS_FD``: calls ``function(link_fd, files, watch)`` and exits with
 what it returns. Everything else comes over the link.
 """
 
@@ -11,8 +11,8 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from gateway.control.shared_files import SharedFiles
-from gateway.control.supervisor_watch import SupervisorWatch
+from gateway.ipc.orphan_watch import SupervisorWatch
+from gateway.ipc.shared_files import SharedFiles
 
 Entry = Callable[[int, SharedFiles, SupervisorWatch], int | None]
 

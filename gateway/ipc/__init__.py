@@ -1,0 +1,1 @@
+"""Links between processes: channels, their messages, shared files, entries of child processes."""
