@@ -22,9 +22,9 @@ from gateway.core.instance import Room
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.protection import ProcessWorkersPlan, ProtectionPlan
 from gateway.core.request import Array, InferenceRequest
+from gateway.onnx.session import Session
 from gateway.runtime.process.process_workers import ProcessWorkers
 from gateway.runtime.runner import VersionRunner
-from gateway.runtime.session import Session
 from gateway.runtime.workers import ThreadWorkers
 from load_tests.benchmark_models import INPUT, LARGE_GROUPS, LARGE_WIDTH, MID, OUTPUT, SMALL, build
 

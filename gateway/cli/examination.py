@@ -15,8 +15,8 @@ from gateway.control.processes import choose_processes_here, usable_cores
 from gateway.control.records import CannotPlan, SourceModel
 from gateway.control.source import FolderSource, installed_providers
 from gateway.core.plan import Findings, VersionPlan
+from gateway.onnx.model_faults import RepositoryFault
 from gateway.protocol.signature import shape_text
-from gateway.repository.faults import RepositoryFault
 from gateway.repository.folder import scan
 from gateway.repository.found import FoundModel, Repository
 

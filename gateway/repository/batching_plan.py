@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from gateway.core.plan import BatchingPlan, Findings, GraphTensor
+from gateway.onnx.model_faults import PlanFault
 from gateway.repository.configuration import Batching, ModelConfiguration
 from gateway.repository.cost_curve import loop_batch_size, useful_batch_size
-from gateway.repository.faults import PlanFault
 from gateway.repository.tensors import free_sizes
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from gateway.core.plan import Findings, QueuePlan, SessionPlan, VersionPlan
+from gateway.onnx.model_faults import PlanFault
 from gateway.repository.batching_plan import plan_batching
 from gateway.repository.configuration import ModelConfiguration, Queue
-from gateway.repository.faults import PlanFault
 from gateway.repository.found import FoundModel, FoundVersion
 from gateway.repository.model_config import model_config
 from gateway.repository.protection_plan import plan_protection

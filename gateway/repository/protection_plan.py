@@ -26,8 +26,8 @@ from gateway.core.protection import (
     RemotePlan,
     RetryPlan,
 )
+from gateway.onnx.model_faults import PlanFault
 from gateway.repository.constant_answer import constant_faults
-from gateway.repository.faults import PlanFault
 from gateway.repository.found import FoundModel
 from gateway.repository.protection_configuration import Admission, Fallback, OutputGuard, Remote, Workers
 from gateway.repository.sidecars import inside

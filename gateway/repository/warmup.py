@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from gateway.config.typed_yaml import did_you_mean
 from gateway.core.plan import BatchingPlan, Findings, TensorSpec, WarmupInput
+from gateway.onnx.model_faults import PlanFault
 from gateway.repository.configuration import ModelConfiguration, WarmupRequest, WarmupTensor
-from gateway.repository.faults import PlanFault
 
 
 def trial_inputs(configuration: ModelConfiguration, files: Mapping[str, str]) -> tuple[WarmupInput, ...]:

@@ -13,10 +13,10 @@ import numpy as np
 from gateway.core.errors import ModelFailed
 from gateway.core.plan import VersionPlan
 from gateway.core.request import Array
-from gateway.runtime.reference import load_reference, reference_of_warmup
+from gateway.onnx.reference import load_reference, reference_of_warmup
+from gateway.onnx.samples import find_sample, sample_rows, sample_tensors
+from gateway.onnx.session import Session
 from gateway.runtime.runner import VersionRunner
-from gateway.runtime.samples import find_sample, sample_rows, sample_tensors
-from gateway.runtime.session import Session
 
 _log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from inspection_models import mlp, save
 from gateway.control.inspection.cost import CostLimits, batch_sizes, measure, measure_one
 from gateway.core.errors import ModelFailed
 from gateway.core.plan import SessionPlan
-from gateway.runtime.session import Session
+from gateway.onnx.session import Session
 
 ROWS = {"x": np.arange(5, dtype=np.float32).reshape(5, 1)}
 

@@ -35,7 +35,7 @@ from inspection_models import (
 
 from gateway.control.inspection.evidence import axes_against, weigh
 from gateway.core.plan import GraphTensor, SessionPlan
-from gateway.runtime.session import Session
+from gateway.onnx.session import Session
 
 
 def evidence(tmp_path, proto, reference=None, **options):

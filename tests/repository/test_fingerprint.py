@@ -5,9 +5,9 @@ from dataclasses import replace
 from repository_models import write, write_model
 
 from gateway.core.plan import QueuePlan
+from gateway.onnx.file import file_hash
 from gateway.repository.fingerprint import fingerprint
 from gateway.repository.folder import scan
-from gateway.repository.onnx_file import file_hash
 from gateway.repository.plan import PlanDefaults
 
 DEFAULTS = PlanDefaults(cores=2)

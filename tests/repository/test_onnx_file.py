@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 from repository_models import constant_model, external, linear_model, running_as_root, write, write_model
 
-from gateway.repository.faults import OnnxFileFault
-from gateway.repository.onnx_file import FileHashes, external_files, file_hash
+from gateway.onnx.file import FileHashes, external_files, file_hash
+from gateway.onnx.model_faults import OnnxFileFault
 
 
 def external_model(folder, location="weights.bin", *, content=bytes(32)):

@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from repository_models import constant_model, external, linear_model, tensor_names
 
-from gateway.repository.faults import OnnxFileFault
-from gateway.repository.onnx_wire import external_locations
+from gateway.onnx.model_faults import OnnxFileFault
+from gateway.onnx.protobuf import external_locations
 
 
 def locations(data: bytes) -> tuple[str, ...]:

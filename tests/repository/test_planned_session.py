@@ -6,11 +6,11 @@ from onnx import TensorProto, helper
 from repository_models import linear_model, write, write_model
 
 from gateway.core.plan import Findings
+from gateway.onnx.file import FileHashes
+from gateway.onnx.session import Session
 from gateway.repository.fingerprint import fingerprint
 from gateway.repository.folder import scan
-from gateway.repository.onnx_file import FileHashes
 from gateway.repository.plan import PlanDefaults, plan_session, plan_version
-from gateway.runtime.session import Session
 
 
 def planned(root, **findings):

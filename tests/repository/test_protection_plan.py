@@ -25,9 +25,9 @@ from gateway.core.protection import (
     RemotePlan,
     RetryPlan,
 )
+from gateway.onnx.model_faults import PlanFault
 from gateway.repository import constant_answer
 from gateway.repository.configuration import ModelConfiguration, contradictions
-from gateway.repository.faults import PlanFault
 from gateway.repository.fingerprint import fingerprint
 from gateway.repository.folder import scan
 from gateway.repository.found import FoundVersion

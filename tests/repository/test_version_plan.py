@@ -10,8 +10,8 @@ from repository_models import findings, found_model, graph_tensor
 
 from gateway.config.typed_yaml import decode_yaml
 from gateway.core.plan import BatchingPlan, Findings, QueuePlan, SessionPlan, TensorSpec, WarmupInput
+from gateway.onnx.model_faults import PlanFault
 from gateway.repository.configuration import ModelConfiguration
-from gateway.repository.faults import PlanFault
 from gateway.repository.plan import PlanDefaults, plan_version
 from gateway.repository.warmup import trial_inputs
 

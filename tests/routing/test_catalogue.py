@@ -10,10 +10,10 @@ from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Description
 from gateway.core.request import InferenceRequest, Prediction, RequestForm
 from gateway.core.waiter import Waiter
+from gateway.onnx.session import SessionNotOpened
 from gateway.protocol.codec import VersionCodec
 from gateway.routing.catalogue import Catalogue, Live
 from gateway.routing.versions import Versions
-from gateway.runtime.session import SessionNotOpened
 
 
 class Puppet:

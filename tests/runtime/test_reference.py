@@ -10,8 +10,8 @@ import pytest
 
 from gateway.core.datatypes import numpy_dtype
 from gateway.core.plan import WarmupInput
-from gateway.runtime.reference import load_reference, reference_of_warmup
-from gateway.runtime.samples import SampleTensor
+from gateway.onnx.reference import load_reference, reference_of_warmup
+from gateway.onnx.samples import SampleTensor
 
 
 def loaded(tmp_path, tensor, **arrays):

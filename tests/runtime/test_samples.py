@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.core.datatypes import ITEM_BYTES, numpy_dtype
 from gateway.core.errors import ModelFailed
 from gateway.core.plan import GraphTensor, TensorSpec
-from gateway.runtime.samples import SampleKind, SampleTensor, Values, find_sample, sample_kinds, sample_rows, sample_tensors
+from gateway.onnx.samples import SampleKind, SampleTensor, Values, find_sample, sample_kinds, sample_rows, sample_tensors
 
 DATATYPES = [*ITEM_BYTES, "BYTES"]
 kinds = st.builds(SampleKind, st.integers(1, 9), st.sampled_from([10, 2, 1]), st.sampled_from(Values), st.booleans())

@@ -16,7 +16,7 @@ import numpy as np
 from gateway.control.inspection.comparison import TOLERANCE, difference, tells
 from gateway.core.errors import ModelFailed
 from gateway.core.plan import GraphTensor
-from gateway.runtime.samples import SampleKind, Values, find_sample, sample_rows
+from gateway.onnx.samples import SampleKind, Values, find_sample, sample_rows
 
 Array = np.ndarray[Any, Any]
 Feed = dict[str, Array]
@@ -61,7 +61,7 @@ class _NoEvidence(Exception):
 def weigh(model: Model, reference: Mapping[str, Array] | None = None, *, seed: int = 0, budget_s: float = 1.0) -> Evidence:
     """The evidence for batching a model; it takes about `budget_s`, up to ten times as much where single rows are that slow.
 
-    `reference` as `gateway.runtime.reference` makes it. Equal seeds try equal rows.
+    `reference` as `gateway.onnx.reference` makes it. Equal seeds try equal rows.
     """
     rng = np.random.default_rng(seed)
     trials = _Trials(model, reference or {}, rng, budget_s)

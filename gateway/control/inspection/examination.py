@@ -17,9 +17,9 @@ from gateway.control.inspection.evidence import Evidence, weigh
 from gateway.control.inspection.job import InspectionJob
 from gateway.core.datatypes import datatype_of_onnx
 from gateway.core.plan import Findings, GraphTensor
-from gateway.runtime.reference import load_reference, reference_of_warmup
-from gateway.runtime.samples import SampleTensor, sample_tensors
-from gateway.runtime.session import Session, SessionNotOpened
+from gateway.onnx.reference import load_reference, reference_of_warmup
+from gateway.onnx.samples import SampleTensor, sample_tensors
+from gateway.onnx.session import Session, SessionNotOpened
 
 Array = np.ndarray[Any, Any]
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Self
 
 from gateway.core.plan import VersionPlan
+from gateway.onnx.session import SessionNotOpened
 from gateway.runtime.process.events import WorkerEvent
 from gateway.runtime.process.process_instance import ProcessInstance
 from gateway.runtime.process.worker_process import WORKER_ENTRY
-from gateway.runtime.session import SessionNotOpened
 
 
 class ProcessWorkers:

@@ -6,10 +6,10 @@ import gc
 import logging
 import socket
 
+from gateway.onnx.session import Session
 from gateway.runtime.process.arena import Arena
 from gateway.runtime.process.arena_model import ArenaModel
 from gateway.runtime.process.messages import MESSAGE_BYTES, Opened, Refused, encode, handed_over, short
-from gateway.runtime.session import Session
 
 
 def serve(link: socket.socket, arena: Arena) -> None:

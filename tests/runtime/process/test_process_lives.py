@@ -17,8 +17,8 @@ import pytest
 from worker_works import SomeWork, children, doubling, fates, is_there, know_strangers, open_files, open_workers, over, plan_of, some, until
 
 from gateway.core.errors import DeadlineExpired, InstanceFailed
+from gateway.onnx.session import SessionNotOpened
 from gateway.runtime.process.process_workers import ProcessWorkers
-from gateway.runtime.session import SessionNotOpened
 
 HERE = Path(__file__).parent
 

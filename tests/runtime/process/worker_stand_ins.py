@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from gateway.onnx.session import Session
 from gateway.runtime.process.arena_model import ArenaModel
 from gateway.runtime.process.messages import Opened, Ran, decode_run, encode, handed_over
 from gateway.runtime.process.tensors import put, view
 from gateway.runtime.process.worker import answer_runs, serve
-from gateway.runtime.session import Session
 
 
 class Echo:

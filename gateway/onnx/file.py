@@ -8,8 +8,8 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from gateway.repository.faults import OnnxFileFault
-from gateway.repository.onnx_wire import external_locations
+from gateway.onnx.model_faults import OnnxFileFault
+from gateway.onnx.protobuf import external_locations
 
 _MOST_BYTES = (1 << 31) - 1  # no protobuf message can be larger
 _GIT_LFS = b"version https://git-lfs"

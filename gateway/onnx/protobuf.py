@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 
-from gateway.repository.faults import OnnxFileFault
+from gateway.onnx.model_faults import OnnxFileFault
 
 # Message -> field -> message of the fields that lead to a TensorProto, by the numbers of onnx.proto.
 _INSIDE: dict[str, dict[int, str]] = {

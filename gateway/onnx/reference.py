@@ -15,8 +15,8 @@ import numpy as np
 from gateway.core.datatypes import BF16, BYTES, numpy_dtype
 from gateway.core.errors import InvalidRequest
 from gateway.core.plan import WarmupInput
+from gateway.onnx.samples import SampleTensor
 from gateway.protocol.tensors import decode_raw
-from gateway.runtime.samples import SampleTensor
 
 Array = np.ndarray[Any, Any]
 

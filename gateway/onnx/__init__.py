@@ -1,0 +1,1 @@
+"""Model files and ONNX Runtime sessions; the only folder that imports onnxruntime."""
