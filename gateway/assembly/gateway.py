@@ -47,7 +47,7 @@ def serve(settings: Settings, announce: Callable[[Started, IoMode], None], spawn
 
 def _open_source(settings: Settings) -> AbstractAsyncContextManager[Source]:
     """Where models come from: the folder, inspected and planned. Imported late: it brings protobuf and the configuration's types."""
-    from gateway.control.source import FolderSource  # noqa: PLC0415
+    from gateway.control.models.sources.folder_source import FolderSource  # noqa: PLC0415
 
     return FolderSource(
         SourceOptions(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from gateway.control.models.sources.found import FoundModel, FoundVersion
 from gateway.core.plan import Findings, QueuePlan, SessionPlan, VersionPlan
 from gateway.onnx.model_faults import PlanFault
 from gateway.repository.batching_plan import plan_batching
 from gateway.repository.configuration import ModelConfiguration, Queue
-from gateway.repository.found import FoundModel, FoundVersion
 from gateway.repository.model_config import model_config
 from gateway.repository.protection_plan import plan_protection
 from gateway.repository.tensors import BatchAxis, tensor_specs, with_labels

@@ -15,6 +15,8 @@ import msgspec
 
 from gateway.config.quantities import ByteSize, Duration
 from gateway.config.typed_yaml import did_you_mean
+from gateway.control.models.sources.found import FoundModel
+from gateway.control.models.sources.sidecars import inside
 from gateway.core.plan import TensorSpec
 from gateway.core.protection import (
     AdmissionPlan,
@@ -28,9 +30,7 @@ from gateway.core.protection import (
 )
 from gateway.onnx.model_faults import PlanFault
 from gateway.repository.constant_answer import constant_faults
-from gateway.repository.found import FoundModel
 from gateway.repository.protection_configuration import Admission, Fallback, OutputGuard, Remote, Workers
-from gateway.repository.sidecars import inside
 
 _FLOATS = ("FP16", "BF16", "FP32", "FP64")
 _NO_NUMBERS = ("BOOL", "BYTES")

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from repository_models import write, write_model
 
+from gateway.control.models.sources.fingerprint import fingerprint
+from gateway.control.models.sources.folder import scan
 from gateway.core.plan import QueuePlan
 from gateway.onnx.file import file_hash
-from gateway.repository.fingerprint import fingerprint
-from gateway.repository.folder import scan
 from gateway.repository.plan import PlanDefaults
 
 DEFAULTS = PlanDefaults(cores=2)

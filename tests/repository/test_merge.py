@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.quantities import Duration
+from gateway.control.models.sources.version_policy import VersionPolicy
 from gateway.repository.configuration import (
     Batching,
     ModelConfiguration,
@@ -16,7 +17,6 @@ from gateway.repository.configuration import (
     WarmupTensor,
 )
 from gateway.repository.merge import fill, merge
-from gateway.repository.versions import VersionPolicy
 
 FILES = ("model.yaml", "config.pbtxt")
 

@@ -9,11 +9,11 @@ import pytest
 from repository_models import write, write_model
 
 from gateway.config.typed_yaml import decode_yaml
+from gateway.control.models.sources.folder import scan
 from gateway.core.plan import BatchingPlan, QueuePlan, SessionPlan
 from gateway.repository import configuration as words
 from gateway.repository import protection_configuration as protection
 from gateway.repository.configuration import ModelConfiguration, contradictions
-from gateway.repository.folder import scan
 from gateway.repository.plan import PlanDefaults
 from gateway.repository.yaml_file import read_yaml_file
 

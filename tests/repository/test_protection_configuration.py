@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from repository_models import write, write_model
 
 from gateway.config.typed_yaml import TypedYamlFault, decode_yaml
+from gateway.control.models.sources.folder import scan
 from gateway.repository.configuration import ModelConfiguration, contradictions
-from gateway.repository.folder import scan
 from gateway.repository.merge import merge
 from gateway.repository.protection_configuration import Breaker, Fallback, Remote, Workers
 from gateway.repository.protection_values import ERRORS, Address

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from repository_models import linear_model, running_as_root, write, write_model
 
+from gateway.control.models.sources.folder import reconfigured, scan
+from gateway.control.models.sources.found import FoundVersion
+from gateway.control.models.sources.version_policy import VersionPolicy
 from gateway.protocol.generated.model_config_pb2 import ModelConfig
-from gateway.repository.folder import reconfigured, scan
-from gateway.repository.found import FoundVersion
-from gateway.repository.versions import VersionPolicy
 
 
 def numbers(model):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.repository.versions import VersionPolicy, live_versions, missing_versions
+from gateway.control.models.sources.version_policy import VersionPolicy, live_versions, missing_versions
 
 VERSIONS = st.lists(st.integers(1, 50), max_size=12)
 POLICIES = st.one_of(

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from gateway.repository.found import FoundModel, FoundVersion
+from gateway.control.models.sources.found import FoundModel, FoundVersion
 from gateway.repository.plan import PlanDefaults
 
 
