@@ -38,7 +38,7 @@ def options(*program):
 
 
 def test_there_are_readmes_to_look_at():
-    assert {"README.md", "gateway/repository/README.md", "load_tests/README.md", "models/README.md"} <= set(map(name, READMES))
+    assert {"README.md", "gateway/control/models/README.md", "load_tests/README.md", "models/README.md"} <= set(map(name, READMES))
 
 
 @pytest.mark.parametrize("file", READMES, ids=name)

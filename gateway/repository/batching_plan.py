@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from gateway.control.models.configuration.configuration import Batching, ModelConfiguration
 from gateway.core.plan import BatchingPlan, Findings, GraphTensor
 from gateway.onnx.model_faults import PlanFault
-from gateway.repository.configuration import Batching, ModelConfiguration
 from gateway.repository.cost_curve import loop_batch_size, useful_batch_size
 from gateway.repository.tensors import free_sizes
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from gateway.control.models.configuration.configuration import ModelConfiguration
 from gateway.control.models.sources.version_policy import VersionPolicy
 from gateway.core.plan import BatchingPlan, QueuePlan, SessionPlan, TensorSpec
 from gateway.protocol.generated import model_config_pb2 as pb
-from gateway.repository.configuration import ModelConfiguration
 
 PLATFORM, BACKEND = "onnxruntime_onnx", "onnxruntime"
 

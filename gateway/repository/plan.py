@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from gateway.control.models.configuration.configuration import ModelConfiguration, Queue
+from gateway.control.models.configuration.warmup import warmup_batch_sizes, warmup_inputs
 from gateway.control.models.sources.found import FoundModel, FoundVersion
 from gateway.core.plan import Findings, QueuePlan, SessionPlan, VersionPlan
 from gateway.onnx.model_faults import PlanFault
 from gateway.repository.batching_plan import plan_batching
-from gateway.repository.configuration import ModelConfiguration, Queue
 from gateway.repository.model_config import model_config
 from gateway.repository.protection_plan import plan_protection
 from gateway.repository.tensors import BatchAxis, tensor_specs, with_labels
-from gateway.repository.warmup import warmup_batch_sizes, warmup_inputs
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.config.typed_yaml import did_you_mean
+from gateway.control.models.configuration.configuration import TensorConfiguration
 from gateway.control.models.sources.sidecars import LABELS
 from gateway.core.datatypes import datatype_of_onnx
 from gateway.core.plan import GraphTensor, TensorSpec
 from gateway.onnx.model_faults import PlanFault
-from gateway.repository.configuration import TensorConfiguration
 
 Shape = tuple[int, ...]
 

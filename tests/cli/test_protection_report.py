@@ -11,6 +11,7 @@ from gateway.cli.examination import Examined, ExaminedModel, ExaminedVersion, fa
 from gateway.cli.explain import tree
 from gateway.cli.protection_report import protection_json, protection_text, runs_text
 from gateway.config.typed_yaml import decode_yaml
+from gateway.control.models.configuration.configuration import ModelConfiguration
 from gateway.control.models.sources.found import FoundModel, FoundVersion
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.protection import (
@@ -23,7 +24,6 @@ from gateway.core.protection import (
     RemotePlan,
     RetryPlan,
 )
-from gateway.repository.configuration import ModelConfiguration
 
 SECOND = "remote: dns:///t:1 as big version 2, at most 1 batch at a time, TLS with a token"
 CACHE = FallbackLink(cache_age_s=30.0, errors=frozenset(["deadline", "failed"]))

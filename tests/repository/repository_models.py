@@ -7,10 +7,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from gateway.control.models.configuration.configuration import ModelConfiguration
 from gateway.control.models.sources.found import FoundModel, FoundVersion
 from gateway.control.models.sources.sidecars import Sidecars
 from gateway.core.plan import Findings, GraphTensor
-from gateway.repository.configuration import ModelConfiguration
 
 
 def linear_model(rows=None, columns=4, outputs=3) -> onnx.ModelProto:

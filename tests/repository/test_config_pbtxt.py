@@ -3,9 +3,17 @@
 import pytest
 from repository_models import write
 
+from gateway.control.models.configuration.configuration import (
+    Batching,
+    ModelConfiguration,
+    Queue,
+    SessionOptions,
+    TensorConfiguration,
+    WarmupRequest,
+    WarmupTensor,
+)
+from gateway.control.models.configuration.pbtxt import read_pbtxt_file
 from gateway.control.models.sources.version_policy import VersionPolicy
-from gateway.repository.configuration import Batching, ModelConfiguration, Queue, SessionOptions, TensorConfiguration, WarmupRequest, WarmupTensor
-from gateway.repository.pbtxt import read_pbtxt_file
 
 COMPLETE = """
 # as the documentation has it

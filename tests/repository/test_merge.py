@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.quantities import Duration
-from gateway.control.models.sources.version_policy import VersionPolicy
-from gateway.repository.configuration import (
+from gateway.control.models.configuration.configuration import (
     Batching,
     ModelConfiguration,
     Queue,
@@ -16,7 +15,8 @@ from gateway.repository.configuration import (
     WarmupRequest,
     WarmupTensor,
 )
-from gateway.repository.merge import fill, merge
+from gateway.control.models.configuration.merge import fill, merge
+from gateway.control.models.sources.version_policy import VersionPolicy
 
 FILES = ("model.yaml", "config.pbtxt")
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from repository_models import findings, found_model, graph_tensor, write
 
 from gateway.config.typed_yaml import decode_yaml
+from gateway.control.models.configuration.configuration import ModelConfiguration
+from gateway.control.models.configuration.merge import fill
+from gateway.control.models.configuration.pbtxt import read_pbtxt_file
 from gateway.protocol.generated.model_config_pb2 import ModelConfig
-from gateway.repository.configuration import ModelConfiguration
-from gateway.repository.merge import fill
-from gateway.repository.pbtxt import read_pbtxt_file
 from gateway.repository.plan import PlanDefaults, plan_version
 
 

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 from repository_models import write, write_model
 
 from gateway.config.typed_yaml import TypedYamlFault, decode_yaml
+from gateway.control.models.configuration.configuration import ModelConfiguration, contradictions
+from gateway.control.models.configuration.merge import merge
+from gateway.control.models.configuration.protection_configuration import Breaker, Fallback, Remote, Workers
+from gateway.control.models.configuration.protection_values import ERRORS, Address
 from gateway.control.models.sources.folder import scan
-from gateway.repository.configuration import ModelConfiguration, contradictions
-from gateway.repository.merge import merge
-from gateway.repository.protection_configuration import Breaker, Fallback, Remote, Workers
-from gateway.repository.protection_values import ERRORS, Address
 
 
 def read(text):

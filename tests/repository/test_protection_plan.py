@@ -14,6 +14,8 @@ from repository_models import findings, found_model, graph_tensor, write, write_
 
 from gateway.config.quantities import format_bytes, format_duration
 from gateway.config.typed_yaml import decode_yaml
+from gateway.control.models.configuration.configuration import ModelConfiguration, contradictions
+from gateway.control.models.configuration.protection_values import ERRORS
 from gateway.control.models.sources.fingerprint import fingerprint
 from gateway.control.models.sources.folder import scan
 from gateway.control.models.sources.found import FoundVersion
@@ -30,10 +32,8 @@ from gateway.core.protection import (
 )
 from gateway.onnx.model_faults import PlanFault
 from gateway.repository import constant_answer
-from gateway.repository.configuration import ModelConfiguration, contradictions
 from gateway.repository.plan import PlanDefaults, plan_version
 from gateway.repository.protection_plan import plan_protection
-from gateway.repository.protection_values import ERRORS
 
 README = Path(constant_answer.__file__).parent / "README.md"
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from repository_models import findings, found_model, graph_tensor
 
 from gateway.config.typed_yaml import decode_yaml
+from gateway.control.models.configuration.configuration import ModelConfiguration
+from gateway.control.models.configuration.warmup import trial_inputs
 from gateway.core.plan import BatchingPlan, Findings, QueuePlan, SessionPlan, TensorSpec, WarmupInput
 from gateway.onnx.model_faults import PlanFault
-from gateway.repository.configuration import ModelConfiguration
 from gateway.repository.plan import PlanDefaults, plan_version
-from gateway.repository.warmup import trial_inputs
 
 
 def plan(text: str = "", found: Findings | None = None, *, cores: int = 1, default_max_batch_size: int = 64, **sidecars):

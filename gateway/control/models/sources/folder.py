@@ -12,12 +12,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gateway.config.typed_yaml import did_you_mean
+from gateway.control.models.configuration import pbtxt, yaml_file
+from gateway.control.models.configuration.configuration import ModelConfiguration, Reading, contradictions
+from gateway.control.models.configuration.merge import fill, merge
 from gateway.control.models.sources.found import FoundModel, FoundVersion, Repository
 from gateway.control.models.sources.sidecars import WARMUP, read_sidecars
 from gateway.control.models.sources.version_policy import VersionPolicy, live_versions, missing_versions
-from gateway.repository import pbtxt, yaml_file
-from gateway.repository.configuration import ModelConfiguration, Reading, contradictions
-from gateway.repository.merge import fill, merge
 
 MODEL_FILE = "model.onnx"
 EXPECTED = f"expected NAME/VERSION/{MODEL_FILE} (VERSION a whole number above 0)"

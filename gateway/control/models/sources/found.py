@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from gateway.control.models.configuration.configuration import ModelConfiguration
 from gateway.control.models.sources.sidecars import Sidecars
 from gateway.control.models.sources.version_policy import VersionPolicy, live_versions
-from gateway.repository.configuration import ModelConfiguration
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from gateway.repository.configuration import ModelConfiguration
+from gateway.control.models.configuration.configuration import ModelConfiguration
 
 LABELS, REFERENCE, WARMUP = "labels.txt", "reference.npz", "warmup"
 

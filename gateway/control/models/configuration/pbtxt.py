@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 from google.protobuf import text_format
 
+from gateway.control.models.configuration.configuration import Reading
+from gateway.control.models.configuration.triton_config import translate
 from gateway.protocol.generated.model_config_pb2 import ModelConfig
-from gateway.repository.configuration import Reading
-from gateway.repository.triton import translate
 
 FILE_NAME = "config.pbtxt"
 

@@ -1,6 +1,6 @@
 """How one model is meant to be protected, as far as anybody has said so: the sections of `model.yaml` that `config.pbtxt` has no words for.
 
-As in `gateway.repository.configuration`, a field is None where nothing was said, and its docstring then says what holds. What may be written
+As in `gateway.control.models.configuration.configuration`, a field is None where nothing was said, and its docstring then says what holds. What may be written
 shorter (`breaker: off`, `workers: process`, a remote's bare address) has a classmethod `parse`, and fields of such a struct are `Annotated`,
 which is how `gateway.config.typed_yaml` tells them from structs that are always written as mappings.
 """
@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.config.quantities import ByteSize, Duration
 from gateway.config.typed_yaml import did_you_mean
-from gateway.repository.protection_values import (
+from gateway.control.models.configuration.protection_values import (
     Address,
     ErrorKinds,
     FallbackVersion,

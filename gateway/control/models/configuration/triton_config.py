@@ -9,9 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, cast
 
 from gateway.config.quantities import Duration
-from gateway.control.models.sources.version_policy import VersionPolicy
-from gateway.protocol.generated import model_config_pb2 as pb
-from gateway.repository.configuration import (
+from gateway.control.models.configuration.configuration import (
     Batching,
     Datatype,
     ModelConfiguration,
@@ -22,6 +20,8 @@ from gateway.repository.configuration import (
     WarmupRequest,
     WarmupTensor,
 )
+from gateway.control.models.sources.version_policy import VersionPolicy
+from gateway.protocol.generated import model_config_pb2 as pb
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _ACCELERATORS = {"openvino": "OpenVINOExecutionProvider", "tensorrt": "TensorrtExecutionProvider", "cuda": _CUDA}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from gateway.repository.protection_configuration import Breaker, Fallback, Protections, Quota, Workers
+from gateway.control.models.configuration.protection_configuration import Breaker, Fallback, Protections, Quota, Workers
 
 _ROUNDING = 1e-9  # three times 0.333... may come to more than 1
 

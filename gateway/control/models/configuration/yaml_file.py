@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.config.typed_yaml import TypedYamlFault, decode_yaml
-from gateway.repository.configuration import ModelConfiguration, Reading
+from gateway.control.models.configuration.configuration import ModelConfiguration, Reading
 
 FILE_NAME = "model.yaml"
 

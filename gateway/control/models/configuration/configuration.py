@@ -14,9 +14,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from gateway.config.quantities import ByteSize, Duration
+from gateway.control.models.configuration.protection_configuration import Protections
+from gateway.control.models.configuration.protection_faults import protection_faults
 from gateway.control.models.sources.version_policy import VersionPolicy
-from gateway.repository.protection_configuration import Protections
-from gateway.repository.protection_faults import protection_faults
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 NotNegative = Annotated[int, msgspec.Meta(ge=0)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gateway.config.typed_yaml import did_you_mean
+from gateway.control.models.configuration.configuration import ModelConfiguration, WarmupRequest, WarmupTensor
 from gateway.core.plan import BatchingPlan, Findings, TensorSpec, WarmupInput
 from gateway.onnx.model_faults import PlanFault
-from gateway.repository.configuration import ModelConfiguration, WarmupRequest, WarmupTensor
 
 
 def trial_inputs(configuration: ModelConfiguration, files: Mapping[str, str]) -> tuple[WarmupInput, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.repository.configuration import ModelConfiguration
+from gateway.control.models.configuration.configuration import ModelConfiguration
 
 
 def merge(first: ModelConfiguration, second: ModelConfiguration, sources: tuple[str, str]) -> tuple[ModelConfiguration, tuple[str, ...]]:
