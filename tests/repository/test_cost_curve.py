@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.repository.cost_curve import loop_batch_size, useful_batch_size
+from gateway.control.models.planning.cost_curve import loop_batch_size, useful_batch_size
 
 CURVES = st.dictionaries(st.sampled_from([1, 2, 4, 8, 16, 32, 64, 128]), st.floats(0.5, 1e6), max_size=8)
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from repository_models import write, write_model
 
+from gateway.control.models.planning.version_plan import PlanDefaults
 from gateway.control.models.sources.fingerprint import fingerprint
 from gateway.control.models.sources.folder import scan
 from gateway.core.plan import QueuePlan
 from gateway.onnx.file import file_hash
-from gateway.repository.plan import PlanDefaults
 
 DEFAULTS = PlanDefaults(cores=2)
 

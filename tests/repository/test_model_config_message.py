@@ -10,8 +10,8 @@ from gateway.config.typed_yaml import decode_yaml
 from gateway.control.models.configuration.configuration import ModelConfiguration
 from gateway.control.models.configuration.merge import fill
 from gateway.control.models.configuration.pbtxt import read_pbtxt_file
+from gateway.control.models.planning.version_plan import PlanDefaults, plan_version
 from gateway.protocol.generated.model_config_pb2 import ModelConfig
-from gateway.repository.plan import PlanDefaults, plan_version
 
 
 def answered(configuration=None, found=None, *, cores=2, **sidecars) -> ModelConfig:

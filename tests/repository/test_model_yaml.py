@@ -13,9 +13,9 @@ from gateway.control.models.configuration import configuration as words
 from gateway.control.models.configuration import protection_configuration as protection
 from gateway.control.models.configuration.configuration import ModelConfiguration, contradictions
 from gateway.control.models.configuration.yaml_file import read_yaml_file
+from gateway.control.models.planning.version_plan import PlanDefaults
 from gateway.control.models.sources.folder import scan
 from gateway.core.plan import BatchingPlan, QueuePlan, SessionPlan
-from gateway.repository.plan import PlanDefaults
 
 README = (Path(words.__file__).parent / "README.md").read_text(encoding="utf-8")
 STRUCTS = {

@@ -5,12 +5,12 @@ import onnx
 from onnx import TensorProto, helper
 from repository_models import linear_model, write, write_model
 
+from gateway.control.models.planning.version_plan import PlanDefaults, plan_session, plan_version
 from gateway.control.models.sources.fingerprint import fingerprint
 from gateway.control.models.sources.folder import scan
 from gateway.core.plan import Findings
 from gateway.onnx.file import FileHashes
 from gateway.onnx.session import Session
-from gateway.repository.plan import PlanDefaults, plan_session, plan_version
 
 
 def planned(root, **findings):

@@ -16,6 +16,9 @@ from gateway.config.quantities import format_bytes, format_duration
 from gateway.config.typed_yaml import decode_yaml
 from gateway.control.models.configuration.configuration import ModelConfiguration, contradictions
 from gateway.control.models.configuration.protection_values import ERRORS
+from gateway.control.models.planning import constant_answer
+from gateway.control.models.planning.protection_plan import plan_protection
+from gateway.control.models.planning.version_plan import PlanDefaults, plan_version
 from gateway.control.models.sources.fingerprint import fingerprint
 from gateway.control.models.sources.folder import scan
 from gateway.control.models.sources.found import FoundVersion
@@ -31,9 +34,6 @@ from gateway.core.protection import (
     RetryPlan,
 )
 from gateway.onnx.model_faults import PlanFault
-from gateway.repository import constant_answer
-from gateway.repository.plan import PlanDefaults, plan_version
-from gateway.repository.protection_plan import plan_protection
 
 README = Path(constant_answer.__file__).parent / "README.md"
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"

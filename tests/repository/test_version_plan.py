@@ -11,9 +11,9 @@ from repository_models import findings, found_model, graph_tensor
 from gateway.config.typed_yaml import decode_yaml
 from gateway.control.models.configuration.configuration import ModelConfiguration
 from gateway.control.models.configuration.warmup import trial_inputs
+from gateway.control.models.planning.version_plan import PlanDefaults, plan_version
 from gateway.core.plan import BatchingPlan, Findings, QueuePlan, SessionPlan, TensorSpec, WarmupInput
 from gateway.onnx.model_faults import PlanFault
-from gateway.repository.plan import PlanDefaults, plan_version
 
 
 def plan(text: str = "", found: Findings | None = None, *, cores: int = 1, default_max_batch_size: int = 64, **sidecars):

@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from gateway.control.models.planning.version_plan import PlanDefaults
 from gateway.control.models.sources.found import FoundModel, FoundVersion
-from gateway.repository.plan import PlanDefaults
 
 
 def fingerprint(model: FoundModel, version: FoundVersion, file_hash: str, defaults: PlanDefaults) -> str:

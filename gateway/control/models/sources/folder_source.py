@@ -23,6 +23,7 @@ from gateway.control.inspection.cache import FindingsCache, default_cache_dir
 from gateway.control.inspection.inspector import Inspector
 from gateway.control.inspection.job import InspectionJob
 from gateway.control.models.configuration.warmup import trial_inputs
+from gateway.control.models.planning.version_plan import PlanDefaults, plan_session, plan_version
 from gateway.control.models.sources.fingerprint import fingerprint
 from gateway.control.models.sources.folder import reconfigured, scan
 from gateway.control.models.sources.found import FoundModel, FoundVersion, Repository
@@ -31,7 +32,6 @@ from gateway.core.plan import QueuePlan, VersionPlan
 from gateway.onnx.file import FileHashes
 from gateway.onnx.model_faults import RepositoryFault
 from gateway.protocol.generated import model_config_pb2
-from gateway.repository.plan import PlanDefaults, plan_session, plan_version
 
 log = logging.getLogger(__name__)
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 
 from gateway.control.models.configuration.configuration import ModelConfiguration, Queue
 from gateway.control.models.configuration.warmup import warmup_batch_sizes, warmup_inputs
+from gateway.control.models.planning.batching_plan import plan_batching
+from gateway.control.models.planning.model_config import model_config
+from gateway.control.models.planning.protection_plan import plan_protection
+from gateway.control.models.planning.tensor_specs import BatchAxis, tensor_specs, with_labels
 from gateway.control.models.sources.found import FoundModel, FoundVersion
 from gateway.core.plan import Findings, QueuePlan, SessionPlan, VersionPlan
 from gateway.onnx.model_faults import PlanFault
-from gateway.repository.batching_plan import plan_batching
-from gateway.repository.model_config import model_config
-from gateway.repository.protection_plan import plan_protection
-from gateway.repository.tensors import BatchAxis, tensor_specs, with_labels
 
 
 @dataclass(frozen=True, slots=True)

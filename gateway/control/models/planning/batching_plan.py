@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from gateway.control.models.configuration.configuration import Batching, ModelConfiguration
+from gateway.control.models.planning.cost_curve import loop_batch_size, useful_batch_size
+from gateway.control.models.planning.tensor_specs import free_sizes
 from gateway.core.plan import BatchingPlan, Findings, GraphTensor
 from gateway.onnx.model_faults import PlanFault
-from gateway.repository.cost_curve import loop_batch_size, useful_batch_size
-from gateway.repository.tensors import free_sizes
 
 
 def plan_batching(

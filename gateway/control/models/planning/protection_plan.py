@@ -16,6 +16,7 @@ import msgspec
 from gateway.config.quantities import ByteSize, Duration
 from gateway.config.typed_yaml import did_you_mean
 from gateway.control.models.configuration.protection_configuration import Admission, Fallback, OutputGuard, Remote, Workers
+from gateway.control.models.planning.constant_answer import constant_faults
 from gateway.control.models.sources.found import FoundModel
 from gateway.control.models.sources.sidecars import inside
 from gateway.core.plan import TensorSpec
@@ -30,7 +31,6 @@ from gateway.core.protection import (
     RetryPlan,
 )
 from gateway.onnx.model_faults import PlanFault
-from gateway.repository.constant_answer import constant_faults
 
 _FLOATS = ("FP16", "BF16", "FP32", "FP64")
 _NO_NUMBERS = ("BOOL", "BYTES")

@@ -1,0 +1,1 @@
+"""What is decided about a version before it is built."""

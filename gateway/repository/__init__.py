@@ -1,1 +1,0 @@
-"""Where models come from and how each is meant to be served."""
