@@ -20,7 +20,7 @@ from gateway.logs.setup import begin_logs
 from gateway.wire.io_mode import EXPERIMENTS_VARIABLE, IoMode, apply_io_mode
 
 if TYPE_CHECKING:
-    from gateway.control.records import Source
+    from gateway.control.lifecycle.model_record import Source
 
 _log = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from gateway.config.control import ControlOptions
-from gateway.control.agreed_settings import AgreedSettings
-from gateway.control.bulletin import Bulletin
-from gateway.control.fleet import NO_SETTINGS, Fleet
+from gateway.control.lifecycle.counter_rows import StatisticsRows
+from gateway.control.lifecycle.fleet import NO_SETTINGS, Fleet
+from gateway.control.lifecycle.publisher import Bulletin
+from gateway.control.lifecycle.runtime_settings import AgreedSettings
 from gateway.control.ports import PortUnavailable, ReservedPort, reserve_port
-from gateway.control.rows import StatisticsRows
 from gateway.control.spawning import Spawner
 from gateway.control.stopping import Phase, StartUpFailed, StopSequence
 from gateway.control.supervisor import CannotServe, Supervisor
@@ -34,8 +34,8 @@ from gateway.records.counters import StatisticsTable, size_statistics_file
 from gateway.records.ring_file import size_rings_file
 
 if TYPE_CHECKING:  # imported while the serving processes come up
-    from gateway.control.model_control import ModelControl
-    from gateway.control.records import Source
+    from gateway.control.lifecycle.model_control import ModelControl
+    from gateway.control.lifecycle.model_record import Source
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +192,7 @@ class MainProcess:
         return None
 
     async def _load_models(self, stack: AsyncExitStack, loaded: asyncio.Event) -> None:
-        from gateway.control.model_control import ModelControl  # noqa: PLC0415  # the serving processes are on their way by now
+        from gateway.control.lifecycle.model_control import ModelControl  # noqa: PLC0415  # the serving processes are on their way by now
 
         source = await stack.enter_async_context(await asyncio.to_thread(self._open_source))
         rows = StatisticsRows(StatisticsTable(self._spawner.files.statistics).clear)

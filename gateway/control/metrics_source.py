@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from gateway.control import gateway_metrics
-from gateway.control.records import UNLOADED
+from gateway.control.lifecycle.model_record import UNLOADED
 from gateway.control.version_metrics import failure_samples, version_labels, version_samples
 from gateway.ipc.messages import Key
 from gateway.ipc.telemetry_messages import Overview

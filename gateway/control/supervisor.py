@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from gateway.config.control import RestartOptions
 from gateway.control.child import Child, how_it_ended
-from gateway.control.fleet import Fleet
+from gateway.control.lifecycle.fleet import Fleet
 from gateway.control.spawning import Spawner
 from gateway.core.errors import GatewayError, Unavailable
 from gateway.ipc.channel import Channel

@@ -17,8 +17,8 @@ from pathlib import Path
 from gateway.config.control import ControlOptions, ModelControlMode, ModelControlOptions, RestartOptions, StopOptions
 from gateway.config.settings import TelemetrySettings
 from gateway.config.trace_settings import trace_settings_of
+from gateway.control.lifecycle.model_record import CannotPlan, SourceModel
 from gateway.control.main_process import MainProcess
-from gateway.control.records import CannotPlan, SourceModel
 from gateway.control.spawning import Spawner
 from gateway.core.plan import VersionPlan
 from gateway.records.sampling import SamplingPlan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.control.breaker_board import BreakerBoard
+from gateway.control.lifecycle.forced_breakers import BreakerBoard
 from gateway.ipc.messages import BreakerReport, ReportBreakers
 from gateway.records.breaker_state import Snapshot
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.control import ControlOptions, ModelControlMode, ModelControlOptions, RestartOptions, StopOptions
-from gateway.control.agreed_settings import AgreedSettings
-from gateway.control.bulletin import Bulletin
-from gateway.control.records import ModelRecord, SourceModel, all_ready, index_entries
-from gateway.control.rows import StatisticsRows
+from gateway.control.lifecycle.counter_rows import StatisticsRows
+from gateway.control.lifecycle.model_record import ModelRecord, SourceModel, all_ready, index_entries
+from gateway.control.lifecycle.publisher import Bulletin
+from gateway.control.lifecycle.runtime_settings import AgreedSettings
 from gateway.control.stopping import Phase, StopSequence, next_phase
 from gateway.core.errors import InvalidRequest
 from gateway.ipc.messages import Change, IndexEntry, VersionState

@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.control.changes import Change, Drained, Joined, Lacking, Send, Settled
-from gateway.control.releases import Releases
+from gateway.control.lifecycle.changes import Change, Drained, Joined, Lacking, Send, Settled
+from gateway.control.lifecycle.two_phase_commit import Releases
 from gateway.core.plan import VersionPlan
 from gateway.ipc.messages import Abort, Commit, Committed, Prepare, Prepared, Retired
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.control.rows import StatisticsRows
+from gateway.control.lifecycle.counter_rows import StatisticsRows
 from gateway.core.reasons import REASONS
 from gateway.records.counters import (
     BATCH_SIZES,

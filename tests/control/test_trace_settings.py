@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.trace_settings import changed_sampling, trace_settings_of
-from gateway.control.agreed_settings import AgreedSettings
+from gateway.control.lifecycle.runtime_settings import AgreedSettings
 from gateway.core.errors import InvalidRequest
 from gateway.ipc.messages import Change
 from gateway.records.sampling import SamplingPlan

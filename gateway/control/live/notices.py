@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
+from gateway.control.lifecycle.model_record import UNLOADED
 from gateway.control.live.gauged import Standing
 from gateway.control.live.lost_spans import Lost
-from gateway.control.records import UNLOADED
 from gateway.ipc.messages import VersionState
 from gateway.ipc.telemetry_messages import Overview, ProcessState
 from gateway.records.breaker_state import OPEN, TO_TRY

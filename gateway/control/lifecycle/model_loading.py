@@ -7,11 +7,11 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from gateway.control.bulletin import Bulletin
-from gateway.control.changes import Drained, Event, Settled
-from gateway.control.fleet import Fleet
-from gateway.control.records import CannotPlan, ModelRecord, Source, SourceModel
-from gateway.control.rows import StatisticsRows
+from gateway.control.lifecycle.changes import Drained, Event, Settled
+from gateway.control.lifecycle.counter_rows import StatisticsRows
+from gateway.control.lifecycle.fleet import Fleet
+from gateway.control.lifecycle.model_record import CannotPlan, ModelRecord, Source, SourceModel
+from gateway.control.lifecycle.publisher import Bulletin
 from gateway.core.errors import InvalidRequest, Unsupported
 from gateway.core.plan import VersionPlan
 

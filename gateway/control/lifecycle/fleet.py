@@ -10,9 +10,9 @@ import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
-from gateway.control.breaker_board import BreakerBoard
-from gateway.control.changes import Action, Change, Drained, Event, Joined, Lacking, Left, Send, Settled
-from gateway.control.releases import Releases
+from gateway.control.lifecycle.changes import Action, Change, Drained, Event, Joined, Lacking, Left, Send, Settled
+from gateway.control.lifecycle.forced_breakers import BreakerBoard
+from gateway.control.lifecycle.two_phase_commit import Releases
 from gateway.core.plan import VersionPlan
 from gateway.ipc.channel import Channel
 from gateway.ipc.messages import (

@@ -16,8 +16,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gateway.control.attempts import Attempt, Slot
-from gateway.control.changes import Action, Change, Drained, Joined, Lacking, Send, Settled
+from gateway.control.lifecycle.changes import Action, Change, Drained, Joined, Lacking, Send, Settled
+from gateway.control.lifecycle.two_phase_state import Attempt, Slot
 from gateway.core.plan import VersionPlan
 from gateway.ipc.messages import Abort, Commit, Committed, Key, Prepare, Prepared, Retired
 

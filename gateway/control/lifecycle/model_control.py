@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gateway.config.control import ModelControlMode, ModelControlOptions
-from gateway.control.bulletin import Bulletin
-from gateway.control.fleet import Fleet
-from gateway.control.model_loading import ModelLoading, requested_configuration
-from gateway.control.progress import Progress
-from gateway.control.records import CannotPlan, ModelRecord, Source, SourceModel, all_ready, index_entries
-from gateway.control.rows import StatisticsRows
+from gateway.control.lifecycle.counter_rows import StatisticsRows
+from gateway.control.lifecycle.fleet import Fleet
+from gateway.control.lifecycle.model_loading import ModelLoading, requested_configuration
+from gateway.control.lifecycle.model_record import CannotPlan, ModelRecord, Source, SourceModel, all_ready, index_entries
+from gateway.control.lifecycle.progress import Progress
+from gateway.control.lifecycle.publisher import Bulletin
 from gateway.control.stopping import StartUpFailed
 from gateway.core.errors import ModelFailed, ModelNotFound, Unavailable
 from gateway.ipc.messages import IndexEntry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gateway.control.changes import Change
+from gateway.control.lifecycle.changes import Change
 from gateway.core.plan import VersionPlan
 from gateway.ipc.messages import Commit, Key, Prepare
 
