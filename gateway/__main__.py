@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from gateway.control.spawning import Spawner
+from gateway.control.processes.spawning import Spawner
 
 
 def main(argv: Sequence[str] | None = None) -> int:

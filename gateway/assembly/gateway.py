@@ -14,8 +14,8 @@ from gateway.config.control import SourceOptions
 from gateway.config.log_settings import log_settings_of
 from gateway.config.settings import Settings
 from gateway.config.trace_settings import trace_settings_of
-from gateway.control.main_process import MainProcess, Started
-from gateway.control.spawning import Spawner
+from gateway.control.processes.main_process import MainProcess, Started
+from gateway.control.processes.spawning import Spawner
 from gateway.logs.setup import begin_logs
 from gateway.wire.io_mode import EXPERIMENTS_VARIABLE, IoMode, apply_io_mode
 

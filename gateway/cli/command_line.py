@@ -15,7 +15,7 @@ from typing import Any, Protocol, cast
 
 from gateway.cli.faults import USAGE, CommandFault
 from gateway.cli.parser import Parser, nearest, unknown_arguments
-from gateway.control.spawning import Spawner
+from gateway.control.processes.spawning import Spawner
 
 COMMANDS = {
     "serve": "serve the models of a folder",

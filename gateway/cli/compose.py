@@ -14,7 +14,7 @@ from gateway.config.control import ControlOptions, ModelControlMode, ModelContro
 from gateway.config.opentelemetry import OtelOptions, apply
 from gateway.config.quantities import format_duration
 from gateway.config.settings import ServingSettings, Settings, TelemetrySettings
-from gateway.control.processes import ProcessChoice, choose_processes_here, usable_cores
+from gateway.control.processes.process_count import ProcessChoice, choose_processes_here, usable_cores
 
 T = TypeVar("T")
 

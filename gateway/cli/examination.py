@@ -15,7 +15,7 @@ from gateway.control.lifecycle.model_record import CannotPlan, SourceModel
 from gateway.control.models.sources.folder import scan
 from gateway.control.models.sources.folder_source import FolderSource, installed_providers
 from gateway.control.models.sources.found import FoundModel, Repository
-from gateway.control.processes import choose_processes_here, usable_cores
+from gateway.control.processes.process_count import choose_processes_here, usable_cores
 from gateway.core.plan import Findings, VersionPlan
 from gateway.onnx.model_faults import RepositoryFault
 from gateway.protocol.signature import shape_text

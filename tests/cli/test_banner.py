@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gateway.cli.banner import Programs, banner
 from gateway.config.settings import ServingSettings, Settings
-from gateway.control.main_process import Started
+from gateway.control.processes.main_process import Started
 from gateway.ipc.messages import IndexEntry, VersionState
 
 READY, UNAVAILABLE = VersionState.READY, VersionState.UNAVAILABLE

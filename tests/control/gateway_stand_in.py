@@ -18,8 +18,8 @@ from gateway.config.control import ControlOptions, ModelControlMode, ModelContro
 from gateway.config.settings import TelemetrySettings
 from gateway.config.trace_settings import trace_settings_of
 from gateway.control.lifecycle.model_record import CannotPlan, SourceModel
-from gateway.control.main_process import MainProcess
-from gateway.control.spawning import Spawner
+from gateway.control.processes.main_process import MainProcess
+from gateway.control.processes.spawning import Spawner
 from gateway.core.plan import VersionPlan
 from gateway.records.sampling import SamplingPlan
 

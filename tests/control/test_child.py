@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from gateway.control.child import Child, how_it_ended
+from gateway.control.processes.child import Child, how_it_ended
 
 
 @pytest.mark.parametrize(

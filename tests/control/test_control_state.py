@@ -14,7 +14,7 @@ from gateway.control.lifecycle.counter_rows import StatisticsRows
 from gateway.control.lifecycle.model_record import ModelRecord, SourceModel, all_ready, index_entries
 from gateway.control.lifecycle.publisher import Bulletin
 from gateway.control.lifecycle.runtime_settings import AgreedSettings
-from gateway.control.stopping import Phase, StopSequence, next_phase
+from gateway.control.processes.stop_sequence import Phase, StopSequence, next_phase
 from gateway.core.errors import InvalidRequest
 from gateway.ipc.messages import Change, IndexEntry, VersionState
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from gateway.control.ports import PortUnavailable, ReservedPort, reserve_port
+from gateway.control.processes.ports import PortUnavailable, ReservedPort, reserve_port
 
 GRPC_LISTENER = """
 import sys

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.control.processes import choose_processes, choose_processes_here, estimate_models_bytes, usable_cores, usable_memory_bytes
+from gateway.control.processes.process_count import choose_processes, choose_processes_here, estimate_models_bytes, usable_cores, usable_memory_bytes
 
 GIB = 1 << 30
 

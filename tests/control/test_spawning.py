@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.control.child import Child
-from gateway.control.spawning import Spawner
+from gateway.control.processes.child import Child
+from gateway.control.processes.spawning import Spawner
 
 
 def tell(link_fd, files, _watch):

@@ -14,7 +14,7 @@ from gateway.control.lifecycle.model_loading import ModelLoading, requested_conf
 from gateway.control.lifecycle.model_record import CannotPlan, ModelRecord, Source, SourceModel, all_ready, index_entries
 from gateway.control.lifecycle.progress import Progress
 from gateway.control.lifecycle.publisher import Bulletin
-from gateway.control.stopping import StartUpFailed
+from gateway.control.processes.stop_sequence import StartUpFailed
 from gateway.core.errors import ModelFailed, ModelNotFound, Unavailable
 from gateway.ipc.messages import IndexEntry
 

@@ -10,8 +10,8 @@ import socket
 from collections.abc import Callable, Sequence
 
 from gateway.config.control import RestartOptions
-from gateway.control.child import Child, how_it_ended
-from gateway.control.spawning import Spawned
+from gateway.control.processes.child import Child, how_it_ended
+from gateway.control.processes.spawning import Spawned
 from gateway.ipc.channel import Channel
 from gateway.ipc.messages import Stop
 from gateway.ipc.telemetry_messages import Overview, TelemetryStart, TelemetryStopped

@@ -1,6 +1,6 @@
 """Starts the serving processes, replaces those that die, and ends them all.
 
-How a process is started stands in `gateway.control.spawning`, what it does then in `gateway.ipc.child_main`.
+How a process is started stands in `gateway.control.processes.spawning`, what it does then in `gateway.ipc.child_main`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import random
 from collections.abc import Awaitable, Callable
 
 from gateway.config.control import RestartOptions
-from gateway.control.child import Child, how_it_ended
 from gateway.control.lifecycle.fleet import Fleet
-from gateway.control.spawning import Spawner
+from gateway.control.processes.child import Child, how_it_ended
+from gateway.control.processes.spawning import Spawner
 from gateway.core.errors import GatewayError, Unavailable
 from gateway.ipc.channel import Channel
 from gateway.ipc.messages import Ask, Listening, Reply, Start, StartFailed, Stop, Stopped

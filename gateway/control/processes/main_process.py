@@ -21,11 +21,11 @@ from gateway.control.lifecycle.counter_rows import StatisticsRows
 from gateway.control.lifecycle.fleet import NO_SETTINGS, Fleet
 from gateway.control.lifecycle.publisher import Bulletin
 from gateway.control.lifecycle.runtime_settings import AgreedSettings
-from gateway.control.ports import PortUnavailable, ReservedPort, reserve_port
-from gateway.control.spawning import Spawner
-from gateway.control.stopping import Phase, StartUpFailed, StopSequence
-from gateway.control.supervisor import CannotServe, Supervisor
-from gateway.control.telemetry_keeper import TelemetryKeeper
+from gateway.control.processes.ports import PortUnavailable, ReservedPort, reserve_port
+from gateway.control.processes.spawning import Spawner
+from gateway.control.processes.stop_sequence import Phase, StartUpFailed, StopSequence
+from gateway.control.processes.supervisor import CannotServe, Supervisor
+from gateway.control.processes.telemetry_supervisor import TelemetryKeeper
 from gateway.core.errors import Unavailable
 from gateway.ipc.messages import Ask, Change, Drain, IndexEntry, Setting, Start
 from gateway.ipc.telemetry_messages import Overview

@@ -1,0 +1,1 @@
+"""Processes that the control process starts, watches and stops."""
