@@ -18,7 +18,7 @@ from inspection_models import F32, STRING, dies_opening, dies_running, embedding
 from onnx import TensorProto, helper
 
 from gateway.control.inspection.cache import FindingsCache
-from gateway.control.inspection.examination import examine
+from gateway.control.inspection.examine import examine
 from gateway.control.inspection.inspector import Inspector
 from gateway.control.inspection.job import InspectionJob
 from gateway.core.plan import WarmupInput
@@ -278,9 +278,7 @@ def test_a_hundred_small_models_are_inspected_in_one_process_in_a_second(tmp_pat
 
 
 def test_the_child_imports_nothing_of_the_wire():
-    program = (
-        "import sys, gateway.control.inspection.child; print([m for m in ('grpc', 'google.protobuf', 'asyncio', 'aiohttp') if m in sys.modules])"
-    )
+    program = "import sys, gateway.control.inspection.inspection_main; print([m for m in ('grpc', 'google.protobuf', 'asyncio', 'aiohttp') if m in sys.modules])"
 
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 

@@ -16,7 +16,7 @@ from gateway.control.inspection.job import LENGTH, InspectionJob, Report, frame
 from gateway.core.plan import Findings
 
 _TAIL_BYTES = 2000
-_PROGRAM = "gateway.control.inspection.child"
+_PROGRAM = "gateway.control.inspection.inspection_main"
 
 
 class ProcessLost(Exception):

@@ -1,4 +1,4 @@
-"""The program that opens model files nobody has opened before: `python -m gateway.control.inspection.child PARENT_PID`.
+"""The program that opens model files nobody has opened before: `python -m gateway.control.inspection.inspection_main PARENT_PID`.
 
 Jobs come on stdin, reports go to what was stdout; both in the frames of `gateway.control.inspection.job`. A file may kill this process,
 and nothing else: it leaves no core, dies with its parent, and is the first that a machine short of memory lets go.
@@ -19,7 +19,7 @@ from typing import BinaryIO
 import msgspec
 import onnxruntime
 
-from gateway.control.inspection.examination import examine
+from gateway.control.inspection.examine import examine
 from gateway.control.inspection.job import LENGTH, InspectionJob, Report, frame
 from gateway.core.plan import Findings
 
