@@ -16,10 +16,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gateway.config.settings import TelemetrySettings
-from gateway.control.metrics_source import MetricsSource
 from gateway.ipc.telemetry_messages import Overview
 from gateway.observe.logs.exporter_words import ExporterWords
 from gateway.records.pump import Consumer
+from gateway.telemetry.metrics.collect import MetricsSource
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -90,8 +90,8 @@ async def begin_exports(
 async def _export_metrics(settings: TelemetrySettings, overview: Overview, metrics: MetricsSource, stack: AsyncExitStack) -> None:
     if not settings.otel.metric_exporters:
         return
-    from gateway.observe.metrics.exporters import export_times, make_exporter  # noqa: PLC0415
-    from gateway.observe.metrics.otlp import MetricsExport  # noqa: PLC0415
+    from gateway.telemetry.metrics.metric_exporters import export_times, make_exporter  # noqa: PLC0415
+    from gateway.telemetry.metrics.otlp import MetricsExport  # noqa: PLC0415
 
     for name in dict.fromkeys(settings.otel.metric_exporters):
         try:

@@ -18,8 +18,6 @@ from gateway.control.http import HttpPort
 from gateway.control.live.routes import routes
 from gateway.control.live.state import LiveState
 from gateway.control.live.stream import LiveStream
-from gateway.control.metrics_http import metrics_route
-from gateway.control.metrics_source import MetricsSource, NamesOf
 from gateway.ipc.channel import Channel
 from gateway.ipc.messages import Stop, VersionState
 from gateway.ipc.orphan_watch import SupervisorWatch
@@ -30,6 +28,8 @@ from gateway.records.counters import StatisticsTable
 from gateway.records.pump import Reading
 from gateway.records.reader import ChunkReader
 from gateway.records.ring import RingReader
+from gateway.telemetry.metrics.collect import MetricsSource, NamesOf
+from gateway.telemetry.metrics.metrics_route import metrics_route
 
 _ORPHAN_LIMIT_S: Final = 5.0
 

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.control.metrics_source import MetricsSource, NamesOf
 from gateway.ipc.messages import IndexEntry, VersionState
 from gateway.ipc.telemetry_messages import Overview, ProcessState
-from gateway.observe.metrics.prometheus import encode
 from gateway.records.counters import StatisticsTable, size_statistics_file
 from gateway.records.events import Gauges, InstanceGauges, VersionGauges
+from gateway.telemetry.metrics.collect import MetricsSource, NamesOf
+from gateway.telemetry.metrics.prometheus import encode
 
 ROW, OTHER_ROW = 3, 4
 SECOND_NS = 1_000_000_000

@@ -14,7 +14,7 @@ import yaml
 from metrics_parts import ROW, Metrics, Spans, gauges
 
 from gateway.core.reasons import REASONS
-from gateway.observe.metrics.names import FAMILIES
+from gateway.telemetry.metrics.metric_names import FAMILIES
 
 FOLDER = files("gateway.observe") / "dashboards"
 DASHBOARD = json.loads((FOLDER / "grafana.json").read_text())

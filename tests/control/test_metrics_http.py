@@ -10,8 +10,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from metrics_parts import Metrics, parsed
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from gateway.control.metrics_http import metrics_route
-from gateway.control.metrics_source import NamesOf
+from gateway.telemetry.metrics.collect import NamesOf
+from gateway.telemetry.metrics.metrics_route import metrics_route
 
 PROMETHEUS = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 

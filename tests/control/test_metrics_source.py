@@ -9,11 +9,11 @@ import threading
 import pytest
 from metrics_parts import OTHER_ROW, OVERVIEW, ROW, SECOND_NS, VERSION_GAUGES, Metrics, Spans, gauges
 
-from gateway.control.metrics_source import NamesOf
 from gateway.core.reasons import REASONS
 from gateway.ipc.messages import IndexEntry, VersionState
 from gateway.ipc.telemetry_messages import ProcessState
 from gateway.records.counters import HOUSE_ROW
+from gateway.telemetry.metrics.collect import NamesOf
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 
 from gateway.core import errors
 from gateway.core.reasons import REASONS, reason_index
-from gateway.observe.metrics.families import Kind
-from gateway.observe.metrics.names import ENDINGS, FAMILIES
+from gateway.telemetry.metrics.families import Kind
+from gateway.telemetry.metrics.metric_names import ENDINGS, FAMILIES
 from gateway.wire import status
 
 STATUS_NAMES = {

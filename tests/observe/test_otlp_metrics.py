@@ -18,12 +18,12 @@ from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExport
 from opentelemetry.sdk.resources import Resource
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.observe.metrics import names
-from gateway.observe.metrics.exporters import ExportTimes, export_times, make_exporter
-from gateway.observe.metrics.families import Buckets, Portion, Series
-from gateway.observe.metrics.otlp import MetricsExport, metrics_data
-from gateway.observe.metrics.prometheus import encode
 from gateway.records.histogram_bounds import TIME_BOUNDS_S
+from gateway.telemetry.metrics import metric_names as names
+from gateway.telemetry.metrics.families import Buckets, Portion, Series
+from gateway.telemetry.metrics.metric_exporters import ExportTimes, export_times, make_exporter
+from gateway.telemetry.metrics.otlp import MetricsExport, metrics_data
+from gateway.telemetry.metrics.prometheus import encode
 
 OF = (("model", "digits"), ("version", "2"))
 PORTIONS = [

@@ -12,8 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import CollectorRegistry
 
-from gateway.observe.metrics.families import Buckets, Family, Kind, Portion, Series
-from gateway.observe.metrics.prometheus import encode
+from gateway.telemetry.metrics.families import Buckets, Family, Kind, Portion, Series
+from gateway.telemetry.metrics.prometheus import encode
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 COUNTER = Family("things_total", "Things.", Kind.COUNTER, "things")

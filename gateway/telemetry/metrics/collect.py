@@ -12,17 +12,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Final, Protocol
 
-from gateway.control import gateway_metrics
 from gateway.control.lifecycle.model_record import UNLOADED
-from gateway.control.version_metrics import failure_samples, version_labels, version_samples
 from gateway.ipc.messages import Key
 from gateway.ipc.telemetry_messages import Overview
-from gateway.observe.metrics import names, triton
-from gateway.observe.metrics.families import Labels, Portion
-from gateway.observe.metrics.portions import Portions, Sample
 from gateway.records.counters import HOUSE_ROW, StatisticsTable
 from gateway.records.events import Gauges, VersionGauges
 from gateway.records.reader import Chunk
+from gateway.telemetry.metrics import gateway_samples as gateway_metrics
+from gateway.telemetry.metrics import metric_names as names
+from gateway.telemetry.metrics import triton_names as triton
+from gateway.telemetry.metrics.cached_samples import Portions, Sample
+from gateway.telemetry.metrics.families import Labels, Portion
+from gateway.telemetry.metrics.version_samples import failure_samples, version_labels, version_samples
 
 _STALE_NS: Final = 5_000_000_000
 _NO_MODEL: Final[Labels] = ((names.MODEL, ""), (names.VERSION, ""))

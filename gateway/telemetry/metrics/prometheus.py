@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
-from gateway.observe.metrics.families import Buckets, Family, Kind, Portion, Series, Value
+from gateway.telemetry.metrics.families import Buckets, Family, Kind, Portion, Series, Value
 
 _TOTAL: Final = "_total"
 _END: Final = "# EOF\n"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from gateway.observe.metrics.families import Family, Labels, Portion, Series, Value
+from gateway.telemetry.metrics.families import Family, Labels, Portion, Series, Value
 
 K = TypeVar("K", bound=Hashable)
 S = TypeVar("S")

@@ -8,14 +8,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 import gateway
-from gateway.control.version_metrics import version_labels
 from gateway.ipc.messages import VersionState
 from gateway.ipc.telemetry_messages import Overview, ProcessState
-from gateway.observe.metrics import names
-from gateway.observe.metrics.families import Family, Labels
-from gateway.observe.metrics.portions import Sample
 from gateway.records.breaker_state import state_of
 from gateway.records.events import Gauges, InstanceGauges, VersionGauges
+from gateway.telemetry.metrics import metric_names as names
+from gateway.telemetry.metrics.cached_samples import Sample
+from gateway.telemetry.metrics.families import Family, Labels
+from gateway.telemetry.metrics.version_samples import version_labels
 
 _PACKAGES: Final = ("grpcio", "onnxruntime")
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
 from gateway.core.reasons import REASONS
-from gateway.observe.metrics.families import Family, Kind, Labels
-from gateway.observe.metrics.portions import Sample
+from gateway.telemetry.metrics.cached_samples import Sample
+from gateway.telemetry.metrics.families import Family, Kind, Labels
 
 
 class Duration(Protocol):

@@ -7,11 +7,11 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Final
 
-from gateway.observe.metrics import names
-from gateway.observe.metrics.families import Buckets, Labels
-from gateway.observe.metrics.portions import Sample
 from gateway.records.histogram_bounds import SIZE_BOUNDS
 from gateway.records.version_counts import BatchCounts, Histogram, VersionCounts
+from gateway.telemetry.metrics import metric_names as names
+from gateway.telemetry.metrics.cached_samples import Sample
+from gateway.telemetry.metrics.families import Buckets, Labels
 
 _REMEMBERED: Final = 8192
 

@@ -26,8 +26,8 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from gateway.observe.metrics.families import Buckets, Family, Kind, Portion, Series, Value, by_family
-from gateway.observe.metrics.names import ATTRIBUTES, FAILED, OUTCOME, REQUEST_DURATION
+from gateway.telemetry.metrics.families import Buckets, Family, Kind, Portion, Series, Value, by_family
+from gateway.telemetry.metrics.metric_names import ATTRIBUTES, FAILED, OUTCOME, REQUEST_DURATION
 
 _log = logging.getLogger(__name__)
 _SCOPE: Final = InstrumentationScope("gateway")

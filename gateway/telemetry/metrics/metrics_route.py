@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from gateway.control.metrics_source import MetricsSource, NamesOf
-from gateway.observe.metrics.prometheus import encode
+from gateway.telemetry.metrics.collect import MetricsSource, NamesOf
+from gateway.telemetry.metrics.prometheus import encode
 
 
 def metrics_route(source: MetricsSource, default: NamesOf = NamesOf.GATEWAY) -> Callable[[web.Request], Awaitable[web.Response]]:

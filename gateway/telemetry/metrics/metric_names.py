@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.core.reasons import REASONS
-from gateway.observe.metrics.families import Family, Kind
 from gateway.records.histogram_bounds import SIZE_BOUNDS, TIME_BOUNDS_S
+from gateway.telemetry.metrics.families import Family, Kind
 
 # Labels. Their values are names of models that are loaded, and words of the gateway's own: never what a request says.
 MODEL: Final = "model"

@@ -1,0 +1,1 @@
+"""The telemetry process: shows what happened."""
