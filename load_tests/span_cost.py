@@ -16,14 +16,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from gateway.config.opentelemetry import apply
-from gateway.observe.spans.encoding import SpanEncoder
-from gateway.observe.spans.forms import Server
-from gateway.observe.spans.joining import SlotRows
 from gateway.records.cells import BATCH, BATCH_PLAIN, REQUEST, REQUEST_ID_AT, REQUEST_PLAIN, SAMPLED
 from gateway.records.events import Began, Named, encode
 from gateway.records.reader import Chunk, ChunkReader
 from gateway.records.ring import RingReader, RingWriter
 from gateway.records.ring_file import size_rings_file
+from gateway.telemetry.tracing.encoder import SpanEncoder
+from gateway.telemetry.tracing.joiner import SlotRows
+from gateway.telemetry.tracing.span_templates import Server
 from load_tests.otlp_receiver import Receiver
 
 CHUNK_S: Final = 0.1
@@ -75,7 +75,7 @@ def encode_only(chunks: Iterator[Chunk], *, all_children: bool) -> Iterator[tupl
 
 def encode_and_export(chunks: Iterator[Chunk], *, all_children: bool) -> Iterator[tuple[float, int, int]]:
     """CPU seconds of each chunk, its export included, and spans; at the end it is checked that all have arrived."""
-    from gateway.observe.spans.export import SpanExport  # noqa: PLC0415  # what it costs is measured without it as well
+    from gateway.telemetry.tracing.exporter import SpanExport  # noqa: PLC0415  # what it costs is measured without it as well
 
     with Receiver() as receiver:
         os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = receiver.endpoint

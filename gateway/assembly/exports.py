@@ -24,7 +24,7 @@ from gateway.telemetry.metrics.collect import MetricsSource
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
-    from gateway.observe.spans.export import SpanExport
+    from gateway.telemetry.tracing.exporter import SpanExport
 
 _LAST_S: Final = 3.0
 """For spans and lines that are left at the end; then metrics are sent a last time."""
@@ -42,8 +42,8 @@ def make_span_export(settings: TelemetrySettings, overview: Overview) -> SpanExp
     """The export of spans, not yet started; None where none is configured, or what is configured cannot be made."""
     if not settings.otel.trace_exporters:
         return None
-    from gateway.observe.spans.export import SpanExport  # noqa: PLC0415
-    from gateway.observe.spans.forms import Server  # noqa: PLC0415
+    from gateway.telemetry.tracing.exporter import SpanExport  # noqa: PLC0415
+    from gateway.telemetry.tracing.span_templates import Server  # noqa: PLC0415
 
     host, _, port = overview.address.rpartition(":")
     server = Server(host.strip("[]"), int(port)) if port.isdecimal() else None
@@ -118,6 +118,6 @@ async def _close_together(closings: list[Callable[[], None]]) -> None:
 
 def _resource(overview: Overview) -> Resource:
     """The same for all that is exported, and for a process that takes the place of this one."""
-    from gateway.observe.spans.exporters import make_resource  # noqa: PLC0415
+    from gateway.telemetry.tracing.span_exporters import make_resource  # noqa: PLC0415
 
     return make_resource(str(uuid.uuid5(uuid.NAMESPACE_OID, f"{socket.gethostname()} {overview.address} {overview.started_s}")))

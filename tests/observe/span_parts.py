@@ -4,11 +4,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from gateway.observe.spans import names
-from gateway.observe.spans.encoding import SpanEncoder
-from gateway.observe.spans.export import encode_origin
-from gateway.observe.spans.forms import Server
-from gateway.observe.spans.joining import SlotRows
+from gateway.telemetry.tracing import span_names as names
+from gateway.telemetry.tracing.encoder import SpanEncoder
+from gateway.telemetry.tracing.exporter import encode_origin
+from gateway.telemetry.tracing.joiner import SlotRows
+from gateway.telemetry.tracing.span_templates import Server
 
 RESOURCE = Resource({"service.name": "tested", "n": 3})
 SCOPE = InstrumentationScope("gateway", "1", names.SCHEMA_URL)

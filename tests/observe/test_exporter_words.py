@@ -10,8 +10,8 @@ from span_chunks import Slot
 from gateway.config.opentelemetry import OtelOptions
 from gateway.logs.setup import make_formatter
 from gateway.observe.logs.exporter_words import ExporterWords
-from gateway.observe.spans.export import SpanExport
 from gateway.records.sampling import SamplingPlan
+from gateway.telemetry.tracing.exporter import SpanExport
 
 TOKEN = "s3cr3t-t0k3n"
 

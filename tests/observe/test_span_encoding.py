@@ -12,14 +12,14 @@ from span_parts import OFFSET_NS, RESOURCE, SCOPE, SERVER, attributes, named, pa
 from gateway import __version__
 from gateway.core.reasons import REASONS
 from gateway.core.request import BREAKER_REFUSED, FALLBACK, FALLBACK_FAILED, RETRY
-from gateway.observe.spans import names
-from gateway.observe.spans.encoding import MOST_BYTES, SpanEncoder
-from gateway.observe.spans.export import encode_origin
-from gateway.observe.spans.joining import SlotRows
-from gateway.observe.spans.protobuf import varint, varints4, varints8
-from gateway.observe.spans.sdk_spans import SpanMaker
 from gateway.records.cells import DEGRADED, HAS_IDS, HAS_PARENT, IN_STREAM, SAMPLED, SLOW
 from gateway.records.events import Detail
+from gateway.telemetry.tracing import span_names as names
+from gateway.telemetry.tracing.encoder import MOST_BYTES, SpanEncoder
+from gateway.telemetry.tracing.exporter import encode_origin
+from gateway.telemetry.tracing.joiner import SlotRows
+from gateway.telemetry.tracing.otlp_template import varint, varints4, varints8
+from gateway.telemetry.tracing.sdk_spans import SpanMaker
 
 text = st.text(st.characters(codec="utf-8"), max_size=30)
 details = st.none() | st.builds(

@@ -16,11 +16,11 @@ from span_chunks import Slot
 
 from gateway import __version__
 from gateway.config.opentelemetry import OtelOptions, apply
-from gateway.observe.spans.export import SpanExport
-from gateway.observe.spans.exporters import NamedExporter, make_exporters, make_resource
-from gateway.observe.spans.otlp_bytes import grpc_exporter, http_exporter
 from gateway.records.events import Detail
 from gateway.records.sampling import SamplingPlan
+from gateway.telemetry.tracing.exporter import SpanExport
+from gateway.telemetry.tracing.otlp_bytes import grpc_exporter, http_exporter
+from gateway.telemetry.tracing.span_exporters import NamedExporter, make_exporters, make_resource
 
 TRACED = OtelOptions(sampling=SamplingPlan(traces=True), trace_exporters=("otlp",))
 
@@ -61,7 +61,7 @@ def test_the_official_exporters_send_the_bytes_with_their_own_headers(receiver, 
 
 
 def test_the_private_names_that_are_leaned_on_are_there():
-    """Where this fails, exporting goes on at twenty times the cost: see gateway/observe/spans/otlp_bytes.py."""
+    """Where this fails, exporting goes on at twenty times the cost: see gateway/telemetry/tracing/otlp_bytes.py."""
     for make in (grpc_exporter, http_exporter):
         exporter = make()
         assert exporter is not None

@@ -5,11 +5,11 @@ from jaeger import running_jaeger
 from span_chunks import Slot
 
 from gateway.config.opentelemetry import apply
-from gateway.observe.spans import names
-from gateway.observe.spans.export import SpanExport
-from gateway.observe.spans.forms import Server
 from gateway.records.cells import DEGRADED, HAS_PARENT, SAMPLED
 from gateway.records.events import Detail
+from gateway.telemetry.tracing import span_names as names
+from gateway.telemetry.tracing.exporter import SpanExport
+from gateway.telemetry.tracing.span_templates import Server
 
 
 @pytest.fixture(scope="module")

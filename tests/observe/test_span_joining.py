@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from span_chunks import Slot
 from span_parts import attributes, named, spans_of
 
-from gateway.observe.spans import names
-from gateway.observe.spans.peers import read_peer
 from gateway.records.cells import DEGRADED, HAS_IDS, KEPT, SAMPLED, SLOW
+from gateway.telemetry.tracing import span_names as names
+from gateway.telemetry.tracing.peers import read_peer
 
 
 def links(span):

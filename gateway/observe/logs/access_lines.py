@@ -28,9 +28,9 @@ from gateway.observe.logs.text_columns import (
     milliseconds,
     seconds,
 )
-from gateway.observe.spans.peers import read_peer
 from gateway.records.cells import DEGRADED, IN_STREAM, SLOW
 from gateway.records.events import Detail
+from gateway.telemetry.tracing.peers import read_peer
 
 LOGGER: Final = "gateway.access"
 _MESSAGE: Final = "request ended"

@@ -16,15 +16,15 @@ from opentelemetry.trace import SpanContext
 
 from gateway import __version__
 from gateway.config.opentelemetry import OtelOptions
-from gateway.observe.spans import names
-from gateway.observe.spans.encoding import Encoded, SpanEncoder
-from gateway.observe.spans.export_queue import DROP_REASONS, NOT_MADE, Export, ExportQueue
-from gateway.observe.spans.exporters import NamedExporter, make_exporters, make_resource
-from gateway.observe.spans.forms import Server
-from gateway.observe.spans.joining import SlotRows
-from gateway.observe.spans.rows import Rows
-from gateway.observe.spans.sdk_spans import SpanMaker
 from gateway.records.reader import Chunk
+from gateway.telemetry.tracing import span_names as names
+from gateway.telemetry.tracing.encoder import Encoded, SpanEncoder
+from gateway.telemetry.tracing.export_queue import DROP_REASONS, NOT_MADE, Export, ExportQueue
+from gateway.telemetry.tracing.joiner import SlotRows
+from gateway.telemetry.tracing.sdk_spans import SpanMaker
+from gateway.telemetry.tracing.span_batches import Rows
+from gateway.telemetry.tracing.span_exporters import NamedExporter, make_exporters, make_resource
+from gateway.telemetry.tracing.span_templates import Server
 
 _log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from typing import Final
 
 import numpy as np
 
-from gateway.observe.spans.rows import Array, BatchRows, CallRows, RequestRows, Rows
 from gateway.records.cells import HAS_IDS, HAS_PARENT, KEPT, SAMPLED
 from gateway.records.events import Detail
 from gateway.records.reader import Chunk
 from gateway.records.span_ids import Bytes
+from gateway.telemetry.tracing.span_batches import Array, BatchRows, CallRows, RequestRows, Rows
 
 _LOOKS_KEPT: Final = 8
 """For how many chunks a batch is remembered, for requests that end after it."""

@@ -10,9 +10,12 @@ from typing import Final
 
 import numpy as np
 
-from gateway.observe.spans import names
-from gateway.observe.spans.columns import batch_columns, call_columns, fill, form_of, in_groups, request_columns
-from gateway.observe.spans.forms import (
+from gateway.records.events import Detail
+from gateway.telemetry.tracing import span_names as names
+from gateway.telemetry.tracing.otlp_template import LENGTH_BYTES, Template, attribute, field, fixed64_field, lengths, number_field, varint
+from gateway.telemetry.tracing.span_batches import Array, BatchRows, CallRows, Rows
+from gateway.telemetry.tracing.span_columns import batch_columns, call_columns, fill, form_of, in_groups, request_columns
+from gateway.telemetry.tracing.span_templates import (
     EVENTS,
     SPANS,
     STATUS,
@@ -28,9 +31,6 @@ from gateway.observe.spans.forms import (
     link_template,
     request_template,
 )
-from gateway.observe.spans.protobuf import LENGTH_BYTES, Template, attribute, field, fixed64_field, lengths, number_field, varint
-from gateway.observe.spans.rows import Array, BatchRows, CallRows, Rows
-from gateway.records.events import Detail
 
 MOST_BYTES: Final = 1 << 20
 """Of one export, about: a collector's default limit is 4 MiB."""

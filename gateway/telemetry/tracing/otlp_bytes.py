@@ -11,7 +11,7 @@ from typing import Any
 
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from gateway.observe.spans.encoding import Encoded
+from gateway.telemetry.tracing.encoder import Encoded
 
 _EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 

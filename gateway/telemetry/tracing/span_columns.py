@@ -7,11 +7,11 @@ from typing import Final
 
 import numpy as np
 
-from gateway.observe.spans.forms import Form
-from gateway.observe.spans.peers import Peer, read_peer
-from gateway.observe.spans.protobuf import Template, hexadecimal, varints4, varints8
-from gateway.observe.spans.rows import Array, BatchRows, CallRows, RequestRows
 from gateway.records.cells import DEGRADED, HAS_PARENT, IN_STREAM, SLOW
+from gateway.telemetry.tracing.otlp_template import Template, hexadecimal, varints4, varints8
+from gateway.telemetry.tracing.peers import Peer, read_peer
+from gateway.telemetry.tracing.span_batches import Array, BatchRows, CallRows, RequestRows
+from gateway.telemetry.tracing.span_templates import Form
 
 Columns = dict[str, Array]
 

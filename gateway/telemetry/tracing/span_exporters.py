@@ -17,7 +17,7 @@ from gateway import __version__
 from gateway.config.opentelemetry import SERVICE_NAME as OUR_NAME
 from gateway.config.opentelemetry import OtelOptions
 from gateway.config.otlp_variables import GRPC
-from gateway.observe.spans.otlp_bytes import grpc_exporter, http_exporter
+from gateway.telemetry.tracing.otlp_bytes import grpc_exporter, http_exporter
 
 _log = logging.getLogger(__name__)
 _GROUP = "opentelemetry_traces_exporter"

@@ -11,13 +11,13 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
-from gateway.observe.spans import names
-from gateway.observe.spans.columns import form_of, request_columns
-from gateway.observe.spans.encoding import detail_attributes
-from gateway.observe.spans.forms import Form, Server, call_constants, has_children, is_error, request_constants
-from gateway.observe.spans.peers import Peer, read_peer
-from gateway.observe.spans.rows import BatchRows, CallRows, RequestRows, Rows
 from gateway.records.events import Detail
+from gateway.telemetry.tracing import span_names as names
+from gateway.telemetry.tracing.encoder import detail_attributes
+from gateway.telemetry.tracing.peers import Peer, read_peer
+from gateway.telemetry.tracing.span_batches import BatchRows, CallRows, RequestRows, Rows
+from gateway.telemetry.tracing.span_columns import form_of, request_columns
+from gateway.telemetry.tracing.span_templates import Form, Server, call_constants, has_children, is_error, request_constants
 
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _NONE: Final = Detail()

@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 
 from gateway.core.grpc_status import SERVER_FAULTS, status_name
 from gateway.core.reasons import REASONS
-from gateway.observe.spans import names
-from gateway.observe.spans.protobuf import Layout, Template, field, fixed32_field, number_field, varint
+from gateway.telemetry.tracing import span_names as names
+from gateway.telemetry.tracing.otlp_template import Layout, Template, field, fixed32_field, number_field, varint
 
 # Fields of opentelemetry.proto.trace.v1.Span; the spans of a ScopeSpans are its field 2.
 SPANS, TRACE, SPAN, TRACESTATE, PARENT, FLAGS = 2, 1, 2, 3, 4, 16
