@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.config.settings import TelemetrySettings
 from gateway.ipc.telemetry_messages import Overview
-from gateway.observe.logs.exporter_words import ExporterWords
 from gateway.records.pump import Consumer
+from gateway.telemetry.access_log.exporter_log_filter import ExporterWords
 from gateway.telemetry.metrics.collect import MetricsSource
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ async def begin_exports(
         consumers.append(spans)
         closings.append(partial(spans.close, _LAST_S))
     if settings.access_log != "off":
-        from gateway.observe.logs.access_log import AccessLog  # noqa: PLC0415
+        from gateway.telemetry.access_log.access_log import AccessLog  # noqa: PLC0415
 
         access_log = AccessLog(settings.access_log, settings.log_format)
         access_log.start()

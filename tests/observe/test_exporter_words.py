@@ -9,8 +9,8 @@ from span_chunks import Slot
 
 from gateway.config.opentelemetry import OtelOptions
 from gateway.logs.setup import make_formatter
-from gateway.observe.logs.exporter_words import ExporterWords
 from gateway.records.sampling import SamplingPlan
+from gateway.telemetry.access_log.exporter_log_filter import ExporterWords
 from gateway.telemetry.tracing.exporter import SpanExport
 
 TOKEN = "s3cr3t-t0k3n"

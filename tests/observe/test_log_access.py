@@ -16,12 +16,12 @@ from span_chunks import Slot
 
 from gateway.config.access_log_choice import AccessChoice, cells_wanted
 from gateway.core.reasons import REASONS
-from gateway.observe.logs.access_lines import AccessLines
-from gateway.observe.logs.access_log import AccessLog
-from gateway.observe.logs.access_rows import SlotBatches, access_rows
-from gateway.observe.logs.line_writer import MOST_BYTES
 from gateway.records.cells import DEGRADED, HAS_IDS, HAS_PARENT, IN_STREAM, SAMPLED, SLOW
 from gateway.records.events import Detail, Named
+from gateway.telemetry.access_log.access_lines import AccessLines
+from gateway.telemetry.access_log.access_log import AccessLog
+from gateway.telemetry.access_log.access_rows import SlotBatches, access_rows
+from gateway.telemetry.access_log.line_writer import MOST_BYTES
 
 OVERLOADED = REASONS.index("overloaded")
 FORMATS = ("human", "json")

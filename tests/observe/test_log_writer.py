@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gateway.observe.logs.line_writer import LineWriter
+from gateway.telemetry.access_log.line_writer import LineWriter
 
 
 @pytest.fixture

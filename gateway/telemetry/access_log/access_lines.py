@@ -14,8 +14,10 @@ from gateway.core.reasons import REASONS
 from gateway.logs.formats import LogFormat, rfc3339
 from gateway.logs.redaction import LONGEST_VALUE, quoted, without_values
 from gateway.logs.setup import json_process
-from gateway.observe.logs.access_rows import NONE, AccessRows
-from gateway.observe.logs.text_columns import (
+from gateway.records.cells import DEGRADED, IN_STREAM, SLOW
+from gateway.records.events import Detail
+from gateway.telemetry.access_log.access_rows import NONE, AccessRows
+from gateway.telemetry.access_log.text_columns import (
     MOST_INTEGER,
     Array,
     Part,
@@ -28,8 +30,6 @@ from gateway.observe.logs.text_columns import (
     milliseconds,
     seconds,
 )
-from gateway.records.cells import DEGRADED, IN_STREAM, SLOW
-from gateway.records.events import Detail
 from gateway.telemetry.tracing.peers import read_peer
 
 LOGGER: Final = "gateway.access"

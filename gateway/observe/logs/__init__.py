@@ -1,1 +1,0 @@
-"""Logs of every process, in one form, and the access log."""
