@@ -14,11 +14,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from live_parts import Clock, Numbers, gauged
 
-from gateway.control.live.routes import routes
-from gateway.control.live.stream import LiveStream
 from gateway.ipc.messages import IndexEntry, VersionState
 from gateway.records.cells import DEGRADED, SLOW
 from gateway.records.events import Detail
+from gateway.telemetry.live.routes import routes
+from gateway.telemetry.live.stream import LiveStream
 
 
 class WallClock(Clock):

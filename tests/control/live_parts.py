@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Self
 
-from gateway.control.live.state import LiveState
 from gateway.core.reasons import REASONS
 from gateway.ipc.messages import IndexEntry, VersionState
 from gateway.ipc.telemetry_messages import Overview, ProcessState
@@ -18,6 +17,7 @@ from gateway.records.events import Began, Decided, Gauges, InstanceGauges, Named
 from gateway.records.reader import ChunkReader
 from gateway.records.ring import RingReader, RingWriter
 from gateway.records.ring_file import size_rings_file
+from gateway.telemetry.live.live_state import LiveState
 
 TRACES = "http://jaeger.test:16686/trace/{trace_id}"
 STARTED_S = 1_700_000_000.0

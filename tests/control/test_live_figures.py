@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.control.live.figures import COLUMNS, FIGURES, figures, percentiles
 from gateway.records.histogram_bounds import TIME_BOUNDS_S
 from gateway.records.version_counts import BUCKETS
+from gateway.telemetry.live.rates import COLUMNS, FIGURES, figures, percentiles
 
 counts = st.lists(st.integers(0, 1000), min_size=BUCKETS, max_size=BUCKETS)
 

@@ -11,8 +11,8 @@ import pytest
 from live_feed import Feed
 from live_parts import Numbers
 
-from gateway.control.live import stream
-from gateway.control.live.stream import MOST_CLIENTS
+from gateway.telemetry.live import stream
+from gateway.telemetry.live.stream import MOST_CLIENTS
 
 PAGE = Path(stream.__file__).parents[1] / "page"
 

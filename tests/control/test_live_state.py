@@ -6,13 +6,13 @@ import time
 import pytest
 from live_parts import LOADING, PIDS, READY, STARTED_S, UNAVAILABLE, Numbers, gauged
 
-from gateway.control.live.history import POINTS
-from gateway.control.live.requests import KEPT
 from gateway.ipc.messages import IndexEntry
 from gateway.ipc.telemetry_messages import ProcessState
 from gateway.records.cells import DEGRADED, REFUSED_SAMPLING, SLOW
 from gateway.records.counters import HOUSE_ROW
 from gateway.records.events import Detail
+from gateway.telemetry.live.history import POINTS
+from gateway.telemetry.live.recent_requests import KEPT
 
 
 @pytest.fixture

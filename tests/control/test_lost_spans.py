@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from gateway.control.live.lost_spans import Lost, LostSpans
-from gateway.control.live.notices import notices
 from gateway.ipc.telemetry_messages import Overview
+from gateway.telemetry.live.lost_spans import Lost, LostSpans
+from gateway.telemetry.live.warnings import notices
 
 SERVING = Overview(ready=True, phase="serving", index=())
 

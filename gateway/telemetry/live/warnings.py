@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from gateway.control.lifecycle.model_record import UNLOADED
-from gateway.control.live.gauged import Standing
-from gateway.control.live.lost_spans import Lost
 from gateway.ipc.messages import VersionState
 from gateway.ipc.telemetry_messages import Overview, ProcessState
 from gateway.records.breaker_state import OPEN, TO_TRY
+from gateway.telemetry.live.gauges import Standing
+from gateway.telemetry.live.lost_spans import Lost
 
 _PHASES: Final = {
     "starting": "The gateway is starting: models are being loaded.",

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from gateway.control.live.figures import FIGURES, Numbers
 from gateway.ipc.messages import Key
+from gateway.telemetry.live.rates import FIGURES, Numbers
 
 POINTS: Final = 300
 """Five minutes."""

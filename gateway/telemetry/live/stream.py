@@ -8,8 +8,8 @@ from typing import Final, Self
 
 from aiohttp import web
 
-from gateway.control.live.document import Document
-from gateway.control.live.state import TICK_S, LiveState
+from gateway.telemetry.live.json_document import Document
+from gateway.telemetry.live.live_state import TICK_S, LiveState
 
 MOST_CLIENTS: Final = 64
 MOST_UNREAD: Final = 8

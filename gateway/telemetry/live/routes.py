@@ -14,10 +14,10 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.control.live.document import dumped
-from gateway.control.live.state import LiveState
-from gateway.control.live.stream import LiveStream
 from gateway.ipc.messages import Key
+from gateway.telemetry.live.json_document import dumped
+from gateway.telemetry.live.live_state import LiveState
+from gateway.telemetry.live.stream import LiveStream
 
 _TYPES: Final = {
     ".html": "text/html",

@@ -13,20 +13,20 @@ from typing import Final
 import numpy as np
 
 import gateway
-from gateway.control.live.counted import NO_KEY, Counted, Counters
-from gateway.control.live.document import Document, dumped
-from gateway.control.live.figures import FIGURES, Numbers, failures, figures
-from gateway.control.live.gauged import SILENT_AFTER_NS, Gauged, Standing, described, standings
-from gateway.control.live.happenings import Happenings, state_word
-from gateway.control.live.history import CHARTED_AT, History
-from gateway.control.live.lost_spans import LostSpans, SpanExports
-from gateway.control.live.notices import notices
-from gateway.control.live.requests import RecentRequests
 from gateway.core.reasons import REASONS
 from gateway.ipc.messages import IndexEntry, Key
 from gateway.ipc.telemetry_messages import Overview, ProcessState
 from gateway.records.events import Gauges
 from gateway.records.reader import Chunk
+from gateway.telemetry.live.counter_window import NO_KEY, Counted, Counters
+from gateway.telemetry.live.gauges import SILENT_AFTER_NS, Gauged, Standing, described, standings
+from gateway.telemetry.live.history import CHARTED_AT, History
+from gateway.telemetry.live.json_document import Document, dumped
+from gateway.telemetry.live.lost_spans import LostSpans, SpanExports
+from gateway.telemetry.live.rates import FIGURES, Numbers, failures, figures
+from gateway.telemetry.live.recent_events import Happenings, state_word
+from gateway.telemetry.live.recent_requests import RecentRequests
+from gateway.telemetry.live.warnings import notices
 
 _log = logging.getLogger(__name__)
 

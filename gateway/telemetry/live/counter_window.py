@@ -9,9 +9,9 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from gateway.control.live.figures import COLUMNS, Integers
 from gateway.ipc.messages import Key
 from gateway.records.counters import BATCHES, HOUSE_ROW
+from gateway.telemetry.live.rates import COLUMNS, Integers
 
 NO_KEY: Final[Key] = ("", 0)
 """Stands for requests for which no version was found."""
