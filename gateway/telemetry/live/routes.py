@@ -93,7 +93,7 @@ def _fault(text: str, status: int) -> web.Response:
 
 
 def _files() -> dict[str, _File]:
-    folder = importlib.resources.files("gateway.control.page")
+    folder = importlib.resources.files("gateway.telemetry.page")
     found = {}
     for each in folder.iterdir():
         content_type = _TYPES.get("." + each.name.rpartition(".")[2])
