@@ -74,7 +74,7 @@ def test_serving_processes_start_before_anything_slow_is_imported():
 
 def test_the_main_process_reads_repositories_and_answers_probes_without_grpc_numpy_and_onnxruntime():
     modules = modules_after(
-        "gateway.assembly.gateway", "gateway.control.processes.main_process", "gateway.control.models.sources.folder_source", "gateway.control.http"
+        "gateway.assembly.gateway", "gateway.control.processes.main_process", "gateway.control.models.sources.folder_source", "gateway.telemetry.http"
     )
     assert "aiohttp" in modules
     assert not modules & {"grpc", "numpy", "ml_dtypes", "onnxruntime"}

@@ -14,7 +14,6 @@ from aiohttp import web
 
 from gateway.assembly.exports import begin_exports, guard_logs, linked_traces, make_span_export
 from gateway.config.settings import TelemetrySettings
-from gateway.control.http import HttpPort
 from gateway.ipc.channel import Channel
 from gateway.ipc.messages import Stop, VersionState
 from gateway.ipc.orphan_watch import SupervisorWatch
@@ -25,6 +24,7 @@ from gateway.records.counters import StatisticsTable
 from gateway.records.pump import Reading
 from gateway.records.reader import ChunkReader
 from gateway.records.ring import RingReader
+from gateway.telemetry.http import HttpPort
 from gateway.telemetry.live.live_state import LiveState
 from gateway.telemetry.live.routes import routes
 from gateway.telemetry.live.stream import LiveStream

@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from gateway.control.http import application
+from gateway.telemetry.http import application
 
 
 class Up:

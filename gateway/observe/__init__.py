@@ -1,1 +1,0 @@
-"""What is seen of the running gateway: names, statistics, logs."""
