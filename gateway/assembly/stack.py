@@ -7,10 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.batching.batch import Runner
-from gateway.batching.batcher import Batcher, Instances
-from gateway.batching.dispatch import Statistics, Witness
-from gateway.batching.split import Split
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Predictor
 from gateway.policies.admission import Admission, Room, share
@@ -18,6 +14,10 @@ from gateway.policies.breaker import Breaker
 from gateway.policies.circuit import Circuit
 from gateway.policies.reachable import Reachable
 from gateway.policies.retry_budget import RetryBudget
+from gateway.serving.batching.batch import Runner
+from gateway.serving.batching.batcher import Batcher, Instances
+from gateway.serving.batching.dispatcher import Statistics, Witness
+from gateway.serving.batching.splitter import Split
 
 if TYPE_CHECKING:
     from gateway.policies.fallback_versions import Resolver

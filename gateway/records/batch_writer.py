@@ -45,7 +45,7 @@ class RetryCounts(Protocol):
 
 
 class VersionJournal:
-    """Sees the batches of one version run (`gateway.batching.dispatch.Witness`)."""
+    """Sees the batches of one version run (`gateway.serving.batching.dispatcher.Witness`)."""
 
     def __init__(self, journal: Journal, name: str, row: int, counts: RetryCounts) -> None:
         """`name`: MODEL/VERSION."""

@@ -128,7 +128,7 @@ class Seat:
 
 
 class InstancePool:
-    """The instances of one version (`gateway.batching.batcher.Instances`)."""
+    """The instances of one version (`gateway.serving.batching.batcher.Instances`)."""
 
     def __init__(self, instances: Sequence[tuple[Instance, Gate]], now: Callable[[], float] = time.monotonic) -> None:
         self._now = now

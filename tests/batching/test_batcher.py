@@ -9,9 +9,9 @@ from batcher_parts import Doubler, PuppetWorkers, batcher, request, run, start, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.batching.split import Split
 from gateway.core.errors import DeadlineExpired, ModelFailed, Overloaded
 from gateway.core.plan import QueuePlan
+from gateway.serving.batching.splitter import Split
 
 
 def test_those_who_wait_while_a_worker_is_busy_go_together():

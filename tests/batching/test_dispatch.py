@@ -8,13 +8,13 @@ from deaf_ears import Deaf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.batching.batcher import Batcher
 from gateway.core.errors import CircuitOpen, DeadlineExpired, InstanceFailed, ModelFailed
 from gateway.core.outcome import Outcome
 from gateway.core.protection import ProtectionPlan, RetryPlan
 from gateway.policies.retry_budget import RetryBudget
 from gateway.runtime.instance_pool import InstancePool
 from gateway.runtime.local_threads import LocalThreads
+from gateway.serving.batching.batcher import Batcher
 
 
 class Ears:

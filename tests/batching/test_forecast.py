@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.batching.forecast import Forecast
+from gateway.serving.batching.latency_forecast import Forecast
 
 CURVE = ((1, 100_000.0), (4, 160_000.0), (8, 400_000.0))  # seconds: 0.1, 0.16, 0.4
 NOW = 1000.0

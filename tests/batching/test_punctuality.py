@@ -6,9 +6,9 @@ import pytest
 from batcher_parts import plan
 from test_window_deadlines import Entry
 
-from gateway.batching.punctuality import Punctuality
-from gateway.batching.window import Window
 from gateway.core.plan import BatchingPlan
+from gateway.serving.batching.deadline_admission import Punctuality
+from gateway.serving.batching.queue import Window
 
 
 @pytest.mark.parametrize("batching", [BatchingPlan(max_batch_size=8, useful_batch_size=8), BatchingPlan(max_batch_size=0)])

@@ -10,12 +10,12 @@ from deaf_ears import Deaf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.batching.batcher import Batcher
 from gateway.core.errors import DeadlineExpired, ModelFailed, Overloaded
 from gateway.core.plan import QueuePlan
 from gateway.core.protection import AdmissionPlan, ProtectionPlan
 from gateway.policies.retry_budget import RetryBudget
 from gateway.runtime.local_threads import LocalThreads
+from gateway.serving.batching.batcher import Batcher
 
 SECOND_A_RUN = ((1, 1e6),)  # of which half a second is believed while no run is seen
 

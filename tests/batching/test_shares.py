@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.batching.shares import Shares, default_shares
+from gateway.serving.batching.fair_share import Shares, default_shares
 
 
 def serve(shares, waiting, turns, rows=8):

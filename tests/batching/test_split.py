@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.batching.split import Split
 from gateway.core.errors import ModelFailed
 from gateway.core.predictor import Description
 from gateway.core.request import InferenceRequest, Prediction, RequestForm
+from gateway.serving.batching.splitter import Split
 
 
 class Echo:

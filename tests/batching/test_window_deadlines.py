@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.batching.window import Window
 from gateway.core.plan import BatchingPlan
+from gateway.serving.batching.queue import Window
 
 
 @dataclass(eq=False)

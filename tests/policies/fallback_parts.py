@@ -7,7 +7,6 @@ import time
 
 import numpy as np
 
-from gateway.batching.batcher import Batcher
 from gateway.core.datatypes import numpy_dtype
 from gateway.core.errors import Unavailable
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
@@ -21,6 +20,7 @@ from gateway.protocol.codec import VersionCodec
 from gateway.routing.catalogue import Catalogue, Live
 from gateway.runtime.local_threads import LocalThreads
 from gateway.runtime.workers import ThreadWorkers
+from gateway.serving.batching.batcher import Batcher
 
 
 def spec(name, shape=(-1, 2), datatype="FP32", **more):

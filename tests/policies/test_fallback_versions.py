@@ -10,7 +10,6 @@ from fallback_parts import CatalogueResolver, Inside, X, Y, batcher, live, reque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.batching.split import Split
 from gateway.core.errors import ModelFailed, ModelNotFound, Unavailable
 from gateway.core.protection import FallbackLink
 from gateway.core.request import Prediction
@@ -18,6 +17,7 @@ from gateway.policies.fallback import LinkFailed
 from gateway.policies.fallback_chain import with_fallback
 from gateway.policies.fallback_versions import OtherVersion, Translation, interface_fault
 from gateway.runtime.workers import ThreadWorkers
+from gateway.serving.batching.splitter import Split
 
 
 def ask(asked_plan, link, resolver, asked=None):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.batching.forecast import Forecast
-from gateway.batching.waiting import Waiting
-from gateway.batching.window import Window
 from gateway.core.errors import DeadlineExpired, Overloaded
 from gateway.core.plan import VersionPlan
+from gateway.serving.batching.latency_forecast import Forecast
+from gateway.serving.batching.queue import Window
+from gateway.serving.batching.queued_request import Waiting
 
 _PATIENCE: Final = 0.5  # share of the time a request has besides its run that it may be expected to wait
 

@@ -13,15 +13,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from gateway.batching.batch import Batch, Runner
-from gateway.batching.origin import Origin
-from gateway.batching.split import Part
-from gateway.batching.waiting import Waiting
 from gateway.core.errors import DeadlineExpired, GatewayError, InstanceFailed, ModelFailed
 from gateway.core.instance import Work
 from gateway.core.outcome import Ears, Outcome
 from gateway.core.plan import VersionPlan
 from gateway.core.request import InferenceRequest
+from gateway.serving.batching.batch import Batch, Runner
+from gateway.serving.batching.bisection import Origin
+from gateway.serving.batching.queued_request import Waiting
+from gateway.serving.batching.splitter import Part
 
 _log = logging.getLogger(__name__)
 _OWN: Final = itertools.count()

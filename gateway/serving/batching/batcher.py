@@ -13,17 +13,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
-from gateway.batching.batch import Runner
-from gateway.batching.dispatch import Dispatch, Retries, Seat, Statistics, Witness
-from gateway.batching.punctuality import Punctuality
-from gateway.batching.shares import default_shares
-from gateway.batching.waiting import Waiting
-from gateway.batching.window import Decision, Entry, Window
 from gateway.core.errors import CircuitOpen, DeadlineExpired, Overloaded
 from gateway.core.outcome import Ears
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Description
 from gateway.core.request import InferenceRequest, Prediction
+from gateway.serving.batching.batch import Runner
+from gateway.serving.batching.deadline_admission import Punctuality
+from gateway.serving.batching.dispatcher import Dispatch, Retries, Seat, Statistics, Witness
+from gateway.serving.batching.fair_share import default_shares
+from gateway.serving.batching.queue import Decision, Entry, Window
+from gateway.serving.batching.queued_request import Waiting
 
 _log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from gateway.batching.collate import join, padded, split, wanted_outputs
 from gateway.core.instance import Room
 from gateway.core.request import Array, InferenceRequest, Prediction, Run
+from gateway.serving.batching.collate import join, padded, split, wanted_outputs
 
 
 class Runner(Protocol):

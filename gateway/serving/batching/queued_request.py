@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from gateway.batching.origin import Origin
 from gateway.core.request import InferenceRequest, Prediction
 from gateway.core.waiter import Waiter
+from gateway.serving.batching.bisection import Origin
 
 
 class Queue(Protocol):

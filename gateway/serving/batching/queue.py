@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from operator import attrgetter, itemgetter
 from typing import Protocol
 
-from gateway.batching.shares import Shares
 from gateway.core.plan import BatchingPlan
+from gateway.serving.batching.fair_share import Shares
 
 
 class Entry(Protocol):
