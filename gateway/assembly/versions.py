@@ -16,7 +16,6 @@ from gateway.policies.circuit import Circuit
 from gateway.policies.circuits import Circuits
 from gateway.policies.guarded_instance import GuardedInstance
 from gateway.policies.output_guard import GuardedRunner, OutputGuard
-from gateway.policies.quota import Quota
 from gateway.protocol.codec import VersionCodec
 from gateway.records.batch_writer import VersionJournal
 from gateway.records.counters import StatisticsTable
@@ -28,6 +27,7 @@ from gateway.runtime.loading import Loader
 from gateway.runtime.local_threads import LocalThreads
 from gateway.runtime.thread_instance import ThreadInstance
 from gateway.runtime.workers import ThreadWorkers
+from gateway.serving.policies.admission.quota import Quota
 
 if TYPE_CHECKING:
     from gateway.remote.channel import Channels

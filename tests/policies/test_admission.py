@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.core.errors import ModelFailed, Overloaded
 from gateway.core.predictor import Description
 from gateway.core.waiter import Waiter
-from gateway.policies.admission import Admission, Room, share
+from gateway.serving.policies.admission.admission import Admission, Room, share
 
 PLAN = version_plan()  # a row is 8 bytes
 

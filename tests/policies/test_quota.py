@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import Overloaded
-from gateway.policies.quota import Quota
+from gateway.serving.policies.admission.quota import Quota
 
 
 class Clock:
