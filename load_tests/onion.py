@@ -24,7 +24,6 @@ from gateway.assembly.stack import Backing, Surroundings, build_stack
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.request import Array, InferenceRequest
 from gateway.core.waiter import Driven
-from gateway.policies.circuit import Circuit
 from gateway.protocol.codec import VersionCodec
 from gateway.protocol.generated.inference_pb2 import ModelInferRequest
 from gateway.protocol.requests import ParsedRequest
@@ -38,6 +37,7 @@ from gateway.records.writer import Journal
 from gateway.routing.catalogue import Catalogue, Live
 from gateway.routing.fallback_targets import FallbackTargets
 from gateway.serving.policies.admission.admission import Room
+from gateway.serving.policies.breaker.circuit_breaker import Circuit
 from gateway.wire.services.inference import InferenceService
 from gateway.wire.services.open_streams import OpenStreams
 

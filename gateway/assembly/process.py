@@ -12,12 +12,12 @@ from gateway.config.trace_settings import changed_sampling
 from gateway.core.plan import VersionPlan
 from gateway.ipc.messages import Change, Key, Listening, Publish
 from gateway.ipc.serving_link import ServingLink
-from gateway.policies.circuits import Circuits
 from gateway.records.breaker_state import Report
 from gateway.records.sampling import SamplingPlan
 from gateway.records.writer import Journal
 from gateway.routing.catalogue import Catalogue
 from gateway.routing.versions import Versions
+from gateway.serving.policies.breaker.breaker_registry import Circuits
 from gateway.wire.endings import tell_rest
 from gateway.wire.server_state import ServerState
 from gateway.wire.services.open_streams import OpenStreams

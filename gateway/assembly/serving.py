@@ -18,7 +18,6 @@ from gateway.ipc.orphan_watch import SupervisorWatch
 from gateway.ipc.serving_link import ServingLink
 from gateway.ipc.shared_files import SharedFiles
 from gateway.logs.setup import begin_logs
-from gateway.policies.circuits import Circuits
 from gateway.records.counters import HOUSE_ROW, StatisticsTable
 from gateway.records.event_bus import Decisions
 from gateway.records.gauge_writer import Pulse
@@ -30,6 +29,7 @@ from gateway.routing.versions import Versions
 from gateway.runtime.loading import Loader
 from gateway.runtime.workers import ThreadWorkers
 from gateway.serving.policies.admission.admission import Room
+from gateway.serving.policies.breaker.breaker_registry import Circuits
 from gateway.wire.choose import choose_transport
 from gateway.wire.health import Health
 from gateway.wire.io_mode import EXPERIMENTS_VARIABLE

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Predictor
-from gateway.policies.breaker import Breaker
-from gateway.policies.circuit import Circuit
-from gateway.policies.reachable import Reachable
 from gateway.policies.retry_budget import RetryBudget
 from gateway.serving.batching.batch import Runner
 from gateway.serving.batching.batcher import Batcher, Instances
 from gateway.serving.batching.dispatcher import Statistics, Witness
 from gateway.serving.batching.splitter import Split
 from gateway.serving.policies.admission.admission import Admission, Room, share
+from gateway.serving.policies.breaker.breaker import Breaker
+from gateway.serving.policies.breaker.circuit_breaker import Circuit
+from gateway.serving.policies.breaker.reachable import Reachable
 
 if TYPE_CHECKING:
     from gateway.policies.fallback_versions import Resolver

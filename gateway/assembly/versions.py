@@ -12,8 +12,6 @@ from gateway.assembly.watched import WatchedVersion
 from gateway.core.errors import Unavailable
 from gateway.core.instance import Instance
 from gateway.core.plan import VersionPlan
-from gateway.policies.circuit import Circuit
-from gateway.policies.circuits import Circuits
 from gateway.policies.guarded_instance import GuardedInstance
 from gateway.policies.output_guard import GuardedRunner, OutputGuard
 from gateway.protocol.codec import VersionCodec
@@ -28,6 +26,8 @@ from gateway.runtime.local_threads import LocalThreads
 from gateway.runtime.thread_instance import ThreadInstance
 from gateway.runtime.workers import ThreadWorkers
 from gateway.serving.policies.admission.quota import Quota
+from gateway.serving.policies.breaker.breaker_registry import Circuits
+from gateway.serving.policies.breaker.circuit_breaker import Circuit
 
 if TYPE_CHECKING:
     from gateway.remote.channel import Channels

@@ -16,8 +16,8 @@ from gateway.cli.parser import nearest
 from gateway.cli.protection_report import local_text, remote_texts
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Description
-from gateway.policies.circuit import Circuit
 from gateway.serving.policies.admission.admission import Room
+from gateway.serving.policies.breaker.circuit_breaker import Circuit
 
 DESCRIPTION = """\
 Shows what the requests of each model go through: the tree of predictors that its configuration builds, outermost first, and what runs it."""

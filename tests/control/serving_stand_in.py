@@ -16,8 +16,8 @@ from gateway.ipc.messages import Change, Listening, Publish
 from gateway.ipc.orphan_watch import SupervisorWatch
 from gateway.ipc.serving_link import ServingLink
 from gateway.ipc.shared_files import SharedFiles
-from gateway.policies.circuits import Circuits
 from gateway.records.counters import StatisticsTable
+from gateway.serving.policies.breaker.breaker_registry import Circuits
 
 
 class StandIn:

@@ -1,7 +1,7 @@
 """Circuits on a clock that tests move."""
 
 from gateway.core.protection import BreakerPlan
-from gateway.policies.circuit import Circuit, Outcome
+from gateway.serving.policies.breaker.circuit_breaker import Circuit, Outcome
 
 
 class Clock:

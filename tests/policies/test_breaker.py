@@ -10,8 +10,8 @@ from gateway.core.errors import CircuitOpen, ModelFailed
 from gateway.core.predictor import Description
 from gateway.core.protection import BreakerPlan
 from gateway.core.request import InferenceRequest, Prediction, RequestForm
-from gateway.policies.breaker import Breaker
-from gateway.policies.circuit import Circuit, Outcome
+from gateway.serving.policies.breaker.breaker import Breaker
+from gateway.serving.policies.breaker.circuit_breaker import Circuit, Outcome
 
 ANSWER = Prediction(())
 

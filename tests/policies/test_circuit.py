@@ -7,7 +7,7 @@ import math
 import pytest
 from circuits import batch, circuit, fail, succeed
 
-from gateway.policies.circuit import PASS, Outcome
+from gateway.serving.policies.breaker.circuit_breaker import PASS, Outcome
 
 
 def test_a_closed_circuit_admits_everybody_with_one_shared_ticket():

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway.core.protection import BreakerPlan
-from gateway.policies.circuit import Circuit, Outcome
-from gateway.policies.circuit_window import BUCKETS
+from gateway.serving.policies.breaker.circuit_breaker import Circuit, Outcome
+from gateway.serving.policies.breaker.failure_window import BUCKETS
 
 PLANS = st.builds(
     BreakerPlan,

@@ -3,7 +3,7 @@
 from circuits import Clock, Told, fail
 
 from gateway.core.protection import BreakerPlan
-from gateway.policies.circuits import Circuits
+from gateway.serving.policies.breaker.breaker_registry import Circuits
 
 PLAN = BreakerPlan(consecutive_failures=1)
 KEY = ("m", 1, "")

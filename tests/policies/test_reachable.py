@@ -7,7 +7,7 @@ import pytest
 from fallback_parts import ByHand, Inside, request, version_plan
 
 from gateway.core.errors import CircuitOpen, Unavailable
-from gateway.policies.reachable import Reachable
+from gateway.serving.policies.breaker.reachable import Reachable
 
 PLAN = version_plan()
 

@@ -9,8 +9,8 @@ from typing import Any
 from gateway.core.errors import CircuitOpen
 from gateway.core.predictor import Description, Predictor
 from gateway.core.request import InferenceRequest, Prediction
-from gateway.policies.circuit import Circuit
 from gateway.records.breaker_state import OPEN
+from gateway.serving.policies.breaker.circuit_breaker import Circuit
 
 
 class Breaker:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from gateway.core.protection import BreakerPlan
-from gateway.policies.circuit import Circuit
 from gateway.records.breaker_state import CircuitKey, Forced, Report, Transition
+from gateway.serving.policies.breaker.circuit_breaker import Circuit
 
 
 class Circuits:

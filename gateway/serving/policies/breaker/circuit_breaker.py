@@ -18,8 +18,8 @@ from pybreaker import CircuitBreaker
 
 from gateway.core.outcome import Outcome
 from gateway.core.protection import BreakerPlan
-from gateway.policies.circuit_window import WindowStorage
 from gateway.records.breaker_state import CLOSED, HALF_OPEN, OPEN, CircuitKey, Forced, Snapshot, Transition
+from gateway.serving.policies.breaker.failure_window import WindowStorage
 
 __all__ = ["PASS", "Circuit", "Forced", "Outcome", "Snapshot", "Ticket", "Transition"]
 
