@@ -20,7 +20,7 @@ from gateway.serving.policies.breaker.circuit_breaker import Circuit
 from gateway.serving.policies.breaker.reachable import Reachable
 
 if TYPE_CHECKING:
-    from gateway.policies.fallback_versions import Resolver
+    from gateway.serving.policies.fallback.other_version import Resolver
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def build_stack(
         stack = Admission(stack, own)
     outermost: Predictor = stack
     if plan.protection.fallback:
-        from gateway.policies.fallback_chain import with_fallback  # noqa: PLC0415  # 16 ms of every start, for those who ask for it
+        from gateway.serving.policies.fallback.chain import with_fallback  # noqa: PLC0415  # 16 ms of every start, for those who ask for it
 
         # Around everything of the version itself. Others' fallbacks enter beneath it, so that no chain can loop.
         outermost = with_fallback(stack, plan, surroundings.targets, time.monotonic, surroundings.told)

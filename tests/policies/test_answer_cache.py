@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from gateway.core.errors import ModelFailed, Unavailable
 from gateway.core.protection import FallbackLink
 from gateway.core.request import Prediction
-from gateway.policies.answer_cache import LARGEST_INPUT_BYTES, AnswerCache
-from gateway.policies.fallback_chain import with_fallback
+from gateway.serving.policies.fallback.chain import with_fallback
+from gateway.serving.policies.fallback.last_answer import LARGEST_INPUT_BYTES, AnswerCache
 
 PLAN = version_plan()
 

@@ -28,10 +28,10 @@ from gateway.core.errors import (
 from gateway.core.protection import FallbackLink
 from gateway.core.request import Prediction
 from gateway.core.waiter import Waiter
-from gateway.policies.fallback import Fallback, FallbackUsed, LinkFailed, kind_of, next_link, one_line
-from gateway.policies.fallback_chain import with_fallback
 from gateway.protocol.codec import VersionCodec
 from gateway.protocol.generated.inference_pb2 import ModelInferResponse
+from gateway.serving.policies.fallback.chain import with_fallback
+from gateway.serving.policies.fallback.fallback import Fallback, FallbackUsed, LinkFailed, kind_of, next_link, one_line
 
 KINDS = ["failed", "unavailable", "deadline", "overloaded"]
 plans = st.lists(

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from gateway.core.errors import ModelFailed
 from gateway.core.protection import FallbackLink
-from gateway.policies.fallback import LinkFailed
-from gateway.policies.fallback_chain import with_fallback
-from gateway.policies.fallback_links import ConstantAnswer, FunctionAnswer
-from gateway.policies.output_tensors import output_tensor
+from gateway.serving.policies.fallback.chain import with_fallback
+from gateway.serving.policies.fallback.fallback import LinkFailed
+from gateway.serving.policies.fallback.links import ConstantAnswer, FunctionAnswer
+from gateway.serving.policies.fallback.output_tensors import output_tensor
 
 
 def constant(values, outputs, **plan):

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from gateway.core.errors import ModelFailed, ModelNotFound, Unavailable
 from gateway.core.protection import FallbackLink
 from gateway.core.request import Prediction
-from gateway.policies.fallback import LinkFailed
-from gateway.policies.fallback_chain import with_fallback
-from gateway.policies.fallback_versions import OtherVersion, Translation, interface_fault
 from gateway.runtime.workers import ThreadWorkers
 from gateway.serving.batching.splitter import Split
+from gateway.serving.policies.fallback.chain import with_fallback
+from gateway.serving.policies.fallback.fallback import LinkFailed
+from gateway.serving.policies.fallback.other_version import OtherVersion, Translation, interface_fault
 
 
 def ask(asked_plan, link, resolver, asked=None):

@@ -7,9 +7,9 @@ from typing import Final, Protocol
 from gateway.core.plan import TensorSpec, VersionPlan
 from gateway.core.protection import FallbackLink
 from gateway.core.request import InferenceRequest, Prediction, RequestForm
-from gateway.policies.fallback import LinkFailed
-from gateway.policies.output_tensors import check_shape
 from gateway.protocol.signature import fits, shape_text
+from gateway.serving.policies.fallback.fallback import LinkFailed
+from gateway.serving.policies.fallback.output_tensors import check_shape
 
 _MAX_FORMS: Final = 128  # translations remembered of one pair of versions
 

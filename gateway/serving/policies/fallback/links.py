@@ -17,9 +17,9 @@ from gateway.core.plan import TensorSpec, VersionPlan
 from gateway.core.protection import FallbackLink
 from gateway.core.request import Array, InferenceRequest, Prediction
 from gateway.core.waiter import Waiter
-from gateway.policies.answer_cache import AnswerCache
-from gateway.policies.fallback import LinkFailed, one_line
-from gateway.policies.output_tensors import check_shape, output_tensor
+from gateway.serving.policies.fallback.fallback import LinkFailed, one_line
+from gateway.serving.policies.fallback.last_answer import AnswerCache
+from gateway.serving.policies.fallback.output_tensors import check_shape, output_tensor
 
 _CALLS: Final = 4  # of one function at a time: one that hangs takes this many threads, and no more
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Predictor
 from gateway.core.protection import FallbackLink
-from gateway.policies.answer_cache import AnswerCache, Remembered
-from gateway.policies.fallback import Fallback, FallbackUsed, Link
-from gateway.policies.fallback_links import CachedAnswer, ConstantAnswer, FunctionAnswer
-from gateway.policies.fallback_versions import OtherVersion, Resolver
+from gateway.serving.policies.fallback.fallback import Fallback, FallbackUsed, Link
+from gateway.serving.policies.fallback.last_answer import AnswerCache, Remembered
+from gateway.serving.policies.fallback.links import CachedAnswer, ConstantAnswer, FunctionAnswer
+from gateway.serving.policies.fallback.other_version import OtherVersion, Resolver
 
 
 def with_fallback(

@@ -1,0 +1,1 @@
+"""Who answers when a version cannot: links of a chain, tried in order."""
