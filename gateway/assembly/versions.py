@@ -12,8 +12,6 @@ from gateway.assembly.watched import WatchedVersion
 from gateway.core.errors import Unavailable
 from gateway.core.instance import Instance
 from gateway.core.plan import VersionPlan
-from gateway.policies.guarded_instance import GuardedInstance
-from gateway.policies.output_guard import GuardedRunner, OutputGuard
 from gateway.protocol.codec import VersionCodec
 from gateway.records.batch_writer import VersionJournal
 from gateway.records.counters import StatisticsTable
@@ -28,6 +26,8 @@ from gateway.runtime.workers import ThreadWorkers
 from gateway.serving.policies.admission.quota import Quota
 from gateway.serving.policies.breaker.breaker_registry import Circuits
 from gateway.serving.policies.breaker.circuit_breaker import Circuit
+from gateway.serving.policies.output_guard.guarded_instance import GuardedInstance
+from gateway.serving.policies.output_guard.output_guard import GuardedRunner, OutputGuard
 
 if TYPE_CHECKING:
     from gateway.remote.channel import Channels

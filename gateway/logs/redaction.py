@@ -24,7 +24,7 @@ def without_values(text: str) -> str:
     """An error's text without what may be of a tensor; its caller was told all of it.
 
     That is what ONNX Runtime says of a node that failed (`idx=1000000 must be within ...`; which node it was stays), and the value for which an
-    output guard refused an answer (`gateway.policies.output_guard`).
+    output guard refused an answer (`gateway.serving.policies.output_guard.output_guard`).
     """
     if "Non-zero status" in text:
         text = _RUN_STATUS.sub(r"\1 (left out: it may quote inputs)", text)

@@ -9,8 +9,8 @@ from fallback_parts import version_plan
 from gateway.core.errors import InstanceFailed, OutputRefused
 from gateway.core.instance import Instance, Work
 from gateway.core.protection import OutputGuardPlan
-from gateway.policies.guarded_instance import GuardedInstance
-from gateway.policies.output_guard import OutputGuard
+from gateway.serving.policies.output_guard.guarded_instance import GuardedInstance
+from gateway.serving.policies.output_guard.output_guard import OutputGuard
 
 
 class Elsewhere:

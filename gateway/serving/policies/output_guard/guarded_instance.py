@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from gateway.core.instance import Instance, Room, Work
 from gateway.core.request import Array, InferenceRequest
-from gateway.policies.output_guard import OutputGuard
+from gateway.serving.policies.output_guard.output_guard import OutputGuard
 
 
 class GuardedInstance:

@@ -1,0 +1,1 @@
+"""Answers that no caller should see: a guard around each instance of a version."""
