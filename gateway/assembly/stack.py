@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Predictor
-from gateway.policies.retry_budget import RetryBudget
 from gateway.serving.batching.batch import Runner
 from gateway.serving.batching.batcher import Batcher, Instances
 from gateway.serving.batching.dispatcher import Statistics, Witness
@@ -18,6 +17,7 @@ from gateway.serving.policies.admission.admission import Admission, Room, share
 from gateway.serving.policies.breaker.breaker import Breaker
 from gateway.serving.policies.breaker.circuit_breaker import Circuit
 from gateway.serving.policies.breaker.reachable import Reachable
+from gateway.serving.policies.retry_budget import RetryBudget
 
 if TYPE_CHECKING:
     from gateway.serving.policies.fallback.other_version import Resolver

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from gateway.core.errors import CircuitOpen, DeadlineExpired, InstanceFailed, ModelFailed
 from gateway.core.outcome import Outcome
 from gateway.core.protection import ProtectionPlan, RetryPlan
-from gateway.policies.retry_budget import RetryBudget
 from gateway.runtime.instance_pool import InstancePool
 from gateway.runtime.local_threads import LocalThreads
 from gateway.serving.batching.batcher import Batcher
+from gateway.serving.policies.retry_budget import RetryBudget
 
 
 class Ears:

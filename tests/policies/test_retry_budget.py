@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.protection import RetryPlan
-from gateway.policies.retry_budget import RetryBudget
+from gateway.serving.policies.retry_budget import RetryBudget
 
 
 class Clock:
