@@ -34,10 +34,10 @@ from gateway.records.ring_file import size_rings_file
 from gateway.records.sampling import SamplingPlan
 from gateway.records.slow_requests import Slowest
 from gateway.records.writer import Journal
-from gateway.routing.catalogue import Catalogue, Live
-from gateway.routing.fallback_targets import FallbackTargets
 from gateway.serving.policies.admission.admission import Room
 from gateway.serving.policies.breaker.circuit_breaker import Circuit
+from gateway.serving.routing.catalogue import Catalogue, Live
+from gateway.serving.routing.fallback_targets import FallbackTargets
 from gateway.wire.services.inference import InferenceService
 from gateway.wire.services.open_streams import OpenStreams
 

@@ -35,7 +35,7 @@ def copy(tmp_path_factory):
     ("file", "line", "contract"),
     [
         ("core/errors.py", "import gateway.protocol.codec", "Imports go down the floors"),
-        ("batching/window.py", "import gateway.routing.catalogue", "Imports go down the floors"),
+        ("batching/window.py", "import gateway.serving.routing.catalogue", "Imports go down the floors"),
         ("control/link.py", "import gateway.wire.transport", "Imports go down the floors"),
         ("assembly/stack.py", "import gateway.cli.faults", "Imports go down the floors"),
         ("attic/__init__.py", "", "Imports go down the floors"),

@@ -15,9 +15,9 @@ from gateway.ipc.serving_link import ServingLink
 from gateway.records.breaker_state import Report
 from gateway.records.sampling import SamplingPlan
 from gateway.records.writer import Journal
-from gateway.routing.catalogue import Catalogue
-from gateway.routing.versions import Versions
 from gateway.serving.policies.breaker.breaker_registry import Circuits
+from gateway.serving.routing.catalogue import Catalogue
+from gateway.serving.routing.live_versions import Versions
 from gateway.wire.endings import tell_rest
 from gateway.wire.server_state import ServerState
 from gateway.wire.services.open_streams import OpenStreams

@@ -17,7 +17,6 @@ from gateway.records.batch_writer import VersionJournal
 from gateway.records.counters import StatisticsTable
 from gateway.records.slow_requests import Slowest
 from gateway.records.writer import Journal
-from gateway.routing.catalogue import Live
 from gateway.runtime.instance_pool import InstancePool
 from gateway.runtime.loading import Loader
 from gateway.runtime.local_threads import LocalThreads
@@ -28,6 +27,7 @@ from gateway.serving.policies.breaker.breaker_registry import Circuits
 from gateway.serving.policies.breaker.circuit_breaker import Circuit
 from gateway.serving.policies.output_guard.guarded_instance import GuardedInstance
 from gateway.serving.policies.output_guard.output_guard import GuardedRunner, OutputGuard
+from gateway.serving.routing.catalogue import Live
 
 if TYPE_CHECKING:
     from gateway.remote.channel import Channels
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class VersionBuilder:
-    """Builds live versions for one process (`gateway.routing.versions.Versions`)."""
+    """Builds live versions for one process (`gateway.serving.routing.live_versions.Versions`)."""
 
     def __init__(
         self,

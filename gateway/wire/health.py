@@ -13,7 +13,7 @@ from enum import IntEnum
 from types import TracebackType
 from typing import Final, Self
 
-from gateway.routing.catalogue import Catalogue
+from gateway.serving.routing.catalogue import Catalogue
 from gateway.wire.server_state import ServerState
 
 INFERENCE_SERVICE: Final = "inference.GRPCInferenceService"

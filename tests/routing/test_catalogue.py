@@ -12,8 +12,8 @@ from gateway.core.request import InferenceRequest, Prediction, RequestForm
 from gateway.core.waiter import Waiter
 from gateway.onnx.session import SessionNotOpened
 from gateway.protocol.codec import VersionCodec
-from gateway.routing.catalogue import Catalogue, Live
-from gateway.routing.versions import Versions
+from gateway.serving.routing.catalogue import Catalogue, Live
+from gateway.serving.routing.live_versions import Versions
 
 
 class Puppet:

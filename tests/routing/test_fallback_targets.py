@@ -13,8 +13,8 @@ from gateway.core.predictor import Description
 from gateway.core.request import InferenceRequest, Prediction, RequestForm
 from gateway.core.waiter import Waiter
 from gateway.protocol.codec import VersionCodec
-from gateway.routing.catalogue import Catalogue, Live
-from gateway.routing.fallback_targets import FallbackTargets
+from gateway.serving.routing.catalogue import Catalogue, Live
+from gateway.serving.routing.fallback_targets import FallbackTargets
 
 
 class Layer:

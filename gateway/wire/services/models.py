@@ -8,7 +8,7 @@ from typing import Final
 from gateway.core.plan import TensorSpec
 from gateway.protocol.fields import bytes_tag
 from gateway.protocol.generated.inference_pb2 import ModelConfigRequest, ModelMetadataRequest, ModelMetadataResponse
-from gateway.routing.catalogue import Catalogue
+from gateway.serving.routing.catalogue import Catalogue
 from gateway.wire.services.parsing import parse
 from gateway.wire.transport import Call
 

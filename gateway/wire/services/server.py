@@ -12,7 +12,7 @@ from gateway.protocol.generated.inference_pb2 import (
     ServerMetadataResponse,
     ServerReadyResponse,
 )
-from gateway.routing.catalogue import Catalogue
+from gateway.serving.routing.catalogue import Catalogue
 from gateway.wire.server_state import ServerState
 from gateway.wire.services.parsing import parse
 from gateway.wire.transport import Call

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from gateway.core.errors import InvalidRequest, Unsupported
 from gateway.protocol.generated.inference_pb2 import LogSettingsRequest, LogSettingsResponse, TraceSettingRequest, TraceSettingResponse
-from gateway.routing.catalogue import Catalogue
+from gateway.serving.routing.catalogue import Catalogue
 from gateway.wire.control_side import LOG_SETTINGS, TRACE_SETTINGS, ControlSide, Setting
 from gateway.wire.server_state import ServerState
 from gateway.wire.services.authorization import Authorization

@@ -15,7 +15,7 @@ from gateway.protocol.generated.inference_pb2 import (
     ModelStatisticsResponse,
     StatisticDuration,
 )
-from gateway.routing.catalogue import Catalogue
+from gateway.serving.routing.catalogue import Catalogue
 from gateway.wire.services.counts import BatchCounts, StatisticsTable, VersionCounts
 from gateway.wire.services.parsing import parse
 from gateway.wire.transport import Call

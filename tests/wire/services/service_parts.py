@@ -17,7 +17,7 @@ from gateway.protocol.codec import VersionCodec
 from gateway.protocol.generated import gateway_control_pb2_grpc, inference_pb2_grpc, model_config_pb2
 from gateway.protocol.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse
 from gateway.records.counters import StatisticsTable, size_statistics_file
-from gateway.routing.catalogue import Catalogue, Live
+from gateway.serving.routing.catalogue import Catalogue, Live
 from gateway.wire.completion_queue.server import CompletionQueueServer
 from gateway.wire.health import Health
 from gateway.wire.server_state import ServerState

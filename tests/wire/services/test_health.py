@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from service_parts import live, plan
 
 from gateway.ipc.messages import IndexEntry, Publish, VersionState
-from gateway.routing.catalogue import Catalogue
+from gateway.serving.routing.catalogue import Catalogue
 from gateway.wire.health import Health, Status
 from gateway.wire.server_state import ServerState
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.core.errors import Unavailable
-from gateway.routing.catalogue import Beneath, Catalogue
+from gateway.serving.routing.catalogue import Beneath, Catalogue
 
 
 class FallbackTargets:

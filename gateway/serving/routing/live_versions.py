@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from gateway.core.errors import GatewayError
 from gateway.core.plan import VersionPlan
-from gateway.routing.catalogue import Catalogue, Live
+from gateway.serving.routing.catalogue import Catalogue, Live
 
 Key = tuple[str, int]
 
