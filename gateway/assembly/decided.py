@@ -9,7 +9,7 @@ from gateway.logs.redaction import without_values
 from gateway.records.breaker_state import Transition
 from gateway.records.events import Decided
 from gateway.records.writer import Journal
-from gateway.runtime.process.events import WorkerEvent
+from gateway.serving.runtime.process.worker_events import WorkerEvent
 
 _LONGEST_TEXT: Final = 1000  # characters
 

@@ -32,7 +32,7 @@ from gateway.serving.routing.catalogue import Live
 if TYPE_CHECKING:
     from gateway.remote.channel import Channels
     from gateway.remote.remote_instance import RemoteInstance
-    from gateway.runtime.process.process_workers import ProcessWorkers
+    from gateway.serving.runtime.process.process_workers import ProcessWorkers
 
 
 class VersionBuilder:
@@ -138,7 +138,7 @@ class VersionBuilder:
             runner = await self._loader.open(plan)
             undo.push_async_callback(self._loader.close, runner)
             return [ThreadInstance(runner, self._workers, plan.instances)]
-        from gateway.runtime.process.process_workers import ProcessWorkers  # noqa: PLC0415  # for those who ask for it
+        from gateway.serving.runtime.process.process_workers import ProcessWorkers  # noqa: PLC0415  # for those who ask for it
 
         workers = ProcessWorkers(plan, told=self._surroundings.told)
         await workers.start()

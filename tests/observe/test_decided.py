@@ -10,7 +10,7 @@ from gateway.records.ring import RingReader, RingWriter
 from gateway.records.ring_file import size_rings_file
 from gateway.records.sampling import SamplingPlan
 from gateway.records.writer import Journal
-from gateway.runtime.process.events import Fate, WorkerEvent
+from gateway.serving.runtime.process.worker_events import Fate, WorkerEvent
 
 SAID = "Non-zero status code returned while running Gather node. Name:'g' Status Message: idx=4711 must be within [0,8)"
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worker_works import TYPES, values
 
-from gateway.runtime.process.arena import Arena, ArenaFull, Extent, aligned
-from gateway.runtime.process.tensors import Places, put, taken, view
+from gateway.serving.runtime.process.arena import Arena, ArenaFull, Extent, aligned
+from gateway.serving.runtime.process.arena_tensors import Places, put, taken, view
 
 
 @pytest.fixture(scope="module")

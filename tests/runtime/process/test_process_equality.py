@@ -19,7 +19,7 @@ def stand_ins(monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
 
 
-def same(plan, works, entry="gateway.runtime.process.worker:serve"):
+def same(plan, works, entry="gateway.serving.runtime.process.worker:serve"):
     """Runs the works here and there."""
     here = in_process(plan)
 

@@ -18,7 +18,7 @@ from worker_works import SomeWork, children, doubling, fates, is_there, know_str
 
 from gateway.core.errors import DeadlineExpired, InstanceFailed
 from gateway.onnx.session import SessionNotOpened
-from gateway.runtime.process.process_workers import ProcessWorkers
+from gateway.serving.runtime.process.process_workers import ProcessWorkers
 
 HERE = Path(__file__).parent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.runtime.process.restarts import FIRST_DELAY_S, LONGEST_DELAY_S, STABLE_S, Restarts
+from gateway.serving.runtime.process.restarts import FIRST_DELAY_S, LONGEST_DELAY_S, STABLE_S, Restarts
 
 
 def test_the_first_death_after_a_stable_time_is_followed_by_a_start_at_once():

@@ -1,4 +1,4 @@
-"""Entries of worker processes that misbehave: named by the tests, run by `gateway.runtime.process.worker_main`."""
+"""Entries of worker processes that misbehave: named by the tests, run by `gateway.serving.runtime.process.worker_main`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from gateway.onnx.session import Session
-from gateway.runtime.process.arena_model import ArenaModel
-from gateway.runtime.process.messages import Opened, Ran, decode_run, encode, handed_over
-from gateway.runtime.process.tensors import put, view
-from gateway.runtime.process.worker import answer_runs, serve
+from gateway.serving.runtime.process.arena_model import ArenaModel
+from gateway.serving.runtime.process.arena_tensors import put, view
+from gateway.serving.runtime.process.worker import answer_runs, serve
+from gateway.serving.runtime.process.worker_messages import Opened, Ran, decode_run, encode, handed_over
 
 
 class Echo:

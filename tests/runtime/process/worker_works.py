@@ -17,8 +17,8 @@ from gateway.core.datatypes import numpy_dtype
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.protection import ProcessWorkersPlan, ProtectionPlan
 from gateway.onnx.session import Session
-from gateway.runtime.process.process_workers import ProcessWorkers
 from gateway.runtime.runner import VersionRunner
+from gateway.serving.runtime.process.process_workers import ProcessWorkers
 
 TYPES = {
     "BOOL": TensorProto.BOOL, "INT8": TensorProto.INT8, "INT16": TensorProto.INT16, "INT32": TensorProto.INT32, "INT64": TensorProto.INT64,
@@ -111,7 +111,7 @@ async def until(condition, within_s=30.0):
 
 
 @contextlib.asynccontextmanager
-async def open_workers(plan, entry="gateway.runtime.process.worker:serve"):
+async def open_workers(plan, entry="gateway.serving.runtime.process.worker:serve"):
     """Workers that are up, and the events of all of them so far."""
     events = []
     async with ProcessWorkers(plan, told=events.append, entry=entry) as workers:

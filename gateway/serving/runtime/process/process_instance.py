@@ -12,9 +12,9 @@ from typing import Final
 from gateway.core.errors import InstanceFailed
 from gateway.core.instance import Work
 from gateway.core.plan import VersionPlan
-from gateway.runtime.process.events import Fate, WorkerEvent
-from gateway.runtime.process.exchange import Job
-from gateway.runtime.process.worker_thread import WorkerThread
+from gateway.serving.runtime.process.exchange import Job
+from gateway.serving.runtime.process.worker_events import Fate, WorkerEvent
+from gateway.serving.runtime.process.worker_thread import WorkerThread
 
 _log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ import msgspec
 
 from gateway.core.plan import VersionPlan
 from gateway.core.protection import ProtectionPlan
-from gateway.runtime.process.arena import Arena
-from gateway.runtime.process.tensors import Place
+from gateway.serving.runtime.process.arena import Arena
+from gateway.serving.runtime.process.arena_tensors import Place
 
 MESSAGE_BYTES: Final = 1 << 18
 """The longest there can be; the kernel's own limit of a packet is lower by default."""

@@ -9,16 +9,16 @@ from typing import Self
 
 from gateway.core.plan import VersionPlan
 from gateway.onnx.session import SessionNotOpened
-from gateway.runtime.process.events import WorkerEvent
-from gateway.runtime.process.process_instance import ProcessInstance
-from gateway.runtime.process.worker_process import WORKER_ENTRY
+from gateway.serving.runtime.process.process_instance import ProcessInstance
+from gateway.serving.runtime.process.worker_events import WorkerEvent
+from gateway.serving.runtime.process.worker_process import WORKER_ENTRY
 
 
 class ProcessWorkers:
     """Opens the version in as many processes as its plan says (`protection.workers`); `async with`, or `start` and `close`.
 
     A process that dies is started again and its instance is not available meanwhile. `told` gets every event, on the event loop.
-    `entry`: ``MODULE:FUNCTION``, see `gateway.runtime.process.worker_main`.
+    `entry`: ``MODULE:FUNCTION``, see `gateway.serving.runtime.process.worker_main`.
     """
 
     def __init__(self, plan: VersionPlan, *, told: Callable[[WorkerEvent], None] = lambda _event: None, entry: str = WORKER_ENTRY) -> None:

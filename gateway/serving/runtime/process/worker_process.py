@@ -16,14 +16,14 @@ import msgspec
 from gateway.core.instance import Work
 from gateway.core.plan import VersionPlan
 from gateway.core.request import Array
-from gateway.runtime.process.arena import Arena, Extent, aligned
-from gateway.runtime.process.messages import MESSAGE_BYTES, Answer, Ran, Run, decode_answer, encode, hand_over
-from gateway.runtime.process.tensors import Places, put, taken
+from gateway.serving.runtime.process.arena import Arena, Extent, aligned
+from gateway.serving.runtime.process.arena_tensors import Places, put, taken
+from gateway.serving.runtime.process.worker_messages import MESSAGE_BYTES, Answer, Ran, Run, decode_answer, encode, hand_over
 
-WORKER_ENTRY: Final = "gateway.runtime.process.worker:serve"
+WORKER_ENTRY: Final = "gateway.serving.runtime.process.worker:serve"
 """What a worker process runs; named, not imported, because this process has no use for it."""
 
-_DRIVER: Final = "gateway.runtime.process.worker_main"
+_DRIVER: Final = "gateway.serving.runtime.process.worker_main"
 _LEFT_TO_THE_GATEWAY = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _END_PATIENCE_S: Final = 1.0  # for a process that was hung up on; a run that hangs does not hear of it
 _LOOK_S: Final = 0.005

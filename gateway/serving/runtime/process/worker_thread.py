@@ -17,11 +17,11 @@ from typing import Final, Protocol
 from gateway.core.errors import InstanceFailed
 from gateway.core.plan import VersionPlan
 from gateway.core.protection import ProcessWorkersPlan
-from gateway.runtime.process.events import Fate, WorkerEvent
-from gateway.runtime.process.exchange import Bell, Exchange, Job, Loss
-from gateway.runtime.process.messages import Opened, Refused
-from gateway.runtime.process.restarts import Restarts
-from gateway.runtime.process.worker_process import ProcessLost, WorkerProcess
+from gateway.serving.runtime.process.exchange import Bell, Exchange, Job, Loss
+from gateway.serving.runtime.process.restarts import Restarts
+from gateway.serving.runtime.process.worker_events import Fate, WorkerEvent
+from gateway.serving.runtime.process.worker_messages import Opened, Refused
+from gateway.serving.runtime.process.worker_process import ProcessLost, WorkerProcess
 
 _log = logging.getLogger(__name__)
 

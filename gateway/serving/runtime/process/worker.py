@@ -7,9 +7,9 @@ import logging
 import socket
 
 from gateway.onnx.session import Session
-from gateway.runtime.process.arena import Arena
-from gateway.runtime.process.arena_model import ArenaModel
-from gateway.runtime.process.messages import MESSAGE_BYTES, Opened, Refused, encode, handed_over, short
+from gateway.serving.runtime.process.arena import Arena
+from gateway.serving.runtime.process.arena_model import ArenaModel
+from gateway.serving.runtime.process.worker_messages import MESSAGE_BYTES, Opened, Refused, encode, handed_over, short
 
 
 def serve(link: socket.socket, arena: Arena) -> None:

@@ -14,9 +14,9 @@ from typing import Final, Protocol
 from gateway.core.errors import DeadlineExpired, GatewayError, ModelFailed
 from gateway.core.instance import Work
 from gateway.core.request import Array
-from gateway.runtime.process.events import Fate
-from gateway.runtime.process.messages import Failed, Ran
-from gateway.runtime.process.worker_process import ProcessLost, WorkerProcess
+from gateway.serving.runtime.process.worker_events import Fate
+from gateway.serving.runtime.process.worker_messages import Failed, Ran
+from gateway.serving.runtime.process.worker_process import ProcessLost, WorkerProcess
 
 _log = logging.getLogger(__name__)
 

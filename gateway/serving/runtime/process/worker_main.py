@@ -1,6 +1,6 @@
 """What a worker process runs first: made to end with the gateway and with nothing else, then handed to the entry it is to run.
 
-``python -m gateway.runtime.process.worker_main MODULE:FUNCTION LINK_FD ARENA_FD``: calls ``function(link, arena)`` and exits when it returns.
+``python -m gateway.serving.runtime.process.worker_main MODULE:FUNCTION LINK_FD ARENA_FD``: calls ``function(link, arena)`` and exits when it returns.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from gateway.runtime.process.arena import Arena
+from gateway.serving.runtime.process.arena import Arena
 
 _MOST_OOM_SCORE: Final = 1000
 _OOM_SCORE_ADDED: Final = 500  # as if half the machine's memory were its own, which puts it before a gateway of nearly any size

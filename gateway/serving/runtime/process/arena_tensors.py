@@ -16,7 +16,7 @@ import numpy as np
 from gateway.core.datatypes import BYTES, ITEM_BYTES, numpy_dtype
 from gateway.core.request import Array
 from gateway.protocol.tensors import decode_raw, encode_raw
-from gateway.runtime.process.arena import Arena, ArenaFull, aligned
+from gateway.serving.runtime.process.arena import Arena, ArenaFull, aligned
 
 
 class Place(msgspec.Struct, array_like=True, frozen=True, gc=False):
