@@ -30,9 +30,9 @@ from gateway.serving.policies.output_guard.output_guard import GuardedRunner, Ou
 from gateway.serving.routing.catalogue import Live
 
 if TYPE_CHECKING:
-    from gateway.remote.channel import Channels
-    from gateway.remote.remote_instance import RemoteInstance
     from gateway.serving.runtime.process.process_workers import ProcessWorkers
+    from gateway.serving.runtime.remote.grpc_channel import Channels
+    from gateway.serving.runtime.remote.remote_instance import RemoteInstance
 
 
 class VersionBuilder:
@@ -150,8 +150,8 @@ class VersionBuilder:
     async def _remote(self, plan: VersionPlan, witness: VersionJournal, undo: AsyncExitStack) -> list[Instance]:
         if not plan.protection.remotes:
             return []
-        from gateway.remote.channel import Channels  # noqa: PLC0415  # brings grpc, which only those need who have remotes, and the transport later
-        from gateway.remote.remote_instance import RemoteInstance  # noqa: PLC0415
+        from gateway.serving.runtime.remote.grpc_channel import Channels  # noqa: PLC0415  # brings grpc, which only those need who have remotes, and the transport later
+        from gateway.serving.runtime.remote.remote_instance import RemoteInstance  # noqa: PLC0415
 
         if self._channels is None:
             self._channels = await self._remotes.enter_async_context(Channels())

@@ -17,8 +17,8 @@ from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.protection import RemotePlan
 from gateway.protocol.generated import inference_pb2 as pb
 from gateway.protocol.generated.health_pb2 import HealthCheckResponse
-from gateway.remote.channel import Channels
-from gateway.remote.remote_instance import RemoteInstance
+from gateway.serving.runtime.remote.grpc_channel import Channels
+from gateway.serving.runtime.remote.remote_instance import RemoteInstance
 
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING, HealthCheckResponse.SERVICE_UNKNOWN
 

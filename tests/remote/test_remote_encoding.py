@@ -15,7 +15,7 @@ from gateway.core.errors import ModelFailed
 from gateway.core.plan import TensorSpec
 from gateway.core.protection import RemotePlan
 from gateway.protocol.generated import inference_pb2 as pb
-from gateway.remote.encoding import BatchCodec, row_parts
+from gateway.serving.runtime.remote.request_encoding import BatchCodec, row_parts
 
 
 def codec(datatype="FP32", shape=(-1, 4), **plan):

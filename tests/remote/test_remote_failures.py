@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from gateway.core.errors import DeadlineExpired, InstanceFailed, ModelFailed
-from gateway.remote.failures import casts_doubt, failure
+from gateway.serving.runtime.remote.failures import casts_doubt, failure
 
 CODES = grpc.StatusCode
 INSTANCE = {

@@ -197,7 +197,7 @@ def test_a_watcher_that_raises_ends_nothing(stand):
 
 
 def test_changes_are_logged_once(caplog):
-    caplog.set_level(logging.INFO, "gateway.remote")
+    caplog.set_level(logging.INFO, "gateway.serving.runtime.remote")
 
     async def main():
         port = free_port()

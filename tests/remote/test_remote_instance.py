@@ -12,8 +12,8 @@ from remote_parts import SERVING, Piece, doubled, free_port, remote, result, row
 
 from gateway.core.errors import DeadlineExpired, InstanceFailed, ModelFailed
 from gateway.core.protection import RemotePlan
-from gateway.remote.channel import Channels
-from gateway.remote.remote_instance import RemoteInstance
+from gateway.serving.runtime.remote.grpc_channel import Channels
+from gateway.serving.runtime.remote.remote_instance import RemoteInstance
 
 
 def test_a_batch_is_answered(stand):

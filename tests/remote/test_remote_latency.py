@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.remote.latency import MovingLatency
+from gateway.serving.runtime.remote.latency import MovingLatency
 
 durations = st.floats(1e-6, 100)
 

@@ -14,8 +14,8 @@ import numpy as np
 from gateway.core.errors import DeadlineExpired, GatewayError, InstanceFailed, ModelFailed
 from gateway.core.instance import Work
 from gateway.core.request import Array
-from gateway.remote.encoding import BatchCodec, row_parts
-from gateway.remote.failures import casts_doubt, failure
+from gateway.serving.runtime.remote.failures import casts_doubt, failure
+from gateway.serving.runtime.remote.request_encoding import BatchCodec, row_parts
 
 _EARLY_S: Final = 0.01  # gRPC's clock is the wall's, in milliseconds
 

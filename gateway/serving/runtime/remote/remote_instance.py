@@ -12,11 +12,11 @@ from gateway.core.errors import InstanceFailed
 from gateway.core.instance import Work
 from gateway.core.plan import VersionPlan
 from gateway.core.protection import RemotePlan
-from gateway.remote.batch_calls import BatchCalls, Metadata, authorization, no_metadata, with_token
-from gateway.remote.channel import Channel, Channels
-from gateway.remote.encoding import BatchCodec
-from gateway.remote.health import RemoteHealth
-from gateway.remote.latency import MovingLatency
+from gateway.serving.runtime.remote.batch_calls import BatchCalls, Metadata, authorization, no_metadata, with_token
+from gateway.serving.runtime.remote.grpc_channel import Channel, Channels
+from gateway.serving.runtime.remote.latency import MovingLatency
+from gateway.serving.runtime.remote.remote_health import RemoteHealth
+from gateway.serving.runtime.remote.request_encoding import BatchCodec
 
 MODEL_INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
 _LARGE_BYTES: Final = 256 << 10  # of inputs: from here on, copying and writing them holds the event loop longer than a thread's hop takes

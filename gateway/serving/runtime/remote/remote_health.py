@@ -17,8 +17,8 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from gateway.protocol.generated.inference_pb2 import ModelReadyRequest, ModelReadyResponse
-from gateway.remote.channel import Channel, has_many_servers
-from gateway.remote.status_stream import NOT_SERVING, SERVING, StatusStream
+from gateway.serving.runtime.remote.grpc_channel import Channel, has_many_servers
+from gateway.serving.runtime.remote.status_stream import NOT_SERVING, SERVING, StatusStream
 
 MODEL_READY: Final = "/inference.GRPCInferenceService/ModelReady"
 _log = logging.getLogger(__name__)

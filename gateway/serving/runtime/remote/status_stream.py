@@ -14,7 +14,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from gateway.protocol.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from gateway.remote.channel import Channel
+from gateway.serving.runtime.remote.grpc_channel import Channel
 
 WATCH: Final = "/grpc.health.v1.Health/Watch"
 SERVING: Final = HealthCheckResponse.SERVING
