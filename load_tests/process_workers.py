@@ -24,8 +24,8 @@ from gateway.core.protection import ProcessWorkersPlan, ProtectionPlan
 from gateway.core.request import Array, InferenceRequest
 from gateway.onnx.session import Session
 from gateway.runtime.runner import VersionRunner
-from gateway.runtime.workers import ThreadWorkers
 from gateway.serving.runtime.process.process_workers import ProcessWorkers
+from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 from load_tests.benchmark_models import INPUT, LARGE_GROUPS, LARGE_WIDTH, MID, OUTPUT, SMALL, build
 
 SIZES = {"small": (SMALL[0], SMALL[-1]), "mid": (MID[0], MID[-1]), "large": (LARGE_WIDTH, LARGE_GROUPS)}

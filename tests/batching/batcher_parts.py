@@ -11,9 +11,9 @@ from gateway.core.errors import ModelFailed
 from gateway.core.plan import BatchingPlan, QueuePlan, TensorSpec, VersionPlan
 from gateway.core.protection import ProtectionPlan
 from gateway.core.request import InferenceRequest, RequestForm
-from gateway.runtime.local_threads import LocalThreads
 from gateway.serving.batching.batcher import Batcher
 from gateway.serving.policies.retry_budget import RetryBudget
+from gateway.serving.runtime.threads.thread_lanes import LocalThreads
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):

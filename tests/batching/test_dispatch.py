@@ -12,9 +12,9 @@ from gateway.core.errors import CircuitOpen, DeadlineExpired, InstanceFailed, Mo
 from gateway.core.outcome import Outcome
 from gateway.core.protection import ProtectionPlan, RetryPlan
 from gateway.runtime.instance_pool import InstancePool
-from gateway.runtime.local_threads import LocalThreads
 from gateway.serving.batching.batcher import Batcher
 from gateway.serving.policies.retry_budget import RetryBudget
+from gateway.serving.runtime.threads.thread_lanes import LocalThreads
 
 
 class Ears:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from gateway.core.errors import DeadlineExpired, ModelFailed, Overloaded
 from gateway.core.plan import QueuePlan
 from gateway.core.protection import AdmissionPlan, ProtectionPlan
-from gateway.runtime.local_threads import LocalThreads
 from gateway.serving.batching.batcher import Batcher
 from gateway.serving.policies.retry_budget import RetryBudget
+from gateway.serving.runtime.threads.thread_lanes import LocalThreads
 
 SECOND_A_RUN = ((1, 1e6),)  # of which half a second is believed while no run is seen
 

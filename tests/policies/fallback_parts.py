@@ -15,12 +15,12 @@ from gateway.core.protection import FallbackLink, OutputGuardPlan, ProtectionPla
 from gateway.core.request import InferenceRequest, Prediction, RequestForm
 from gateway.core.waiter import Driven
 from gateway.protocol.codec import VersionCodec
-from gateway.runtime.local_threads import LocalThreads
-from gateway.runtime.workers import ThreadWorkers
 from gateway.serving.batching.batcher import Batcher
 from gateway.serving.policies.breaker.circuit_breaker import Circuit
 from gateway.serving.policies.retry_budget import RetryBudget
 from gateway.serving.routing.catalogue import Catalogue, Live
+from gateway.serving.runtime.threads.thread_lanes import LocalThreads
+from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 
 
 def spec(name, shape=(-1, 2), datatype="FP32", **more):

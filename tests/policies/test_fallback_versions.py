@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from gateway.core.errors import ModelFailed, ModelNotFound, Unavailable
 from gateway.core.protection import FallbackLink
 from gateway.core.request import Prediction
-from gateway.runtime.workers import ThreadWorkers
 from gateway.serving.batching.splitter import Split
 from gateway.serving.policies.fallback.chain import with_fallback
 from gateway.serving.policies.fallback.fallback import LinkFailed
 from gateway.serving.policies.fallback.other_version import OtherVersion, Translation, interface_fault
+from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 
 
 def ask(asked_plan, link, resolver, asked=None):

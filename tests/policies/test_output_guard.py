@@ -14,8 +14,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from gateway.core.errors import ModelFailed, OutputRefused
 from gateway.core.protection import OutputGuardPlan
-from gateway.runtime.workers import ThreadWorkers
 from gateway.serving.policies.output_guard.output_guard import GuardedRunner, OutputGuard
+from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 
 DTYPES = {"FP16": "f2", "FP32": "f4", "FP64": "f8", "BF16": ml_dtypes.bfloat16}
 INTEGERS = {"INT8": "i1", "UINT8": "u1", "INT32": "i4", "INT64": "i8", "UINT64": "u8"}

@@ -8,8 +8,8 @@ import pytest
 
 from gateway.core.errors import ModelFailed
 from gateway.core.instance import Instance
-from gateway.runtime.thread_instance import ThreadInstance
-from gateway.runtime.workers import ThreadWorkers
+from gateway.serving.runtime.threads.thread_instance import ThreadInstance
+from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 
 
 class OneBatch:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 
-from gateway.runtime.workers import ThreadWorkers
+from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 
 
 def run(main):

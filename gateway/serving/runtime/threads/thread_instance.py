@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.core.instance import Work
-from gateway.runtime.local_threads import Runner, run_work
-from gateway.runtime.workers import ThreadWorkers
+from gateway.serving.runtime.threads.thread_lanes import Runner, run_work
+from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 
 
 class ThreadInstance:

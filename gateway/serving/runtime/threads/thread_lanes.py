@@ -7,7 +7,7 @@ from typing import Protocol
 
 from gateway.core.instance import Work
 from gateway.core.request import Array
-from gateway.runtime.workers import ThreadWorkers
+from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 
 
 class Runner(Protocol):

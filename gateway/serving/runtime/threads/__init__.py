@@ -1,0 +1,1 @@
+"""Instances that run in threads of the serving process."""
