@@ -23,8 +23,8 @@ from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.protection import ProcessWorkersPlan, ProtectionPlan
 from gateway.core.request import Array, InferenceRequest
 from gateway.onnx.session import Session
-from gateway.runtime.runner import VersionRunner
 from gateway.serving.runtime.process.process_workers import ProcessWorkers
+from gateway.serving.runtime.runner import VersionRunner
 from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 from load_tests.benchmark_models import INPUT, LARGE_GROUPS, LARGE_WIDTH, MID, OUTPUT, SMALL, build
 

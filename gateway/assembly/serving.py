@@ -23,12 +23,12 @@ from gateway.records.event_bus import Decisions
 from gateway.records.gauge_writer import Pulse
 from gateway.records.ring import RingWriter
 from gateway.records.writer import Journal
-from gateway.runtime.loading import Loader
 from gateway.serving.policies.admission.admission import Room
 from gateway.serving.policies.breaker.breaker_registry import Circuits
 from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.routing.fallback_targets import FallbackTargets
 from gateway.serving.routing.live_versions import Versions
+from gateway.serving.runtime.loader import Loader
 from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 from gateway.wire.choose import choose_transport
 from gateway.wire.health import Health

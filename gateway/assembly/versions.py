@@ -17,14 +17,14 @@ from gateway.records.batch_writer import VersionJournal
 from gateway.records.counters import StatisticsTable
 from gateway.records.slow_requests import Slowest
 from gateway.records.writer import Journal
-from gateway.runtime.instance_pool import InstancePool
-from gateway.runtime.loading import Loader
 from gateway.serving.policies.admission.quota import Quota
 from gateway.serving.policies.breaker.breaker_registry import Circuits
 from gateway.serving.policies.breaker.circuit_breaker import Circuit
 from gateway.serving.policies.output_guard.guarded_instance import GuardedInstance
 from gateway.serving.policies.output_guard.output_guard import GuardedRunner, OutputGuard
 from gateway.serving.routing.catalogue import Live
+from gateway.serving.runtime.instance_pool import InstancePool
+from gateway.serving.runtime.loader import Loader
 from gateway.serving.runtime.threads.thread_instance import ThreadInstance
 from gateway.serving.runtime.threads.thread_lanes import LocalThreads
 from gateway.serving.runtime.threads.thread_pool import ThreadWorkers

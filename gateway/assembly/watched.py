@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from gateway.records.breaker_state import gauged
 from gateway.records.counters import VersionStatistics
 from gateway.records.events import InstanceGauges, VersionGauges
-from gateway.runtime.instance_pool import InstancePool
 from gateway.serving.batching.batcher import Batcher
 from gateway.serving.policies.breaker.circuit_breaker import Circuit
 from gateway.serving.routing.catalogue import Live
+from gateway.serving.runtime.instance_pool import InstancePool
 
 
 @dataclass(eq=False)

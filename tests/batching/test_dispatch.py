@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from gateway.core.errors import CircuitOpen, DeadlineExpired, InstanceFailed, ModelFailed
 from gateway.core.outcome import Outcome
 from gateway.core.protection import ProtectionPlan, RetryPlan
-from gateway.runtime.instance_pool import InstancePool
 from gateway.serving.batching.batcher import Batcher
 from gateway.serving.policies.retry_budget import RetryBudget
+from gateway.serving.runtime.instance_pool import InstancePool
 from gateway.serving.runtime.threads.thread_lanes import LocalThreads
 
 

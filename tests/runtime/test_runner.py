@@ -12,7 +12,7 @@ from gateway.core.datatypes import datatype_of_onnx, numpy_dtype
 from gateway.core.errors import ModelFailed
 from gateway.core.plan import BatchingPlan, SessionPlan, TensorSpec, VersionPlan
 from gateway.onnx.session import Session, SessionNotOpened
-from gateway.runtime.runner import VersionRunner
+from gateway.serving.runtime.runner import VersionRunner
 
 TYPES = {
     "BOOL": TensorProto.BOOL, "INT8": TensorProto.INT8, "INT16": TensorProto.INT16, "INT32": TensorProto.INT32, "INT64": TensorProto.INT64,

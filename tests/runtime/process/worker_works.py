@@ -17,8 +17,8 @@ from gateway.core.datatypes import numpy_dtype
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.protection import ProcessWorkersPlan, ProtectionPlan
 from gateway.onnx.session import Session
-from gateway.runtime.runner import VersionRunner
 from gateway.serving.runtime.process.process_workers import ProcessWorkers
+from gateway.serving.runtime.runner import VersionRunner
 
 TYPES = {
     "BOOL": TensorProto.BOOL, "INT8": TensorProto.INT8, "INT16": TensorProto.INT16, "INT32": TensorProto.INT32, "INT64": TensorProto.INT64,

@@ -17,11 +17,11 @@ from gateway.core.errors import GatewayError
 from gateway.core.plan import VersionPlan
 from gateway.core.request import Array
 from gateway.onnx.session import Session
-from gateway.runtime.loading import warm_up
-from gateway.runtime.runner import VersionRunner
+from gateway.serving.runtime.loader import warm_up
 from gateway.serving.runtime.process.arena import Arena
 from gateway.serving.runtime.process.arena_tensors import Place, put, view
 from gateway.serving.runtime.process.worker_messages import Failed, Ran, decode_run, encode, short
+from gateway.serving.runtime.runner import VersionRunner
 
 _REMEMBERED: Final = 256  # shapes of batches; each bound one holds a few small objects of ONNX Runtime
 _ONNX_BFLOAT16: Final = 16  # onnx.TensorProto.BFLOAT16

@@ -16,7 +16,7 @@ from gateway.core.request import Array
 from gateway.onnx.reference import load_reference, reference_of_warmup
 from gateway.onnx.samples import find_sample, sample_rows, sample_tensors
 from gateway.onnx.session import Session
-from gateway.runtime.runner import VersionRunner
+from gateway.serving.runtime.runner import VersionRunner
 
 _log = logging.getLogger(__name__)
 
