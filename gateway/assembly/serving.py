@@ -30,11 +30,11 @@ from gateway.serving.routing.fallback_targets import FallbackTargets
 from gateway.serving.routing.live_versions import Versions
 from gateway.serving.runtime.loader import Loader
 from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
+from gateway.serving.wire.security.authorization import Authorization, AuthorizationOptions
 from gateway.wire.choose import choose_transport
 from gateway.wire.health import Health
 from gateway.wire.io_mode import EXPERIMENTS_VARIABLE
 from gateway.wire.server_state import ServerState
-from gateway.wire.services.authorization import Authorization, AuthorizationOptions
 from gateway.wire.services.breakers import BreakerService
 from gateway.wire.services.health import HealthService
 from gateway.wire.services.inference import InferenceService

@@ -29,7 +29,7 @@ from gateway.protocol.generated.gateway_control_pb2 import (
     SetBreakerResponse,
 )
 from gateway.protocol.generated.gateway_control_pb2_grpc import GatewayControlStub
-from gateway.wire.services.authorization import read_token
+from gateway.serving.wire.security.authorization import read_token
 
 DESCRIPTION = """\
 Shows the circuit breakers of a gateway, in all its processes, or sets them.

@@ -185,7 +185,7 @@ def _content(path: str | None, option: str, faults: list[str]) -> bytes:
 def _token(path: str | None, faults: list[str]) -> str:
     if path is None:
         return ""
-    from gateway.wire.services.authorization import read_token  # noqa: PLC0415  # 5 ms that most starts need not pay
+    from gateway.serving.wire.security.authorization import read_token  # noqa: PLC0415  # 5 ms that most starts need not pay
 
     try:
         return read_token(Path(path))

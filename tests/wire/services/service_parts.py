@@ -18,10 +18,10 @@ from gateway.protocol.generated import gateway_control_pb2_grpc, inference_pb2_g
 from gateway.protocol.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse
 from gateway.records.counters import StatisticsTable, size_statistics_file
 from gateway.serving.routing.catalogue import Catalogue, Live
+from gateway.serving.wire.security.authorization import Authorization, AuthorizationOptions
 from gateway.wire.completion_queue.server import CompletionQueueServer
 from gateway.wire.health import Health
 from gateway.wire.server_state import ServerState
-from gateway.wire.services.authorization import Authorization, AuthorizationOptions
 from gateway.wire.services.breakers import BreakerService
 from gateway.wire.services.health import HealthService
 from gateway.wire.services.inference import InferenceService

@@ -9,7 +9,7 @@ from service_parts import PuppetCall, Served
 
 from gateway.core.errors import NotPermitted, Unauthenticated
 from gateway.protocol.generated import inference_pb2 as pb
-from gateway.wire.services.authorization import Authorization, AuthorizationOptions, is_loopback, read_token
+from gateway.serving.wire.security.authorization import Authorization, AuthorizationOptions, is_loopback, read_token
 
 pytest_plugins = ["service_fixtures"]
 

@@ -9,7 +9,7 @@ from service_parts import Served, two_versions
 from gateway.ipc.messages import IndexEntry, VersionState
 from gateway.protocol.generated import gateway_control_pb2 as pb
 from gateway.records.breaker_state import Snapshot, Survey
-from gateway.wire.services.authorization import AuthorizationOptions
+from gateway.serving.wire.security.authorization import AuthorizationOptions
 
 pytest_plugins = ["service_fixtures"]
 
