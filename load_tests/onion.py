@@ -38,8 +38,8 @@ from gateway.serving.policies.admission.admission import Room
 from gateway.serving.policies.breaker.circuit_breaker import Circuit
 from gateway.serving.routing.catalogue import Catalogue, Live
 from gateway.serving.routing.fallback_targets import FallbackTargets
-from gateway.wire.services.inference import InferenceService
-from gateway.wire.services.open_streams import OpenStreams
+from gateway.serving.wire.services.inference_service import InferenceService
+from gateway.serving.wire.services.open_streams import OpenStreams
 
 _REQUESTS = 128
 _ROUNDS = 40

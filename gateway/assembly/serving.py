@@ -31,20 +31,20 @@ from gateway.serving.routing.live_versions import Versions
 from gateway.serving.runtime.loader import Loader
 from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 from gateway.serving.wire.security.authorization import Authorization, AuthorizationOptions
+from gateway.serving.wire.services.breaker_service import BreakerService
+from gateway.serving.wire.services.health_service import HealthService
+from gateway.serving.wire.services.inference_service import InferenceService
+from gateway.serving.wire.services.method_table import Services, methods
+from gateway.serving.wire.services.model_service import ModelService
+from gateway.serving.wire.services.open_streams import OpenStreams
+from gateway.serving.wire.services.repository_service import RepositoryService
+from gateway.serving.wire.services.server_service import ServerService
+from gateway.serving.wire.services.settings_service import SettingsService
+from gateway.serving.wire.services.statistics_service import StatisticsService
 from gateway.wire.choose import choose_transport
 from gateway.wire.health import Health
 from gateway.wire.io_mode import EXPERIMENTS_VARIABLE
 from gateway.wire.server_state import ServerState
-from gateway.wire.services.breakers import BreakerService
-from gateway.wire.services.health import HealthService
-from gateway.wire.services.inference import InferenceService
-from gateway.wire.services.methods import Services, methods
-from gateway.wire.services.models import ModelService
-from gateway.wire.services.open_streams import OpenStreams
-from gateway.wire.services.repository import RepositoryService
-from gateway.wire.services.server import ServerService
-from gateway.wire.services.settings import SettingsService
-from gateway.wire.services.statistics import StatisticsService
 from gateway.wire.transport import TransportOptions
 
 _LOADING_THREADS = 2  # opening one model while another is warmed; more would take the cores from what is served

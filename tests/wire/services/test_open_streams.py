@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.wire.services.open_streams import OpenStreams
+from gateway.serving.wire.services.open_streams import OpenStreams
 from gateway.wire.status import UNAVAILABLE
 from gateway.wire.transport import CallEnded
 

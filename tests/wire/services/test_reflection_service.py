@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from service_parts import two_versions
 
 from gateway.protocol.generated import reflection_v1_pb2, reflection_v1alpha_pb2
-from gateway.wire.services.methods import SERVED
+from gateway.serving.wire.services.method_table import SERVED
 
 pytest_plugins = ["service_fixtures"]
 

@@ -5,7 +5,7 @@ import pytest
 from google.protobuf.descriptor import MethodDescriptor
 
 from gateway.protocol.generated import inference_pb2 as pb
-from gateway.wire.services.methods import SERVED, methods
+from gateway.serving.wire.services.method_table import SERVED, methods
 
 pytest_plugins = ["service_fixtures"]
 

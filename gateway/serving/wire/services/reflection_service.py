@@ -8,8 +8,8 @@ from typing import Any
 
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 
-from gateway.wire.services.open_streams import OpenStreams
-from gateway.wire.services.parsing import parse
+from gateway.serving.wire.services.open_streams import OpenStreams
+from gateway.serving.wire.services.parsing import parse
 from gateway.wire.status import INVALID_ARGUMENT, NOT_FOUND
 from gateway.wire.transport import StreamCall
 

@@ -17,8 +17,8 @@ from gateway.protocol.requests import ParsedRequest
 from gateway.records.cells import IN_STREAM
 from gateway.records.request_details import Failure
 from gateway.serving.routing.catalogue import Catalogue, Live
+from gateway.serving.wire.services.open_streams import OpenStreams
 from gateway.wire.endings import tell
-from gateway.wire.services.open_streams import OpenStreams
 from gateway.wire.status import DEADLINE_EXCEEDED, status_of
 from gateway.wire.transport import Call, StreamCall
 

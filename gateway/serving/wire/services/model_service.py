@@ -9,7 +9,7 @@ from gateway.core.plan import TensorSpec
 from gateway.protocol.fields import bytes_tag
 from gateway.protocol.generated.inference_pb2 import ModelConfigRequest, ModelMetadataRequest, ModelMetadataResponse
 from gateway.serving.routing.catalogue import Catalogue
-from gateway.wire.services.parsing import parse
+from gateway.serving.wire.services.parsing import parse
 from gateway.wire.transport import Call
 
 PLATFORM: Final = "onnxruntime_onnx"  # Triton's word; the specification's own, onnx_onnxv1, is known to no client

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.protocol.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListResponse
+from gateway.serving.wire.services.open_streams import OpenStreams
+from gateway.serving.wire.services.parsing import parse
 from gateway.wire.health import Health, Status
-from gateway.wire.services.open_streams import OpenStreams
-from gateway.wire.services.parsing import parse
 from gateway.wire.status import NOT_FOUND
 from gateway.wire.transport import Call, CallEnded, StreamCall
 

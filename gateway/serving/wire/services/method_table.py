@@ -8,16 +8,16 @@ from typing import Final, Protocol
 from google.protobuf.descriptor import ServiceDescriptor
 
 from gateway.protocol.generated import gateway_control_pb2, health_pb2, inference_pb2, reflection_v1_pb2, reflection_v1alpha_pb2
-from gateway.wire.services.breakers import BreakerService
-from gateway.wire.services.health import HealthService
-from gateway.wire.services.models import ModelService
-from gateway.wire.services.open_streams import OpenStreams
-from gateway.wire.services.reflection import Descriptors, ReflectionService
-from gateway.wire.services.repository import RepositoryService
-from gateway.wire.services.server import ServerService
-from gateway.wire.services.settings import SettingsService
-from gateway.wire.services.shared_memory import refuse_cuda_shared_memory, refuse_system_shared_memory
-from gateway.wire.services.statistics import StatisticsService
+from gateway.serving.wire.services.breaker_service import BreakerService
+from gateway.serving.wire.services.health_service import HealthService
+from gateway.serving.wire.services.model_service import ModelService
+from gateway.serving.wire.services.open_streams import OpenStreams
+from gateway.serving.wire.services.reflection_service import Descriptors, ReflectionService
+from gateway.serving.wire.services.repository_service import RepositoryService
+from gateway.serving.wire.services.server_service import ServerService
+from gateway.serving.wire.services.settings_service import SettingsService
+from gateway.serving.wire.services.shared_memory import refuse_cuda_shared_memory, refuse_system_shared_memory
+from gateway.serving.wire.services.statistics_service import StatisticsService
 from gateway.wire.transport import Call, Methods, StreamCall, StreamMethod, UnaryMethod
 
 SERVED: Final[tuple[ServiceDescriptor, ...]] = (

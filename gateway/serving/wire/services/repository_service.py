@@ -15,9 +15,9 @@ from gateway.protocol.generated.inference_pb2 import (
     RepositoryModelUnloadResponse,
 )
 from gateway.serving.wire.security.authorization import Authorization
+from gateway.serving.wire.services.parsing import parse
 from gateway.wire.control_side import LOAD, UNLOAD, ControlSide, IndexEntry
 from gateway.wire.server_state import ServerState
-from gateway.wire.services.parsing import parse
 from gateway.wire.transport import Call
 
 _READY: Final = "READY"

@@ -16,8 +16,8 @@ from gateway.protocol.generated.inference_pb2 import (
     StatisticDuration,
 )
 from gateway.serving.routing.catalogue import Catalogue
-from gateway.wire.services.counts import BatchCounts, StatisticsTable, VersionCounts
-from gateway.wire.services.parsing import parse
+from gateway.serving.wire.services.counts import BatchCounts, StatisticsTable, VersionCounts
+from gateway.serving.wire.services.parsing import parse
 from gateway.wire.transport import Call
 
 _AT_ONCE: Final = 32  # versions read between two turns of the loop: a server may have thousands

@@ -10,9 +10,9 @@ from gateway.core.errors import InvalidRequest, Unsupported
 from gateway.protocol.generated.inference_pb2 import LogSettingsRequest, LogSettingsResponse, TraceSettingRequest, TraceSettingResponse
 from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.wire.security.authorization import Authorization
+from gateway.serving.wire.services.parsing import parse
 from gateway.wire.control_side import LOG_SETTINGS, TRACE_SETTINGS, ControlSide, Setting
 from gateway.wire.server_state import ServerState
-from gateway.wire.services.parsing import parse
 from gateway.wire.transport import Call
 
 _TRUTH: Final = {"true": True, "false": False}
