@@ -28,7 +28,7 @@ def choose_transport(wanted: str, missing: Callable[[], Sequence[str]] | None = 
         return AIO, _aio()
     lacking = (missing or _missing_internals)()
     if not lacking:
-        server: Factory = importlib.import_module("gateway.wire.completion_queue.server").CompletionQueueServer
+        server: Factory = importlib.import_module("gateway.serving.wire.transport.completion_queue.server").CompletionQueueServer
         return COMPLETION_QUEUE, server
     text = f"this grpcio cannot serve from its completion queue (it lacks {', '.join(lacking)})"
     if wanted == COMPLETION_QUEUE:
@@ -44,7 +44,7 @@ def _aio() -> Factory:
 
 def _missing_internals() -> list[str]:
     try:
-        internals = importlib.import_module("gateway.wire.completion_queue.internals")
+        internals = importlib.import_module("gateway.serving.wire.transport.completion_queue.internals")
     except (ImportError, AttributeError) as error:  # grpcio has moved what is imported by name
         return [str(error)]
     missing: list[str] = internals.missing_internals()

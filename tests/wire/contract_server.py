@@ -186,7 +186,7 @@ async def serve(transport, options_text, records):
     if transport == "aio":
         from gateway.wire.aio import AioServer as Server
     else:
-        from gateway.wire.completion_queue.server import CompletionQueueServer as Server
+        from gateway.serving.wire.transport.completion_queue.server import CompletionQueueServer as Server
     from gateway.wire.endings import tell_rest
 
     service = Service()

@@ -7,10 +7,10 @@ import types
 import pytest
 from grpc._cython import cygrpc
 
+from gateway.serving.wire.transport.completion_queue import internals
+from gateway.serving.wire.transport.completion_queue.internals import missing_internals
 from gateway.wire import choose
 from gateway.wire.choose import choose_transport
-from gateway.wire.completion_queue import internals
-from gateway.wire.completion_queue.internals import missing_internals
 from gateway.wire.transport import Methods, TransportOptions
 
 

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from gateway.wire.completion_queue.outbox import Corks, peer_text
+from gateway.serving.wire.transport.completion_queue.outbox import Corks, peer_text
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raw_client import RawClient, framed, parsed
 
-from gateway.wire.completion_queue.open_calls import OpenCalls
+from gateway.serving.wire.transport.completion_queue.open_calls import OpenCalls
 
 SILENT = 200  # more than the hot method has places
 

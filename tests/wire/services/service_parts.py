@@ -29,7 +29,7 @@ from gateway.serving.wire.services.repository_service import RepositoryService
 from gateway.serving.wire.services.server_service import ServerService
 from gateway.serving.wire.services.settings_service import SettingsService
 from gateway.serving.wire.services.statistics_service import StatisticsService
-from gateway.wire.completion_queue.server import CompletionQueueServer
+from gateway.serving.wire.transport.completion_queue.server import CompletionQueueServer
 from gateway.wire.health import Health
 from gateway.wire.server_state import ServerState
 from gateway.wire.transport import TransportOptions

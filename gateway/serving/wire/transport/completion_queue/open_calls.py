@@ -6,7 +6,7 @@ import math
 import time
 from typing import Final, Protocol
 
-from gateway.wire.completion_queue.outbox import Outbox
+from gateway.serving.wire.transport.completion_queue.outbox import Outbox
 
 _NEVER_S: Final = 1e12  # thirty thousand years
 

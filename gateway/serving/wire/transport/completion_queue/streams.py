@@ -8,7 +8,7 @@ from typing import Any
 from grpc._cython import cygrpc
 
 from gateway.core.waiter import Waiter
-from gateway.wire.completion_queue.open_calls import OpenCalls, monotonic_deadline
+from gateway.serving.wire.transport.completion_queue.open_calls import OpenCalls, monotonic_deadline
 from gateway.wire.endings import ending
 from gateway.wire.status import DEADLINE_EXCEEDED, OK
 from gateway.wire.transport import Metadata, StreamMethod

@@ -8,12 +8,12 @@ import logging
 from collections.abc import Collection
 from typing import Any, Final
 
-from gateway.wire.completion_queue import internals
-from gateway.wire.completion_queue.calls import UnaryCall
-from gateway.wire.completion_queue.open_calls import OpenCall, OpenCalls
-from gateway.wire.completion_queue.outbox import Corks, Outbox
-from gateway.wire.completion_queue.queue import EventPump
-from gateway.wire.completion_queue.streams import BidirectionalCall
+from gateway.serving.wire.transport.completion_queue import internals
+from gateway.serving.wire.transport.completion_queue.calls import UnaryCall
+from gateway.serving.wire.transport.completion_queue.event_pump import EventPump
+from gateway.serving.wire.transport.completion_queue.open_calls import OpenCall, OpenCalls
+from gateway.serving.wire.transport.completion_queue.outbox import Corks, Outbox
+from gateway.serving.wire.transport.completion_queue.streams import BidirectionalCall
 from gateway.wire.finishing import until_finished
 from gateway.wire.status import UNIMPLEMENTED
 from gateway.wire.transport import CallEnded, Methods, TransportOptions

@@ -1,0 +1,1 @@
+"""How bytes reach the services: the interface of a transport and its implementations."""
