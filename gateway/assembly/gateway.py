@@ -17,7 +17,7 @@ from gateway.config.trace_settings import trace_settings_of
 from gateway.control.processes.main_process import MainProcess, Started
 from gateway.control.processes.spawning import Spawner
 from gateway.logs.setup import begin_logs
-from gateway.wire.io_mode import EXPERIMENTS_VARIABLE, IoMode, apply_io_mode
+from gateway.serving.wire.transport.io_mode import EXPERIMENTS_VARIABLE, IoMode, apply_io_mode
 
 if TYPE_CHECKING:
     from gateway.control.lifecycle.model_record import Source

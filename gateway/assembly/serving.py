@@ -41,11 +41,11 @@ from gateway.serving.wire.services.repository_service import RepositoryService
 from gateway.serving.wire.services.server_service import ServerService
 from gateway.serving.wire.services.settings_service import SettingsService
 from gateway.serving.wire.services.statistics_service import StatisticsService
-from gateway.wire.choose import choose_transport
+from gateway.serving.wire.transport.choose import choose_transport
+from gateway.serving.wire.transport.interface import TransportOptions
+from gateway.serving.wire.transport.io_mode import EXPERIMENTS_VARIABLE
 from gateway.wire.health import Health
-from gateway.wire.io_mode import EXPERIMENTS_VARIABLE
 from gateway.wire.server_state import ServerState
-from gateway.wire.transport import TransportOptions
 
 _LOADING_THREADS = 2  # opening one model while another is warmed; more would take the cores from what is served
 

@@ -17,7 +17,7 @@ from gateway.cli.faults import CommandFault
 from gateway.cli.serve_options import GROUPS, Option
 from gateway.cli.tables import terminal_width
 from gateway.config.settings import IoMode, Settings
-from gateway.wire.io_mode import apply_io_mode
+from gateway.serving.wire.transport.io_mode import apply_io_mode
 
 DESCRIPTION = """\
 Serves the ONNX models of a folder over the Open Inference Protocol on gRPC.

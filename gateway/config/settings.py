@@ -49,7 +49,7 @@ class ServingSettings:
     access_log: str = "off"
     """See `gateway.config.access_log_choice`."""
     grpc_experiments: str = ""
-    """What gRPC's core is to read as GRPC_EXPERIMENTS; chosen by `gateway.wire.io_mode`."""
+    """What gRPC's core is to read as GRPC_EXPERIMENTS; chosen by `gateway.serving.wire.transport.io_mode`."""
     sampling: SamplingPlan = field(default_factory=SamplingPlan)
     """Which requests are to be seen in traces, until trace settings say otherwise."""
 

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 
-from gateway.wire.io_mode import apply_io_mode
+from gateway.serving.wire.transport.io_mode import apply_io_mode
 
 
 class Records(logging.Handler):
@@ -44,7 +44,7 @@ class Service:
         self.released = []
 
     def methods(self):
-        from gateway.wire.transport import Methods
+        from gateway.serving.wire.transport.interface import Methods
 
         unary = {
             name: getattr(self, "unary_" + name.lower()) for name in ("Echo", "Describe", "Fail", "Wait", "WaitInTask", "Slow", "Sized", "Wrong")
@@ -159,7 +159,7 @@ class Service:
 def failure(described):
     """The exception a message describes."""
     from gateway.core import errors
-    from gateway.wire.transport import CallEnded
+    from gateway.serving.wire.transport.interface import CallEnded
 
     kind, text = described["kind"], described.get("text", "")
     if kind == "CallEnded":
@@ -171,7 +171,7 @@ def failure(described):
 
 
 def options_from(text):
-    from gateway.wire.transport import TransportOptions
+    from gateway.serving.wire.transport.interface import TransportOptions
 
     given = json.loads(text)
     of_bytes = {field.name for field in dataclasses.fields(TransportOptions) if field.type == "bytes"}
@@ -184,7 +184,7 @@ def resident_bytes():
 
 async def serve(transport, options_text, records):
     if transport == "aio":
-        from gateway.wire.aio import AioServer as Server
+        from gateway.serving.wire.transport.aio import AioServer as Server
     else:
         from gateway.serving.wire.transport.completion_queue.server import CompletionQueueServer as Server
     from gateway.wire.endings import tell_rest

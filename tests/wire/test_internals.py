@@ -7,11 +7,11 @@ import types
 import pytest
 from grpc._cython import cygrpc
 
+from gateway.serving.wire.transport import choose
+from gateway.serving.wire.transport.choose import choose_transport
 from gateway.serving.wire.transport.completion_queue import internals
 from gateway.serving.wire.transport.completion_queue.internals import missing_internals
-from gateway.wire import choose
-from gateway.wire.choose import choose_transport
-from gateway.wire.transport import Methods, TransportOptions
+from gateway.serving.wire.transport.interface import Methods, TransportOptions
 
 
 def grpcio(**changed):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from gateway.wire.io_mode import apply_io_mode, choose_io_mode
+from gateway.serving.wire.transport.io_mode import apply_io_mode, choose_io_mode
 
 SWITCH = ("-event_engine_listener", "-event_engine_client")
 
@@ -84,7 +84,7 @@ def test_a_choice_after_grpc_was_imported_is_an_error():
 # A server whose queue nobody polls: whether it greets a client tells who does the I/O.
 PROBE = """
 import os, socket, sys
-from gateway.wire.io_mode import apply_io_mode
+from gateway.serving.wire.transport.io_mode import apply_io_mode
 assert "grpc" not in sys.modules
 apply_io_mode(sys.argv[1])
 from grpc._cython import cygrpc

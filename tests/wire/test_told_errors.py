@@ -19,8 +19,8 @@ from gateway.core.errors import (
     Unsupported,
 )
 from gateway.logs.formats import about
+from gateway.serving.wire.transport.interface import CallEnded
 from gateway.wire.endings import ending, tell, tell_rest
-from gateway.wire.transport import CallEnded
 
 
 @pytest.fixture(autouse=True)

@@ -123,7 +123,7 @@ def test_clients_that_ping_much_more_often_are_sent_away(start_server):
 
 
 def test_by_default_ten_seconds_between_pings_are_well_tolerated():
-    from gateway.wire.transport import TransportOptions, channel_arguments
+    from gateway.serving.wire.transport.interface import TransportOptions, channel_arguments
 
     arguments = dict(channel_arguments(TransportOptions()))
     assert arguments["grpc.http2.min_recv_ping_interval_without_data_ms"] <= 5000

@@ -4,8 +4,8 @@ import grpc
 import pytest
 from service_parts import Served
 
+from gateway.serving.wire.transport.aio import AioServer
 from gateway.serving.wire.transport.completion_queue.server import CompletionQueueServer
-from gateway.wire.aio import AioServer
 
 
 @pytest.fixture(params=[CompletionQueueServer, AioServer])

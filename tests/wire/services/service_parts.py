@@ -30,9 +30,9 @@ from gateway.serving.wire.services.server_service import ServerService
 from gateway.serving.wire.services.settings_service import SettingsService
 from gateway.serving.wire.services.statistics_service import StatisticsService
 from gateway.serving.wire.transport.completion_queue.server import CompletionQueueServer
+from gateway.serving.wire.transport.interface import TransportOptions
 from gateway.wire.health import Health
 from gateway.wire.server_state import ServerState
-from gateway.wire.transport import TransportOptions
 
 PROCESSES = 2
 TRACE_SETTINGS = {"trace_level": ("TIMESTAMPS", "TENSORS"), "trace_rate": 1000, "trace_file": "", "trace_ids": True}

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from gateway.core.errors import NotPermitted, Unauthenticated
-from gateway.wire.transport import Call
+from gateway.serving.wire.transport.interface import Call
 
 # What proxies tell of the caller they speak for. A caller could leave them out, a proxy on this machine would have to be told to.
 _FORWARDED: Final = frozenset({"forwarded", "via", "x-forwarded-for", "x-real-ip", "x-forwarded-client-cert", "x-envoy-external-address"})

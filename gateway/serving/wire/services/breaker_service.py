@@ -27,9 +27,9 @@ from gateway.protocol.generated.gateway_control_pb2 import (
 from gateway.records.breaker_state import CircuitKey, Forced, Snapshot, Survey
 from gateway.serving.wire.security.authorization import Authorization
 from gateway.serving.wire.services.parsing import parse
+from gateway.serving.wire.transport.interface import Call
 from gateway.wire.control_side import ControlSide
 from gateway.wire.server_state import ServerState
-from gateway.wire.transport import Call
 
 BREAKERS: Final = "breakers"
 

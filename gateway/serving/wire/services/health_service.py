@@ -7,9 +7,9 @@ from typing import Final
 from gateway.protocol.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListResponse
 from gateway.serving.wire.services.open_streams import OpenStreams
 from gateway.serving.wire.services.parsing import parse
+from gateway.serving.wire.transport.interface import Call, CallEnded, StreamCall
 from gateway.wire.health import Health, Status
 from gateway.wire.status import NOT_FOUND
-from gateway.wire.transport import Call, CallEnded, StreamCall
 
 _RESPONSES: Final = {status: HealthCheckResponse(status=status.name).SerializeToString() for status in Status}
 

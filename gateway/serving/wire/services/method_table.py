@@ -18,7 +18,7 @@ from gateway.serving.wire.services.server_service import ServerService
 from gateway.serving.wire.services.settings_service import SettingsService
 from gateway.serving.wire.services.shared_memory import refuse_cuda_shared_memory, refuse_system_shared_memory
 from gateway.serving.wire.services.statistics_service import StatisticsService
-from gateway.wire.transport import Call, Methods, StreamCall, StreamMethod, UnaryMethod
+from gateway.serving.wire.transport.interface import Call, Methods, StreamCall, StreamMethod, UnaryMethod
 
 SERVED: Final[tuple[ServiceDescriptor, ...]] = (
     inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"],

@@ -10,7 +10,7 @@ from gateway.protocol.fields import bytes_tag
 from gateway.protocol.generated.inference_pb2 import ModelConfigRequest, ModelMetadataRequest, ModelMetadataResponse
 from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.wire.services.parsing import parse
-from gateway.wire.transport import Call
+from gateway.serving.wire.transport.interface import Call
 
 PLATFORM: Final = "onnxruntime_onnx"  # Triton's word; the specification's own, onnx_onnxv1, is known to no client
 _CONFIG: Final = 1  # field of ModelConfigResponse

@@ -14,8 +14,8 @@ from gateway.protocol.generated.inference_pb2 import (
 )
 from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.wire.services.parsing import parse
+from gateway.serving.wire.transport.interface import Call
 from gateway.wire.server_state import ServerState
-from gateway.wire.transport import Call
 
 SERVER_NAME: Final = "onnx-gateway"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.core.errors import Unsupported
-from gateway.wire.transport import Call
+from gateway.serving.wire.transport.interface import Call
 
 
 async def refuse_system_shared_memory(_call: Call, _message: bytes) -> bytes:

@@ -18,7 +18,7 @@ from gateway.protocol.generated.inference_pb2 import (
 from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.wire.services.counts import BatchCounts, StatisticsTable, VersionCounts
 from gateway.serving.wire.services.parsing import parse
-from gateway.wire.transport import Call
+from gateway.serving.wire.transport.interface import Call
 
 _AT_ONCE: Final = 32  # versions read between two turns of the loop: a server may have thousands
 _DURATIONS: Final = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss")

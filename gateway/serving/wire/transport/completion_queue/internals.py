@@ -9,8 +9,8 @@ from typing import Any, Final
 import grpc
 from grpc._cython import cygrpc
 
-from gateway.wire.tls import server_credentials
-from gateway.wire.transport import TransportOptions, channel_arguments
+from gateway.serving.wire.transport.interface import TransportOptions, channel_arguments
+from gateway.serving.wire.transport.tls import server_credentials
 
 _NEEDED: Final = {
     "CompletionQueue": ("poll", "shutdown"),

@@ -14,9 +14,9 @@ from gateway.serving.wire.transport.completion_queue.event_pump import EventPump
 from gateway.serving.wire.transport.completion_queue.open_calls import OpenCall, OpenCalls
 from gateway.serving.wire.transport.completion_queue.outbox import Corks, Outbox
 from gateway.serving.wire.transport.completion_queue.streams import BidirectionalCall
-from gateway.wire.finishing import until_finished
+from gateway.serving.wire.transport.graceful_stop import until_finished
+from gateway.serving.wire.transport.interface import CallEnded, Methods, TransportOptions
 from gateway.wire.status import UNIMPLEMENTED
-from gateway.wire.transport import CallEnded, Methods, TransportOptions
 
 _SWEEP_S: Final = 0.05  # calls older than this are watched for cancellation, and deadlines are kept to this precision
 _OTHER_SLOTS: Final = 64  # calls of other methods that may arrive between two turns of the loop

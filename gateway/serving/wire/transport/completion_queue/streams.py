@@ -9,9 +9,9 @@ from grpc._cython import cygrpc
 
 from gateway.core.waiter import Waiter
 from gateway.serving.wire.transport.completion_queue.open_calls import OpenCalls, monotonic_deadline
+from gateway.serving.wire.transport.interface import Metadata, StreamMethod
 from gateway.wire.endings import ending
 from gateway.wire.status import DEADLINE_EXCEEDED, OK
-from gateway.wire.transport import Metadata, StreamMethod
 
 
 class BidirectionalCall:

@@ -6,7 +6,7 @@ import importlib
 import logging
 from collections.abc import Callable, Sequence
 
-from gateway.wire.transport import Methods, Transport, TransportOptions
+from gateway.serving.wire.transport.interface import Methods, Transport, TransportOptions
 
 COMPLETION_QUEUE = "completion-queue"
 AIO = "aio"
@@ -38,7 +38,7 @@ def choose_transport(wanted: str, missing: Callable[[], Sequence[str]] | None = 
 
 
 def _aio() -> Factory:
-    server: Factory = importlib.import_module("gateway.wire.aio").AioServer
+    server: Factory = importlib.import_module("gateway.serving.wire.transport.aio").AioServer
     return server
 
 

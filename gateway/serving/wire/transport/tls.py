@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from gateway.wire.transport import TransportOptions
+from gateway.serving.wire.transport.interface import TransportOptions
 
 
 def server_credentials(options: TransportOptions) -> Any:
