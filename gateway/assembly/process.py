@@ -18,10 +18,10 @@ from gateway.records.writer import Journal
 from gateway.serving.policies.breaker.breaker_registry import Circuits
 from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.routing.live_versions import Versions
+from gateway.serving.wire.call_errors import tell_rest
+from gateway.serving.wire.server_state import ServerState
 from gateway.serving.wire.services.open_streams import OpenStreams
 from gateway.serving.wire.transport.interface import Transport
-from gateway.wire.endings import tell_rest
-from gateway.wire.server_state import ServerState
 
 _NOT_LIVE = {"": "it is not loaded", "READY": "this process is still opening it"}  # READY is what the others are, after a restart
 _GC_THRESHOLDS = (10_000, 10, 10)  # a burst of requests is no leak: looking for cycles in each took 4 % of the time

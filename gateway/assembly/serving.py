@@ -30,7 +30,9 @@ from gateway.serving.routing.fallback_targets import FallbackTargets
 from gateway.serving.routing.live_versions import Versions
 from gateway.serving.runtime.loader import Loader
 from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
+from gateway.serving.wire.health_status import Health
 from gateway.serving.wire.security.authorization import Authorization, AuthorizationOptions
+from gateway.serving.wire.server_state import ServerState
 from gateway.serving.wire.services.breaker_service import BreakerService
 from gateway.serving.wire.services.health_service import HealthService
 from gateway.serving.wire.services.inference_service import InferenceService
@@ -44,8 +46,6 @@ from gateway.serving.wire.services.statistics_service import StatisticsService
 from gateway.serving.wire.transport.choose import choose_transport
 from gateway.serving.wire.transport.interface import TransportOptions
 from gateway.serving.wire.transport.io_mode import EXPERIMENTS_VARIABLE
-from gateway.wire.health import Health
-from gateway.wire.server_state import ServerState
 
 _LOADING_THREADS = 2  # opening one model while another is warmed; more would take the cores from what is served
 

@@ -18,7 +18,7 @@
     └── ModelFailed             the model was asked and failed
         └── OutputRefused       it answered what no caller should be given
 
-The gRPC status of each stands in `gateway.wire.status`, and nowhere else.
+The gRPC status of each stands in `gateway.serving.wire.status`, and nowhere else.
 """
 
 from __future__ import annotations

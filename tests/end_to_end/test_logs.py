@@ -97,7 +97,7 @@ def test_a_failure_is_told_with_the_ids_that_its_span_and_its_access_line_bear(l
     assert failure_of(lambda: stub.ModelInfer(wrong, timeout=10, metadata=(PARENT,))).code() is grpc.StatusCode.INTERNAL
     assert stub.ModelInfer(multiply(fragile, 1.0), timeout=10).raw_output_contents
     (line,) = until(lambda: running.records(logger="gateway.access", status="INTERNAL"))
-    (told,) = running.records(logger="gateway.wire.endings", level="WARNING")
+    (told,) = running.records(logger="gateway.serving.wire.call_errors", level="WARNING")
     for record in (line, told):
         assert (record["model"], record["version"], record["request_id"], record["trace_id"]) == (fragile, 1, "order-7", TRACE)
         assert (record["status"], record["reason"]) == ("INTERNAL", "model_failed")
@@ -113,7 +113,7 @@ def test_a_storm_of_errors_is_a_line_and_a_number(logging_gateway, fragile, conn
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda _: failure_of(lambda: stub.ModelInfer(multiply(fragile, 1e6), timeout=10)), range(500)))
     assert running.stop() == 0
-    first, more = running.records(logger="gateway.wire.endings")
+    first, more = running.records(logger="gateway.serving.wire.call_errors")
     assert first["message"].startswith("not answered: ")
     assert more["message"].startswith("499 more were not answered for the same reason")
     assert (more["model"], more["version"]) == (fragile, 1)

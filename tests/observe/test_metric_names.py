@@ -8,9 +8,9 @@ import pytest
 
 from gateway.core import errors
 from gateway.core.reasons import REASONS, reason_index
+from gateway.serving.wire import status
 from gateway.telemetry.metrics.families import Kind
 from gateway.telemetry.metrics.metric_names import ENDINGS, FAMILIES
-from gateway.wire import status
 
 STATUS_NAMES = {
     number: name

@@ -27,7 +27,7 @@ class Records(logging.Handler):
         self.lines = []
 
     def emit(self, record):
-        if record.name == "gateway.wire.endings" and record.levelno < logging.ERROR:
+        if record.name == "gateway.serving.wire.call_errors" and record.levelno < logging.ERROR:
             return
         self.lines.append(f"{record.name}: {logging.Formatter('%(message)s').format(record)}")
 
@@ -187,7 +187,7 @@ async def serve(transport, options_text, records):
         from gateway.serving.wire.transport.aio import AioServer as Server
     else:
         from gateway.serving.wire.transport.completion_queue.server import CompletionQueueServer as Server
-    from gateway.wire.endings import tell_rest
+    from gateway.serving.wire.call_errors import tell_rest
 
     service = Service()
     server = Server(service.methods(), options_from(options_text))

@@ -19,8 +19,8 @@ from gateway.core.errors import (
     Unsupported,
 )
 from gateway.logs.formats import about
+from gateway.serving.wire.call_errors import ending, tell, tell_rest
 from gateway.serving.wire.transport.interface import CallEnded
-from gateway.wire.endings import ending, tell, tell_rest
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def records(caplog):
 
 
 def told(caplog):
-    return [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "gateway.wire.endings"]
+    return [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "gateway.serving.wire.call_errors"]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_what_is_known_of_the_request_stands_with_it_and_is_asked_for_only_then(
 
     asyncio.run(main())
     assert asked == [True]
-    first, other, more = (record.__dict__ for record in caplog.records if record.name == "gateway.wire.endings")
+    first, other, more = (record.__dict__ for record in caplog.records if record.name == "gateway.serving.wire.call_errors")
     expected = {"trace_id": b"t" * 16, "request_id": "r-1", "model": "digits", "version": 3, "status": "INTERNAL", "reason": "model_failed"}
     assert {name: first[name] for name in expected} == expected
     assert (other["model"], other["version"]) == ("other", 1)

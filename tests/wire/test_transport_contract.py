@@ -9,7 +9,7 @@ from contract_client import unary
 from raw_client import RawClient, framed, parsed
 
 from gateway.core import errors
-from gateway.wire import status
+from gateway.serving.wire import status
 
 TABLE = {
     errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,

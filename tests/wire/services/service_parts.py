@@ -18,7 +18,9 @@ from gateway.protocol.generated import gateway_control_pb2_grpc, inference_pb2_g
 from gateway.protocol.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse
 from gateway.records.counters import StatisticsTable, size_statistics_file
 from gateway.serving.routing.catalogue import Catalogue, Live
+from gateway.serving.wire.health_status import Health
 from gateway.serving.wire.security.authorization import Authorization, AuthorizationOptions
+from gateway.serving.wire.server_state import ServerState
 from gateway.serving.wire.services.breaker_service import BreakerService
 from gateway.serving.wire.services.health_service import HealthService
 from gateway.serving.wire.services.inference_service import InferenceService
@@ -31,8 +33,6 @@ from gateway.serving.wire.services.settings_service import SettingsService
 from gateway.serving.wire.services.statistics_service import StatisticsService
 from gateway.serving.wire.transport.completion_queue.server import CompletionQueueServer
 from gateway.serving.wire.transport.interface import TransportOptions
-from gateway.wire.health import Health
-from gateway.wire.server_state import ServerState
 
 PROCESSES = 2
 TRACE_SETTINGS = {"trace_level": ("TIMESTAMPS", "TENSORS"), "trace_rate": 1000, "trace_file": "", "trace_ids": True}

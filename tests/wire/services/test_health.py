@@ -10,8 +10,8 @@ from service_parts import live, plan
 
 from gateway.ipc.messages import IndexEntry, Publish, VersionState
 from gateway.serving.routing.catalogue import Catalogue
-from gateway.wire.health import Health, Status
-from gateway.wire.server_state import ServerState
+from gateway.serving.wire.health_status import Health, Status
+from gateway.serving.wire.server_state import ServerState
 
 
 def parts():

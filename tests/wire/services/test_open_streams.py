@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from gateway.serving.wire.services.open_streams import OpenStreams
+from gateway.serving.wire.status import UNAVAILABLE
 from gateway.serving.wire.transport.interface import CallEnded
-from gateway.wire.status import UNAVAILABLE
 
 
 async def for_ever():

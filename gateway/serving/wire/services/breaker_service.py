@@ -25,11 +25,11 @@ from gateway.protocol.generated.gateway_control_pb2 import (
     SetBreakerResponse,
 )
 from gateway.records.breaker_state import CircuitKey, Forced, Snapshot, Survey
+from gateway.serving.wire.control_side import ControlSide
 from gateway.serving.wire.security.authorization import Authorization
+from gateway.serving.wire.server_state import ServerState
 from gateway.serving.wire.services.parsing import parse
 from gateway.serving.wire.transport.interface import Call
-from gateway.wire.control_side import ControlSide
-from gateway.wire.server_state import ServerState
 
 BREAKERS: Final = "breakers"
 

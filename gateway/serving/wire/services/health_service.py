@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.protocol.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListResponse
+from gateway.serving.wire.health_status import Health, Status
 from gateway.serving.wire.services.open_streams import OpenStreams
 from gateway.serving.wire.services.parsing import parse
+from gateway.serving.wire.status import NOT_FOUND
 from gateway.serving.wire.transport.interface import Call, CallEnded, StreamCall
-from gateway.wire.health import Health, Status
-from gateway.wire.status import NOT_FOUND
 
 _RESPONSES: Final = {status: HealthCheckResponse(status=status.name).SerializeToString() for status in Status}
 
 
 class HealthService:
-    """Answers with the health of the server and of its models; the names are those of `gateway.wire.health`."""
+    """Answers with the health of the server and of its models; the names are those of `gateway.serving.wire.health_status`."""
 
     def __init__(self, health: Health, streams: OpenStreams) -> None:
         self._health, self._streams = health, streams

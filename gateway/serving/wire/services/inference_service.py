@@ -17,10 +17,10 @@ from gateway.protocol.requests import ParsedRequest
 from gateway.records.cells import IN_STREAM
 from gateway.records.request_details import Failure
 from gateway.serving.routing.catalogue import Catalogue, Live
+from gateway.serving.wire.call_errors import tell
 from gateway.serving.wire.services.open_streams import OpenStreams
+from gateway.serving.wire.status import DEADLINE_EXCEEDED, status_of
 from gateway.serving.wire.transport.interface import Call, StreamCall
-from gateway.wire.endings import tell
-from gateway.wire.status import DEADLINE_EXCEEDED, status_of
 
 _STREAM_AHEAD: Final = 256  # requests of one stream that may be under way; the caller's next message waits in the core
 _INFER_RESPONSE: Final = 2  # field of ModelStreamInferResponse

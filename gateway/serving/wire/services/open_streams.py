@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
+from gateway.serving.wire.status import UNAVAILABLE
 from gateway.serving.wire.transport.interface import CallEnded
-from gateway.wire.status import UNAVAILABLE
 
 _STOPPING: Final = "the server is stopping: open the stream anew, elsewhere"
 T = TypeVar("T")

@@ -10,8 +10,8 @@ from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 
 from gateway.serving.wire.services.open_streams import OpenStreams
 from gateway.serving.wire.services.parsing import parse
+from gateway.serving.wire.status import INVALID_ARGUMENT, NOT_FOUND
 from gateway.serving.wire.transport.interface import StreamCall
-from gateway.wire.status import INVALID_ARGUMENT, NOT_FOUND
 
 
 class Descriptors:

@@ -14,11 +14,11 @@ from gateway.protocol.generated.inference_pb2 import (
     RepositoryModelUnloadRequest,
     RepositoryModelUnloadResponse,
 )
+from gateway.serving.wire.control_side import LOAD, UNLOAD, ControlSide, IndexEntry
 from gateway.serving.wire.security.authorization import Authorization
+from gateway.serving.wire.server_state import ServerState
 from gateway.serving.wire.services.parsing import parse
 from gateway.serving.wire.transport.interface import Call
-from gateway.wire.control_side import LOAD, UNLOAD, ControlSide, IndexEntry
-from gateway.wire.server_state import ServerState
 
 _READY: Final = "READY"
 _NO_REPOSITORY_NAME: Final = "'repository_name' specification is not supported: there is one repository, leave the field empty"

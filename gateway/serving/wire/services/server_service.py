@@ -13,9 +13,9 @@ from gateway.protocol.generated.inference_pb2 import (
     ServerReadyResponse,
 )
 from gateway.serving.routing.catalogue import Catalogue
+from gateway.serving.wire.server_state import ServerState
 from gateway.serving.wire.services.parsing import parse
 from gateway.serving.wire.transport.interface import Call
-from gateway.wire.server_state import ServerState
 
 SERVER_NAME: Final = "onnx-gateway"
 

@@ -9,11 +9,11 @@ from typing import Any, Final, cast
 from gateway.core.errors import InvalidRequest, Unsupported
 from gateway.protocol.generated.inference_pb2 import LogSettingsRequest, LogSettingsResponse, TraceSettingRequest, TraceSettingResponse
 from gateway.serving.routing.catalogue import Catalogue
+from gateway.serving.wire.control_side import LOG_SETTINGS, TRACE_SETTINGS, ControlSide, Setting
 from gateway.serving.wire.security.authorization import Authorization
+from gateway.serving.wire.server_state import ServerState
 from gateway.serving.wire.services.parsing import parse
 from gateway.serving.wire.transport.interface import Call
-from gateway.wire.control_side import LOG_SETTINGS, TRACE_SETTINGS, ControlSide, Setting
-from gateway.wire.server_state import ServerState
 
 _TRUTH: Final = {"true": True, "false": False}
 _WORDS: Final = {"bool_param": "boolean", "uint32_param": "uint32", "string_param": "string"}

@@ -9,10 +9,10 @@ from typing import Any
 from grpc._cython import cygrpc
 
 from gateway.core.waiter import Driven
+from gateway.serving.wire.call_errors import ending, without_message
+from gateway.serving.wire.status import DEADLINE_EXCEEDED
 from gateway.serving.wire.transport.completion_queue.open_calls import OpenCalls, monotonic_deadline
 from gateway.serving.wire.transport.interface import Metadata, UnaryMethod
-from gateway.wire.endings import ending, without_message
-from gateway.wire.status import DEADLINE_EXCEEDED
 
 # Operations that carry no metadata and no details own no memory of the core and may be shared; others must be made anew for each call.
 _INITIAL_METADATA = cygrpc.SendInitialMetadataOperation((), 0)

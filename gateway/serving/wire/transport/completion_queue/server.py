@@ -8,6 +8,7 @@ import logging
 from collections.abc import Collection
 from typing import Any, Final
 
+from gateway.serving.wire.status import UNIMPLEMENTED
 from gateway.serving.wire.transport.completion_queue import internals
 from gateway.serving.wire.transport.completion_queue.calls import UnaryCall
 from gateway.serving.wire.transport.completion_queue.event_pump import EventPump
@@ -16,7 +17,6 @@ from gateway.serving.wire.transport.completion_queue.outbox import Corks, Outbox
 from gateway.serving.wire.transport.completion_queue.streams import BidirectionalCall
 from gateway.serving.wire.transport.graceful_stop import until_finished
 from gateway.serving.wire.transport.interface import CallEnded, Methods, TransportOptions
-from gateway.wire.status import UNIMPLEMENTED
 
 _SWEEP_S: Final = 0.05  # calls older than this are watched for cancellation, and deadlines are kept to this precision
 _OTHER_SLOTS: Final = 64  # calls of other methods that may arrive between two turns of the loop

@@ -8,10 +8,10 @@ from typing import Any
 from grpc._cython import cygrpc
 
 from gateway.core.waiter import Waiter
+from gateway.serving.wire.call_errors import ending
+from gateway.serving.wire.status import DEADLINE_EXCEEDED, OK
 from gateway.serving.wire.transport.completion_queue.open_calls import OpenCalls, monotonic_deadline
 from gateway.serving.wire.transport.interface import Metadata, StreamMethod
-from gateway.wire.endings import ending
-from gateway.wire.status import DEADLINE_EXCEEDED, OK
 
 
 class BidirectionalCall:

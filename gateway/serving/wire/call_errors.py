@@ -12,8 +12,8 @@ from gateway.core.grpc_status import status_name
 from gateway.core.reasons import REASONS, reason_index
 from gateway.logs.formats import about
 from gateway.logs.rate_limit import Storms
+from gateway.serving.wire.status import CANCELLED, INTERNAL, UNIMPLEMENTED, status_code, status_of
 from gateway.serving.wire.transport.interface import CallEnded, Metadata
-from gateway.wire.status import CANCELLED, INTERNAL, UNIMPLEMENTED, status_code, status_of
 
 _LONGEST_TEXT: Final = 4096  # bytes on the wire; clients refuse headers of 8 KiB altogether, with another status
 _ESCAPED: Final = 3  # bytes that a byte outside printable ASCII takes: %XX

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.core.errors import Unavailable
-from gateway.wire.control_side import Publication
+from gateway.serving.wire.control_side import Publication
 
 
 class ServerState:

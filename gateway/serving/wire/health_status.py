@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from gateway.serving.routing.catalogue import Catalogue
-from gateway.wire.server_state import ServerState
+from gateway.serving.wire.server_state import ServerState
 
 INFERENCE_SERVICE: Final = "inference.GRPCInferenceService"
 _WOKEN_AT_ONCE: Final = 64  # watches a turn of the loop: each sends a message, 20-30 us, and inference goes on in between
