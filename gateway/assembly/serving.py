@@ -7,8 +7,6 @@ import os
 import time
 
 from gateway import __version__
-from gateway.assembly.decided import note_decision
-from gateway.assembly.process import LinkedControlSide, ServingProcess
 from gateway.assembly.stack import Surroundings
 from gateway.assembly.versions import VersionBuilder
 from gateway.config.access_log_choice import cells_wanted
@@ -23,6 +21,8 @@ from gateway.records.event_bus import Decisions
 from gateway.records.gauge_writer import Pulse
 from gateway.records.ring import RingWriter
 from gateway.records.writer import Journal
+from gateway.serving.event_log import note_decision
+from gateway.serving.orders import LinkedControlSide, ServingProcess
 from gateway.serving.policies.admission.admission import Room
 from gateway.serving.policies.breaker.breaker_registry import Circuits
 from gateway.serving.routing.catalogue import Catalogue

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
 from gateway.assembly.stack import Backing, Surroundings, build_stack
-from gateway.assembly.watched import WatchedVersion
 from gateway.core.errors import Unavailable
 from gateway.core.instance import Instance
 from gateway.core.plan import VersionPlan
@@ -28,6 +27,7 @@ from gateway.serving.runtime.loader import Loader
 from gateway.serving.runtime.threads.thread_instance import ThreadInstance
 from gateway.serving.runtime.threads.thread_lanes import LocalThreads
 from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
+from gateway.serving.version_gauges import WatchedVersion
 
 if TYPE_CHECKING:
     from gateway.serving.runtime.process.process_workers import ProcessWorkers

@@ -3,13 +3,13 @@
 import asyncio
 import os
 
-from gateway.assembly.decided import note_decision
 from gateway.records.breaker_state import Transition
 from gateway.records.reader import ChunkReader
 from gateway.records.ring import RingReader, RingWriter
 from gateway.records.ring_file import size_rings_file
 from gateway.records.sampling import SamplingPlan
 from gateway.records.writer import Journal
+from gateway.serving.event_log import note_decision
 from gateway.serving.runtime.process.worker_events import Fate, WorkerEvent
 
 SAID = "Non-zero status code returned while running Gather node. Name:'g' Status Message: idx=4711 must be within [0,8)"
