@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from gateway.assembly.stack import Backing, Surroundings, build_stack
+from gateway.assembly.predictor_stack import Backing, Surroundings, build_stack
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.request import Array, InferenceRequest
 from gateway.core.waiter import Driven

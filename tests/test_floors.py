@@ -69,12 +69,15 @@ def modules_after(*imports):
 
 
 def test_serving_processes_start_before_anything_slow_is_imported():
-    assert not modules_after("gateway.cli.serve", "gateway.assembly.gateway") & {"google", "aiohttp", "grpc", "numpy", "onnxruntime"}
+    assert not modules_after("gateway.cli.serve", "gateway.assembly.control_process") & {"google", "aiohttp", "grpc", "numpy", "onnxruntime"}
 
 
 def test_the_main_process_reads_repositories_and_answers_probes_without_grpc_numpy_and_onnxruntime():
     modules = modules_after(
-        "gateway.assembly.gateway", "gateway.control.processes.main_process", "gateway.control.models.sources.folder_source", "gateway.telemetry.http"
+        "gateway.assembly.control_process",
+        "gateway.control.processes.main_process",
+        "gateway.control.models.sources.folder_source",
+        "gateway.telemetry.http",
     )
     assert "aiohttp" in modules
     assert not modules & {"grpc", "numpy", "ml_dtypes", "onnxruntime"}

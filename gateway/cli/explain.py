@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from gateway.assembly.stack import Backing, Surroundings, build_stack
+from gateway.assembly.predictor_stack import Backing, Surroundings, build_stack
 from gateway.cli.examination import ExaminedModel, examine
 from gateway.cli.faults import FAILED, CommandFault
 from gateway.cli.parser import nearest

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Serves until a signal ends it; returns the exit status."""
     settings = read_settings(vars(arguments))
     _check_io_mode(settings.io_mode)
-    from gateway.assembly.gateway import serve  # noqa: PLC0415  # nothing of it is needed for a fault in the settings
+    from gateway.assembly.control_process import serve  # noqa: PLC0415  # nothing of it is needed for a fault in the settings
 
     programs = Programs.of(sys.argv[0], sys.executable)
     return serve(

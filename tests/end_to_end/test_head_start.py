@@ -32,7 +32,7 @@ def test_every_serving_process_has_the_io_mode_when_it_imports_grpc(gateway, mod
 
 
 def test_a_serving_process_brings_no_grpc_before_it_has_its_settings():
-    code = "import sys, gateway.assembly.serving; print('grpc' in sys.modules)"
+    code = "import sys, gateway.assembly.serving_process; print('grpc' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

@@ -44,7 +44,7 @@ _PHASES = {Phase.SERVING: "serving", Phase.DRAINING: "draining", Phase.STOPPING:
 TELEMETRY_WAITS_S = 1.0
 """The telemetry process is started after the start-up pass, so as not to delay it, or after this at the latest; HTTP's callers wait until then."""
 TELEMETRY_ENDS_S = 6.0
-"""For what it may have to export when the gateway stops: more than all that it waits for then (`gateway.assembly.exports`) takes together."""
+"""For what it may have to export when the gateway stops: more than all that it waits for then (`gateway.assembly.telemetry_exporters`) takes together."""
 INTERRUPTED = 130
 """Exit status after a second Ctrl-C, as shells have it."""
 

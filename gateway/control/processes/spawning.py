@@ -15,10 +15,10 @@ from typing import Self
 
 from gateway.ipc.shared_files import SharedFiles
 
-SERVING_ENTRY = "gateway.assembly.serving:run_serving_process"
+SERVING_ENTRY = "gateway.assembly.serving_process:run_serving_process"
 """The function that makes a whole serving process; named, not imported, because it stands above this."""
 
-TELEMETRY_ENTRY = "gateway.assembly.telemetry:run_telemetry_process"
+TELEMETRY_ENTRY = "gateway.assembly.telemetry_process:run_telemetry_process"
 """The one that makes the telemetry process."""
 
 _DRIVER, _TELEMETRY_DRIVER = "gateway.ipc.child_main", "gateway.ipc.telemetry_main"

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from aiohttp import web
 
-from gateway.assembly.exports import begin_exports, guard_logs, linked_traces, make_span_export
+from gateway.assembly.telemetry_exporters import begin_exports, guard_logs, linked_traces, make_span_export
 from gateway.config.settings import TelemetrySettings
 from gateway.ipc.channel import Channel
 from gateway.ipc.messages import Stop, VersionState

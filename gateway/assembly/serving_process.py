@@ -7,8 +7,8 @@ import os
 import time
 
 from gateway import __version__
-from gateway.assembly.stack import Surroundings
-from gateway.assembly.versions import VersionBuilder
+from gateway.assembly.predictor_stack import Surroundings
+from gateway.assembly.version_builder import VersionBuilder
 from gateway.config.access_log_choice import cells_wanted
 from gateway.config.settings import ServingSettings
 from gateway.ipc.messages import Start

@@ -7,7 +7,7 @@ import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
-from gateway.assembly.stack import Backing, Surroundings, build_stack
+from gateway.assembly.predictor_stack import Backing, Surroundings, build_stack
 from gateway.core.errors import Unavailable
 from gateway.core.instance import Instance
 from gateway.core.plan import VersionPlan
