@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
-from gateway.cli.client import Client, ClientOptions
+from gateway.cli.client.inference_client import Client, ClientOptions
 from gateway.cli.connection_options import add_connection_arguments, connection_options
 from gateway.cli.faults import CommandFault
 from gateway.cli.tables import table, terminal_width

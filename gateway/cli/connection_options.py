@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
-from gateway.cli.client import ClientOptions
+from gateway.cli.client.inference_client import ClientOptions
 from gateway.cli.faults import CommandFault
 from gateway.config.quantities import parse_duration_s
 

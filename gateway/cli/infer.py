@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.cli.client import Client, ClientOptions
+from gateway.cli.client.inference_client import Client, ClientOptions
 from gateway.cli.connection_options import add_connection_arguments, connection_options
 from gateway.cli.faults import FAILED, CommandFault
 from gateway.cli.input_files import read_inputs

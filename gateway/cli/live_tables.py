@@ -14,7 +14,7 @@ from gateway.cli.fitted_table import Column, FittedTable
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from gateway.cli.live_client import Entry, State
+    from gateway.cli.client.live_client import Entry, State
 
 _EVENTS: Final = 4
 _NOTHING: Final = "-"

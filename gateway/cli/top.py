@@ -10,14 +10,14 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from gateway.cli.client.live_client import LiveClient, NoAnswer
 from gateway.cli.faults import FAILED, CommandFault
-from gateway.cli.live_client import LiveClient, NoAnswer
 from gateway.config.quantities import parse_duration_s
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gateway.cli.live_client import State
+    from gateway.cli.client.live_client import State
 
 DESCRIPTION = """\
 Shows what a gateway does at this moment: its models, the busiest first, their calls, errors, latency, batches, queue and breakers, its serving

@@ -16,7 +16,7 @@ import pytest
 from serving_command import MODELS, ROOT, serve
 
 from gateway.cli.check import EXAMPLES as CHECK_EXAMPLES
-from gateway.cli.client import ClientOptions, hint
+from gateway.cli.client.inference_client import ClientOptions, hint
 from gateway.cli.explain import EXAMPLES as EXPLAIN_EXAMPLES
 from gateway.cli.infer import EXAMPLES as INFER_EXAMPLES
 
