@@ -69,7 +69,7 @@ def modules_after(*imports):
 
 
 def test_serving_processes_start_before_anything_slow_is_imported():
-    assert not modules_after("gateway.cli.serve", "gateway.assembly.control_process") & {"google", "aiohttp", "grpc", "numpy", "onnxruntime"}
+    assert not modules_after("gateway.cli.commands.serve", "gateway.assembly.control_process") & {"google", "aiohttp", "grpc", "numpy", "onnxruntime"}
 
 
 def test_the_main_process_reads_repositories_and_answers_probes_without_grpc_numpy_and_onnxruntime():

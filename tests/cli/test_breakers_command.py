@@ -7,7 +7,7 @@ import shlex
 import grpc
 import pytest
 
-from gateway.cli.breakers import EXAMPLES
+from gateway.cli.commands.breakers import EXAMPLES
 from gateway.protocol.generated import gateway_control_pb2 as pb
 from gateway.protocol.generated import gateway_control_pb2_grpc, inference_pb2, inference_pb2_grpc
 

@@ -15,10 +15,10 @@ import onnxruntime
 import pytest
 from serving_command import MODELS, ROOT, serve
 
-from gateway.cli.check import EXAMPLES as CHECK_EXAMPLES
 from gateway.cli.client.inference_client import ClientOptions, hint
-from gateway.cli.explain import EXAMPLES as EXPLAIN_EXAMPLES
-from gateway.cli.infer import EXAMPLES as INFER_EXAMPLES
+from gateway.cli.commands.check import EXAMPLES as CHECK_EXAMPLES
+from gateway.cli.commands.explain import EXAMPLES as EXPLAIN_EXAMPLES
+from gateway.cli.commands.infer import EXAMPLES as INFER_EXAMPLES
 
 CODES = grpc.StatusCode
 
