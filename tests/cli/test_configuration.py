@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cli.commands.serve import add_arguments, read_settings
-from gateway.cli.compose import compose
-from gateway.cli.config_file import PATHS, ConfigFile, merge
-from gateway.cli.configuration import option_name, read_config_file, read_options
 from gateway.cli.faults import CommandFault
+from gateway.cli.options.compose import compose
+from gateway.cli.options.config_file import PATHS, ConfigFile, merge
+from gateway.cli.options.parse import option_name, read_config_file, read_options
+from gateway.cli.options.serve_options import GROUPS
 from gateway.cli.parser import Parser
-from gateway.cli.serve_options import GROUPS
 from gateway.config.control import ModelControlMode
 from gateway.config.quantities import parse_bytes, parse_duration_s
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from gateway.cli.compose import LEAST_WORKER_THREADS
+from gateway.cli.options.compose import LEAST_WORKER_THREADS
 from gateway.config.quantities import format_bytes, format_duration
 from gateway.config.settings import Settings
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gateway.cli.config_file import ConfigFile, ProcessCount
 from gateway.cli.faults import CommandFault
+from gateway.cli.options.config_file import ConfigFile, ProcessCount
 from gateway.config.control import ControlOptions, ModelControlMode, ModelControlOptions, StopOptions
 from gateway.config.opentelemetry import OtelOptions, apply
 from gateway.config.quantities import format_duration
@@ -155,7 +155,7 @@ def _share(said: int | None, processes: int) -> int | None:
 
 
 def _tls_faults(said: ConfigFile) -> Iterator[str]:
-    from gateway.cli.tls_files import tls_faults  # noqa: PLC0415  # brings OpenSSL, which most starts can do without
+    from gateway.cli.options.tls_files import tls_faults  # noqa: PLC0415  # brings OpenSSL, which most starts can do without
 
     return tls_faults(said.tls_cert, said.tls_key, said.tls_client_ca)
 
