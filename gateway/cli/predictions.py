@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from gateway.cli.tables import table
+from gateway.cli.reports.tables import table
 from gateway.core.datatypes import BF16, BYTES
 from gateway.core.request import Array
 from gateway.protocol.generated.inference_pb2 import ModelInferResponse

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from gateway.cli.banner import Programs, banner
+from gateway.cli.reports.banner import Programs, banner
 from gateway.config.settings import ServingSettings, Settings
 from gateway.control.processes.main_process import Started
 from gateway.ipc.messages import IndexEntry, VersionState

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from gateway.cli.check_report import batching_text, cost_table, runs_text
+from gateway.cli.reports.check_report import batching_text, cost_table, runs_text
 from gateway.core.plan import BatchingPlan, SessionPlan, VersionPlan
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
-from gateway.cli.fitted_table import Column, FittedTable
+from gateway.cli.reports.fitted_table import Column, FittedTable
 
 CELLS = st.text(st.sampled_from("abc漢é-"), min_size=0, max_size=30)
 

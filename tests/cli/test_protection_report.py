@@ -8,8 +8,8 @@ import pytest
 from serving_command import ROOT
 
 from gateway.cli.commands.explain import tree
-from gateway.cli.examination import Examined, ExaminedModel, ExaminedVersion, fallback_warnings
-from gateway.cli.protection_report import protection_json, protection_text, runs_text
+from gateway.cli.reports.protection_report import protection_json, protection_text, runs_text
+from gateway.cli.reports.repository_check import Examined, ExaminedModel, ExaminedVersion, fallback_warnings
 from gateway.config.typed_yaml import decode_yaml
 from gateway.control.models.configuration.configuration import ModelConfiguration
 from gateway.control.models.sources.found import FoundModel, FoundVersion

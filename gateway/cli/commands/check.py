@@ -6,9 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from gateway.cli.check_report import as_json, as_text
-from gateway.cli.examination import examine
 from gateway.cli.faults import FAILED, CommandFault
+from gateway.cli.reports.check_report import as_json, as_text
+from gateway.cli.reports.repository_check import examine
 
 DESCRIPTION = """\
 Looks at a folder of models as `gateway serve` would, without serving it: what would be live, how each version would be batched and why.

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from gateway.assembly.predictor_stack import Backing, Surroundings, build_stack
-from gateway.cli.examination import ExaminedModel, examine
 from gateway.cli.faults import FAILED, CommandFault
 from gateway.cli.parser import nearest
-from gateway.cli.protection_report import local_text, remote_texts
+from gateway.cli.reports.protection_report import local_text, remote_texts
+from gateway.cli.reports.repository_check import ExaminedModel, examine
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Description
 from gateway.serving.policies.admission.admission import Room

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway.cli.banner import Programs, banner
 from gateway.cli.faults import CommandFault
 from gateway.cli.options.compose import compose
 from gateway.cli.options.config_file import ConfigFile, merge
 from gateway.cli.options.parse import option_name, read_config_file, read_options
 from gateway.cli.options.serve_options import GROUPS, Option
-from gateway.cli.tables import terminal_width
+from gateway.cli.reports.banner import Programs, banner
+from gateway.cli.reports.tables import terminal_width
 from gateway.config.settings import IoMode, Settings
 from gateway.serving.wire.transport.io_mode import apply_io_mode
 

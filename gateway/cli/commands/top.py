@@ -90,7 +90,7 @@ def _read(arguments: argparse.Namespace) -> tuple[LiveClient, float]:
 
 
 def _print_once(console: Console, state: State, *, whole: bool) -> None:
-    from gateway.cli.live_tables import screen  # noqa: PLC0415  # rich
+    from gateway.cli.reports.live_tables import screen  # noqa: PLC0415  # rich
 
     console.print(screen(state, rows=None if whole else max(console.height - 12, 10)))
 
@@ -99,7 +99,7 @@ def _follow(console: Console, client: LiveClient, state: State, interval_s: floa
     """Until Ctrl-C. A gateway that does not answer any more is asked again, and what it said last stays."""
     from rich.live import Live  # noqa: PLC0415  # where it is used
 
-    from gateway.cli.live_tables import screen  # noqa: PLC0415  # rich
+    from gateway.cli.reports.live_tables import screen  # noqa: PLC0415  # rich
 
     lost = ""
     with Live(console=console, screen=True, auto_refresh=False) as shown:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Group
 from rich.text import Text
 
-from gateway.cli.fitted_table import Column, FittedTable
+from gateway.cli.reports.fitted_table import Column, FittedTable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

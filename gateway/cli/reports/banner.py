@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from gateway.cli.tables import table
+from gateway.cli.reports.tables import table
 from gateway.config.settings import Settings
 from gateway.control.processes.main_process import Started
 from gateway.ipc.messages import IndexEntry, VersionState

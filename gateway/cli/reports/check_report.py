@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from gateway.cli.examination import Examined, ExaminedModel, ExaminedVersion
-from gateway.cli.protection_report import count, protection_json, protection_text, runs_text
-from gateway.cli.tables import table
+from gateway.cli.reports.protection_report import count, protection_json, protection_text, runs_text
+from gateway.cli.reports.repository_check import Examined, ExaminedModel, ExaminedVersion
+from gateway.cli.reports.tables import table
 from gateway.config.quantities import format_duration
 from gateway.core.plan import BatchingPlan, TensorSpec
 from gateway.protocol.signature import shape_text
