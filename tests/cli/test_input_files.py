@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from gateway.cli.faults import CommandFault
-from gateway.cli.input_files import read_inputs
-from gateway.cli.input_tensors import make_tensors
+from gateway.cli.tensors.input_files import read_inputs
+from gateway.cli.tensors.input_tensors import make_tensors
 from gateway.core.plan import TensorSpec
 
 IMAGE = (TensorSpec("image", "FP32", (-1, 2, 2)),)

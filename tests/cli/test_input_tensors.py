@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gateway.cli.input_tensors import fit_shape, make_tensor, make_zeros
+from gateway.cli.tensors.input_tensors import fit_shape, make_tensor, make_zeros
 from gateway.core.datatypes import ITEM_BYTES, numpy_dtype
 from gateway.core.plan import TensorSpec
 

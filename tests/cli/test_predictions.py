@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from gateway.cli.predictions import as_json, as_npz, as_table, read_outputs
+from gateway.cli.tensors.predictions import as_json, as_npz, as_table, read_outputs
 from gateway.core.errors import InvalidRequest
 from gateway.protocol.generated.inference_pb2 import ModelInferResponse
 from gateway.protocol.tensors import encode_raw

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from gateway.cli.client.inference_client import Client, ClientOptions
 from gateway.cli.faults import FAILED, CommandFault
-from gateway.cli.input_files import read_inputs
-from gateway.cli.input_tensors import make_tensors, make_zeros
 from gateway.cli.options.connection_options import add_connection_arguments, connection_options
-from gateway.cli.predictions import as_json, as_npz, as_table, read_outputs
+from gateway.cli.tensors.input_files import read_inputs
+from gateway.cli.tensors.input_tensors import make_tensors, make_zeros
+from gateway.cli.tensors.predictions import as_json, as_npz, as_table, read_outputs
 from gateway.core.errors import InvalidRequest
 from gateway.core.plan import TensorSpec
 from gateway.core.request import Array

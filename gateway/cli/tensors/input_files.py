@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from gateway.cli.csv_inputs import read_csv
 from gateway.cli.faults import CommandFault
+from gateway.cli.tensors.csv_inputs import read_csv
 from gateway.core.plan import TensorSpec
 
 _ZIP: Final = b"PK\x03\x04"
