@@ -37,7 +37,7 @@ def copy(tmp_path_factory):
         ("core/errors.py", "import gateway.protocol.codec", "Imports go down the floors"),
         ("batching/window.py", "import gateway.serving.routing.catalogue", "Imports go down the floors"),
         ("control/link.py", "import gateway.serving.wire.transport.interface", "Imports go down the floors"),
-        ("assembly/stack.py", "import gateway.cli.faults", "Imports go down the floors"),
+        ("assembly/stack.py", "import gateway.cli.command_errors", "Imports go down the floors"),
         ("attic/__init__.py", "", "Imports go down the floors"),
         ("routing/catalogue.py", "import grpc", "gRPC is known to the wire and to clients alone"),
         ("wire/status.py", "import onnxruntime", "ONNX Runtime is known to those who open models"),

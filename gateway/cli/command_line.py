@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
-from gateway.cli.faults import USAGE, CommandFault
+from gateway.cli.command_errors import USAGE, CommandFault
 from gateway.cli.parser import Parser, nearest, unknown_arguments
 from gateway.control.processes.spawning import Spawner
 
@@ -105,7 +105,7 @@ class _VersionAction(argparse.Action):
         super().__init__(nargs=0, **arguments)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from gateway.cli.versions import versions  # noqa: PLC0415  # reads the metadata of packages
+        from gateway.cli.version_text import versions  # noqa: PLC0415  # reads the metadata of packages
 
         print(versions())
         parser.exit()

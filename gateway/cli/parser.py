@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-from gateway.cli.faults import CommandFault
+from gateway.cli.command_errors import CommandFault
 
 
 class Parser(argparse.ArgumentParser):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.cli.command_errors import CommandFault
 from gateway.cli.commands.serve import add_arguments, read_settings
-from gateway.cli.faults import CommandFault
 from gateway.cli.options.compose import compose
 from gateway.cli.options.config_file import PATHS, ConfigFile, merge
 from gateway.cli.options.parse import option_name, read_config_file, read_options

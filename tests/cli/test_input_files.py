@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from gateway.cli.faults import CommandFault
+from gateway.cli.command_errors import CommandFault
 from gateway.cli.tensors.input_files import read_inputs
 from gateway.cli.tensors.input_tensors import make_tensors
 from gateway.core.plan import TensorSpec

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 import grpc
 
-from gateway.cli.faults import FAILED, CommandFault
+from gateway.cli.command_errors import FAILED, CommandFault
 from gateway.cli.parser import nearest
 from gateway.config.quantities import format_duration
 from gateway.core.plan import TensorSpec

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Self, cast
 
 from gateway.cli.client.inference_client import Client, ClientOptions
-from gateway.cli.faults import CommandFault
+from gateway.cli.command_errors import CommandFault
 from gateway.cli.options.connection_options import add_connection_arguments, connection_options
 from gateway.cli.reports.tables import table, terminal_width
 from gateway.protocol.generated.gateway_control_pb2 import (

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from gateway.cli.faults import FAILED, CommandFault
+from gateway.cli.command_errors import FAILED, CommandFault
 from gateway.cli.reports.check_report import as_json, as_text
 from gateway.cli.reports.repository_check import examine
 

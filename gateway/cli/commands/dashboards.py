@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from gateway.cli.faults import FAILED, CommandFault
+from gateway.cli.command_errors import FAILED, CommandFault
 
 DESCRIPTION = """\
 Writes a Grafana dashboard and alert rules for Prometheus, made for what a gateway shows at /metrics on its HTTP port.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from gateway.assembly.predictor_stack import Backing, Surroundings, build_stack
-from gateway.cli.faults import FAILED, CommandFault
+from gateway.cli.command_errors import FAILED, CommandFault
 from gateway.cli.parser import nearest
 from gateway.cli.reports.protection_report import local_text, remote_texts
 from gateway.cli.reports.repository_check import ExaminedModel, examine

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.cli.client.inference_client import Client, ClientOptions
-from gateway.cli.faults import FAILED, CommandFault
+from gateway.cli.command_errors import FAILED, CommandFault
 from gateway.cli.options.connection_options import add_connection_arguments, connection_options
 from gateway.cli.tensors.input_files import read_inputs
 from gateway.cli.tensors.input_tensors import make_tensors, make_zeros

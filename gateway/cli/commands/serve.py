@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway.cli.faults import CommandFault
+from gateway.cli.command_errors import CommandFault
 from gateway.cli.options.compose import compose
 from gateway.cli.options.config_file import ConfigFile, merge
 from gateway.cli.options.parse import option_name, read_config_file, read_options

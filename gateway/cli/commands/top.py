@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from gateway.cli.client.live_client import LiveClient, NoAnswer
-from gateway.cli.faults import FAILED, CommandFault
+from gateway.cli.command_errors import FAILED, CommandFault
 from gateway.config.quantities import parse_duration_s
 
 if TYPE_CHECKING:

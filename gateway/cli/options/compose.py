@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gateway.cli.faults import CommandFault
+from gateway.cli.command_errors import CommandFault
 from gateway.cli.options.config_file import ConfigFile, ProcessCount
 from gateway.config.control import ControlOptions, ModelControlMode, ModelControlOptions, StopOptions
 from gateway.config.opentelemetry import OtelOptions, apply

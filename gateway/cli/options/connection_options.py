@@ -6,7 +6,7 @@ import argparse
 import re
 
 from gateway.cli.client.inference_client import ClientOptions
-from gateway.cli.faults import CommandFault
+from gateway.cli.command_errors import CommandFault
 from gateway.config.quantities import parse_duration_s
 
 _NAMES = ("address", "tls", "tls_ca", "tls_cert", "tls_key", "tls_server_name")

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.cli.faults import CommandFault
+from gateway.cli.command_errors import CommandFault
 from gateway.cli.options.config_file import PATHS, ConfigFile
 from gateway.config.typed_yaml import TypedYamlFault, decode_mapping, decode_yaml
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gateway.cli.faults import CommandFault
+from gateway.cli.command_errors import CommandFault
 from gateway.cli.parser import nearest
 from gateway.config.control import SourceOptions
 from gateway.control.lifecycle.model_record import CannotPlan, SourceModel

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from gateway.cli.faults import CommandFault
+from gateway.cli.command_errors import CommandFault
 from gateway.cli.tensors.csv_inputs import read_csv
 from gateway.core.plan import TensorSpec
 

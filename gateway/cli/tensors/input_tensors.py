@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from gateway.cli.faults import CommandFault
+from gateway.cli.command_errors import CommandFault
 from gateway.cli.parser import nearest
 from gateway.core.datatypes import BF16, BYTES, numpy_dtype
 from gateway.core.plan import TensorSpec
