@@ -12,6 +12,9 @@ ROOT = Path(__file__).resolve().parents[1]
 LINT = "import sys; from importlinter.cli import lint_imports_command; sys.argv = ['lint-imports', '--no-cache']; lint_imports_command()"
 
 
+FLOORS = "Imports go down the floors and never across processes"
+
+
 def lint_imports(folder):
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     done = subprocess.run([sys.executable, "-c", LINT], cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -34,14 +37,19 @@ def copy(tmp_path_factory):
 @pytest.mark.parametrize(
     ("file", "line", "contract"),
     [
-        ("core/errors.py", "import gateway.protocol.codec", "Imports go down the floors"),
-        ("batching/window.py", "import gateway.serving.routing.catalogue", "Imports go down the floors"),
-        ("control/link.py", "import gateway.serving.wire.transport.interface", "Imports go down the floors"),
-        ("assembly/stack.py", "import gateway.cli.command_errors", "Imports go down the floors"),
-        ("attic/__init__.py", "", "Imports go down the floors"),
-        ("routing/catalogue.py", "import grpc", "gRPC is known to the wire and to clients alone"),
-        ("wire/status.py", "import onnxruntime", "ONNX Runtime is known to those who open models"),
-        ("core/errors.py", "import google.protobuf", "The words know neither the wire's messages nor the web"),
+        ("core/errors.py", "import gateway.protocol.codec", FLOORS),
+        ("serving/batching/queue.py", "import gateway.control.lifecycle.fleet", FLOORS),
+        ("control/lifecycle/fleet.py", "import gateway.telemetry.http", FLOORS),
+        ("telemetry/http.py", "import gateway.serving.wire.status", FLOORS),
+        ("ipc/serving_link.py", "import gateway.config.settings", FLOORS),
+        ("assembly/predictor_stack.py", "import gateway.cli.command_errors", FLOORS),
+        ("attic/__init__.py", "", FLOORS),
+        ("serving/routing/catalogue.py", "import grpc", "One library, one room: grpc"),
+        ("control/inspection/examine.py", "import onnxruntime", "One library, one room: onnxruntime"),
+        ("serving/batching/queue.py", "import pybreaker", "One library, one room: pybreaker"),
+        ("control/lifecycle/fleet.py", "import aiohttp", "One library, one room: aiohttp"),
+        ("records/counters.py", "import prometheus_client", "One library, one room: prometheus_client"),
+        ("assembly/telemetry_exporters.py", "import opentelemetry", "One library, one room: opentelemetry"),
     ],
 )
 def test_an_import_that_goes_up_is_found(copy, file, line, contract):

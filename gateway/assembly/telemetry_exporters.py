@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
-import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -22,8 +20,6 @@ from gateway.telemetry.access_log.exporter_log_filter import ExporterWords
 from gateway.telemetry.metrics.collect import MetricsSource
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.resources import Resource
-
     from gateway.telemetry.tracing.exporter import SpanExport
 
 _LAST_S: Final = 3.0
@@ -43,12 +39,13 @@ def make_span_export(settings: TelemetrySettings, overview: Overview) -> SpanExp
     if not settings.otel.trace_exporters:
         return None
     from gateway.telemetry.tracing.exporter import SpanExport  # noqa: PLC0415
+    from gateway.telemetry.tracing.span_exporters import resource_of  # noqa: PLC0415
     from gateway.telemetry.tracing.span_templates import Server  # noqa: PLC0415
 
     host, _, port = overview.address.rpartition(":")
     server = Server(host.strip("[]"), int(port)) if port.isdecimal() else None
     try:
-        return SpanExport(settings.otel, server=server, resource=_resource(overview))
+        return SpanExport(settings.otel, server=server, resource=resource_of(overview.address, overview.started_s))
     except ValueError as error:
         _log.error("spans are not exported: %s", error)  # the text says it all
         return None
@@ -92,6 +89,7 @@ async def _export_metrics(settings: TelemetrySettings, overview: Overview, metri
         return
     from gateway.telemetry.metrics.metric_exporters import export_times, make_exporter  # noqa: PLC0415
     from gateway.telemetry.metrics.otlp import MetricsExport  # noqa: PLC0415
+    from gateway.telemetry.tracing.span_exporters import resource_of  # noqa: PLC0415
 
     for name in dict.fromkeys(settings.otel.metric_exporters):
         try:
@@ -104,7 +102,7 @@ async def _export_metrics(settings: TelemetrySettings, overview: Overview, metri
             export = MetricsExport(
                 exporter,
                 metrics.collect,
-                resource=_resource(overview),
+                resource=resource_of(overview.address, overview.started_s),
                 started_s=overview.started_s,
                 interval_s=times.interval_s,
                 timeout_s=times.timeout_s,
@@ -114,10 +112,3 @@ async def _export_metrics(settings: TelemetrySettings, overview: Overview, metri
 
 async def _close_together(closings: list[Callable[[], None]]) -> None:
     await asyncio.gather(*map(asyncio.to_thread, closings))
-
-
-def _resource(overview: Overview) -> Resource:
-    """The same for all that is exported, and for a process that takes the place of this one."""
-    from gateway.telemetry.tracing.span_exporters import make_resource  # noqa: PLC0415
-
-    return make_resource(str(uuid.uuid5(uuid.NAMESPACE_OID, f"{socket.gethostname()} {overview.address} {overview.started_s}")))

@@ -10,8 +10,6 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, Final, Protocol
 
-from aiohttp import web
-
 from gateway.assembly.telemetry_exporters import begin_exports, guard_logs, linked_traces, make_span_export
 from gateway.config.settings import TelemetrySettings
 from gateway.ipc.channel import Channel
@@ -75,7 +73,7 @@ async def _serve(start: TelemetryStart, settings: TelemetrySettings, files: Shar
     if start.http_fds:
         stream = await stack.enter_async_context(LiveStream(live))
         sockets = [socket.socket(fileno=fd) for fd in start.http_fds]
-        answered = [*routes(stream), web.get("/metrics", metrics_route(metrics, NamesOf(settings.metrics_names)))]
+        answered = [*routes(stream), metrics_route(metrics, NamesOf(settings.metrics_names))]
         await stack.enter_async_context(HttpPort(told, sockets, answered, stream.end))
     gc.collect()
     gc.freeze()  # all that was imported: a scrape of a thousand models is not to look through it

@@ -74,7 +74,7 @@ def _run(name: str, words: Sequence[str], spawner: Spawner) -> int:
         raise CommandFault(f"there is no command '{name}'{nearest(name, COMMANDS)} (commands: {', '.join(COMMANDS)})", USAGE)
     if name in ("infer", "breakers"):
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when grpc is imported; what it would log is told in our words
-    command = cast("Command", importlib.import_module(f"gateway.cli.{name}")) if name else None
+    command = cast("Command", importlib.import_module(f"gateway.cli.commands.{name}")) if name else None
     parser, chosen = _parsers(name, command)
     arguments, extras = parser.parse_known_args(words, argparse.Namespace(spawner=spawner))
     if extras:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from gateway.core.errors import InvalidRequest
-from gateway.ipc.messages import Setting
+from gateway.core.setting_value import Setting
 from gateway.records.sampling import SamplingPlan
 
 _OPENTELEMETRY: Final = "opentelemetry"

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 
 from gateway.core.protection import ProtectionPlan
 
+Key = tuple[str, int]
+"""Model and version."""
+
 
 @dataclass(frozen=True, slots=True)
 class GraphTensor:

@@ -28,16 +28,14 @@ from enum import StrEnum
 from typing import Any
 
 from gateway.core.errors import GatewayError
-from gateway.core.plan import VersionPlan
+from gateway.core.plan import Key, VersionPlan
+from gateway.core.setting_value import Setting
 from gateway.records.breaker_state import CircuitKey, Forced, Report
 
 LENGTH = struct.Struct(">I")
 
-Key = tuple[str, int]
-"""Model and version."""
-
-Setting = bool | int | str | tuple[str, ...]
-"""The value of a trace or log setting; trace settings may have several. None, `()`, asks for that of the start."""
+UNLOADED = "unloaded"
+"""Triton's word, the reason of a version that is not served because somebody unloaded it."""
 
 
 class VersionState(StrEnum):

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, Protocol, Self
 
 from gateway.core.errors import Unavailable
-from gateway.core.plan import VersionPlan
+from gateway.core.plan import Key, VersionPlan
 from gateway.ipc.channel import Channel
 from gateway.ipc.messages import (
     Abort,
@@ -20,7 +20,6 @@ from gateway.ipc.messages import (
     Commit,
     Committed,
     Drain,
-    Key,
     Listen,
     Listening,
     Prepare,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gateway.ipc.messages import IndexEntry, Key
+from gateway.core.plan import Key
+from gateway.ipc.messages import IndexEntry
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Mapping
 
 from gateway.config.log_settings import log_level
 from gateway.config.trace_settings import changed_sampling
-from gateway.core.plan import VersionPlan
-from gateway.ipc.messages import Change, Key, Listening, Publish
+from gateway.core.plan import Key, VersionPlan
+from gateway.ipc.messages import Change, Listening, Publish
 from gateway.ipc.serving_link import ServingLink
 from gateway.records.breaker_state import Report
 from gateway.records.sampling import SamplingPlan

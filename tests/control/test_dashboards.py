@@ -16,7 +16,7 @@ from metrics_parts import ROW, Metrics, Spans, gauges
 from gateway.core.reasons import REASONS
 from gateway.telemetry.metrics.metric_names import FAMILIES
 
-FOLDER = files("gateway.observe") / "dashboards"
+FOLDER = files("gateway.telemetry") / "dashboards"
 DASHBOARD = json.loads((FOLDER / "grafana.json").read_text())
 RULES = FOLDER / "prometheus_rules.yaml"
 ALERTS = {rule["alert"]: rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]}

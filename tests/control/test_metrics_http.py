@@ -23,7 +23,7 @@ def get():
     def ask(path="/metrics", accept="", default=NamesOf.GATEWAY):
         async def run():
             app = web.Application()
-            app.router.add_get("/metrics", metrics_route(metrics.source, default))
+            app.add_routes([metrics_route(metrics.source, default)])
             async with TestClient(TestServer(app)) as client, client.get(path, headers={"Accept": accept}) as response:
                 return response.status, response.headers["Content-Type"], await response.text()
 

@@ -27,7 +27,7 @@ class Prometheus:
     def __init__(self, folder: Path, ports: Sequence[int], path: str = "/metrics") -> None:
         self._port, self._folder = free_port(), folder
         rules = folder / "rules.yaml"
-        rules.write_bytes((files("gateway.observe") / "dashboards" / "prometheus_rules.yaml").read_bytes())
+        rules.write_bytes((files("gateway.telemetry") / "dashboards" / "prometheus_rules.yaml").read_bytes())
         (folder / "prometheus.yml").write_text(
             yaml.safe_dump(
                 {

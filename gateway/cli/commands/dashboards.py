@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Writes the files; returns 0, or raises `CommandFault`."""
     folder = Path(arguments.out)
-    shipped = files("gateway.observe") / "dashboards"
+    shipped = files("gateway.telemetry") / "dashboards"
     texts = {folder / name: (shipped / source).read_bytes() for source, name in _FILES.items()}
     try:
         _write(folder, texts, force=arguments.force)

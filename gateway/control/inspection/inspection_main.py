@@ -17,18 +17,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
-import onnxruntime
 
 from gateway.control.inspection.examine import examine
 from gateway.control.inspection.job import LENGTH, InspectionJob, Report, frame
 from gateway.core.plan import Findings
+from gateway.onnx.session import warm_runtime
 
 _PR_SET_PDEATHSIG = 1
 _NICENESS = 5  # serving goes first where both want the core
 _OOM_SCORE = "900"
-_IDENTITY = bytes.fromhex(
-    "080712003a2f0a100a017812017922084964656e746974791201695a0b0a017812060a0408011200620b0a017912060a040801120042040a00100d"
-)  # y = Identity(x), opset 13
 
 
 def serve(jobs: BinaryIO, reports: BinaryIO) -> None:
@@ -76,13 +73,8 @@ def _private_stdout() -> BinaryIO:
     return reports
 
 
-def _warm_runtime() -> None:
-    """Opens the smallest of models, so that what ONNX Runtime takes once is not counted for the first file."""
-    onnxruntime.InferenceSession(_IDENTITY, providers=["CPUExecutionProvider"])
-
-
 if __name__ == "__main__":
     _make_expendable(int(sys.argv[1]))
-    _warm_runtime()
+    warm_runtime()
     with _private_stdout() as reports:
         serve(sys.stdin.buffer, reports)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.core.plan import VersionPlan
-from gateway.ipc.messages import Abort, Commit, Key, Prepare
+from gateway.core.plan import Key, VersionPlan
+from gateway.ipc.messages import Abort, Commit, Prepare
 
 
 @dataclass(frozen=True, slots=True)

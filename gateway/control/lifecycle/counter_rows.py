@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.ipc.messages import Key
+from gateway.core.plan import Key
 from gateway.records.counters import HOUSE_ROW
 
 

@@ -13,23 +13,10 @@ from collections.abc import Callable, Iterable, Mapping
 from gateway.control.lifecycle.changes import Action, Change, Drained, Event, Joined, Lacking, Left, Send, Settled
 from gateway.control.lifecycle.forced_breakers import BreakerBoard
 from gateway.control.lifecycle.two_phase_commit import Releases
-from gateway.core.plan import VersionPlan
+from gateway.core.plan import Key, VersionPlan
+from gateway.core.setting_value import Setting
 from gateway.ipc.channel import Channel
-from gateway.ipc.messages import (
-    BreakerReport,
-    Committed,
-    IndexEntry,
-    Key,
-    Listen,
-    Prepared,
-    Publish,
-    Published,
-    Retired,
-    Setting,
-    ToControl,
-    ToServing,
-    encode,
-)
+from gateway.ipc.messages import BreakerReport, Committed, IndexEntry, Listen, Prepared, Publish, Published, Retired, ToControl, ToServing, encode
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,6 @@ from gateway.control.lifecycle.model_loading import ModelLoading, requested_conf
 from gateway.control.lifecycle.model_record import CannotPlan, ModelRecord, Source, SourceModel, all_ready, index_entries
 from gateway.control.lifecycle.progress import Progress
 from gateway.control.lifecycle.publisher import Bulletin
-from gateway.control.processes.stop_sequence import StartUpFailed
 from gateway.core.errors import ModelFailed, ModelNotFound, Unavailable
 from gateway.ipc.messages import IndexEntry
 
@@ -24,6 +23,10 @@ EVERY_MODEL = "*"
 FIRST_RETRY_S = 2.0
 LONGEST_RETRY_S = 60.0
 """What a restarted process could not open again is tried again after the first, then after twice as long each time, up to the longest."""
+
+
+class StartUpFailed(Exception):
+    """The gateway is not to go on; the text says why."""
 
 
 class ModelControl:

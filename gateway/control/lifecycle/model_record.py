@@ -8,10 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.core.plan import VersionPlan
-from gateway.ipc.messages import IndexEntry, VersionState
-
-UNLOADED = "unloaded"
-"""Triton's word for a version that is not served because somebody said so."""
+from gateway.ipc.messages import UNLOADED, IndexEntry, VersionState
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from typing import Literal
 
 from gateway.config.trace_settings import check_trace_setting
 from gateway.core.errors import InvalidRequest
-from gateway.ipc.messages import Change, Setting
+from gateway.core.setting_value import Setting
+from gateway.ipc.messages import Change
 
 _Kind = Literal[Change.TRACE_SETTINGS, Change.LOG_SETTINGS]
 

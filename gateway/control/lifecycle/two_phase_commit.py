@@ -18,8 +18,8 @@ from dataclasses import replace
 
 from gateway.control.lifecycle.changes import Action, Change, Drained, Joined, Lacking, Send, Settled
 from gateway.control.lifecycle.two_phase_state import Attempt, Slot
-from gateway.core.plan import VersionPlan
-from gateway.ipc.messages import Abort, Commit, Committed, Key, Prepare, Prepared, Retired
+from gateway.core.plan import Key, VersionPlan
+from gateway.ipc.messages import Abort, Commit, Committed, Prepare, Prepared, Retired
 
 
 class Releases:

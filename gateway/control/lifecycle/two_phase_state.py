@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.control.lifecycle.changes import Change
-from gateway.core.plan import VersionPlan
-from gateway.ipc.messages import Commit, Key, Prepare
+from gateway.core.plan import Key, VersionPlan
+from gateway.ipc.messages import Commit, Prepare
 
 
 @dataclass(slots=True)

@@ -19,15 +19,17 @@ from typing import TYPE_CHECKING, cast
 from gateway.config.control import ControlOptions
 from gateway.control.lifecycle.counter_rows import StatisticsRows
 from gateway.control.lifecycle.fleet import NO_SETTINGS, Fleet
+from gateway.control.lifecycle.model_control import StartUpFailed
 from gateway.control.lifecycle.publisher import Bulletin
 from gateway.control.lifecycle.runtime_settings import AgreedSettings
 from gateway.control.processes.ports import PortUnavailable, ReservedPort, reserve_port
 from gateway.control.processes.spawning import Spawner
-from gateway.control.processes.stop_sequence import Phase, StartUpFailed, StopSequence
+from gateway.control.processes.stop_sequence import Phase, StopSequence
 from gateway.control.processes.supervisor import CannotServe, Supervisor
 from gateway.control.processes.telemetry_supervisor import TelemetryKeeper
 from gateway.core.errors import Unavailable
-from gateway.ipc.messages import Ask, Change, Drain, IndexEntry, Setting, Start
+from gateway.core.setting_value import Setting
+from gateway.ipc.messages import Ask, Change, Drain, IndexEntry, Start
 from gateway.ipc.telemetry_messages import Overview
 from gateway.records.breaker_state import CircuitKey, Forced, Survey
 from gateway.records.counters import StatisticsTable, size_statistics_file

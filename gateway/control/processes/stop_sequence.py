@@ -7,10 +7,6 @@ import signal
 from enum import IntEnum
 
 
-class StartUpFailed(Exception):
-    """The gateway is not to go on; the text says why."""
-
-
 class Phase(IntEnum):
     """How far the gateway is on its way out; it only ever goes on."""
 

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from gateway.ipc.messages import Key
+from gateway.core.plan import Key
 from gateway.records.counters import BATCHES, HOUSE_ROW
 from gateway.telemetry.live.rates import COLUMNS, Integers
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from gateway.ipc.messages import Key
+from gateway.core.plan import Key
 from gateway.telemetry.live.rates import FIGURES, Numbers
 
 POINTS: Final = 300

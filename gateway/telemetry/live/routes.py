@@ -14,7 +14,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.ipc.messages import Key
+from gateway.core.plan import Key
 from gateway.telemetry.live.json_document import dumped
 from gateway.telemetry.live.live_state import LiveState
 from gateway.telemetry.live.stream import LiveStream

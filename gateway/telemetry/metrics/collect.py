@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Final, Protocol
 
-from gateway.control.lifecycle.model_record import UNLOADED
-from gateway.ipc.messages import Key
+from gateway.core.plan import Key
+from gateway.ipc.messages import UNLOADED
 from gateway.ipc.telemetry_messages import Overview
 from gateway.records.counters import HOUSE_ROW, StatisticsTable
 from gateway.records.events import Gauges, VersionGauges

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -11,8 +10,8 @@ from gateway.telemetry.metrics.collect import MetricsSource, NamesOf
 from gateway.telemetry.metrics.prometheus import encode
 
 
-def metrics_route(source: MetricsSource, default: NamesOf = NamesOf.GATEWAY) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """What answers `/metrics`; `?names=triton` or `?names=all` asks for other names than the default ones."""
+def metrics_route(source: MetricsSource, default: NamesOf = NamesOf.GATEWAY) -> web.RouteDef:
+    """The route of `/metrics`; `?names=triton` or `?names=all` asks for other names than the default ones."""
     one_at_a_time = asyncio.Lock()
 
     async def metrics(request: web.Request) -> web.Response:
@@ -23,7 +22,7 @@ def metrics_route(source: MetricsSource, default: NamesOf = NamesOf.GATEWAY) -> 
             text, content_type = await asyncio.to_thread(_text, source, NamesOf(wanted), request.headers.get("Accept", ""))
         return web.Response(body=text, headers={"Content-Type": content_type})
 
-    return metrics
+    return web.get("/metrics", metrics)
 
 
 def _text(source: MetricsSource, whose: NamesOf, accept: str) -> tuple[bytes, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,3 +73,8 @@ def make_resource(instance_id: str = "") -> Resource:
         said.pop(SERVICE_INSTANCE_ID, None)  # the SDK draws one
     ours = {SERVICE_NAME: OUR_NAME, SERVICE_VERSION: __version__, SERVICE_INSTANCE_ID: instance_id or str(uuid.uuid4())}
     return Resource(ours | said, named.schema_url)
+
+
+def resource_of(address: str, started_s: float) -> Resource:
+    """The resource of a gateway: the same for all that it exports, and for a telemetry process that takes the place of another."""
+    return make_resource(str(uuid.uuid5(uuid.NAMESPACE_OID, f"{socket.gethostname()} {address} {started_s}")))

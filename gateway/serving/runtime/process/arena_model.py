@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numpy as np
-import onnxruntime as ort
-
-from gateway.core.datatypes import BF16, numpy_dtype
 from gateway.core.errors import GatewayError
 from gateway.core.plan import VersionPlan
 from gateway.core.request import Array
+from gateway.onnx.bound_run import BoundRun
 from gateway.onnx.session import Session
 from gateway.serving.runtime.loader import warm_up
 from gateway.serving.runtime.process.arena import Arena
@@ -24,7 +21,6 @@ from gateway.serving.runtime.process.worker_messages import Failed, Ran, decode_
 from gateway.serving.runtime.runner import VersionRunner
 
 _REMEMBERED: Final = 256  # shapes of batches; each bound one holds a few small objects of ONNX Runtime
-_ONNX_BFLOAT16: Final = 16  # onnx.TensorProto.BFLOAT16
 
 
 class ArenaModel:
@@ -36,8 +32,8 @@ class ArenaModel:
         self._names = [spec.name for spec in plan.outputs]
         self._arena = arena
         self._seen: dict[bytes, None] = {}
-        self._bound: dict[bytes, _Bound] = {}
-        self._binds = session._session.get_providers() == ["CPUExecutionProvider"]  # others have memory of their own
+        self._bound: dict[bytes, tuple[BoundRun, bytes]] = {}
+        self._binds = session.on_cpu_only  # others have memory of their own
 
     def warm_up(self) -> str:
         """Runs what the plan says; why that failed, which is no reason not to serve: inspection has judged the model."""
@@ -52,8 +48,8 @@ class ArenaModel:
     def answer(self, packet: bytes) -> bytes:
         """The packet that answers a Run; never raises."""
         bound = self._bound.get(packet)
-        if bound is not None and bound.run():
-            return bound.answer
+        if bound is not None and bound[0].run():
+            return bound[1]
         try:
             answer = self._run(packet)
         except Exception as error:  # noqa: BLE001  # ModelFailed, or what a batch brought about here: its callers are told
@@ -84,8 +80,8 @@ class ArenaModel:
         if any(array.dtype == object or not array.size for array in (*observed.feed.values(), *observed.outputs)):
             return
         outputs = [self._arena.array(place.offset, array.dtype, array.shape) for place, array in zip(places, observed.outputs, strict=True)]
-        bound = _Bound(observed.session._session, observed.feed, dict(zip(observed.names, outputs, strict=True)), answer)
-        _remember(self._bound, packet, bound)
+        bound = observed.session.bind(observed.feed, dict(zip(observed.names, outputs, strict=True)))
+        _remember(self._bound, packet, (bound, answer))
 
     def __repr__(self) -> str:
         return f"<ArenaModel {self._runner!r}, {len(self._bound)} shapes bound{'' if self._binds else ', does not bind'}>"
@@ -109,37 +105,6 @@ class _Observed:
     def forget(self) -> None:
         """Lets the arrays go."""
         self.feed, self.names, self.outputs = {}, [], []
-
-
-class _Bound:
-    """A run whose inputs and outputs have their places."""
-
-    __slots__ = ("_addresses", "_arrays", "_binding", "_session", "answer")
-
-    def __init__(self, session: ort.InferenceSession, inputs: dict[str, Array], outputs: dict[str, Array], answer: bytes) -> None:
-        self._session, self.answer = session, answer
-        self._arrays = [*inputs.values(), *outputs.values()]  # the binding has their memory
-        self._addresses = [array.ctypes.data for array in outputs.values()]
-        self._binding = session.io_binding()
-        for name, array in inputs.items():
-            self._binding.bind_ortvalue_input(name, _ort_value(array))
-        for name, array in outputs.items():
-            self._binding.bind_ortvalue_output(name, _ort_value(array))
-
-    def run(self) -> bool:
-        """True when the outputs stand in their places: ONNX Runtime refuses another shape, and some operators bring memory of their own."""
-        try:
-            self._session.run_with_iobinding(self._binding)
-        except Exception:  # noqa: BLE001  # run again unbound, it says whether this was its fault
-            return False
-        return [value.data_ptr() for value in self._binding.get_outputs()] == self._addresses
-
-
-def _ort_value(array: Array) -> Any:
-    """The array's memory as ONNX Runtime's own kind of value."""
-    if array.dtype.kind == "V" and array.dtype == numpy_dtype(BF16):
-        return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(np.uint16), _ONNX_BFLOAT16)
-    return ort.OrtValue.ortvalue_from_numpy(array)
 
 
 def _remember(memory: dict[bytes, Any], packet: bytes, what: Any) -> None:
