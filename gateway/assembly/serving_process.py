@@ -22,7 +22,7 @@ from gateway.records.gauge_writer import Pulse
 from gateway.records.ring import RingWriter
 from gateway.records.writer import Journal
 from gateway.serving.event_log import note_decision
-from gateway.serving.orders import LinkedControlSide, ServingProcess
+from gateway.serving.orders import ServingProcess
 from gateway.serving.policies.admission.admission import Room
 from gateway.serving.policies.breaker.breaker_registry import Circuits
 from gateway.serving.routing.catalogue import Catalogue
@@ -112,7 +112,7 @@ def _assemble(
     # The services see the catalogue and the state; whoever wants a change is passed on to the control side, which asks all processes.
     authorization, control = (
         Authorization(AuthorizationOptions(token=settings.admin_token, trust_loopback=settings.trust_loopback)),
-        LinkedControlSide(link),
+        link,
     )
     services = Services(
         inference=InferenceService(catalogue, streams, journal),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 
 from gateway.config.log_settings import log_level
 from gateway.config.trace_settings import changed_sampling
 from gateway.core.plan import Key, VersionPlan
-from gateway.ipc.messages import Change, Listening, Publish
-from gateway.ipc.serving_link import ServingLink
+from gateway.ipc.messages import Listening, Publish
 from gateway.records.breaker_state import Report
 from gateway.records.sampling import SamplingPlan
 from gateway.records.writer import Journal
@@ -96,14 +95,3 @@ class ServingProcess:
         self._streams.end()
         await self._transport.stop(grace_s)
         tell_rest()
-
-
-class LinkedControlSide:
-    """The control side as the services ask it, over the link."""
-
-    def __init__(self, link: ServingLink) -> None:
-        self._link = link
-
-    async def ask(self, change: str, model: str, parameters: Mapping[str, object]) -> object:
-        """Returns when the change holds in every process."""
-        return await self._link.ask(Change(change), model, parameters)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.core.errors import Unavailable
-from gateway.serving.wire.control_side import Publication
+from gateway.ipc.messages import Publish
 
 
 class ServerState:
     """The last publication and the draining; tells its listeners of every change."""
 
     def __init__(self) -> None:
-        self.publication: Publication | None = None
+        self.publication: Publish | None = None
         """None: the control side has not spoken yet."""
         self.draining = False
         self._known: frozenset[str] | None = None
@@ -23,7 +23,7 @@ class ServerState:
         """The server takes requests, and will for a while."""
         return not self.draining and self.publication is not None and self.publication.ready
 
-    def publish(self, publication: Publication) -> None:
+    def publish(self, publication: Publish) -> None:
         """Takes over what every process answers alike."""
         self.publication, self._known = publication, None
         self._tell()
@@ -33,7 +33,7 @@ class ServerState:
         self.draining = True
         self._tell()
 
-    def published(self) -> Publication:
+    def published(self) -> Publish:
         """The last publication; raises Unavailable while there is none."""
         if self.publication is None:
             raise Unavailable("the server is starting and does not know its models yet: ask again in a moment")

@@ -91,8 +91,8 @@ class LedControlSide:
         self.asked = []
         self.answer = None
 
-    async def ask(self, change, model, parameters):
-        self.asked.append((change, model, dict(parameters)))
+    async def ask(self, change, model="", parameters=None):
+        self.asked.append((change, model, dict(parameters or {})))
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Final, cast
 
 from gateway.core.errors import InvalidRequest, ModelNotFound
+from gateway.ipc.messages import Change
+from gateway.ipc.serving_link import ServingLink
 from gateway.protocol.generated.gateway_control_pb2 import (
     AUTOMATIC,
     CLOSED,
@@ -25,13 +27,10 @@ from gateway.protocol.generated.gateway_control_pb2 import (
     SetBreakerResponse,
 )
 from gateway.records.breaker_state import CircuitKey, Forced, Snapshot, Survey
-from gateway.serving.wire.control_side import ControlSide
 from gateway.serving.wire.security.authorization import Authorization
 from gateway.serving.wire.server_state import ServerState
 from gateway.serving.wire.services.parsing import parse
 from gateway.serving.wire.transport.interface import Call
-
-BREAKERS: Final = "breakers"
 
 _FORCED: Final[dict[BreakerMode, Forced]] = {AUTOMATIC: "", FORCE_OPEN: "open", FORCE_CLOSED: "closed"}
 _MODES: Final[dict[Forced, BreakerMode]] = {forced: mode for mode, forced in _FORCED.items()}
@@ -42,7 +41,7 @@ _log = logging.getLogger(__name__)
 class BreakerService:
     """Tells how the breakers of all processes stand, and has them forced."""
 
-    def __init__(self, state: ServerState, control: ControlSide, authorization: Authorization) -> None:
+    def __init__(self, state: ServerState, control: ServingLink, authorization: Authorization) -> None:
         self._state, self._control, self._authorization = state, control, authorization
 
     async def list_breakers(self, _call: Call, message: bytes) -> bytes:
@@ -74,11 +73,11 @@ class BreakerService:
             keys = [*keys, *await self._instances(keys)]
         which = BreakerMode.Name(request.mode)
         _log.info("%s asks for %s of the breakers of %s", call.peer(), which, ", ".join(f"'{m}' version {v} {i}".rstrip() for m, v, i in keys))
-        await self._control.ask(BREAKERS, request.model, {"keys": tuple(keys), "mode": _FORCED[request.mode]})
+        await self._control.ask(Change.BREAKERS, request.model, {"keys": tuple(keys), "mode": _FORCED[request.mode]})
         return SetBreakerResponse(breakers=[BreakerName(model=m, version=str(v), instance=i) for m, v, i in keys]).SerializeToString()
 
     async def _survey(self) -> Survey:
-        return cast("Survey", await self._control.ask(BREAKERS, "", {}))
+        return cast("Survey", await self._control.ask(Change.BREAKERS, "", {}))
 
     def _versions(self, model: str, version: str) -> list[int]:
         """Of the repository, live or not: those of the model, or the one asked for."""

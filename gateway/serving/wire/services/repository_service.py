@@ -6,6 +6,8 @@ import logging
 from typing import Final
 
 from gateway.core.errors import InvalidRequest, Unsupported
+from gateway.ipc.messages import Change, IndexEntry
+from gateway.ipc.serving_link import ServingLink
 from gateway.protocol.generated.inference_pb2 import (
     RepositoryIndexRequest,
     RepositoryIndexResponse,
@@ -14,7 +16,6 @@ from gateway.protocol.generated.inference_pb2 import (
     RepositoryModelUnloadRequest,
     RepositoryModelUnloadResponse,
 )
-from gateway.serving.wire.control_side import LOAD, UNLOAD, ControlSide, IndexEntry
 from gateway.serving.wire.security.authorization import Authorization
 from gateway.serving.wire.server_state import ServerState
 from gateway.serving.wire.services.parsing import parse
@@ -30,7 +31,7 @@ ModelRequest = RepositoryModelLoadRequest | RepositoryModelUnloadRequest
 class RepositoryService:
     """Tells what the repository holds, and has models loaded and unloaded."""
 
-    def __init__(self, state: ServerState, control: ControlSide, authorization: Authorization) -> None:
+    def __init__(self, state: ServerState, control: ServingLink, authorization: Authorization) -> None:
         self._state, self._control, self._authorization = state, control, authorization
 
     async def repository_index(self, _call: Call, message: bytes) -> bytes:
@@ -47,7 +48,7 @@ class RepositoryService:
         request = parse(RepositoryModelLoadRequest, message)
         model, parameters = model_name(request), load_parameters(request)
         _log.info("%s asks to load '%s'%s", call.peer(), model, " with a configuration of its own" if parameters else "")
-        await self._control.ask(LOAD, model, parameters)
+        await self._control.ask(Change.LOAD, model, parameters)
         return RepositoryModelLoadResponse(model_name=model, isLoaded=True).SerializeToString()
 
     async def repository_model_unload(self, call: Call, message: bytes) -> bytes:
@@ -56,7 +57,7 @@ class RepositoryService:
         request = parse(RepositoryModelUnloadRequest, message)
         model, parameters = model_name(request), unload_parameters(request)
         _log.info("%s asks to unload '%s'", call.peer(), model)
-        await self._control.ask(UNLOAD, model, parameters)
+        await self._control.ask(Change.UNLOAD, model, parameters)
         return RepositoryModelUnloadResponse(model_name=model, isUnloaded=True).SerializeToString()
 
 

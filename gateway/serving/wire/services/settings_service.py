@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from gateway.core.errors import InvalidRequest, Unsupported
+from gateway.core.setting_value import Setting
+from gateway.ipc.messages import Change
+from gateway.ipc.serving_link import ServingLink
 from gateway.protocol.generated.inference_pb2 import LogSettingsRequest, LogSettingsResponse, TraceSettingRequest, TraceSettingResponse
 from gateway.serving.routing.catalogue import Catalogue
-from gateway.serving.wire.control_side import LOG_SETTINGS, TRACE_SETTINGS, ControlSide, Setting
 from gateway.serving.wire.security.authorization import Authorization
 from gateway.serving.wire.server_state import ServerState
 from gateway.serving.wire.services.parsing import parse
@@ -26,7 +28,7 @@ class SettingsService:
     Which settings there are, and of what type, is what is published: nothing is kept here.
     """
 
-    def __init__(self, state: ServerState, catalogue: Catalogue, control: ControlSide, authorization: Authorization) -> None:
+    def __init__(self, state: ServerState, catalogue: Catalogue, control: ServingLink, authorization: Authorization) -> None:
         self._state, self._catalogue = state, catalogue
         self._control, self._authorization = control, authorization
 
@@ -42,7 +44,7 @@ class SettingsService:
                 raise Unsupported(f"'{request.model_name}' has no trace settings of its own: leave its name out to change those of all models")
         changed = {name: trace_value(name, list(sent.value), current) for name, sent in request.settings.items()}
         if changed:
-            current = await self._ask(call, TRACE_SETTINGS, changed)
+            current = await self._ask(call, Change.TRACE_SETTINGS, changed)
         response = TraceSettingResponse()
         for name, value in current.items():
             response.settings[name].value.extend(_trace_texts(value))
@@ -56,13 +58,13 @@ class SettingsService:
         current = self._state.published().log_settings
         changed = {name: log_value(name, sent, current) for name, sent in request.settings.items()}
         if changed:
-            current = await self._ask(call, LOG_SETTINGS, changed)
+            current = await self._ask(call, Change.LOG_SETTINGS, changed)
         response = LogSettingsResponse()
         for name, value in current.items():
             setattr(response.settings[name], _log_field(value), ",".join(value) if isinstance(value, tuple) else value)
         return response.SerializeToString()
 
-    async def _ask(self, call: Call, change: str, changed: Mapping[str, Setting]) -> Mapping[str, Setting]:
+    async def _ask(self, call: Call, change: Change, changed: Mapping[str, Setting]) -> Mapping[str, Setting]:
         _log.info("%s asks for %s %s", call.peer(), change, dict(changed))
         return cast("Mapping[str, Setting]", await self._control.ask(change, "", changed))
 

@@ -15,8 +15,9 @@ from gateway.protocol.generated.inference_pb2 import (
     ModelStatisticsResponse,
     StatisticDuration,
 )
+from gateway.records.counters import StatisticsTable
+from gateway.records.version_counts import BatchCounts, VersionCounts
 from gateway.serving.routing.catalogue import Catalogue
-from gateway.serving.wire.services.counts import BatchCounts, StatisticsTable, VersionCounts
 from gateway.serving.wire.services.parsing import parse
 from gateway.serving.wire.transport.interface import Call
 
