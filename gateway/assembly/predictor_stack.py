@@ -81,7 +81,7 @@ def build_stack(
         from gateway.serving.policies.fallback.chain import with_fallback  # noqa: PLC0415  # 16 ms of every start, for those who ask for it
 
         # Around everything of the version itself. Others' fallbacks enter beneath it, so that no chain can loop.
-        outermost = with_fallback(stack, plan, surroundings.targets, time.monotonic, surroundings.told)
+        outermost = with_fallback(stack, plan, surroundings.targets, time.monotonic)
     if surroundings.house.bounded:
         # Outermost: without room in the house not even a fallback may run.
         outermost = Admission(outermost, surroundings.house)

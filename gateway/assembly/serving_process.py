@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from functools import partial
 
 from gateway import __version__
 from gateway.assembly.predictor_stack import Surroundings
@@ -17,7 +18,6 @@ from gateway.ipc.serving_link import ServingLink
 from gateway.ipc.shared_files import SharedFiles
 from gateway.logs.setup import begin_logs
 from gateway.records.counters import HOUSE_ROW, StatisticsTable
-from gateway.records.event_bus import Decisions
 from gateway.records.gauge_writer import Pulse
 from gateway.records.ring import RingWriter
 from gateway.records.writer import Journal
@@ -70,7 +70,7 @@ async def _serve(link_fd: int, files: SharedFiles, watch: SupervisorWatch) -> No
             await link.refuse(str(error))
             return
         # Threads before versions: every version's batcher borrows from the same ones.
-        table, catalogue, decisions = StatisticsTable(files.statistics), Catalogue(), Decisions()
+        table, catalogue = StatisticsTable(files.statistics), Catalogue()
         wanted = cells_wanted(settings.access_log)
         journal = Journal(
             RingWriter(files.rings, start.slot),
@@ -80,13 +80,13 @@ async def _serve(link_fd: int, files: SharedFiles, watch: SupervisorWatch) -> No
             failures=settings.access_log != "off",
             listed=wanted if isinstance(wanted, float) else 0.0,
         )
-        decisions.listen(lambda record: note_decision(journal, record))
-        circuits = Circuits(time.monotonic, decisions.told)
+        on_event = partial(note_decision, journal)
+        circuits = Circuits(time.monotonic, on_event)
         surroundings = Surroundings(
             processes=start.processes,
             house=Room("the gateway", settings.max_in_flight_per_process, settings.max_in_flight_bytes_per_process),
             targets=FallbackTargets(catalogue),
-            told=decisions.told,
+            told=on_event,
         )
         async with (
             ThreadWorkers(settings.worker_threads) as workers,
@@ -110,20 +110,17 @@ def _assemble(
     # What is served, and what is said about it: empty until the control side speaks.
     state, streams = ServerState(), OpenStreams()
     # The services see the catalogue and the state; whoever wants a change is passed on to the control side, which asks all processes.
-    authorization, control = (
-        Authorization(AuthorizationOptions(token=settings.admin_token, trust_loopback=settings.trust_loopback)),
-        link,
-    )
+    authorization = Authorization(AuthorizationOptions(token=settings.admin_token, trust_loopback=settings.trust_loopback))
     services = Services(
         inference=InferenceService(catalogue, streams, journal),
         server=ServerService(state, catalogue, __version__),
         models=ModelService(catalogue),
         statistics=StatisticsService(catalogue, table),
-        repository=RepositoryService(state, control, authorization),
-        settings=SettingsService(state, catalogue, control, authorization),
+        repository=RepositoryService(state, link, authorization),
+        settings=SettingsService(state, catalogue, link, authorization),
         health=HealthService(Health(state, catalogue), streams),
         streams=streams,
-        breakers=BreakerService(state, control, authorization),
+        breakers=BreakerService(state, link, authorization),
     )
     transport_name, new_transport = choose_transport(settings.transport)
     transport = new_transport(methods(services), options)

@@ -1,4 +1,4 @@
-"""Records that may come twenty thousand times a second: the first of a kind at once, then every ten seconds how many more there were."""
+"""Rate-limited logging: the first of a kind at once, then every ten seconds how many more there were. Every process may use it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_KINDS: Final = 256
 _LATE_S: Final = 60.0  # a timer that has not come by then belonged to an event loop that is gone
 
 
-class _Storm:
+class _Kind:
     __slots__ = ("extra", "last", "level", "more", "timer", "until", "what")
 
     def __init__(self, level: int, what: str, extra: Mapping[str, object]) -> None:
@@ -25,69 +25,77 @@ class _Storm:
         self.timer: asyncio.TimerHandle | None = None
 
 
-class Storms:
-    """Counts what is of a kind that has been told of, until ten seconds pass without one. Everything is called on the event loop.
+class RateLimitedLog:
+    """Counts what is of a kind that has been logged, until ten seconds pass without one. Everything is called on the event loop.
 
-    Outside one nothing is held back. A loop that ends takes its counts with it: `tell_rest` says them before.
+    Outside one nothing is held back. A loop that ends takes its counts with it: `flush` logs them before.
     """
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
-        self._storms: dict[Hashable, _Storm] = {}
+        self._kinds: dict[Hashable, _Kind] = {}
 
     @property
     def full(self) -> bool:
-        """There are so many kinds at once that further ones had better be told as one."""
-        return len(self._storms) >= MOST_KINDS
+        """There are so many kinds at once that further ones had better be logged as one."""
+        return len(self._kinds) >= MOST_KINDS
 
     def counted(self, kind: Hashable, words: str = "") -> bool:
-        """One more, counted and done with; False: the first of its kind, to be told and followed by `begin`. `words`: of the last are told."""
-        storm = self._storms.get(kind)
-        if storm is None or time.monotonic() > storm.until:
+        """One more, counted and done with; False: the first of its kind, to be logged and followed by `begin`. `words`: those of the last are logged."""
+        counted_kind = self._kinds.get(kind)
+        if counted_kind is None or time.monotonic() > counted_kind.until:
             return False
-        storm.more += 1
-        storm.last = words
+        counted_kind.more += 1
+        counted_kind.last = words
         return True
 
+    def warning(self, kind: Hashable, text: str, what: str, error: BaseException | None = None) -> None:
+        """One more warning of this kind, with the traceback of `error` where it is the first; `what` they are stands behind their number."""
+        if not self.counted(kind, text):
+            self._log.warning("%s", text, exc_info=error)
+            self.begin(kind, logging.WARNING, what, {})
+
     def begin(self, kind: Hashable, level: int, what: str, extra: Mapping[str, object]) -> None:
-        """From here on those of this kind are counted. `what` they are, and `extra`, stand in the record that tells their number."""
-        before = self._storms.pop(kind, None)
+        """From here on those of this kind are counted. `what` they are, and `extra`, stand in the record with their number."""
+        before = self._kinds.pop(kind, None)
         if before is not None:
-            self._tell(before)
+            self._log_number(before)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
-        storm = self._storms[kind] = _Storm(level, what, extra)
-        self._wait(kind, storm, loop)
+        counted_kind = self._kinds[kind] = _Kind(level, what, extra)
+        self._wait(kind, counted_kind, loop)
 
-    def tell_rest(self) -> None:
-        """Tells what has been counted so far, and forgets all."""
-        storms, self._storms = self._storms, {}
-        for storm in storms.values():
-            if storm.timer is not None:
-                storm.timer.cancel()
-            self._tell(storm)
+    def flush(self) -> None:
+        """Logs what has been counted so far, and forgets all."""
+        kinds, self._kinds = self._kinds, {}
+        for counted_kind in kinds.values():
+            if counted_kind.timer is not None:
+                counted_kind.timer.cancel()
+            self._log_number(counted_kind)
 
-    def _wait(self, kind: Hashable, storm: _Storm, loop: asyncio.AbstractEventLoop) -> None:
-        storm.until = time.monotonic() + INTERVAL_S + _LATE_S
-        storm.timer = loop.call_later(INTERVAL_S, self._interval_over, kind, storm, loop)
+    def _wait(self, kind: Hashable, counted_kind: _Kind, loop: asyncio.AbstractEventLoop) -> None:
+        counted_kind.until = time.monotonic() + INTERVAL_S + _LATE_S
+        counted_kind.timer = loop.call_later(INTERVAL_S, self._interval_over, kind, counted_kind, loop)
 
-    def _interval_over(self, kind: Hashable, storm: _Storm, loop: asyncio.AbstractEventLoop) -> None:
-        if self._storms.get(kind) is not storm:
+    def _interval_over(self, kind: Hashable, counted_kind: _Kind, loop: asyncio.AbstractEventLoop) -> None:
+        if self._kinds.get(kind) is not counted_kind:
             return
-        if self._tell(storm):
-            self._wait(kind, storm, loop)
+        if self._log_number(counted_kind):
+            self._wait(kind, counted_kind, loop)
         else:
-            del self._storms[kind]
+            del self._kinds[kind]
 
-    def _tell(self, storm: _Storm) -> bool:
-        if not storm.more:
+    def _log_number(self, counted_kind: _Kind) -> bool:
+        if not counted_kind.more:
             return False
-        last = f"; the last: {printable(storm.last, 1000)}" if storm.last else ""
-        self._log.log(storm.level, "%d more %s within %.0f s%s", storm.more, storm.what, INTERVAL_S, last, extra=storm.extra)
-        storm.more, storm.last = 0, ""
+        last = f"; the last: {printable(counted_kind.last, 1000)}" if counted_kind.last else ""
+        self._log.log(
+            counted_kind.level, "%d more %s within %.0f s%s", counted_kind.more, counted_kind.what, INTERVAL_S, last, extra=counted_kind.extra
+        )
+        counted_kind.more, counted_kind.last = 0, ""
         return True
 
     def __repr__(self) -> str:
-        return f"<Storms {len(self._storms)} kinds, {sum(storm.more for storm in self._storms.values())} untold>"
+        return f"<RateLimitedLog {len(self._kinds)} kinds, {sum(counted_kind.more for counted_kind in self._kinds.values())} not logged yet>"

@@ -175,7 +175,7 @@ def test_large_inputs_are_not_hashed():
 def test_a_version_that_fails_is_answered_from_what_it_said_before():
     clock, inner = Clock(), Inside()
     plan = version_plan(FallbackLink(cache_age_s=10.0))
-    stack = with_fallback(inner, plan, CatalogueResolver(), clock, lambda _: None)
+    stack = with_fallback(inner, plan, CatalogueResolver(), clock)
     assert asyncio.run(stack.predict(asking(3))).parameters is None
     inner.error = Unavailable("gone")
     clock.at += 2.5
@@ -192,6 +192,6 @@ def test_a_version_that_fails_is_answered_from_what_it_said_before():
 def test_what_a_fallback_answered_is_not_remembered():
     inner = Inside(ModelFailed("x"))
     plan = version_plan(FallbackLink(cache_age_s=10.0), FallbackLink(constant={"y": [0, 0]}))
-    stack = with_fallback(inner, plan, CatalogueResolver(), Clock(), lambda _: None)
+    stack = with_fallback(inner, plan, CatalogueResolver(), Clock())
     for _ in range(2):
         assert asyncio.run(stack.predict(asking(3))).parameters["served_by"] == "constant"

@@ -199,7 +199,7 @@ def test_a_function_that_raises_fails_the_link_and_its_traceback_is_logged(caplo
         raise SystemExit("out of here")
 
     plan, link = function(call)
-    fallback = with_fallback(Inside(ModelFailed("x")), version_plan(link.plan), CatalogueResolver(), time.monotonic, lambda _: None)
+    fallback = with_fallback(Inside(ModelFailed("x")), version_plan(link.plan), CatalogueResolver(), time.monotonic)
     with pytest.raises(ModelFailed, match=r"^x$"):
         asyncio.run(fallback.predict(request(plan)))
     assert "failed: it raised SystemExit: out of here; it was asked because of failed: x" in caplog.text

@@ -190,7 +190,7 @@ def test_a_fallback_goes_the_real_way_down_beside_the_others_own_requests():
         async with ThreadWorkers(1) as workers:
             runner, plan, other = Doubler(), version_plan(FallbackLink(version=2)), version_plan(version=2)
             resolver = CatalogueResolver(live(other, batcher(other, runner, workers)))
-            stack = with_fallback(batcher(plan, Fails(), workers), plan, resolver, time.monotonic, lambda _: None)
+            stack = with_fallback(batcher(plan, Fails(), workers), plan, resolver, time.monotonic)
             asked = [request(p, np.full((1, 2), i, "f4"), deadline=math.inf) for i, p in enumerate((plan, plan, other, other))]
             own = resolver.catalogue.resolve("m", "2")
             answers = await asyncio.gather(*(stack.predict(r) for r in asked[:2]), *(own.predict(r) for r in asked[2:]))

@@ -11,7 +11,7 @@ from gateway.core.errors import CallerFault, CircuitOpen, GatewayError, QuotaExc
 from gateway.core.grpc_status import status_name
 from gateway.core.reasons import REASONS, reason_index
 from gateway.logs.formats import about
-from gateway.logs.rate_limit import Storms
+from gateway.logs.rate_limit import RateLimitedLog
 from gateway.serving.wire.status import CANCELLED, INTERNAL, UNIMPLEMENTED, status_code, status_of
 from gateway.serving.wire.transport.interface import CallEnded, Metadata
 
@@ -23,7 +23,7 @@ _NO_RETRIES: Final[Metadata] = (("grpc-retry-pushback-ms", "-1"),)
 _SILENT: Final = 0
 _OF_ALL: Final = frozenset({"model", "version", "status", "reason"})  # what is true of all that are counted together
 _log = logging.getLogger(__name__)
-_storms: Final = Storms(_log)
+_limited: Final = RateLimitedLog(_log)
 _levels: Final[dict[type[BaseException], int]] = {}
 
 
@@ -55,16 +55,16 @@ def tell(error: BaseException, model: str = "", version: int = 0, known: Callabl
     unexpected = level == logging.ERROR
     kind: Hashable = (kind_of, _place(error), model, version) if unexpected else (kind_of, model, version)
     words = "" if unexpected else str(error)
-    if _storms.counted(kind, words):
+    if _limited.counted(kind, words):
         return
-    if _storms.full and _storms.counted(kind := (kind_of,), words):
+    if _limited.full and _limited.counted(kind := (kind_of,), words):
         return
     _tell_first(error, kind, level, {"model": model, "version": version, **(known() if known is not None else {})})
 
 
 def tell_rest() -> None:
     """Logs how many there were of what is being counted: to be called before the event loop ends."""
-    _storms.tell_rest()
+    _limited.flush()
 
 
 def _tell_first(error: BaseException, kind: Hashable, level: int, known: Mapping[str, object]) -> None:
@@ -77,7 +77,7 @@ def _tell_first(error: BaseException, kind: Hashable, level: int, known: Mapping
     else:
         _log.log(level, "not answered: %s", error, extra=about(**known, **said))  # type: ignore[arg-type]
         what = "were not answered for the same reason"
-    _storms.begin(kind, level, what, {name: value for name, value in {**known, **said}.items() if name in _OF_ALL})
+    _limited.begin(kind, level, what, {name: value for name, value in {**known, **said}.items() if name in _OF_ALL})
 
 
 def _level(kind: type[BaseException]) -> int:

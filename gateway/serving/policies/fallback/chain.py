@@ -7,15 +7,13 @@ from collections.abc import Callable
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Predictor
 from gateway.core.protection import FallbackLink
-from gateway.serving.policies.fallback.fallback import Fallback, FallbackUsed, Link
+from gateway.serving.policies.fallback.fallback import Fallback, Link
 from gateway.serving.policies.fallback.last_answer import AnswerCache, Remembered
 from gateway.serving.policies.fallback.links import CachedAnswer, ConstantAnswer, FunctionAnswer
 from gateway.serving.policies.fallback.other_version import OtherVersion, Resolver
 
 
-def with_fallback(
-    inner: Predictor, plan: VersionPlan, resolver: Resolver, now: Callable[[], float], told: Callable[[FallbackUsed], None]
-) -> Predictor:
+def with_fallback(inner: Predictor, plan: VersionPlan, resolver: Resolver, now: Callable[[], float]) -> Predictor:
     """`inner` behind its version's chain, or as it is where there is none; raises ValueError where a link cannot be made.
 
     Functions are imported here, which takes as long as they like.
@@ -33,7 +31,7 @@ def with_fallback(
                 links.append(_made(link, plan, resolver))
         except ValueError as error:
             raise ValueError(f"fallback {place} ({link.name}): {error}") from None
-    return Fallback(inner, links, plan, now, told) if links else inner
+    return Fallback(inner, links, plan, now) if links else inner
 
 
 def _made(link: FallbackLink, plan: VersionPlan, resolver: Resolver) -> Link:

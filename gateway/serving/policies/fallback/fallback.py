@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gateway.core.errors import CircuitOpen, DeadlineExpired, GatewayError, ModelFailed, Overloaded, Unavailable
@@ -12,28 +11,12 @@ from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Description, Predictor
 from gateway.core.protection import FallbackLink
 from gateway.core.request import BREAKER_REFUSED, FALLBACK, FALLBACK_FAILED, InferenceRequest, Prediction
-from gateway.logs.storm_log import StormLog
+from gateway.logs.rate_limit import RateLimitedLog
 
 _log = logging.getLogger(__name__)
 
 _KINDS: Final = ((ModelFailed, "failed"), (Unavailable, "unavailable"), (DeadlineExpired, "deadline"), (Overloaded, "overloaded"))
 _REASON_LENGTH: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class FallbackUsed:
-    """A request was answered by a link of its version's chain."""
-
-    model: str
-    version: int
-    """The version that was asked and could not answer."""
-    link: str
-    """Who answered, as `served_by` says it."""
-    reason_kind: str
-    error: str
-    """What the version failed with: one line, at most 200 characters."""
-    at: float
-    """Seconds of the clock the chain was given."""
 
 
 class LinkFailed(Exception):
@@ -71,17 +54,14 @@ def next_link(kind: str, links: Sequence[FallbackLink], start: int, slack_s: flo
 class Fallback:
     """A Predictor that asks `inner`, and where that fails the links. Where they fail too, the caller is given the first error, `inner`'s.
 
-    `now` is the clock of the requests' deadlines; `told` hears of every request that a link answered.
+    `now` is the clock of the requests' deadlines.
     """
 
-    def __init__(
-        self, inner: Predictor, links: Sequence[Link], plan: VersionPlan, now: Callable[[], float], told: Callable[[FallbackUsed], None]
-    ) -> None:
-        self._inner, self._links, self._plan, self._now, self._told = inner, tuple(links), plan, now, told
+    def __init__(self, inner: Predictor, links: Sequence[Link], plan: VersionPlan, now: Callable[[], float]) -> None:
+        self._inner, self._links, self._plan, self._now = inner, tuple(links), plan, now
         self._plans = tuple(link.plan for link in self._links)
         self._subject = f"'{plan.model}' version {plan.version}"
-        self._uses = StormLog(_log, f"requests for {self._subject} were answered by its fallback")
-        self._failures = StormLog(_log, f"links of the fallback of {self._subject} failed")
+        self._log = RateLimitedLog(_log)
         self._used = self._exhausted = 0
 
     async def predict(self, request: InferenceRequest) -> Prediction:
@@ -120,15 +100,16 @@ class Fallback:
         parameters = {**(answer.parameters or {}), "degraded": True, "fallback_reason": f"{kind}: {reason}"}
         served_by = str(parameters["served_by"])
         self._used += 1
-        self._uses.tell(f"a request for {self._subject} was answered by its fallback, {served_by}; {kind}: {reason}")
-        self._told(FallbackUsed(*self._plan.key, served_by, kind, reason, self._now()))
+        text = f"a request for {self._subject} was answered by its fallback, {served_by}; {kind}: {reason}"
+        self._log.warning("used", text, f"requests for {self._subject} were answered by its fallback")
         return Prediction(answer.outputs, parameters)
 
     def _link_failed(self, index: int, kind: str, reason: str, error: Exception) -> None:
         # What a link says by itself needs no traceback; what a function raised, or nobody expected, does.
         cause = error.__cause__ if isinstance(error, LinkFailed | GatewayError) else error
         name = self._plans[index].name
-        self._failures.tell(f"{name}, fallback of {self._subject}, failed: {one_line(error)}; it was asked because of {kind}: {reason}", cause)
+        text = f"{name}, fallback of {self._subject}, failed: {one_line(error)}; it was asked because of {kind}: {reason}"
+        self._log.warning("failed", text, f"links of the fallback of {self._subject} failed", cause)
 
     def describe(self) -> Description:
         """The links in their order, and the inside."""
