@@ -59,7 +59,7 @@ REQUEST_CELL: Final = np.dtype(
 )  # fmt: skip
 """`status`: gRPC's number. `batch`: 0 where none ran it. `deadline_s`: what the caller gave, from arrival; infinity: none.
 
-`reason`: index into `gateway.core.reasons.REASONS`, 0 where it was answered. The ids hold what the flags say, else rubbish.
+`reason`: index into `gateway.core.errors.REASONS`, 0 where it was answered. The ids hold what the flags say, else rubbish.
 """
 
 REQUEST_PLAIN: Final = struct.Struct("<BBBBiqqqifqii")

@@ -71,7 +71,7 @@ class VersionStatistics:
             sums[55] += queue_s
 
     def record_failure(self, reason: int, elapsed_s: float) -> None:
-        """Counts a request that was not answered; `reason` is its place in `gateway.core.reasons.REASONS`."""
+        """Counts a request that was not answered; `reason` is its place in `gateway.core.errors.REASONS`."""
         words = self._words
         words[FAILURES + reason] += 1
         words[FAILURE_TIME + bisect_left(TIME_BOUNDS_S, elapsed_s)] += 1

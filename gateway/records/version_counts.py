@@ -9,7 +9,7 @@ from gateway.records.histogram_bounds import TIME_BOUNDS_S
 
 BUCKETS: Final = len(TIME_BOUNDS_S) + 1
 MAX_REASONS: Final = 24
-"""Room for `gateway.core.reasons.REASONS`."""
+"""Room for `gateway.core.errors.REASONS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class VersionCounts:
     compute_time: Histogram = Histogram()
     """Of batches answered: the model's run alone."""
     failures: tuple[int, ...] = (0,) * MAX_REASONS
-    """Requests not answered, by their place in `gateway.core.reasons.REASONS`."""
+    """Requests not answered, by their place in `gateway.core.errors.REASONS`."""
     degraded: int = 0
     """Requests that a fallback answered."""
     retries: int = 0

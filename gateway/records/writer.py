@@ -12,7 +12,7 @@ import random
 import time
 from typing import Final
 
-from gateway.core.reasons import CANCELLED, REASONS, reason_index
+from gateway.core.errors import CANCELLED, REASONS, reason_index
 from gateway.core.request import Caller, InferenceRequest, Prediction
 from gateway.core.span_context import SpanContext, span_context_of
 from gateway.records.cells import (
@@ -91,7 +91,7 @@ class Journal:
         """A request has ended without an answer."""
         now, request, version = time.monotonic(), failure.request, failure.version
         elapsed_s = now - failure.arrived
-        reason = _CANCELLED if isinstance(failure.error, asyncio.CancelledError) else reason_index(failure.error)
+        reason = reason_index(failure.error)
         (version.counts if version is not None else self._house).record_failure(reason, elapsed_s)
         detailed = self._details.take(now)
         if not (detailed or self._every_failure):

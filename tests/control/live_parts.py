@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Self
 
-from gateway.core.reasons import REASONS
+from gateway.core.errors import REASONS
 from gateway.ipc.messages import IndexEntry, VersionState
 from gateway.ipc.telemetry_messages import Overview, ProcessState
 from gateway.records.cells import CELL_BYTES, HAS_PARENT, REQUEST, REQUEST_ID_AT, REQUEST_IDS, REQUEST_PLAIN

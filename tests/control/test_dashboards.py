@@ -13,7 +13,7 @@ import pytest
 import yaml
 from metrics_parts import ROW, Metrics, Spans, gauges
 
-from gateway.core.reasons import REASONS
+from gateway.core.errors import REASONS
 from gateway.telemetry.metrics.metric_names import FAMILIES
 
 FOLDER = files("gateway.telemetry") / "dashboards"

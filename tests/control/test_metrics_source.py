@@ -9,7 +9,7 @@ import threading
 import pytest
 from metrics_parts import OTHER_ROW, OVERVIEW, ROW, SECOND_NS, VERSION_GAUGES, Metrics, Spans, gauges
 
-from gateway.core.reasons import REASONS
+from gateway.core.errors import REASONS
 from gateway.ipc.messages import IndexEntry, VersionState
 from gateway.ipc.telemetry_messages import ProcessState
 from gateway.records.counters import HOUSE_ROW

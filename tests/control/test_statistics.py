@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.control.lifecycle.counter_rows import StatisticsRows
-from gateway.core.reasons import REASONS
+from gateway.core.errors import REASONS
 from gateway.records.counters import (
     BATCH_SIZES,
     BATCHES,

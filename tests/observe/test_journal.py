@@ -7,8 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.core.errors import InvalidRequest, ModelFailed
-from gateway.core.reasons import REASONS
+from gateway.core.errors import REASONS, InvalidRequest, ModelFailed
 from gateway.core.request import RETRY, InferenceRequest, Prediction, RequestForm, Run
 from gateway.core.span_context import SpanContext
 from gateway.records.batch_writer import VersionJournal

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from span_chunks import Slot
 
 from gateway.config.access_log_choice import AccessChoice, cells_wanted
-from gateway.core.reasons import REASONS
+from gateway.core.errors import REASONS
 from gateway.records.cells import DEGRADED, HAS_IDS, HAS_PARENT, IN_STREAM, SAMPLED, SLOW
 from gateway.records.events import Detail, Named
 from gateway.telemetry.access_log.access_lines import AccessLines

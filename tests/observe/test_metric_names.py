@@ -7,16 +7,10 @@ import re
 import pytest
 
 from gateway.core import errors
-from gateway.core.reasons import REASONS, reason_index
-from gateway.serving.wire import status
+from gateway.core.errors import REASONS, reason_index
+from gateway.core.grpc_status import STATUS_NAMES
 from gateway.telemetry.metrics.families import Kind
 from gateway.telemetry.metrics.metric_names import ENDINGS, FAMILIES
-
-STATUS_NAMES = {
-    number: name
-    for name, number in vars(status).items()
-    if name.isupper() and isinstance(number, int) and not name.startswith("_")
-}  # fmt: skip
 
 
 def test_names_are_as_prometheus_wants_them():
@@ -37,10 +31,10 @@ def test_every_reason_has_its_place_and_status():
     "error",
     [
         errors.CircuitOpen, errors.InstanceFailed, errors.OutputRefused, errors.InvalidRequest, errors.ModelNotFound, errors.NotPermitted,
-        errors.QuotaExceeded, errors.Overloaded, errors.DeadlineExpired, errors.Unavailable, errors.Unsupported, errors.ModelFailed,
+        errors.QuotaExceeded, errors.QueueFull, errors.Overloaded, errors.DeadlineExpired, errors.Unavailable, errors.Unsupported, errors.ModelFailed,
     ],
 )  # fmt: skip
 def test_the_status_of_a_reason_is_the_one_that_callers_are_given(error):
     index = reason_index(error("x"))
 
-    assert (index, STATUS_NAMES[status.status_code(error("x"))]) in {(place, word) for place, word, _ in ENDINGS}
+    assert (index, STATUS_NAMES[error("x").status]) in {(place, word) for place, word, _ in ENDINGS}

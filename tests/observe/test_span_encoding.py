@@ -10,7 +10,7 @@ from span_chunks import Slot
 from span_parts import OFFSET_NS, RESOURCE, SCOPE, SERVER, attributes, named, parsed, spans_of
 
 from gateway import __version__
-from gateway.core.reasons import REASONS
+from gateway.core.errors import REASONS
 from gateway.core.request import BREAKER_REFUSED, FALLBACK, FALLBACK_FAILED, RETRY
 from gateway.records.cells import DEGRADED, HAS_IDS, HAS_PARENT, IN_STREAM, SAMPLED, SLOW
 from gateway.records.events import Detail

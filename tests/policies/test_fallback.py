@@ -31,7 +31,7 @@ from gateway.core.waiter import Waiter
 from gateway.protocol.codec import VersionCodec
 from gateway.protocol.generated.inference_pb2 import ModelInferResponse
 from gateway.serving.policies.fallback.chain import with_fallback
-from gateway.serving.policies.fallback.fallback import Fallback, LinkFailed, kind_of, next_link, one_line
+from gateway.serving.policies.fallback.fallback import Fallback, LinkFailed, next_link, one_line
 
 KINDS = ["failed", "unavailable", "deadline", "overloaded"]
 plans = st.lists(
@@ -66,7 +66,7 @@ def test_the_next_link_is_the_first_that_answers_the_kind_and_has_the_time(kind,
     ],
 )
 def test_every_error_has_its_kind(error, kind):
-    assert kind_of(error("x")) == kind
+    assert error("x").fallback_kind == kind
 
 
 class Says:

@@ -9,7 +9,6 @@ from contract_client import unary
 from raw_client import RawClient, framed, parsed
 
 from gateway.core import errors
-from gateway.serving.wire import status
 
 TABLE = {
     errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
@@ -74,7 +73,7 @@ def test_an_error_of_the_gateway_has_its_status_and_its_text(channel, error):
 
 
 def test_the_table_of_statuses_knows_every_error():
-    assert {status.status_code(error("")) for error in TABLE} == {code.value[0] for code in TABLE.values()}
+    assert {error("").status for error in TABLE} == {code.value[0] for code in TABLE.values()}
 
 
 @pytest.mark.parametrize("text", ["", "naïve 漢字 🙂", "100 % sure\nand\tmore\r\n", "\x00\x7f"])

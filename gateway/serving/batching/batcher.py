@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
-from gateway.core.errors import CircuitOpen, DeadlineExpired, Overloaded
+from gateway.core.errors import CircuitOpen, DeadlineExpired, QueueFull
 from gateway.core.outcome import Ears
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Description
@@ -89,7 +89,7 @@ class Batcher:
         self._plain = not (levels or plan.queue.default_timeout_s or self._default_deadline_s)
 
     async def predict(self, request: InferenceRequest) -> Prediction:
-        """The prediction; raises Overloaded, DeadlineExpired, ModelFailed, InstanceFailed."""
+        """The prediction; raises QueueFull, Overloaded, DeadlineExpired, ModelFailed, InstanceFailed."""
         form = request.form
         if self._plain and not form.timeout_s:
             waiting = Waiting(self, request, 0, request.deadline)
@@ -97,7 +97,7 @@ class Batcher:
             waiting = Waiting(self, request, self._level(form.priority), self._deadline(request))
         window = self._window
         if window.count >= self._queue.max_requests or (self._waiting_bytes + form.input_bytes > self._queue.max_bytes and window.count):
-            raise Overloaded(self._full_text())
+            raise QueueFull(self._full_text())
         if waiting.deadline != math.inf:
             self._punctuality.require(waiting, self._running, self._now())
             self._watch_deadline(waiting.deadline)

@@ -27,7 +27,7 @@ class RequestCounts(Protocol):
         ...
 
     def record_failure(self, reason: int, elapsed_s: float) -> None:
-        """One was not; `reason` is its place in `gateway.core.reasons.REASONS`."""
+        """One was not; `reason` is its place in `gateway.core.errors.REASONS`."""
         ...
 
     def record_degraded(self) -> None:

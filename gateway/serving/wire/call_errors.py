@@ -7,12 +7,10 @@ import logging
 from collections.abc import Callable, Hashable, Mapping
 from typing import Final
 
-from gateway.core.errors import CallerFault, CircuitOpen, GatewayError, QuotaExceeded, Unsupported
-from gateway.core.grpc_status import status_name
-from gateway.core.reasons import REASONS, reason_index
+from gateway.core.errors import CircuitOpen, GatewayError, reason_of, status_of
+from gateway.core.grpc_status import CANCELLED, INTERNAL, UNIMPLEMENTED, status_name
 from gateway.logs.formats import about
 from gateway.logs.rate_limit import RateLimitedLog
-from gateway.serving.wire.status import CANCELLED, INTERNAL, UNIMPLEMENTED, status_code, status_of
 from gateway.serving.wire.transport.interface import CallEnded, Metadata
 
 _LONGEST_TEXT: Final = 4096  # bytes on the wire; clients refuse headers of 8 KiB altogether, with another status
@@ -33,7 +31,7 @@ def ending(error: BaseException) -> CallEnded:
     if isinstance(error, CallEnded):
         return CallEnded(error.code, fitting_text(error.details), error.trailers)
     if isinstance(error, GatewayError):
-        return CallEnded(status_code(error), fitting_text(str(error)), _NO_RETRIES if isinstance(error, CircuitOpen) else ())
+        return CallEnded(error.status, fitting_text(str(error)), _NO_RETRIES if isinstance(error, CircuitOpen) else ())
     if isinstance(error, asyncio.CancelledError):
         return CallEnded(CANCELLED, "the call was cancelled")
     return CallEnded(INTERNAL, f"internal error: {type(error).__name__}")
@@ -70,7 +68,7 @@ def tell_rest() -> None:
 def _tell_first(error: BaseException, kind: Hashable, level: int, known: Mapping[str, object]) -> None:
     said = {"status": status_name(error.code if isinstance(error, CallEnded) else status_of(error))}
     if not isinstance(error, CallEnded):
-        said["reason"] = REASONS[reason_index(error)]
+        said["reason"] = reason_of(error)
     if level == logging.ERROR:
         _log.error("A method failed. This is a bug.", exc_info=error, extra=about(**known, **said))  # type: ignore[arg-type]
         what = f"calls failed with {type(error).__name__} at the same place"
@@ -83,9 +81,11 @@ def _tell_first(error: BaseException, kind: Hashable, level: int, known: Mapping
 def _level(kind: type[BaseException]) -> int:
     if issubclass(kind, asyncio.CancelledError):
         return _SILENT
-    if issubclass(kind, (CallerFault, QuotaExceeded, Unsupported, CallEnded)):
+    if issubclass(kind, CallEnded):
         return logging.DEBUG
-    return logging.WARNING if issubclass(kind, GatewayError) else logging.ERROR
+    if issubclass(kind, GatewayError):
+        return logging.DEBUG if kind.caller_fault else logging.WARNING
+    return logging.ERROR
 
 
 def _place(error: BaseException) -> Hashable:

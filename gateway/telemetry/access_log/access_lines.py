@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from gateway.core.errors import REASONS
 from gateway.core.grpc_status import STATUS_NAMES, status_name
-from gateway.core.reasons import REASONS
 from gateway.logs.formats import LogFormat, rfc3339
 from gateway.logs.redaction import LONGEST_VALUE, quoted, without_values
 from gateway.logs.setup import json_process

@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 
 import gateway
+from gateway.core.errors import REASONS
 from gateway.core.plan import Key
-from gateway.core.reasons import REASONS
 from gateway.ipc.messages import IndexEntry
 from gateway.ipc.telemetry_messages import Overview, ProcessState
 from gateway.records.events import Gauges

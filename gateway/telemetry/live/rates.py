@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from gateway.core.reasons import REASONS
+from gateway.core.errors import REASONS
 from gateway.records import counters as table
 from gateway.records.histogram_bounds import TIME_BOUNDS_S
 from gateway.records.version_counts import BUCKETS

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.core.reasons import REASONS
+from gateway.core.errors import REASONS, STATUS_OF_REASON
+from gateway.core.grpc_status import STATUS_NAMES
 from gateway.records.histogram_bounds import SIZE_BOUNDS, TIME_BOUNDS_S
 from gateway.telemetry.metrics.families import Family, Kind
 
@@ -20,7 +21,7 @@ OUTCOME: Final = "outcome"
 STATUS: Final = "status"
 """What gRPC calls the end of the request: OK, UNAVAILABLE, ..."""
 REASON: Final = "reason"
-"""Of `gateway.core.reasons.REASONS`; empty where it was answered."""
+"""Of `gateway.core.errors.REASONS`; empty where it was answered."""
 STATE: Final = "state"
 """A state has a series for each that there could be: 1 for the one that it is, 0 for the others."""
 PHASE: Final = "phase"
@@ -41,23 +42,7 @@ ATTRIBUTES: Final = {
 ANSWERED: Final = "answered"
 FAILED: Final = "failed"
 OK: Final = "OK"
-_STATUS_OF_REASON: Final = {
-    "circuit_open": "UNAVAILABLE",
-    "instance_failed": "UNAVAILABLE",
-    "output_refused": "INTERNAL",
-    "invalid_request": "INVALID_ARGUMENT",
-    "model_not_found": "NOT_FOUND",
-    "not_permitted": "PERMISSION_DENIED",
-    "quota_exceeded": "RESOURCE_EXHAUSTED",
-    "overloaded": "RESOURCE_EXHAUSTED",
-    "deadline": "DEADLINE_EXCEEDED",
-    "unavailable": "UNAVAILABLE",
-    "unsupported": "UNIMPLEMENTED",
-    "model_failed": "INTERNAL",
-    "cancelled": "CANCELLED",
-    "internal": "INTERNAL",
-}
-ENDINGS: Final = tuple((index, _STATUS_OF_REASON[reason], reason) for index, reason in enumerate(REASONS) if reason)
+ENDINGS: Final = tuple((index, STATUS_NAMES[STATUS_OF_REASON[reason]], reason) for index, reason in enumerate(REASONS) if reason)
 """Place in the counters, status and reason of each way that a request may fail."""
 
 BREAKER_STATES: Final = ("closed", "open", "half-open")

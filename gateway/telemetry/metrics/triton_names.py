@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
-from gateway.core.reasons import REASONS
+from gateway.core import grpc_status
+from gateway.core.errors import REASONS, STATUS_OF_REASON, InstanceFailed, ModelFailed
 from gateway.telemetry.metrics.cached_samples import Sample
 from gateway.telemetry.metrics.families import Family, Kind, Labels
 
@@ -64,7 +65,7 @@ class Counts(Protocol):
 
     @property
     def failures(self) -> Sequence[int]:
-        """By place in `gateway.core.reasons.REASONS`."""
+        """By place in `gateway.core.errors.REASONS`."""
         ...
 
 
@@ -93,17 +94,21 @@ PENDING: Final = Family(
 )
 
 # Of the reasons that Triton tells apart, the one that each of ours is.
-_REASONS: Final = {
-    "overloaded": "REJECTED",
-    "quota_exceeded": "REJECTED",
-    "deadline": "REJECTED",
-    "cancelled": "CANCELED",
-    "model_failed": "BACKEND",
-    "instance_failed": "BACKEND",
+_OF_STATUS: Final = {
+    grpc_status.RESOURCE_EXHAUSTED: "REJECTED",
+    grpc_status.DEADLINE_EXCEEDED: "REJECTED",
+    grpc_status.CANCELLED: "CANCELED",
 }
+_BACKEND: Final = {ModelFailed.reason, InstanceFailed.reason}
 _OTHER: Final = "OTHER"
 _KINDS: Final = ("REJECTED", "CANCELED", "BACKEND", _OTHER)
-_KIND_OF: Final = tuple(_KINDS.index(_REASONS.get(reason, _OTHER)) for reason in REASONS)
+
+
+def _kind(reason: str) -> int:
+    return _KINDS.index("BACKEND" if reason in _BACKEND else _OF_STATUS.get(STATUS_OF_REASON[reason], _OTHER))
+
+
+_KIND_OF: Final = tuple(map(_kind, REASONS))
 
 
 def version_samples(labels: Labels, counts: Counts) -> Iterator[Sample]:

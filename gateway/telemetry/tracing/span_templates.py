@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from gateway.core.errors import REASONS
 from gateway.core.grpc_status import SERVER_FAULTS, status_name
-from gateway.core.reasons import REASONS
 from gateway.telemetry.tracing import span_names as names
 from gateway.telemetry.tracing.otlp_template import Layout, Template, field, fixed32_field, number_field, varint
 

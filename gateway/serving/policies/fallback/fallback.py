@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from gateway.core.errors import CircuitOpen, DeadlineExpired, GatewayError, ModelFailed, Overloaded, Unavailable
+from gateway.core.errors import CircuitOpen, GatewayError
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Description, Predictor
 from gateway.core.protection import FallbackLink
@@ -15,7 +15,6 @@ from gateway.logs.rate_limit import RateLimitedLog
 
 _log = logging.getLogger(__name__)
 
-_KINDS: Final = ((ModelFailed, "failed"), (Unavailable, "unavailable"), (DeadlineExpired, "deadline"), (Overloaded, "overloaded"))
 _REASON_LENGTH: Final = 200
 
 
@@ -34,11 +33,6 @@ class Link(Protocol):
     async def answer(self, request: InferenceRequest) -> Prediction:
         """The answer to a request for the version, whose parameters have `served_by`; raises LinkFailed or GatewayError where there is none."""
         ...
-
-
-def kind_of(error: GatewayError) -> str:
-    """The error as `FallbackLink.errors` names it; empty for what no chain answers (the caller's faults, what is not served)."""
-    return next((kind for error_type, kind in _KINDS if isinstance(error, error_type)), "")
 
 
 def next_link(kind: str, links: Sequence[FallbackLink], start: int, slack_s: float) -> int | None:
@@ -74,7 +68,7 @@ class Fallback:
             reason = one_line(first)
             if isinstance(first, CircuitOpen):
                 request.decided(self._now(), BREAKER_REFUSED, reason)
-            answer = await self._degraded(request, kind_of(first), reason)
+            answer = await self._degraded(request, first.fallback_kind, reason)
             if answer is None:
                 raise first
             return answer

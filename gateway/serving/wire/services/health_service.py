@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from gateway.core.grpc_status import NOT_FOUND
 from gateway.protocol.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListResponse
 from gateway.serving.wire.health_status import Health, Status
 from gateway.serving.wire.services.open_streams import OpenStreams
 from gateway.serving.wire.services.parsing import parse
-from gateway.serving.wire.status import NOT_FOUND
 from gateway.serving.wire.transport.interface import Call, CallEnded, StreamCall
 
 _RESPONSES: Final = {status: HealthCheckResponse(status=status.name).SerializeToString() for status in Status}

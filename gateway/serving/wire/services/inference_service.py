@@ -6,7 +6,8 @@ import asyncio
 import time
 from typing import Any, Final, Protocol
 
-from gateway.core.errors import DeadlineExpired, GatewayError, InvalidRequest
+from gateway.core.errors import DeadlineExpired, GatewayError, InvalidRequest, status_of
+from gateway.core.grpc_status import DEADLINE_EXCEEDED
 from gateway.core.request import InferenceRequest, Prediction
 from gateway.core.span_context import SpanContext, span_context_of
 from gateway.protocol.codec import ReadRequest
@@ -19,7 +20,6 @@ from gateway.records.request_details import Failure
 from gateway.serving.routing.catalogue import Catalogue, Live
 from gateway.serving.wire.call_errors import tell
 from gateway.serving.wire.services.open_streams import OpenStreams
-from gateway.serving.wire.status import DEADLINE_EXCEEDED, status_of
 from gateway.serving.wire.transport.interface import Call, StreamCall
 
 _STREAM_AHEAD: Final = 256  # requests of one stream that may be under way; the caller's next message waits in the core

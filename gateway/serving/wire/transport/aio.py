@@ -12,8 +12,8 @@ from typing import Any, Final, TypeVar
 import grpc
 from grpc import aio
 
+from gateway.core.grpc_status import RESOURCE_EXHAUSTED, UNIMPLEMENTED
 from gateway.serving.wire.call_errors import ending, without_message
-from gateway.serving.wire.status import RESOURCE_EXHAUSTED, UNIMPLEMENTED
 from gateway.serving.wire.transport.graceful_stop import until_finished
 from gateway.serving.wire.transport.interface import CallEnded, Metadata, Methods, StreamMethod, TransportOptions, UnaryMethod, channel_arguments
 from gateway.serving.wire.transport.tls import server_credentials

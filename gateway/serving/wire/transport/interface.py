@@ -1,6 +1,6 @@
 """What every transport offers the services, and the services offer every transport.
 
-A method is a coroutine function over bytes. Raising a `GatewayError` ends the call with the status that `gateway.serving.wire.status` gives it;
+A method is a coroutine function over bytes. Raising a `GatewayError` ends the call with the status that its class has;
 raising `CallEnded` ends it with any status; anything else ends it with INTERNAL and is logged. A call whose client has gone or whose
 deadline has passed is cancelled: its coroutine sees CancelledError at the point where it waits.
 """

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Collection
 from typing import Any, Final
 
-from gateway.serving.wire.status import UNIMPLEMENTED
+from gateway.core.grpc_status import UNIMPLEMENTED
 from gateway.serving.wire.transport.completion_queue import internals
 from gateway.serving.wire.transport.completion_queue.calls import UnaryCall
 from gateway.serving.wire.transport.completion_queue.event_pump import EventPump

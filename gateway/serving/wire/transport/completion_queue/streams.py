@@ -7,9 +7,9 @@ from typing import Any
 
 from grpc._cython import cygrpc
 
+from gateway.core.grpc_status import DEADLINE_EXCEEDED, OK
 from gateway.core.waiter import Waiter
 from gateway.serving.wire.call_errors import ending
-from gateway.serving.wire.status import DEADLINE_EXCEEDED, OK
 from gateway.serving.wire.transport.completion_queue.open_calls import OpenCalls, monotonic_deadline
 from gateway.serving.wire.transport.interface import Metadata, StreamMethod
 
