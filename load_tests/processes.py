@@ -21,7 +21,7 @@ def serving_pids(group: int) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            if os.getpgid(int(path.name)) == group and b"serving_main" in (path / "cmdline").read_bytes():
+            if os.getpgid(int(path.name)) == group and b"child_main" in (path / "cmdline").read_bytes():
                 found.append(int(path.name))
         except OSError:
             continue

@@ -5,7 +5,9 @@ import subprocess
 import sys
 
 import pytest
-from serving_command import ROOT, serve
+
+from tests.support.checkout import ROOT
+from tests.support.serving_command import serve
 
 
 class Command:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-from running_gateway import Gateway
 
-END_TO_END = str(Path(__file__).parents[1] / "end_to_end")
-if END_TO_END not in sys.path:  # the browser is at home there
-    sys.path.insert(0, END_TO_END)
+from tests.support.running_gateway import Gateway
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from running import RunningGateway
+
+from tests.support.running import RunningGateway
 
 
 @pytest.fixture(scope="session")

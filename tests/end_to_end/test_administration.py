@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-import graphs
 import grpc
 import pytest
-from callers import factor_of, multiply
 
 from gateway.protocol.generated import inference_pb2 as pb
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
+from tests.support import graphs
+from tests.support.callers import factor_of, multiply
 
 TOKEN = "correct-horse-battery-staple"
 BEARER = (("authorization", f"Bearer {TOKEN}"),)

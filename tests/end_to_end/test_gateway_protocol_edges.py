@@ -5,19 +5,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-import graphs
 import grpc
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from infer_calls import outputs, request
 from onnx import TensorProto, helper
-from running import RunningGateway
-from tensor_bytes import DTYPES, difference, from_raw, raw
 
 from gateway.protocol.generated import inference_pb2 as pb
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
+from tests.support import graphs
+from tests.support.infer_calls import outputs, request
+from tests.support.running import RunningGateway
+from tests.support.tensor_bytes import DTYPES, difference, from_raw, raw
 
 LIMIT = 1 << 20
 SERVICE = "/inference.GRPCInferenceService/"

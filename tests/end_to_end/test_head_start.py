@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from running import ROOT
+
+from tests.support.checkout import ROOT
 
 PROBE = """
 import os, sys

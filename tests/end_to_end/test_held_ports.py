@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import socket
 
-import graphs
 import pytest
-from callers import factor_of, multiply
 
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
+from tests.support import graphs
+from tests.support.callers import factor_of, multiply
 
 
 @pytest.fixture(autouse=True)

@@ -7,16 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import graphs
 import numpy as np
 import onnx
 import pytest
-from callers import Callers, index, multiply, over
 from onnx import TensorProto, helper, numpy_helper
-from running import ROOT
 
 from gateway.protocol.generated import inference_pb2 as pb
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
+from tests.support import graphs
+from tests.support.callers import Callers, index, multiply, over
+from tests.support.checkout import ROOT
 
 SECRET = b"\x2a\0\0\0" * 4
 

@@ -9,16 +9,16 @@ import signal
 import threading
 import time
 
-import graphs
 import grpc
 import numpy as np
 import pytest
-from callers import Callers, answered_so_far, index, over, take_time, until
-from connections import connect_to_each
 from onnx import TensorProto, helper, numpy_helper
 
 from gateway.protocol.generated import inference_pb2 as pb
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
+from tests.support import graphs
+from tests.support.callers import Callers, answered_so_far, index, over, take_time, until
+from tests.support.connections import connect_to_each
 
 DEATHS = 3
 RECONNECTED_S = 5.0

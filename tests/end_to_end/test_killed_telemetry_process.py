@@ -9,11 +9,12 @@ import signal
 import urllib.error
 import urllib.request
 
-import graphs
 import pytest
-from callers import Callers, over, until
-from connections import connect_to_each
 from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support import graphs
+from tests.support.callers import Callers, over, until
+from tests.support.connections import connect_to_each
 
 DEATHS = 2
 

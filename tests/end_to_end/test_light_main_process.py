@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from running import ROOT
-
 from gateway.protocol.generated import inference_pb2 as pb
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
+from tests.support.checkout import ROOT
 
 HEAVY = {"cygrpc", "onnxruntime_pybind11_state", "_multiarray_umath"}
 

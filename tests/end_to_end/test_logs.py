@@ -7,17 +7,18 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import graphs
 import grpc
 import numpy as np
 import pytest
 import trustme
-from callers import multiply, until
-from infer_calls import request
-from running import ROOT, RunningGateway
 
 from gateway.protocol.generated import inference_pb2 as pb
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
+from tests.support import graphs
+from tests.support.callers import multiply, until
+from tests.support.checkout import ROOT
+from tests.support.infer_calls import request
+from tests.support.running import RunningGateway
 
 STRING = 8  # of ONNX's element types
 TRACE = "0af7651916cd43dd8448eb211c80319c"

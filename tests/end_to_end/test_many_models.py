@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from running import ROOT
+from tests.support.checkout import ROOT
 
 COUNT = 100
 

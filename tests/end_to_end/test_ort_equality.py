@@ -10,14 +10,14 @@ from typing import Self
 import grpc
 import numpy as np
 import pytest
-from infer_calls import outputs, request
-from onnx_cases import Case, converted_cases, light_cases, node_cases, seldom_seen
-from ort_reference import OrtReference
-from running import RunningGateway
-from tensor_bytes import difference
 
 from gateway.protocol.generated import inference_pb2 as pb
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
+from tests.support.infer_calls import outputs, request
+from tests.support.onnx_cases import Case, converted_cases, light_cases, node_cases, seldom_seen
+from tests.support.ort_reference import OrtReference
+from tests.support.running import RunningGateway
+from tests.support.tensor_bytes import difference
 
 EVERY_CASE = bool(os.environ.get("GATEWAY_EVERY_ONNX_CASE"))
 """All node tests, some 1600, and all networks, in a minute; without it a sample of them."""

@@ -15,10 +15,11 @@ import grpc
 import numpy as np
 import pytest
 from google.protobuf import json_format
-from running import ROOT, RunningGateway
 
 from gateway.protocol.generated import inference_pb2 as pb
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
+from tests.support.checkout import ROOT
+from tests.support.running import RunningGateway
 
 DURATIONS = ("success", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss")
 

@@ -10,16 +10,16 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import graphs
 import grpc
 import numpy as np
 import pytest
-from callers import factor_of, multiply, until
 
 from gateway.protocol.generated import gateway_control_pb2 as control
 from gateway.protocol.generated import inference_pb2 as pb
 from gateway.protocol.generated.gateway_control_pb2_grpc import GatewayControlStub
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
+from tests.support import graphs
+from tests.support.callers import factor_of, multiply, until
 
 UNAVAILABLE, INTERNAL, EXHAUSTED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.RESOURCE_EXHAUSTED
 ONE = ("--processes", "1", "--http-port", "off", "--drain-delay", "0s")

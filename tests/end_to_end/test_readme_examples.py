@@ -8,7 +8,9 @@ import sys
 from importlib.util import find_spec
 
 import pytest
-from running import ROOT, RunningGateway
+
+from tests.support.checkout import ROOT
+from tests.support.running import RunningGateway
 
 README = (ROOT / "README.md").read_text()
 PYTHON = re.search(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)[1]

@@ -6,15 +6,15 @@ import os
 import signal
 import time
 
-import graphs
 import grpc
 import numpy as np
 import pytest
-from callers import Callers, index, over, take_time, until
-from connections import connect_to_each
 
 from gateway.protocol.generated import inference_pb2 as pb
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
+from tests.support import graphs
+from tests.support.callers import Callers, index, over, take_time, until
+from tests.support.connections import connect_to_each
 
 LOADS = 6
 

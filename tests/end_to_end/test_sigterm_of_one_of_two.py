@@ -6,13 +6,13 @@ import json
 import os
 import time
 
-import graphs
 import grpc
 import pytest
-from callers import Callers, answered_so_far, take_time, until
-from failover import OPTIONS, WatchingClient
 
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
+from tests.support import graphs
+from tests.support.callers import Callers, answered_so_far, take_time, until
+from tests.support.failover import OPTIONS, WatchingClient
 
 STOPS = int(os.environ.get("GATEWAY_TEST_STOPS", "4"))
 """One takes about three seconds; GATEWAY_TEST_STOPS=20 for more certainty."""

@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from running import ROOT
+
+from tests.support.checkout import ROOT
 
 SECONDS = float(os.environ.get("GATEWAY_TEST_SOAK_SECONDS", "4"))
 

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import graphs
 import grpc
 import numpy as np
 import pytest
-from callers import factor_of, index, multiply, take_time, until
 
 from gateway.protocol.generated import inference_pb2 as pb
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
+from tests.support import graphs
+from tests.support.callers import factor_of, index, multiply, take_time, until
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 

@@ -10,14 +10,14 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import graphs
 import grpc
 import pytest
-from callers import Callers, over, take_time, until
 
 from gateway.protocol.generated import inference_pb2 as pb
 from gateway.protocol.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
+from tests.support import graphs
+from tests.support.callers import Callers, over, take_time, until
 
 A_SECOND, AN_HOUR = 900_000, 3_000_000_000
 """Rounds of a patient model, about."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 
-import graphs
 import grpc
 import numpy as np
 import pytest
-from callers import multiply
-from jaeger import running_jaeger
-from running import RunningGateway
 
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
+from tests.support import graphs
+from tests.support.callers import multiply
+from tests.support.jaeger import running_jaeger
+from tests.support.running import RunningGateway
 
 METHOD = "inference.GRPCInferenceService/ModelInfer"
 QUICK = ("--http-port", "off", "--drain-delay", "0s")

@@ -11,11 +11,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import graphs
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from running import ROOT, RunningGateway
+
+from tests.support import graphs
+from tests.support.checkout import ROOT
+from tests.support.running import RunningGateway
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("tritonclient") is None, reason="tritonclient is not installed")
 
@@ -70,7 +72,7 @@ def test_a_user_of_tritonclient_sees_what_tritons_users_see(served, client):
     """The facts are the tests of `tritonclient_program.py`."""
     models = served.log.parent / "models"
     environment = {**os.environ, "GATEWAY_CLIENT": client, "GATEWAY_ADDRESS": served.address, "GATEWAY_MODELS": str(models)}
-    program = Path(__file__).with_name("tritonclient_program.py")
+    program = ROOT / "tests" / "support" / "tritonclient_program.py"
     command = [sys.executable, "-m", "pytest", "--noconftest", "-p", "no:cacheprovider", "-p", "no:randomly", str(program)]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=110)
     print(done.stdout[-20000:], done.stderr[-2000:], served.text()[-5000:])

@@ -7,11 +7,12 @@ import sys
 import time
 from pathlib import Path
 
-import graphs
 import pytest
-from callers import answered_so_far, factor_of, multiply, take_time, until
 
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
+from tests.support import graphs
+from tests.support.callers import answered_so_far, factor_of, multiply, take_time, until
+from tests.support.checkout import ROOT
 
 CALLS, CONNECTIONS = 1000, 4
 ROUNDS = 60_000  # of which 1000 calls take a second or more, in batches of 64
@@ -45,7 +46,8 @@ def served(gateway, models, transport):
 def vanish(address: str, after_s: float) -> None:
     """A client makes its calls and is killed while they wait, so long after the last was sent."""
     client = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("vanishing_client.py")), address, str(CALLS), str(CONNECTIONS)],
+        [sys.executable, "-m", "tests.support.vanishing_client", address, str(CALLS), str(CONNECTIONS)],
+        cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

@@ -1,11 +1,4 @@
-import sys
-from pathlib import Path
-
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-if str(ROOT) not in sys.path:  # load_tests is no part of the distribution, so an installed wheel does not bring it
-    sys.path.insert(0, str(ROOT))
 
 
 @pytest.fixture(scope="session")

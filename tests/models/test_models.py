@@ -8,14 +8,15 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 
-MODELS = Path(__file__).resolve().parents[2] / "models"
+from tests.support.checkout import ROOT
+
+MODELS = ROOT / "models"
 SAMPLES_RIGHT = {"breast_cancer/1": 12, "digits/1": 12, "digits/2": 12, "penguins/1": 11}  # of the twelve in samples.json
 VERSIONS = sorted(SAMPLES_RIGHT)
 NUMPY_TYPES = {"tensor(float)": np.dtype(np.float32), "tensor(int64)": np.dtype(np.int64), "tensor(string)": np.dtype(object)}

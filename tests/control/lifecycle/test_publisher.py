@@ -1,0 +1,57 @@
+"""Many changes make one publication, and who waits is not kept."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.control.lifecycle.publisher import Bulletin
+
+
+class TestBulletin:
+    def run(self, test, pause_s=0.0):
+        published = []
+
+        async def publish():
+            published.append(None)
+
+        async def main():
+            bulletin = Bulletin(publish, pause_s)
+            await test(bulletin, published)
+            bulletin.close()
+
+        asyncio.run(main())
+
+    def test_nothing_is_published_before_it_is_opened(self):
+        async def test(bulletin, published):
+            bulletin.soon()
+            await bulletin.now()
+            assert not published
+            bulletin.open()
+            await asyncio.sleep(0)
+            assert len(published) == 1
+
+        self.run(test)
+
+    def test_many_changes_make_one_publication(self):
+        async def test(bulletin, published):
+            bulletin.open()
+            for _ in range(100):
+                bulletin.soon()
+            while len(published) < 2:
+                await asyncio.sleep(0)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert len(published) == 2
+
+        self.run(test)
+
+    def test_who_waits_is_not_kept_for_the_pause(self):
+        async def test(bulletin, published):
+            bulletin.open()
+            await asyncio.sleep(0)
+            bulletin.soon()
+            await bulletin.now()
+            assert len(published) == 2
+            assert "pending" not in repr(bulletin)
+
+        self.run(test, pause_s=3600)

@@ -1,0 +1,329 @@
+"""What becomes of a batch that fails: whose fault it was is found out, lost instances are made up for, and breakers hear of it once."""
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.core.errors import CircuitOpen, DeadlineExpired, InstanceFailed, ModelFailed
+from gateway.core.outcome import Outcome
+from gateway.core.protection import ProtectionPlan, RetryPlan
+from gateway.serving.batching.batcher import Batcher
+from gateway.serving.policies.retry_budget import RetryBudget
+from gateway.serving.runtime.instance_pool import InstancePool
+from gateway.serving.runtime.threads.thread_lanes import LocalThreads
+from tests.support.batcher_parts import Counts, Doubler, PuppetWorkers, batcher, plan, request, run, start, turns, values
+from tests.support.deaf_listener import Deaf
+
+
+class Ears:
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.told, self.generation = [], 7
+
+    def begin(self):
+        return self.generation
+
+    def end(self, generation, outcome, elapsed_s, error):
+        assert generation == 7
+        assert elapsed_s >= 0
+        self.told.append((outcome, str(error or "")))
+
+
+class OpenGate(Ears):
+    """A breaker that lets everything through."""
+
+    admits, retry_in_s = True, 0.0
+
+    def admit(self):
+        return self
+
+    def release(self, ticket):
+        assert ticket is self
+
+
+class PuppetInstance:
+    """An instance that answers, or fails, when the test says so."""
+
+    expected_s = 0.0
+
+    def __init__(self, name, capacity=1):
+        self.name, self.capacity, self.available = name, capacity, True
+        self.model, self.running, self.changed = Doubler(), [], None
+
+    def watch(self, changed):
+        self.changed = changed
+
+    def set_available(self, available):
+        self.available = available
+        self.changed()
+
+    def run(self, work, done):
+        self.running.append((work, done))
+
+    def end(self, error=None):
+        work, done = self.running.pop(0)
+        if error is not None:
+            work.fail(error)
+        else:
+            try:
+                work.finish(self.model.run(work.collate(), work.wanted, work.rows))
+            except ModelFailed as failed:
+                work.fail(failed)
+        done()
+
+
+def on_instances(*instances, ears=None, gates=None, **options):
+    made = plan(**options)
+    gates = gates or [OpenGate() for _ in instances]
+    pool = InstancePool(list(zip(instances, gates, strict=True)), asyncio.get_running_loop().time)
+    retries = RetryBudget(made.protection.retry, asyncio.get_running_loop().time)
+    return Batcher(made, pool, Counts(), ears=ears or Deaf(), retries=retries)
+
+
+LOST = InstanceFailed("worker 1 died")
+
+
+def with_ears(workers, model, ears, **options):
+    made = plan(**options)
+    return Batcher(made, LocalThreads(model, workers, 1), Counts(), ears=ears, retries=RetryBudget(made.protection.retry, lambda: 0.0))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-3, 30).filter(bool), min_size=2, max_size=8))
+def test_of_a_failed_batch_exactly_the_guilty_fail_and_few_runs_find_them(numbers):
+    async def main():
+        workers, model, ears = PuppetWorkers(), Doubler(), Ears()
+        made = with_ears(workers, model, ears)
+        tasks = start(made, *(request(n) for n in numbers))
+        await turns()
+        while workers.running:
+            workers.finish()
+            await turns()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        for n, answer in zip(numbers, answers, strict=True):
+            assert isinstance(answer, ModelFailed) if n < 0 else answer.outputs[0].tolist() == [[2 * n]]
+        guilty = sum(n < 0 for n in numbers)
+        assert len(model.batches) <= 1 + guilty * 2 * 3  # halves of 8: three steps down, two runs each
+        assert [outcome for outcome, _ in ears.told] == [Outcome.FAILURE if guilty == len(numbers) else Outcome.SUCCESS]
+
+    run(main())
+
+
+def test_a_request_that_fails_alone_is_a_failure_with_its_own_message():
+    async def main():
+        workers, ears = PuppetWorkers(), Ears()
+        (task,) = start(with_ears(workers, Doubler(), ears), request(-1))
+        await turns()
+        workers.finish()
+        await turns()
+        assert str(task.exception()) == "negative"
+        assert ears.told == [(Outcome.FAILURE, "negative")]
+
+    run(main())
+
+
+def test_a_batch_whose_instance_is_lost_is_run_again_in_halves_on_another():
+    async def main():
+        one, two, ears = PuppetInstance("one"), PuppetInstance("two", 2), Ears()
+        made = on_instances(one, two, ears=ears)
+        tasks = start(made, request(1), request(2), request(3))
+        await turns()
+        one.end(LOST)
+        await turns()
+        assert not one.running
+        two.end()
+        two.end()
+        await turns()
+        assert values(tasks) == [[2], [4], [6]]
+        assert two.model.batches == [[1, 2], [3]]
+        assert ears.told == [(Outcome.SUCCESS, "")]
+        assert made.idle
+
+    run(main())
+
+
+def test_the_only_instance_is_waited_for_while_it_is_replaced():
+    async def main():
+        lone = PuppetInstance("lone")
+        tasks = start(on_instances(lone), request(1))
+        await turns()
+        lone.available = False
+        lone.end(LOST)
+        await turns()
+        assert not lone.running
+        lone.set_available(True)
+        await turns()
+        lone.end()
+        await turns()
+        assert values(tasks) == [[2]]
+
+    run(main())
+
+
+def test_a_lost_batch_is_run_again_once_and_then_fails_with_the_last_word():
+    async def main():
+        lone, ears = PuppetInstance("lone"), Ears()
+        tasks = start(on_instances(lone, ears=ears), request(1), request(2))
+        await turns()
+        lone.end(LOST)
+        await turns()
+        lone.end(InstanceFailed("died again"))
+        await turns()
+        lone.end()
+        await turns()
+        assert [type(task.exception()) for task in tasks] == [InstanceFailed, type(None)]
+        assert ears.told == [(Outcome.SUCCESS, "")]
+
+    run(main())
+
+
+def test_nothing_is_repeated_where_one_attempt_is_configured():
+    async def main():
+        lone, ears = PuppetInstance("lone"), Ears()
+        tasks = start(on_instances(lone, ears=ears, protection=ProtectionPlan(retry=RetryPlan(attempts=1))), request(1), request(2))
+        await turns()
+        lone.end(LOST)
+        await turns()
+        assert [str(task.exception()) for task in tasks] == ["worker 1 died"] * 2
+        assert tasks[0].exception() is not tasks[1].exception()
+        assert ears.told == [(Outcome.FAILURE, "worker 1 died")]
+
+    run(main())
+
+
+def test_a_repeated_run_stays_inside_the_deadline():
+    async def main():
+        lone = PuppetInstance("lone")
+        loop = asyncio.get_running_loop()
+        (task,) = start(on_instances(lone), request(1, deadline=loop.time() + 2))
+        await turns()
+        lone.available = False
+        lone.end(LOST)
+        with pytest.raises(DeadlineExpired):
+            await task
+
+    run(main())
+
+
+def test_a_batch_that_was_not_given_the_time_teaches_nothing():
+    async def main():
+        lone, ears = PuppetInstance("lone"), Ears()
+        tasks = start(on_instances(lone, ears=ears), request(1), request(2))
+        await turns()
+        lone.end(DeadlineExpired("too late"))
+        await turns()
+        assert [type(task.exception()) for task in tasks] == [DeadlineExpired] * 2
+        assert ears.told == [(Outcome.NEUTRAL, "too late")]
+
+    run(main())
+
+
+def test_a_failed_batch_that_nobody_waits_for_any_more_teaches_nothing():
+    async def main():
+        workers, ears = PuppetWorkers(), Ears()
+        made = with_ears(workers, Doubler(), ears)
+        tasks = start(made, request(-1), request(2))
+        await turns()
+        for task in tasks:
+            task.cancel()
+        await turns()
+        workers.finish()
+        await turns()
+        assert ears.told == []
+        assert made.idle
+
+    run(main())
+
+
+class TestPool:
+    def test_the_instance_with_the_least_to_do_is_asked_and_slow_ones_less(self):
+        async def main():
+            quick, slow = PuppetInstance("quick", 8), PuppetInstance("slow", 8)
+            made = on_instances(quick, slow, max_batch_size=0, useful_batch_size=0)
+            loop = asyncio.get_running_loop()
+            learning = start(made, request(1), request(2))
+            await turns()
+            loop.skip(0.010)
+            quick.end()
+            loop.skip(0.030)
+            slow.end()
+            await asyncio.gather(*learning)
+            start(made, *(request(n) for n in range(3, 11)))
+            await turns()
+            assert (len(quick.running), len(slow.running)) == (7, 1)
+
+        run(main())
+
+    def test_an_instance_whose_breaker_is_open_is_skipped_and_tried_when_its_time_has_come(self):
+        async def main():
+            gate = OpenGate()
+            gate.admits, gate.retry_in_s = False, 3.0
+            shunned, busy = PuppetInstance("shunned"), PuppetInstance("busy")
+            made = on_instances(shunned, busy, gates=[gate, OpenGate()], max_batch_size=0, useful_batch_size=0)
+            start(made, request(1), request(2))
+            await turns()
+            assert (len(shunned.running), len(busy.running)) == (0, 1)
+            gate.admits = True
+            start(made, request(3))
+            await turns()
+            assert (len(shunned.running), len(busy.running)) == (1, 1)
+
+        run(main())
+
+    def test_an_instance_hears_of_its_own_losses_but_not_of_one_requests_values(self):
+        async def main():
+            gate, lone = OpenGate(), PuppetInstance("lone")
+            tasks = start(on_instances(lone, gates=[gate]), request(-1), request(2))
+            await turns()
+            while lone.running:
+                lone.end()
+                await turns()
+            start(on_instances(lone, gates=[gate]), request(3))
+            await turns()
+            lone.end(LOST)
+            assert [outcome for outcome, _ in gate.told] == [Outcome.NEUTRAL, Outcome.FAILURE, Outcome.SUCCESS, Outcome.FAILURE]
+            assert values(tasks[1:]) == [[4]]
+
+        run(main())
+
+    def test_a_place_that_is_not_used_is_given_back(self):
+        async def main():
+            pool = InstancePool([(PuppetInstance("lone"), OpenGate())], asyncio.get_running_loop().time)
+            seat = pool.acquire(lambda: None)
+            assert pool.acquire(lambda: None) is None
+            pool.release(seat)
+            assert pool.acquire(lambda: None) is seat
+
+        run(main())
+
+
+def test_threads_are_shared_by_versions_in_turn():
+    async def main():
+        workers = PuppetWorkers(1)
+        one, two = batcher(workers), batcher(workers)
+        tasks = start(one, request(1)) + start(two, request(2))
+        await turns()
+        tasks += start(one, request(3))
+        await turns()
+        while workers.running:
+            workers.finish()
+            await turns()
+        assert values(tasks) == [[2], [4], [6]]
+
+    run(main())
+
+
+def test_who_waits_for_instances_that_do_not_come_back_is_told_so_without_a_deadline_of_his_own():
+    async def main():
+        lone = PuppetInstance("lone")
+        (task,) = start(on_instances(lone), request(1))
+        await turns()
+        lone.set_available(False)
+        lone.end(LOST)
+        with pytest.raises(CircuitOpen, match="nothing is left that could run 'm' version 1: lone is down"):
+            await asyncio.wait_for(task, 10)
+
+    run(main())

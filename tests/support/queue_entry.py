@@ -1,0 +1,15 @@
+"""What stands in a queue, without a request."""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(eq=False)
+class Entry:
+    rows: int = 1
+    level: int = 0
+    deadline: float = math.inf
+    arrived: float = 0.0
+    key: tuple = ("x",)
+    settled: bool = False
+    order: int = 0
