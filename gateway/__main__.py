@@ -9,7 +9,10 @@ from gateway.control.processes.spawning import Spawner
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit status. A serving process that will be needed is on its way before anything else is imported."""
+    """Runs one command; returns the exit status.
+
+    A serving process that will be needed is on its way before anything else is imported.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     with Spawner() as spawner:
         if words[:1] == ["serve"] and not {"-h", "--help"}.intersection(words):

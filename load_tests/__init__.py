@@ -1,1 +1,4 @@
-"""Load tests: what the gateway serves, how fast, and whether every reply was right. See README.md in this folder."""
+"""Load tests: what the gateway serves, how fast, and whether every reply was right.
+
+See README.md in this folder.
+"""

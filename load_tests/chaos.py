@@ -1,9 +1,13 @@
-"""Faults of every kind while a load runs: who was answered, rightly and in time, and what is left when it is over.
+"""Faults of every kind while a load runs.
 
-Each trial has gateways of its own. Prints a table (trial, what it must show, whether it does, what was measured) and exits with 1 where a row
-falls short. The short form judges only what is not a time: replies, failed calls, counts.
+Who was answered, rightly and in time, and what is left when it is over.
 
-    .venv/bin/python -m load_tests.chaos [--short] [--trials overload,killed] [--overload-seconds 60]
+Each trial has gateways of its own. Prints a table (trial, what it must show, whether it does, what
+was measured) and exits with 1 where a row falls short. The short form judges only what is not a
+time: replies, failed calls, counts.
+
+    .venv/bin/python -m load_tests.chaos [--short] [--trials
+    overload,killed] [--overload-seconds 60]
 """
 
 from __future__ import annotations
@@ -45,15 +49,23 @@ def trials(overload_s: float) -> dict[str, Trial]:
 
 
 def run(chosen: Mapping[str, Trial], ground: Ground) -> list[Finding]:
-    """What all trials found; one that breaks off is a row of its own and keeps the others from nothing."""
+    """What all trials found.
+
+    One that breaks off is a row of its own and keeps the others from nothing.
+    """
     findings: list[Finding] = []
     for name, trial in chosen.items():
         began = time.monotonic()
         try:
             for finding in trial(ground):
                 findings.append(finding)
-                print(f"{finding.verdict(short=ground.short):5}  {finding.trial}: {finding.must}  |  {finding.measured}", flush=True)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a server that does not come up ends one trial
+                print(
+                    f"{finding.verdict(short=ground.short):5}  {finding.trial}: "
+                    f"{finding.must}  |  {finding.measured}",
+                    flush=True,
+                )
+        except (Exception, SystemExit) as error:  # noqa: BLE001
+            # a server that does not come up ends one trial
             findings.append(broken(name, error))
             print(f"SHORT  {findings[-1].trial}: {findings[-1].measured}", flush=True)
         print(f"       {name} took {time.monotonic() - began:.0f} s", flush=True)
@@ -62,10 +74,22 @@ def run(chosen: Mapping[str, Trial], ground: Ground) -> list[Finding]:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true", help="a minute or two, judges only what is not a time")
-    parser.add_argument("--trials", default=",".join(trials(0)), help="which, comma-separated (default all: %(default)s)")
-    parser.add_argument("--overload-seconds", type=float, help=f"of each model (default {OVERLOAD_S:g}, short {SHORT_OVERLOAD_S:g})")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--short", action="store_true", help="a minute or two, judges only what is not a time"
+    )
+    parser.add_argument(
+        "--trials",
+        default=",".join(trials(0)),
+        help="which, comma-separated (default all: %(default)s)",
+    )
+    parser.add_argument(
+        "--overload-seconds",
+        type=float,
+        help=f"of each model (default {OVERLOAD_S:g}, short {SHORT_OVERLOAD_S:g})",
+    )
     args = parser.parse_args()
     known = trials(args.overload_seconds or (SHORT_OVERLOAD_S if args.short else OVERLOAD_S))
     if unknown := set(args.trials.split(",")) - set(known):
@@ -78,7 +102,10 @@ def main() -> None:
         build_scale(models, BROKEN, factor=HEALTHY_FACTOR)
         build_fragile(models, BROKEN, version=2, factor=BROKEN_FACTOR)
         build_fragile(models, FRAGILE, factor=BROKEN_FACTOR)
-        findings = run({name: known[name] for name in args.trials.split(",")}, Ground(models, Path(tmp), cores, args.short))
+        findings = run(
+            {name: known[name] for name in args.trials.split(",")},
+            Ground(models, Path(tmp), cores, args.short),
+        )
     print("\n" + table(findings, short=args.short))
     if short := fallen_short(findings, short=args.short):
         raise SystemExit(f"FELL SHORT: {len(short)} of {len(findings)}")

@@ -1,4 +1,7 @@
-"""A closed loop that keeps how every call ended, refused ones as well, and never cancels: what a caller sees who only waits."""
+"""A closed loop that keeps how every call ended, refused ones as well, and never cancels.
+
+What a caller sees who only waits.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ LOOK_S = 0.005
 
 
 class Ended(NamedTuple):
-    """One call: when it began and ended (`time.perf_counter`), its gRPC status, the reply as it came off the wire."""
+    """One call: when it began and ended (`time.perf_counter`).
+
+    Its gRPC status, the reply as it came off the wire.
+    """
 
     began_s: float
     ended_s: float
@@ -31,16 +37,31 @@ class Ended(NamedTuple):
 
 
 class Asking:
-    """Keeps up to `streams` calls in flight on each connection, as far as the server's own limit allows; payloads in turn.
+    """Keeps up to `streams` calls in flight on each connection.
 
-    Ends after `calls` calls or `seconds`, whichever comes first, once everything that was sent has been answered. `pause_s` passes between
-    an answer and the call that follows it.
+    As far as the server's own limit allows; payloads in turn.
+
+    Ends after `calls` calls or `seconds`, whichever comes first, once everything that was sent has
+    been answered. `pause_s` passes between an answer and the call that follows it.
     """
 
-    def __init__(self, payloads: Sequence[Payload], *, streams: int, calls: float = math.inf, seconds: float = math.inf, pause_s: float = 0) -> None:
-        self._payloads, self._streams, self._calls, self._seconds, self._pause_s = payloads, streams, calls, seconds, pause_s
+    def __init__(
+        self,
+        payloads: Sequence[Payload],
+        *,
+        streams: int,
+        calls: float = math.inf,
+        seconds: float = math.inf,
+        pause_s: float = 0,
+    ) -> None:
+        self._payloads = payloads
+        self._streams = streams
+        self._calls = calls
+        self._seconds = seconds
+        self._pause_s = pause_s
         self._begun: dict[tuple[int, int], tuple[float, Payload]] = {}
-        self._sent, self._until = 0, math.inf
+        self._sent = 0
+        self._until = math.inf
         self._over = asyncio.Event()
         self.ended: list[Ended] = []
         self.took_s = math.nan
@@ -51,7 +72,10 @@ class Asking:
         return f"<Asking: {self._sent} sent, {len(self._begun)} in flight>"
 
     async def run(self, address: str, connections: int, *, timeout_ms: int = 0) -> Asking:
-        """Runs to the end; `timeout_ms` is the deadline told to the server, which is not kept here. 0: none."""
+        """Runs to the end.
+
+        `timeout_ms` is the deadline told to the server, which is not kept here. 0: none.
+        """
         lanes = await open_lanes(address, connections, self._on_answers, timeout_ms=timeout_ms)
         began = perf_counter()
         self._until = began + self._seconds
@@ -79,7 +103,9 @@ class Asking:
     @property
     def named(self) -> str:
         """The same by name, with those that never ended."""
-        return str(by_name(self.statuses)) + (f", {self.unanswered} never answered" if self.unanswered else "")
+        return str(by_name(self.statuses)) + (
+            f", {self.unanswered} never answered" if self.unanswered else ""
+        )
 
     @property
     def failed(self) -> int:
@@ -98,7 +124,12 @@ class Asking:
 
     def latency_ms(self, percent: float, status: int = OK) -> float:
         """A percentile of the calls that ended with a status; NaN if none did."""
-        return percentile(sorted((call.ended_s - call.began_s) * 1e3 for call in self.ended if call.status == status), percent)
+        return percentile(
+            sorted(
+                (call.ended_s - call.began_s) * 1e3 for call in self.ended if call.status == status
+            ),
+            percent,
+        )
 
     async def _end(self) -> None:
         """Returns when all is over, or nothing happens any more, of which `unanswered` tells."""
@@ -121,8 +152,13 @@ class Asking:
             pass
 
     def _send(self, lane: Lane) -> bool:
-        now, payload = perf_counter(), self._payloads[self._sent % len(self._payloads)]
-        if self._sent >= self._calls or now >= self._until or not lane.connection.has_room(payload.framed):
+        now = perf_counter()
+        payload = self._payloads[self._sent % len(self._payloads)]
+        if (
+            self._sent >= self._calls
+            or now >= self._until
+            or not lane.connection.has_room(payload.framed)
+        ):
             return False
         self._begun[id(lane), lane.connection.call(payload.framed)] = (now, payload)
         self._sent += 1
@@ -145,16 +181,24 @@ class Asking:
         self._look_whether_over(lane)
 
     def _look_whether_over(self, lane: Lane) -> None:
-        no_more = self._sent >= self._calls or perf_counter() >= self._until or lane.connection.going_away
+        no_more = (
+            self._sent >= self._calls or perf_counter() >= self._until or lane.connection.going_away
+        )
         if no_more and not self._begun:
             self._over.set()
 
 
 def ask(address: str, payloads: Sequence[Payload], **options: float) -> Asking:
-    """Runs one load by itself; `connections`, `streams`, `calls`, `seconds`, `timeout_ms` as above."""
-    connections, timeout_ms = int(options.pop("connections", 4)), int(options.pop("timeout_ms", 0))
+    """Runs one load by itself.
+
+    `connections`, `streams`, `calls`, `seconds`, `timeout_ms` as above.
+    """
+    connections = int(options.pop("connections", 4))
+    timeout_ms = int(options.pop("timeout_ms", 0))
 
     async def run() -> Asking:
-        return await Asking(payloads, streams=int(options.pop("streams", 32)), **options).run(address, connections, timeout_ms=timeout_ms)
+        return await Asking(payloads, streams=int(options.pop("streams", 32)), **options).run(
+            address, connections, timeout_ms=timeout_ms
+        )
 
     return asyncio.run(run())

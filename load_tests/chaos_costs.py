@@ -1,4 +1,7 @@
-"""What protections cost while nothing is wrong: worker processes against threads, everything on against everything off."""
+"""What protections cost while nothing is wrong.
+
+Worker processes against threads, everything on against everything off.
+"""
 
 from __future__ import annotations
 
@@ -27,24 +30,49 @@ OFF = "breaker: off\n"
 def process_workers(ground: Ground) -> Iterator[Finding]:
     """The same model in worker processes and in threads, all on the server's core."""
     for model, least in LEAST_RATE_OF_PROCESSES.items():
-        yield from _compared(ground, f"process workers, {model}", model, {"processes": "workers: process\n", "threads": ""}, least)
+        yield from _compared(
+            ground,
+            f"process workers, {model}",
+            model,
+            {"processes": "workers: process\n", "threads": ""},
+            least,
+        )
 
 
 def protections(ground: Ground) -> Iterator[Finding]:
     """All protections on against all off."""
-    yield from _compared(ground, "protections on against off", "small", {"on": ON, "off": OFF}, LEAST_RATE_PROTECTED)
+    yield from _compared(
+        ground, "protections on against off", "small", {"on": ON, "off": OFF}, LEAST_RATE_PROTECTED
+    )
 
 
-def _compared(ground: Ground, trial: str, model: str, settings: Mapping[str, str], least: float) -> Iterator[Finding]:
-    payloads, calls = ground.payloads(model), 500 if ground.short else 4_000
+def _compared(
+    ground: Ground, trial: str, model: str, settings: Mapping[str, str], least: float
+) -> Iterator[Finding]:
+    payloads = ground.payloads(model)
+    calls = 500 if ground.short else 4_000
     with contextlib.ExitStack() as stack:
         addresses = {
-            name: stack.enter_context(ground.gateway(f"{model}_{name}", {model: text}, payloads[0])).address for name, text in settings.items()
+            name: stack.enter_context(
+                ground.gateway(f"{model}_{name}", {model: text}, payloads[0])
+            ).address
+            for name, text in settings.items()
         }
-        contestants = {name: lambda address=address: ask(address, payloads, calls=calls) for name, address in addresses.items()}
+        contestants = {
+            name: lambda address=address: ask(address, payloads, calls=calls)
+            for name, address in addresses.items()
+        }
         runs = take_turns(contestants, 2 if ground.short else 16)
     rates = {name: [run.goodput_per_s for run in taken] for name, taken in runs.items()}
     ours, theirs = settings
     ratio = paired_ratio(rates[ours], rates[theirs])
-    yield exactly(trial, "failed calls", sum(run.failed for taken in runs.values() for run in taken), 0)
-    yield at_least(trial, f"calls/s of {theirs}", ratio.median, least, note=f"{ratio}; {median(rates[ours]):.0f} of {median(rates[theirs]):.0f}/s")
+    yield exactly(
+        trial, "failed calls", sum(run.failed for taken in runs.values() for run in taken), 0
+    )
+    yield at_least(
+        trial,
+        f"calls/s of {theirs}",
+        ratio.median,
+        least,
+        note=f"{ratio}; {median(rates[ours]):.0f} of {median(rates[theirs]):.0f}/s",
+    )

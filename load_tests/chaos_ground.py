@@ -1,4 +1,7 @@
-"""Where the fault trials happen: gateways with models and settings of a trial's own, and what is seen of their processes."""
+"""Where the fault trials happen.
+
+Gateways with models and settings of a trial's own, and what is seen of their processes.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ CHANGES_WITHIN_S = 20
 
 @dataclass(frozen=True)
 class Ground:
-    """What all trials share: the models to choose from, a folder for files, the cores, and whether the short form runs."""
+    """What all trials share.
+
+    The models to choose from, a folder for files, the cores, and whether the short form runs.
+    """
 
     models: Path
     folder: Path
@@ -46,15 +52,32 @@ class Ground:
         return [make_payload(self.models, model, seed=seed) for seed in range(VARIANTS)]
 
     @contextlib.contextmanager
-    def gateway(self, name: str, settings: Mapping[str, str], first: Payload, *, processes: int = 1, core: int | None = None) -> Iterator[Gateway]:
-        """A gateway that has answered `first` and serves all models of `settings`, each with its model.yaml. `core`: default the server's."""
+    def gateway(
+        self,
+        name: str,
+        settings: Mapping[str, str],
+        first: Payload,
+        *,
+        processes: int = 1,
+        core: int | None = None,
+    ) -> Iterator[Gateway]:
+        """A gateway that has answered `first` and serves all models of `settings`.
+
+        Each with its model.yaml. `core`: default the server's.
+        """
         folder = self.folder / name
         for model, text in settings.items():
             shutil.copytree(self.models / model, folder / model)
             if text:
                 (folder / model / "model.yaml").write_text(text)
         command = GATEWAY.replace("--processes 1", f"--processes {processes}")
-        with serving(command, folder, first, self.folder / f"{name}.log", core=self.cores.server if core is None else core) as server:
+        with serving(
+            command,
+            folder,
+            first,
+            self.folder / f"{name}.log",
+            core=self.cores.server if core is None else core,
+        ) as server:
             gateway = Gateway(server)
             until(lambda: gateway.serves(settings))
             yield gateway
@@ -99,26 +122,43 @@ class Gateway:
         """Whether all of these are ready for calls."""
         with grpc.insecure_channel(self.address) as channel:
             stub = GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
-            return all(stub.ModelReady(inference_pb2.ModelReadyRequest(name=model), timeout=10).ready for model in models)
+            return all(
+                stub.ModelReady(inference_pb2.ModelReadyRequest(name=model), timeout=10).ready
+                for model in models
+            )
 
     def breakers(self, model: str, version: str) -> list[control.ProcessBreaker]:
         """How the breaker of a version stands in each process."""
         with grpc.insecure_channel(self.address) as channel:
             stub = GatewayControlStub(channel)  # type: ignore[no-untyped-call]
-            answer = stub.ListBreakers(control.ListBreakersRequest(model=model, version=version), timeout=10)
-        return [process for breaker in answer.breakers if not breaker.instance for process in breaker.processes]
+            answer = stub.ListBreakers(
+                control.ListBreakersRequest(model=model, version=version), timeout=10
+            )
+        return [
+            process
+            for breaker in answer.breakers
+            if not breaker.instance
+            for process in breaker.processes
+        ]
 
     def force_open(self, model: str) -> None:
         """Opens the breakers of a model's versions for good."""
         with grpc.insecure_channel(self.address) as channel:
             stub = GatewayControlStub(channel)  # type: ignore[no-untyped-call]
-            stub.SetBreaker(control.SetBreakerRequest(model=model, mode=control.FORCE_OPEN), timeout=10)
+            stub.SetBreaker(
+                control.SetBreakerRequest(model=model, mode=control.FORCE_OPEN), timeout=10
+            )
 
 
 def scaled(model: str, value: float, factor: float, *, version: str = "") -> Payload:
-    """A request for a model of `benchmark_models.build_scale` or `build_fragile`, and the answer of the one that has this factor."""
+    """A request for a model of `benchmark_models.build_scale` or `build_fragile`.
+
+    The answer of the one that has this factor.
+    """
     x = np.full((1, FRAGILE_WIDTH), value, np.float32)
-    request = inference_pb2.ModelInferRequest(model_name=model, model_version=version, raw_input_contents=[x.tobytes()])
+    request = inference_pb2.ModelInferRequest(
+        model_name=model, model_version=version, raw_input_contents=[x.tobytes()]
+    )
     request.inputs.add(name=INPUT, datatype="FP32", shape=x.shape)
     return Payload(model, request.SerializeToString(), x * np.float32(factor))
 

@@ -11,7 +11,11 @@ Verdict = Literal["ok", "SHORT", "-"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One row of the table. `timed`: a time, or a ratio of times or rates, which a short run on a busy machine says nothing about."""
+    """One row of the table.
+
+    `timed`: a time, or a ratio of times or rates, which a short run on a
+    busy machine says nothing about.
+    """
 
     trial: str
     must: str
@@ -26,32 +30,53 @@ class Finding:
         return "ok" if self.holds else "SHORT"
 
 
-def at_least(trial: str, what: str, value: float, limit: float, unit: str = "", *, note: str = "") -> Finding:
+def at_least(
+    trial: str, what: str, value: float, limit: float, unit: str = "", *, note: str = ""
+) -> Finding:
     """A time or ratio that must not be smaller; NaN falls short."""
-    return Finding(trial, f"{what} >= {limit:g}{unit}", _with_note(f"{value:.3g}{unit}", note), value >= limit)
+    return Finding(
+        trial, f"{what} >= {limit:g}{unit}", _with_note(f"{value:.3g}{unit}", note), value >= limit
+    )
 
 
-def at_most(trial: str, what: str, value: float, limit: float, unit: str = "", *, note: str = "") -> Finding:
+def at_most(
+    trial: str, what: str, value: float, limit: float, unit: str = "", *, note: str = ""
+) -> Finding:
     """A time or ratio that must not be larger; NaN falls short."""
-    return Finding(trial, f"{what} <= {limit:g}{unit}", _with_note(f"{value:.3g}{unit}", note), value <= limit)
+    return Finding(
+        trial, f"{what} <= {limit:g}{unit}", _with_note(f"{value:.3g}{unit}", note), value <= limit
+    )
 
 
 def exactly(trial: str, what: str, value: object, expected: object, *, note: str = "") -> Finding:
     """A count or a state, judged in the short form, too."""
-    return Finding(trial, f"{what}: {expected}", _with_note(str(value), note), value == expected, timed=False)
+    return Finding(
+        trial, f"{what}: {expected}", _with_note(str(value), note), value == expected, timed=False
+    )
 
 
 def broken(trial: str, error: BaseException) -> Finding:
     """The row of a trial that did not come to its end."""
-    return Finding(trial, "comes to its end", f"{type(error).__name__}: {error}"[:300], holds=False, timed=False)
+    return Finding(
+        trial,
+        "comes to its end",
+        f"{type(error).__name__}: {error}"[:300],
+        holds=False,
+        timed=False,
+    )
 
 
 def table(findings: Sequence[Finding], *, short: bool) -> str:
     """One line a finding, columns aligned."""
     heads = ("trial", "must", "measured", "")
-    rows = [heads] + [(f.trial, f.must, f.measured.replace("\n", " "), f.verdict(short=short)) for f in findings]
+    rows = [heads] + [
+        (f.trial, f.must, f.measured.replace("\n", " "), f.verdict(short=short)) for f in findings
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    return "\n".join(f"{trial:{widths[0]}}  {must:{widths[1]}}  {verdict:5}  {measured}".rstrip() for trial, must, measured, verdict in rows)
+    return "\n".join(
+        f"{trial:{widths[0]}}  {must:{widths[1]}}  {verdict:5}  {measured}".rstrip()
+        for trial, must, measured, verdict in rows
+    )
 
 
 def fallen_short(findings: Sequence[Finding], *, short: bool) -> list[Finding]:

@@ -19,12 +19,19 @@ from load_tests.lanes import by_name, open_lanes
 from load_tests.payloads import Payload
 from load_tests.servers import GATEWAY
 
-OVERLOAD_S, SHORT_OVERLOAD_S = 60.0, 3.0
+OVERLOAD_S = 60.0
+SHORT_OVERLOAD_S = 3.0
 LEAST_GOODPUT_OUTSTANDING = 0.9
 MOST_REFUSAL_COST = {"mid": 0.6, "small": 1.0}
-"""Of `small`, two thirds of a served call are gRPC's core, which a refused one pays as well: nothing on this side of it can come to 0.6."""
+"""Of `small`, two thirds of a served call are gRPC's core, which a refused one pays as well.
+
+Nothing on this side of it can come to 0.6.
+"""
 HELD = 8
-FULL = f"batching: {{max_queue_delay: 600s, preferred_batch_sizes: [64], max_batch_size: 64}}\nadmission: {{max_in_flight: {HELD}}}\n"
+FULL = (
+    "batching: {max_queue_delay: 600s, preferred_batch_sizes: [64], max_batch_size: 64}\n"
+    f"admission: {{max_in_flight: {HELD}}}\n"
+)
 """Calls that wait for more company than may come in: as many as may be in flight are, for good."""
 
 
@@ -32,21 +39,49 @@ def overloaded(ground: Ground, seconds: float) -> Iterator[Finding]:
     """Twice as many calls as can be served, with deadlines."""
     for model in overload.MUST:
         log = ground.folder / f"overload_{model}.log"
-        found = overload.run_trial(model, ground.models, log, GATEWAY, seconds, cores=ground.cores, shuffled=True)
+        found = overload.run_trial(
+            model, ground.models, log, GATEWAY, seconds, cores=ground.cores, shuffled=True
+        )
         trial = f"2x overload, {model}"
-        note = f"{found.report.goodput_per_s:.0f} of {found.capacity_per_s:.0f}/s, {found.report.statuses}"
+        note = (
+            f"{found.report.goodput_per_s:.0f} of "
+            f"{found.capacity_per_s:.0f}/s, {found.report.statuses}"
+        )
         yield exactly(trial, "wrong replies", len(found.report.faults), 0)
         yield at_least(trial, "goodput of capacity", found.goodput, overload.MUST[model], note=note)
-        yield at_most(trial, "p50 of answered calls", found.report.latency_ms["p50"], overload.MOST_P50_MS, " ms")
+        yield at_most(
+            trial,
+            "p50 of answered calls",
+            found.report.latency_ms["p50"],
+            overload.MOST_P50_MS,
+            " ms",
+        )
         lone = f"{found.lone_before_ms:.2f} -> {found.lone_after_ms:.2f} ms"
-        yield at_most(trial, "lone call afterwards, of before", found.lone_after_ms / found.lone_before_ms, overload.MOST_LONE, note=lone)
+        yield at_most(
+            trial,
+            "lone call afterwards, of before",
+            found.lone_after_ms / found.lone_before_ms,
+            overload.MOST_LONE,
+            note=lone,
+        )
         memory = f"{found.memory_before_mib:.0f} -> {found.memory_after_mib:.0f} MiB"
-        yield at_most(trial, "memory afterwards, of before", found.memory_after_mib / found.memory_before_mib, overload.MOST_GROWTH, note=memory)
+        yield at_most(
+            trial,
+            "memory afterwards, of before",
+            found.memory_after_mib / found.memory_before_mib,
+            overload.MOST_GROWTH,
+            note=memory,
+        )
 
 
 def outstanding(ground: Ground) -> Iterator[Finding]:
-    """4 096 calls without deadlines: all of them at the server, and most of them waiting on the client's side of few connections."""
-    payloads, seconds, turns = ground.payloads("small"), ground.seconds(2.0, 0.5), 2 if ground.short else 6
+    """4 096 calls without deadlines.
+
+    All of them at the server, and most of them waiting on the client's side of few connections.
+    """
+    payloads = ground.payloads("small")
+    seconds = ground.seconds(2.0, 0.5)
+    turns = 2 if ground.short else 6
     loads = {"peak": (4, 32), "86 connections": (86, 48), "4 connections": (4, 1024)}
     with ground.gateway("outstanding", {"small": ""}, payloads[0]) as gateway:
         contestants = {
@@ -57,11 +92,23 @@ def outstanding(ground: Ground) -> Iterator[Finding]:
         }
         runs = take_turns(contestants, turns, warm_up=1)
     rates = {name: [run.goodput_per_s for run in taken] for name, taken in runs.items()}
-    yield exactly("4 096 outstanding", "failed calls", sum(run.failed for taken in runs.values() for run in taken), 0)
+    yield exactly(
+        "4 096 outstanding",
+        "failed calls",
+        sum(run.failed for taken in runs.values() for run in taken),
+        0,
+    )
     for name in loads:
         if name != "peak":
-            ratio, note = paired_ratio(rates[name], rates["peak"]), f"{median(rates[name]):.0f} of {median(rates['peak']):.0f}/s"
-            yield at_least(f"4 096 outstanding, {name}", "goodput of the peak", ratio.median, LEAST_GOODPUT_OUTSTANDING, note=note)
+            ratio = paired_ratio(rates[name], rates["peak"])
+            note = f"{median(rates[name]):.0f} of {median(rates['peak']):.0f}/s"
+            yield at_least(
+                f"4 096 outstanding, {name}",
+                "goodput of the peak",
+                ratio.median,
+                LEAST_GOODPUT_OUTSTANDING,
+                note=note,
+            )
 
 
 def refused(ground: Ground) -> Iterator[Finding]:
@@ -71,16 +118,31 @@ def refused(ground: Ground) -> Iterator[Finding]:
 
 
 def _refused(ground: Ground, model: str, most: float) -> Iterator[Finding]:
-    unavailable, full = copy_name(0, of=model), copy_name(1, of=model)
+    unavailable = copy_name(0, of=model)
+    full = copy_name(1, of=model)
     payloads = {name: ground.payloads(name) for name in (model, unavailable, full)}
-    with ground.gateway(f"refused_{model}", {model: "", unavailable: "", full: FULL}, payloads[model][0]) as gateway:
+    with ground.gateway(
+        f"refused_{model}", {model: "", unavailable: "", full: FULL}, payloads[model][0]
+    ) as gateway:
         gateway.force_open(unavailable)
         costs, runs = asyncio.run(_costs(ground, gateway, payloads, full))
-    calls = {name: sum(len(run.ended) + run.unanswered for run in taken) for name, taken in runs.items()}
-    yield exactly(f"refused call, {model}", "served wrongly", sum(run.failed for run in runs[model]), 0)
-    for name, status, what in ((unavailable, UNAVAILABLE, "open breaker"), (full, RESOURCE_EXHAUSTED, "no room")):
+    calls = {
+        name: sum(len(run.ended) + run.unanswered for run in taken) for name, taken in runs.items()
+    }
+    yield exactly(
+        f"refused call, {model}", "served wrongly", sum(run.failed for run in runs[model]), 0
+    )
+    for name, status, what in (
+        (unavailable, UNAVAILABLE, "open breaker"),
+        (full, RESOURCE_EXHAUSTED, "no room"),
+    ):
         trial = f"refused call, {model}, {what}"
-        yield exactly(trial, "calls not refused so", calls[name] - sum(run.statuses[status] for run in runs[name]), 0)
+        yield exactly(
+            trial,
+            "calls not refused so",
+            calls[name] - sum(run.statuses[status] for run in runs[name]),
+            0,
+        )
         ratio = paired_ratio(costs[name], costs[model])
         note = f"{median(costs[name]) * 1e6:.1f} of {median(costs[model]) * 1e6:.1f} us"
         yield at_most(trial, "CPU of a served one", ratio.median, most, note=note)
@@ -95,7 +157,9 @@ async def _costs(
         for turn in range(1 if ground.short else 6):
             for name in sorted(payloads, reverse=turn % 2 == 1):
                 before = gateway.cpu_s()
-                run = await Asking(payloads[name], streams=32, calls=2_000 if ground.short else 20_000).run(gateway.address, 4)
+                run = await Asking(
+                    payloads[name], streams=32, calls=2_000 if ground.short else 20_000
+                ).run(gateway.address, 4)
                 costs[name].append((gateway.cpu_s() - before) / len(run.ended))
                 runs[name].append(run)
     return costs, runs
@@ -103,7 +167,10 @@ async def _costs(
 
 @contextlib.asynccontextmanager
 async def _held(address: str, payload: Payload) -> AsyncIterator[None]:
-    """As many calls as may be in flight wait; raises ConnectionError where one of them was answered."""
+    """As many calls as may be in flight wait.
+
+    Raises ConnectionError where one of them was answered.
+    """
     answered: list[Answer] = []
     (lane,) = await open_lanes(address, 1, lambda _lane, answers: answered.extend(answers))
     try:
@@ -112,7 +179,10 @@ async def _held(address: str, payload: Payload) -> AsyncIterator[None]:
         lane.flush()
         await asyncio.sleep(0.5)  # nothing tells a caller that his call waits
         if answered:
-            raise ConnectionError(f"calls that should wait were answered: {by_name(Counter(answer.status for answer in answered))}")
+            raise ConnectionError(
+                "calls that should wait were answered: "
+                f"{by_name(Counter(answer.status for answer in answered))}"
+            )
         yield
     finally:
         lane.abort()

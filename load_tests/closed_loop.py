@@ -1,7 +1,9 @@
-"""A closed loop over several payloads: so many calls are always in flight, each answer starts the next call.
+"""A closed loop over several payloads.
 
-h2load does the same for one payload and at less cost; this one exists for loads that touch many models in turn. Every reply is checked
-by value after the run.
+So many calls are always in flight, each answer starts the next call.
+
+h2load does the same for one payload and at less cost; this one exists for loads that touch many
+models in turn. Every reply is checked by value after the run.
 
     .venv/bin/python -m load_tests.closed_loop [--models 100] [--calls 20000] [--address HOST:PORT]
 """
@@ -36,8 +38,10 @@ class ClosedLoop:
 
     def __init__(self, payloads: Sequence[Payload], *, calls: int, streams: int) -> None:
         self._payloads = [(payload, payload.framed) for payload in payloads]
-        self._calls, self._streams = calls, streams
-        self._sent = self._ended = 0
+        self._calls = calls
+        self._streams = streams
+        self._sent = 0
+        self._ended = 0
         self._begun: dict[tuple[int, int], tuple[float, Payload]] = {}
         self._done = asyncio.Event()
         self.latencies_s: list[float] = []
@@ -45,7 +49,10 @@ class ClosedLoop:
         self.statuses: Counter[int] = Counter()
 
     def __repr__(self) -> str:
-        return f"<ClosedLoop: {self._ended} of {self._calls} calls ended, {len(self._begun)} in flight>"
+        return (
+            f"<ClosedLoop: {self._ended} of {self._calls} calls ended, "
+            f"{len(self._begun)} in flight>"
+        )
 
     async def run(self, address: str, connections: int) -> float:
         """Runs the load and returns how long it took, in seconds."""
@@ -63,7 +70,8 @@ class ClosedLoop:
         return took
 
     def _fill(self, lane: Lane) -> None:
-        connection, now = lane.connection, perf_counter()
+        connection = lane.connection
+        now = perf_counter()
         while self._sent < self._calls and connection.in_flight < self._streams:
             payload, framed = self._payloads[self._sent % len(self._payloads)]
             if not connection.has_room(framed):
@@ -86,7 +94,9 @@ class ClosedLoop:
             self._done.set()
 
 
-async def run_closed_loop(address: str, payloads: Sequence[Payload], *, connections: int, streams: int, calls: int) -> Slice:
+async def run_closed_loop(
+    address: str, payloads: Sequence[Payload], *, connections: int, streams: int, calls: int
+) -> Slice:
     """Runs the load once; the fault names a wrong reply or the statuses of calls that failed."""
     load = ClosedLoop(payloads, calls=calls, streams=streams)
     took = await load.run(address, connections)
@@ -95,15 +105,29 @@ async def run_closed_loop(address: str, payloads: Sequence[Payload], *, connecti
         faults.append(f"{calls} calls ended as {by_name(load.statuses)}")
     ordered = sorted(load.latencies_s)
     fault = f"{len(faults)} faults, the last: {faults[-1]}" if faults else ""
-    return Slice(len(load.replies) / took, percentile(ordered, 50) * 1e3, percentile(ordered, 99) * 1e3, fault)
+    return Slice(
+        len(load.replies) / took,
+        percentile(ordered, 50) * 1e3,
+        percentile(ordered, 99) * 1e3,
+        fault,
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=int, default=100, help="how many models the calls are spread over (default 100)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--models",
+        type=int,
+        default=100,
+        help="how many models the calls are spread over (default 100)",
+    )
     parser.add_argument("--calls", type=int, default=20_000)
     parser.add_argument("--connections", type=int, default=4)
-    parser.add_argument("--streams", type=int, default=32, help="calls in flight on each connection (default 32)")
+    parser.add_argument(
+        "--streams", type=int, default=32, help="calls in flight on each connection (default 32)"
+    )
     add_target_options(parser)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as tmp:
@@ -112,9 +136,18 @@ def main() -> None:
         payloads = [make_payload(models, copy_name(number)) for number in range(args.models)]
         with target(args, models, payloads[0], Path(tmp) / "server.log") as address:
             os.sched_setaffinity(0, {choose_cores().generator})
-            run = run_closed_loop(address, payloads, connections=args.connections, streams=args.streams, calls=args.calls)
+            run = run_closed_loop(
+                address,
+                payloads,
+                connections=args.connections,
+                streams=args.streams,
+                calls=args.calls,
+            )
             result = asyncio.run(run)
-    print(f"{result.calls_per_s:.0f} calls/s  p50 {result.p50_ms:.2f} ms  p99 {result.p99_ms:.2f} ms  {result.fault or 'every reply right'}")
+    print(
+        f"{result.calls_per_s:.0f} calls/s  p50 {result.p50_ms:.2f} ms  p99 {result.p99_ms:.2f} "
+        f"ms  {result.fault or 'every reply right'}"
+    )
     if result.fault:
         raise SystemExit(1)
 

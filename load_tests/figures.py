@@ -1,4 +1,7 @@
-"""Figures from samples: percentiles, and the median with an interval that needs no assumption about the noise."""
+"""Figures from samples.
+
+Percentiles, and the median with an interval that needs no assumption about the noise.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ COVERAGE = 0.95
 
 @dataclass(frozen=True)
 class MedianInterval:
-    """A median and two order statistics that hold the true one between them with the probability `coverage`."""
+    """A median and two order statistics that hold the true one between them.
+
+    They do so with the probability `coverage`.
+    """
 
     median: float
     low: float
@@ -42,16 +48,24 @@ class Slice:
 def median_interval(values: Sequence[float]) -> MedianInterval:
     """The narrowest symmetric pair of order statistics that holds the median with at least 95 %.
 
-    With fewer than six values no pair does; the extremes are returned then, with the coverage they have.
+    With fewer than six values no pair does; the extremes are returned
+    then, with the coverage they have.
     """
     if not values:
         raise ValueError("an interval needs at least one value, got none")
-    ordered, n = sorted(values), len(values)
-    outside, left_out = _tail(n, 0), 0
+    ordered = sorted(values)
+    n = len(values)
+    outside = _tail(n, 0)
+    left_out = 0
     while left_out + 1 < (n + 1) // 2 and 1 - 2 * _tail(n, left_out + 1) >= COVERAGE:
         left_out += 1
         outside = _tail(n, left_out)
-    return MedianInterval(statistics.median(ordered), ordered[left_out], ordered[n - 1 - left_out], max(0.0, 1 - 2 * outside))
+    return MedianInterval(
+        statistics.median(ordered),
+        ordered[left_out],
+        ordered[n - 1 - left_out],
+        max(0.0, 1 - 2 * outside),
+    )
 
 
 def _tail(n: int, k: int) -> float:
@@ -60,19 +74,30 @@ def _tail(n: int, k: int) -> float:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The smallest value that at least `percent` of the ascending values do not exceed; NaN of nothing."""
+    """The smallest value that at least `percent` of the ascending values do not exceed.
+
+    NaN of nothing.
+    """
     if not ordered:
         return math.nan
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> MedianInterval:
-    """The median of ours over theirs, turn by turn: what slows a machine for a while slows both halves of a turn."""
+    """The median of ours over theirs, turn by turn.
+
+    What slows a machine for a while slows both halves of a turn.
+    """
     return median_interval([a / b for a, b in zip(ours, theirs, strict=True)])
 
 
-def take_turns(contestants: Mapping[str, Callable[[], T]], turns: int, *, warm_up: int = 2) -> dict[str, list[T]]:
-    """Runs every contestant once a turn, another one first each time; what the `warm_up` turns gave is dropped."""
+def take_turns(
+    contestants: Mapping[str, Callable[[], T]], turns: int, *, warm_up: int = 2
+) -> dict[str, list[T]]:
+    """Runs every contestant once a turn, another one first each time.
+
+    What the `warm_up` turns gave is dropped.
+    """
     names = list(contestants)
     results: dict[str, list[T]] = {name: [] for name in names}
     for turn in range(-warm_up, turns):

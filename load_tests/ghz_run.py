@@ -1,8 +1,12 @@
-"""Runs ghz scenarios (load_tests/ghz/*.json) against a gateway that it starts, or against --address.
+"""Runs ghz scenarios (load_tests/ghz/*.json) against a gateway that it starts.
 
-    .venv/bin/python -m load_tests.ghz_run [SCENARIO ...] [--short] [--address HOST:PORT] [--out DIR]
+Or against --address.
 
-Exits with 1 if any call failed. ghz looks at statuses, not at answers; so one call of each model is compared by value before and after.
+    .venv/bin/python -m load_tests.ghz_run [SCENARIO ...] [--short]
+    [--address HOST:PORT] [--out DIR]
+
+Exits with 1 if any call failed. ghz looks at statuses, not at answers; so one call of each model is
+compared by value before and after.
 """
 
 from __future__ import annotations
@@ -41,7 +45,9 @@ class GhzReport:
         return self.calls - self.statuses.get("OK", 0) if self.calls else 1
 
     def __str__(self) -> str:
-        p50, p99 = (f"{self.latency_ms[p]:.2f} ms" if p in self.latency_ms else "-" for p in (50, 99))
+        p50, p99 = (
+            f"{self.latency_ms[p]:.2f} ms" if p in self.latency_ms else "-" for p in (50, 99)
+        )
         failures = "".join(f"\n  {n} calls: {error}" for error, n in self.errors.items())
         return f"{self.calls_per_s:8.0f} calls/s  p50 {p50}  p99 {p99}  {self.statuses}{failures}"
 
@@ -52,14 +58,28 @@ def parse_report(text: str) -> GhzReport:
     return GhzReport(
         calls=report["count"],
         calls_per_s=report["rps"],
-        latency_ms={entry["percentage"]: entry["latency"] / 1e6 for entry in report.get("latencyDistribution") or []},
+        latency_ms={
+            entry["percentage"]: entry["latency"] / 1e6
+            for entry in report.get("latencyDistribution") or []
+        },
         statuses=report.get("statusCodeDistribution") or {},
         errors=report.get("errorDistribution") or {},
     )
 
 
-def run_ghz(scenario: Path, address: str, payload: Payload, out: Path, *, duration: str | None = None, core: int | None = None) -> GhzReport:
-    """One run of a scenario; a scenario without data of its own sends the payload. `duration` replaces the scenario's."""
+def run_ghz(
+    scenario: Path,
+    address: str,
+    payload: Payload,
+    out: Path,
+    *,
+    duration: str | None = None,
+    core: int | None = None,
+) -> GhzReport:
+    """One run of a scenario; a scenario without data of its own sends the payload.
+
+    `duration` replaces the scenario's.
+    """
     command = [str(GHZ), "--config", str(scenario), "-O", "json", "-o", str(out)]
     if "data" not in json.loads(scenario.read_text()):
         message = out.with_suffix(".bin")
@@ -67,15 +87,29 @@ def run_ghz(scenario: Path, address: str, payload: Payload, out: Path, *, durati
         command += ["-B", str(message)]
     if duration:
         command += ["-z", duration]
-    done = subprocess.run(pinned(core, [*command, address]), cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(
+        pinned(core, [*command, address]),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     if done.returncode or not out.exists():
         raise SystemExit(f"ghz failed on {scenario.name}: {done.stderr or done.stdout}")
     return parse_report(out.read_text())
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"some of {', '.join(SCENARIOS)} (default: all)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "scenarios",
+        nargs="*",
+        metavar="SCENARIO",
+        help=f"some of {', '.join(SCENARIOS)} (default: all)",
+    )
     parser.add_argument("--short", action="store_true", help=f"{SHORT} of each, for CI")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to keep ghz's JSON reports")
     add_target_options(parser)
@@ -95,13 +129,21 @@ def run_all(names: list[str], args: argparse.Namespace, tmp: Path) -> int:
     build(tmp / "models")
     models = {name: json.loads(SCENARIOS[name].read_text())["tags"]["model"] for name in names}
     payloads = {model: make_payload(tmp / "models", model) for model in models.values()}
-    core, out = choose_cores().generator, args.out or tmp / "out"
+    core = choose_cores().generator
+    out = args.out or tmp / "out"
     out.mkdir(parents=True, exist_ok=True)
     failed = 0
     with target(args, tmp / "models", payloads[models[names[0]]], tmp / "server.log") as address:
         for name, model in models.items():
             check(address, payloads[model])
-            report = run_ghz(SCENARIOS[name], address, payloads[model], out / f"{name}.json", duration=SHORT if args.short else None, core=core)
+            report = run_ghz(
+                SCENARIOS[name],
+                address,
+                payloads[model],
+                out / f"{name}.json",
+                duration=SHORT if args.short else None,
+                core=core,
+            )
             check(address, payloads[model])
             print(f"{name:10} {report}", flush=True)
             failed += report.failed

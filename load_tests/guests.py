@@ -1,6 +1,9 @@
-"""Clients that do what clients do: some stay and wait for every answer, some cancel, run out of time, hang up, or ask for nonsense.
+"""Clients that do what clients do.
 
-All wait for an answer now and then, however they go on: who never does is a flood, not a guest, and shows only how much is too much.
+Some stay and wait for every answer, some cancel, run out of time, hang up, or ask for nonsense.
+
+All wait for an answer now and then, however they go on: who never does is a flood, not a guest, and
+shows only how much is too much.
 """
 
 from __future__ import annotations
@@ -23,13 +26,18 @@ from load_tests.payloads import Payload, fault_of_framed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, RESOURCE_EXHAUSTED = 3, 4, 5, 8
+INVALID_ARGUMENT = 3
+DEADLINE_EXCEEDED = 4
+NOT_FOUND = 5
+RESOURCE_EXHAUSTED = 8
 PAUSE_S = 0.004
 STREAMED = 8
 
 
 class Guest:
-    """One connection on which up to `streams` calls are in flight, to the payloads in turn; a call may end with the `fitting` statuses.
+    """One connection on which up to `streams` calls are in flight, to the payloads in turn.
+
+    A call may end with the `fitting` statuses.
 
     `faults` keeps what came otherwise: another status, or a wrong answer.
     """
@@ -39,7 +47,8 @@ class Guest:
     timeout_ms = 0
 
     def __init__(self, payloads: Sequence[Payload], streams: int, seed: int) -> None:
-        self._payloads, self._streams = [(payload, payload.framed) for payload in payloads], streams
+        self._payloads = [(payload, payload.framed) for payload in payloads]
+        self._streams = streams
         self._random = random.Random(seed)
         self._begun: dict[tuple[int, int], Payload] = {}
         self._stopping = False
@@ -49,7 +58,10 @@ class Guest:
         self.faults: Counter[str] = Counter()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {dict(self.statuses)}, {self.cancelled} cancelled, {len(self._begun)} in flight>"
+        return (
+            f"<{type(self).__name__}: {dict(self.statuses)}, {self.cancelled} cancelled, "
+            f"{len(self._begun)} in flight>"
+        )
 
     async def run(self, address: str, seconds: float) -> None:
         """Calls for so long, and then waits for what is in flight."""
@@ -86,7 +98,10 @@ class Guest:
                 continue
             self.statuses[answer.status] += 1
             if answer.status not in self.fitting:
-                self.faults[f"a call of {payload.model} ended with {by_name(Counter([answer.status]))} {lane.fault}"] += 1
+                self.faults[
+                    f"a call of {payload.model} ended with "
+                    f"{by_name(Counter([answer.status]))} {lane.fault}"
+                ] += 1
             elif answer.status == OK and (fault := fault_of_framed(answer.body, payload)):
                 self.faults[fault] += 1
         if answers:
@@ -157,7 +172,14 @@ class Mistaken(Guest):
         unknown.model_name = "nobody"
         unfit.inputs[0].shape[-1] += 1
         expected = payloads[0].expected
-        super().__init__([Payload(request.model_name, request.SerializeToString(), expected) for request in (unknown, unfit)], streams, seed)
+        super().__init__(
+            [
+                Payload(request.model_name, request.SerializeToString(), expected)
+                for request in (unknown, unfit)
+            ],
+            streams,
+            seed,
+        )
 
 
 class Streaming:
@@ -166,7 +188,9 @@ class Streaming:
     name = "streams"
 
     def __init__(self, payloads: Sequence[Payload], streams: int, seed: int) -> None:
-        self._payloads, self._streams, self._random = payloads, streams, random.Random(seed)
+        self._payloads = payloads
+        self._streams = streams
+        self._random = random.Random(seed)
         self.statuses: Counter[int] = Counter()
         self.cancelled = 0
         self.faults: Counter[str] = Counter()
@@ -187,10 +211,15 @@ class Streaming:
             pb.ModelInferRequest.SerializeToString,
             pb.ModelStreamInferResponse.FromString,
         )
-        watch = channel.unary_stream("/grpc.health.v1.Health/Watch", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString)
+        watch = channel.unary_stream(
+            "/grpc.health.v1.Health/Watch",
+            HealthCheckRequest.SerializeToString,
+            HealthCheckResponse.FromString,
+        )
         while True:
             request = pb.ModelInferRequest.FromString(self._random.choice(self._payloads).message)
-            watching, inferring = watch(HealthCheckRequest()), infer()
+            watching = watch(HealthCheckRequest())
+            inferring = infer()
             await watching.read()
             for _ in range(STREAMED):
                 await inferring.write(request)

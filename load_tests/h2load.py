@@ -1,9 +1,13 @@
-"""h2load as a gRPC generator: it sends one prebuilt message over and over, at less cost than any other client here.
+"""h2load as a gRPC generator.
 
-h2load knows nothing of gRPC and counts an error status as a success (gRPC's errors travel in trailers behind HTTP 200). So every run is
-verified by the bytes of DATA that came back: they must be those of one reply, checked by value before and after, times the calls.
+It sends one prebuilt message over and over, at less cost than any other client here.
 
-    .venv/bin/python -m load_tests.h2load [--load small|mid|large|alone] [--calls 20000] [--address HOST:PORT]
+h2load knows nothing of gRPC and counts an error status as a success (gRPC's errors travel in
+trailers behind HTTP 200). So every run is verified by the bytes of DATA that came back: they must
+be those of one reply, checked by value before and after, times the calls.
+
+    .venv/bin/python -m load_tests.h2load [--load small|mid|large|alone]
+    [--calls 20000] [--address HOST:PORT]
 """
 
 from __future__ import annotations
@@ -55,11 +59,17 @@ class Output:
     calls_per_s: float
 
     def fault(self, calls: int, reply_bytes: int) -> str:
-        """What is wrong with the run; empty when each of `calls` replies had its `reply_bytes` of DATA."""
+        """What is wrong with the run.
+
+        Empty when each of `calls` replies had its `reply_bytes` of DATA.
+        """
         if self.succeeded != calls or self.failed:
             return f"{self.succeeded} of {calls} calls ended, {self.failed} failed"
         if self.data_bytes != calls * reply_bytes:
-            return f"{calls} replies of {reply_bytes} bytes were expected, {calls * reply_bytes} in all, got {self.data_bytes}"
+            return (
+                f"{calls} replies of {reply_bytes} bytes were expected, {calls * reply_bytes} "
+                f"in all, got {self.data_bytes}"
+            )
         return ""
 
 
@@ -75,12 +85,18 @@ def parse_output(text: str) -> Output:
 
 
 def parse_log(text: str) -> list[float]:
-    """Ascending latencies in ms from --log-file: lines of start (us), HTTP status and duration (us)."""
+    """Ascending latencies in ms from --log-file.
+
+    Lines of start (us), HTTP status and duration (us).
+    """
     return sorted(int(line.split("\t")[2]) / 1e3 for line in text.splitlines())
 
 
 def run_h2load(address: str, framed: Path, shape: Shape, reply_bytes: int) -> Slice:
-    """One run against HOST:PORT with the framed message in a file, on the core this process is bound to."""
+    """One run against HOST:PORT with the framed message in a file.
+
+    On the core this process is bound to.
+    """
     if shutil.which("h2load") is None:
         raise SystemExit(f"h2load is not installed: {INSTALL}")
     log = framed.with_suffix(".log")
@@ -88,8 +104,21 @@ def run_h2load(address: str, framed: Path, shape: Shape, reply_bytes: int) -> Sl
     counts = ["-c", str(shape.connections), "-m", str(shape.streams), "-n", str(shape.calls)]
     counts += [f"--rps={shape.rate / shape.connections:.0f}"] if shape.rate else []
     headers = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
-    command = ["h2load", "-t", "1", *counts, *headers, "-d", str(framed), "--log-file", str(log), f"http://{address}{METHOD}"]
-    output = parse_output(subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout)
+    command = [
+        "h2load",
+        "-t",
+        "1",
+        *counts,
+        *headers,
+        "-d",
+        str(framed),
+        "--log-file",
+        str(log),
+        f"http://{address}{METHOD}",
+    ]
+    output = parse_output(
+        subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
+    )
     latencies_ms = parse_log(log.read_text())
     fault = output.fault(shape.calls, reply_bytes)
     p50_ms, p90_ms, p99_ms = (percentile(latencies_ms, percent) for percent in (50, 90, 99))
@@ -104,7 +133,9 @@ def write_framed(folder: Path, payload: Payload) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--load", choices=SHAPES, default="small")
     parser.add_argument("--calls", type=int, default=20_000)
     add_target_options(parser)
@@ -119,7 +150,10 @@ def main() -> None:
             os.sched_setaffinity(0, {choose_cores().generator})
             result = run_h2load(address, framed, shape, check(address, payload))
             check(address, payload)
-    print(f"{result.calls_per_s:.0f} calls/s  p50 {result.p50_ms:.2f} ms  p99 {result.p99_ms:.2f} ms  {result.fault or 'every reply right'}")
+    print(
+        f"{result.calls_per_s:.0f} calls/s  p50 {result.p50_ms:.2f} ms  p99 {result.p99_ms:.2f} "
+        f"ms  {result.fault or 'every reply right'}"
+    )
     if result.fault:
         raise SystemExit(1)
 

@@ -19,9 +19,14 @@ STATUS_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 class Lane(asyncio.Protocol):
-    """One connection to the server; `on_answers(lane, answers)` is called after each burst from the server, ended calls or none."""
+    """One connection to the server.
 
-    def __init__(self, connection: Connection, on_answers: Callable[[Lane, list[Answer]], None]) -> None:
+    `on_answers(lane, answers)` is called after each burst from the server, ended calls or none.
+    """
+
+    def __init__(
+        self, connection: Connection, on_answers: Callable[[Lane, list[Answer]], None]
+    ) -> None:
         self.connection = connection
         self._on_answers = on_answers
         self._transport: asyncio.Transport | None = None
@@ -38,7 +43,10 @@ class Lane(asyncio.Protocol):
         self.flush()
 
     def data_received(self, data: bytes) -> None:
-        """Hands ended calls on; closes the connection when the server sends what this client cannot read."""
+        """Hands ended calls on.
+
+        Closes the connection when the server sends what this client cannot read.
+        """
         try:
             answers = self.connection.receive(data)
         except ConnectionError as fault:
@@ -73,8 +81,16 @@ class Lane(asyncio.Protocol):
             self._transport.abort()
 
 
-async def open_lanes(address: str, count: int, on_answers: Callable[[Lane, list[Answer]], None], *, timeout_ms: int = 0) -> list[Lane]:
-    """`count` lanes to HOST:PORT, each with the server's limits known; ConnectionError if it sends none.
+async def open_lanes(
+    address: str,
+    count: int,
+    on_answers: Callable[[Lane, list[Answer]], None],
+    *,
+    timeout_ms: int = 0,
+) -> list[Lane]:
+    """`count` lanes to HOST:PORT, each with the server's limits known.
+
+    ConnectionError if it sends none.
 
     `timeout_ms` is the deadline that calls tell the server; 0 tells none.
     """
@@ -83,14 +99,20 @@ async def open_lanes(address: str, count: int, on_answers: Callable[[Lane, list[
     lanes = []
     for _ in range(count):
         connection = Connection(address, METHOD, timeout_ms=timeout_ms)
-        _, lane = await loop.create_connection(lambda connection=connection: Lane(connection, on_answers), host, int(port))  # type: ignore[misc]
+        _, lane = await loop.create_connection(
+            lambda connection=connection: Lane(connection, on_answers),  # type: ignore[misc]
+            host,
+            int(port),
+        )
         lanes.append(lane)
     try:
         async with asyncio.timeout(SETTLED_WITHIN_S):
             for lane in lanes:
                 await lane.settled.wait()
     except TimeoutError:
-        raise ConnectionError(f"{address} took connections but sent no HTTP/2 settings within {SETTLED_WITHIN_S} s") from None
+        raise ConnectionError(
+            f"{address} took connections but sent no HTTP/2 settings within {SETTLED_WITHIN_S} s"
+        ) from None
     if faults := [lane.fault for lane in lanes if lane.fault]:
         raise ConnectionError(f"{address}: {faults[0]}")
     return lanes
@@ -98,4 +120,6 @@ async def open_lanes(address: str, count: int, on_answers: Callable[[Lane, list[
 
 def by_name(statuses: Counter[int]) -> dict[str, int]:
     """Counts of gRPC status codes under their names, ascending by code."""
-    return {STATUS_NAMES.get(status, str(status)): count for status, count in sorted(statuses.items())}
+    return {
+        STATUS_NAMES.get(status, str(status)): count for status, count in sorted(statuses.items())
+    }

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     Entry = tuple[str, Path, Payload]  # command, models, what is sent
 
-FEW_COPIES, HUNDRED = 5, 100  # copies of small beside small, mid and large
+# copies of small beside small, mid and large
+FEW_COPIES = 5
+HUNDRED = 100
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,13 @@ class Bench:
         """The gateway and, where asked for, its second variant."""
         return {"gateway": self.gateway} | ({"against": self.against} if self.against else {})
 
-    def serve(self, stack: contextlib.ExitStack, name: str, command: str, models: Path, payload: Payload) -> Server:
+    def serve(
+        self, stack: contextlib.ExitStack, name: str, command: str, models: Path, payload: Payload
+    ) -> Server:
         """A server that lives as long as the stack."""
-        return stack.enter_context(serving(command, models, payload, self.folder / f"{name}.log", core=self.server_core))
+        return stack.enter_context(
+            serving(command, models, payload, self.folder / f"{name}.log", core=self.server_core)
+        )
 
     def build_models(self) -> None:
         """Writes both folders."""
@@ -65,10 +71,24 @@ class Bench:
 def compare_shape(bench: Bench, load: str) -> Table:
     """small, mid, large, alone: the gateway against the yardsticks, h2load as the generator."""
     shape = SHAPES[load]
-    commands = bench.ours() | {"yardstick": YARDSTICK} | ({"echo": f"{YARDSTICK} --echo"} if load == "alone" else {})
-    entries = {name: (command, bench.few, make_payload(bench.few, shape.model, echo=name == "echo")) for name, command in commands.items()}
+    commands = (
+        bench.ours()
+        | {"yardstick": YARDSTICK}
+        | ({"echo": f"{YARDSTICK} --echo"} if load == "alone" else {})
+    )
+    entries = {
+        name: (command, bench.few, make_payload(bench.few, shape.model, echo=name == "echo"))
+        for name, command in commands.items()
+    }
     figure = "p50_ms" if load == "alone" else "calls_per_s"
-    return _compare(bench, load, shape, figure, entries, [("gateway", name) for name in commands if name != "gateway"])
+    return _compare(
+        bench,
+        load,
+        shape,
+        figure,
+        entries,
+        [("gateway", name) for name in commands if name != "gateway"],
+    )
 
 
 def compare_hundred(bench: Bench) -> Table:
@@ -80,30 +100,48 @@ def compare_hundred(bench: Bench) -> Table:
         for label, folder in (("of 100", bench.hundred), ("of 8", bench.few))
     }
     pairs = [(f"{variant}, of 100", f"{variant}, of 8") for variant in bench.ours()]
-    return _compare(bench, "hundred", replace(SHAPES["small"], model=name), "calls_per_s", entries, pairs)
+    return _compare(
+        bench, "hundred", replace(SHAPES["small"], model=name), "calls_per_s", entries, pairs
+    )
 
 
-def _compare(bench: Bench, load: str, shape: Shape, figure: str, entries: Mapping[str, Entry], pairs: Pairs) -> Table:
+def _compare(
+    bench: Bench, load: str, shape: Shape, figure: str, entries: Mapping[str, Entry], pairs: Pairs
+) -> Table:
     shape = replace(shape, calls=shape.calls // bench.shrink)
     with contextlib.ExitStack() as stack:
-        up = {name: bench.serve(stack, name, command, models, payload) for name, (command, models, payload) in entries.items()}
+        up = {
+            name: bench.serve(stack, name, command, models, payload)
+            for name, (command, models, payload) in entries.items()
+        }
         contestants: dict[str, Callable[[], Slice]] = {}
         for name, server in up.items():
             payload = entries[name][2]
-            framed, size = write_framed(bench.folder, payload), check(server.address, payload)
-            contestants[name] = lambda server=server, framed=framed, size=size: run_h2load(server.address, framed, shape, size)  # type: ignore[misc]
+            framed = write_framed(bench.folder, payload)
+            size = check(server.address, payload)
+            contestants[name] = lambda server=server, framed=framed, size=size: run_h2load(
+                server.address, framed, shape, size
+            )  # type: ignore[misc]
         slices = take_turns(contestants, bench.turns)
         for name, server in up.items():
             check(server.address, entries[name][2])
-        return tabulate(load, figure, slices, {name: server.memory_mib() for name, server in up.items()}, pairs)
+        return tabulate(
+            load, figure, slices, {name: server.memory_mib() for name, server in up.items()}, pairs
+        )
 
 
 def compare_spread(bench: Bench) -> Table:
-    """Calls that go to a hundred models in turn against calls to one of them, in the same server by the same generator."""
+    """Calls that go to a hundred models in turn against calls to one of them.
+
+    In the same server by the same generator.
+    """
     payloads = [make_payload(bench.hundred, copy_name(number)) for number in range(HUNDRED)]
     calls = SHAPES["small"].calls // bench.shrink
     with contextlib.ExitStack() as stack:
-        up = {name: bench.serve(stack, name, command, bench.hundred, payloads[0]) for name, command in bench.ours().items()}
+        up = {
+            name: bench.serve(stack, name, command, bench.hundred, payloads[0])
+            for name, command in bench.ours().items()
+        }
         contestants: dict[str, Callable[[], Slice]] = {}
         for name, server in up.items():
             for label, chosen in (("spread", payloads), ("one model", payloads[:1])):
@@ -111,19 +149,40 @@ def compare_spread(bench: Bench) -> Table:
                     run_closed_loop(server.address, chosen, connections=4, streams=32, calls=calls)
                 )
         slices = take_turns(contestants, bench.turns)
-        memory = {contestant: up[contestant.split(",")[0]].memory_mib() for contestant in contestants}
-    return tabulate("spread", "calls_per_s", slices, memory, [(f"{name}, spread", f"{name}, one model") for name in bench.ours()])
+        memory = {
+            contestant: up[contestant.split(",")[0]].memory_mib() for contestant in contestants
+        }
+    return tabulate(
+        "spread",
+        "calls_per_s",
+        slices,
+        memory,
+        [(f"{name}, spread", f"{name}, one model") for name in bench.ours()],
+    )
 
 
 def compare_start(bench: Bench, models: Path) -> Table:
-    """A start of the gateway on `models`, its cache warm, against a plain script that opens the same files."""
-    log, cache = bench.folder / "start.log", bench.folder / "cache"
+    """A start of the gateway on `models`, its cache warm.
+
+    Against a plain script that opens the same files.
+    """
+    log = bench.folder / "start.log"
+    cache = bench.folder / "cache"
     live = warm_cache(bench.gateway, models, log, cache)
     starts = take_turns(
-        {"gateway": lambda: start_gateway(bench.gateway, models, log, cache, live), "plain script": lambda: start_plain(live)},
+        {
+            "gateway": lambda: start_gateway(bench.gateway, models, log, cache, live),
+            "plain script": lambda: start_plain(live),
+        },
         max(6, bench.turns // 2),
         warm_up=1,
     )
     plain_s = [start.all_s for start in starts["plain script"]]
-    times_s = {"first answer": [s.first_s for s in starts["gateway"]], "all answered": [s.all_s for s in starts["gateway"]], "plain script": plain_s}
-    return tabulate_times("start", times_s, [("first answer", "plain script"), ("all answered", "plain script")])
+    times_s = {
+        "first answer": [s.first_s for s in starts["gateway"]],
+        "all answered": [s.all_s for s in starts["gateway"]],
+        "plain script": plain_s,
+    }
+    return tabulate_times(
+        "start", times_s, [("first answer", "plain script"), ("all answered", "plain script")]
+    )

@@ -1,7 +1,10 @@
-"""Many small models at once: how long they take to load, and what they cost a serving process while they are idle.
+"""Many small models at once.
 
-The gateway is started twice on the same folder: first it has to inspect every model, then it knows them all. Beside that stands a start with
-a single model. Both cores are used, as in production; models are asked for answers, which are compared by value.
+How long they take to load, and what they cost a serving process while they are idle.
+
+The gateway is started twice on the same folder: first it has to inspect every model, then it knows
+them all. Beside that stands a start with a single model. Both cores are used, as in production;
+models are asked for answers, which are compared by value.
 
     .venv/bin/python -m load_tests.many_models [--models 1000] [--processes 2]
 """
@@ -46,20 +49,48 @@ class Start:
 
 
 def start(models: Path, names: list[str], cache: Path, log: Path, processes: str) -> Start:
-    """Starts the gateway, waits until it is ready, asks some of the models and stops it; SystemExit where an answer is wrong."""
-    command = shlex.join([sys.executable, "-m", "gateway", "serve", "--cache-dir", str(cache), "--processes", processes, "--drain-delay", "0s"])
+    """Starts the gateway, waits until it is ready, asks some of the models and stops it.
+
+    SystemExit where an answer is wrong.
+    """
+    command = shlex.join(
+        [
+            sys.executable,
+            "-m",
+            "gateway",
+            "serve",
+            "--cache-dir",
+            str(cache),
+            "--processes",
+            processes,
+            "--drain-delay",
+            "0s",
+        ]
+    )
     begun = time.perf_counter()
-    with started(f"{command} --models {{models}} --port {{port}} --http-port {{http}}", models, log) as server:
+    with started(
+        f"{command} --models {{models}} --port {{port}} --http-port {{http}}", models, log
+    ) as server:
         _wait_ready(server, log)
         seconds = time.perf_counter() - begun
         for name in names[:: max(1, len(names) // ASKED)]:
             check(server.address, make_payload(models, name))
-        with grpc.insecure_channel(server.address, options=[("grpc.max_receive_message_length", -1)]) as channel:
+        with grpc.insecure_channel(
+            server.address, options=[("grpc.max_receive_message_length", -1)]
+        ) as channel:
             stub = GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
             index = stub.RepositoryIndex(pb.RepositoryIndexRequest(ready=True), timeout=20)
         serving = [usage(pid) for pid in serving_pids(server.process.pid)]
-        said = tuple(line for line in log.read_text().splitlines() if " models" in line and "loaded" in line)
-        return Start(seconds, len(index.models), max(one.threads for one in serving), max(one.resident_mib for one in serving), said)
+        said = tuple(
+            line for line in log.read_text().splitlines() if " models" in line and "loaded" in line
+        )
+        return Start(
+            seconds,
+            len(index.models),
+            max(one.threads for one in serving),
+            max(one.resident_mib for one in serving),
+            said,
+        )
 
 
 def _wait_ready(server: Server, log: Path) -> None:
@@ -72,14 +103,21 @@ def _wait_ready(server: Server, log: Path) -> None:
                     return
             except grpc.RpcError as error:
                 if server.process.poll() is not None or time.monotonic() > until:
-                    raise SystemExit(f"the gateway did not come up: {error}\n{log.read_text()[-2000:]}") from None
+                    raise SystemExit(
+                        f"the gateway did not come up: {error}\n{log.read_text()[-2000:]}"
+                    ) from None
             if time.monotonic() > until:
-                raise SystemExit(f"the gateway was not ready within {READY_WITHIN_S} s\n{log.read_text()[-2000:]}")
+                raise SystemExit(
+                    f"the gateway was not ready within {READY_WITHIN_S} s\n"
+                    f"{log.read_text()[-2000:]}"
+                )
             time.sleep(POLL_S)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", type=int, default=1000, help="how many (default 1000)")
     parser.add_argument("--processes", default="auto", help="serving processes (default auto)")
     args = parser.parse_args()
@@ -88,19 +126,35 @@ def main() -> None:
 
 
 def run(folder: Path, count: int, processes: str) -> None:
-    """Prints one line a start; SystemExit where not every model is live, or idle models cost threads."""
+    """Prints one line a start.
+
+    SystemExit where not every model is live, or idle models cost threads.
+    """
     build(folder / "one")
     build(folder / "many", copies=count)
-    many, one = [copy_name(number) for number in range(count)], ["small"]
+    many = [copy_name(number) for number in range(count)]
+    one = ["small"]
     starts = {
-        "few models": start(folder / "one", one, folder / "cache-one", folder / "one.log", processes),
-        f"{count} more, first": start(folder / "many", many, folder / "cache", folder / "first.log", processes),
-        f"{count} more, inspected before": start(folder / "many", many, folder / "cache", folder / "second.log", processes),
+        "few models": start(
+            folder / "one", one, folder / "cache-one", folder / "one.log", processes
+        ),
+        f"{count} more, first": start(
+            folder / "many", many, folder / "cache", folder / "first.log", processes
+        ),
+        f"{count} more, inspected before": start(
+            folder / "many", many, folder / "cache", folder / "second.log", processes
+        ),
     }
-    print(f"{'':<36}{'ready after':>12}{'live':>8}{'threads':>9}{'MiB':>8}   the last that was said of progress")
+    print(
+        f"{'':<36}{'ready after':>12}{'live':>8}{'threads':>9}{'MiB':>8}   the "
+        "last that was said of progress"
+    )
     for what, one_start in starts.items():
         said = one_start.progress[-1].partition(": ")[2] if one_start.progress else ""
-        print(f"{what:<36}{one_start.seconds:>10.2f} s{one_start.live:>8}{one_start.threads:>9}{one_start.resident_mib:>8.0f}   {said}")
+        print(
+            f"{what:<36}{one_start.seconds:>10.2f} "
+            f"s{one_start.live:>8}{one_start.threads:>9}{one_start.resident_mib:>8.0f}   {said}"
+        )
     few, *others = starts.values()
     if any(other.live != count + few.live for other in others):
         raise SystemExit("not every model is live")

@@ -1,11 +1,14 @@
-"""What it costs to be seen: the gateway traced, traced by ratio and scraped, beside the same gateway without, in one run.
+"""What it costs to be seen.
+
+The gateway traced, traced by ratio and scraped, beside the same gateway without, in one run.
 
     .venv/bin/python -m load_tests.observed [--turns 12] [--calls 40000] [--seconds 60] [--short]
 
-Servers share one core with all their processes, the one that encodes and exports included; the generator has the other, with a receiver that
-decodes and counts every span. A slice lasts a second or more and a pause follows it, so that what one gateway still has to export is not paid
-in the slice of another. At the end one gateway is traced for `--seconds`, and every call must have come to a span. Exits with 1 where a row
-falls short.
+Servers share one core with all their processes, the one that encodes and exports included; the
+generator has the other, with a receiver that decodes and counts every span. A slice lasts a second
+or more and a pause follows it, so that what one gateway still has to export is not paid in the
+slice of another. At the end one gateway is traced for `--seconds`, and every call must have come to
+a span. Exits with 1 where a row falls short.
 """
 
 from __future__ import annotations
@@ -31,7 +34,10 @@ from load_tests.otlp_receiver import Receiver
 from load_tests.payloads import Payload, make_payload
 from load_tests.servers import GATEWAY, Cores, Server, check, choose_cores, serving
 
-OFF, TRACED, SAMPLED, SCRAPED = "off", "traced", "1 % sampled", "scraped"
+OFF = "off"
+TRACED = "traced"
+SAMPLED = "1 % sampled"
+SCRAPED = "scraped"
 LEAST_RATE = {TRACED: 0.8, SAMPLED: 0.95, SCRAPED: 0.97}
 MOST_P90 = 1.3
 SCRAPE_S = 1.0
@@ -51,9 +57,12 @@ class Field:
 
     def slice_of(self, name: str, calls: int = 0, rate: float = 0) -> Slice:
         """One run, a closed loop where there is no rate; SystemExit where a reply was wrong."""
-        server, shape = self.servers[name], replace(SHAPES["small"], calls=calls or self.calls, rate=rate)
+        server = self.servers[name]
+        shape = replace(SHAPES["small"], calls=calls or self.calls, rate=rate)
         with scraping(server) if name == SCRAPED else contextlib.nullcontext():
-            found = run_h2load(server.address, self.framed, shape, check(server.address, self.payload))
+            found = run_h2load(
+                server.address, self.framed, shape, check(server.address, self.payload)
+            )
         if found.fault:
             raise SystemExit(f"{name}: {found.fault}")
         time.sleep(PAUSE_S)
@@ -87,13 +96,23 @@ def rates(field: Field) -> Iterator[Finding]:
     per_s = {name: [run.calls_per_s for run in taken] for name, taken in runs.items()}
     for name, least in LEAST_RATE.items():
         ratio = paired_ratio(per_s[name], per_s[OFF])
-        yield at_least(name, "calls/s of off", ratio.median, least, note=f"{ratio}; {median(per_s[name]):.0f} of {median(per_s[OFF]):.0f}/s")
+        yield at_least(
+            name,
+            "calls/s of off",
+            ratio.median,
+            least,
+            note=f"{ratio}; {median(per_s[name]):.0f} of {median(per_s[OFF]):.0f}/s",
+        )
 
 
 def latencies(field: Field) -> Iterator[Finding]:
     """p90 at half of what `off` can bear."""
     rate = field.slice_of(OFF).calls_per_s / 2
-    runs = take_turns({name: partial(field.slice_of, name, rate=rate) for name in (OFF, TRACED)}, field.turns, warm_up=1)
+    runs = take_turns(
+        {name: partial(field.slice_of, name, rate=rate) for name in (OFF, TRACED)},
+        field.turns,
+        warm_up=1,
+    )
     p90_ms = {name: [run.p90_ms for run in taken] for name, taken in runs.items()}
     ratio = paired_ratio(p90_ms[TRACED], p90_ms[OFF])
     note = f"{ratio}; {median(p90_ms[TRACED]):.2f} of {median(p90_ms[OFF]):.2f} ms at {rate:.0f}/s"
@@ -107,7 +126,9 @@ def losses(field: Field, seconds: float) -> Iterator[Finding]:
     found = field.slice_of(TRACED, calls)
     asked = calls + 1  # and the one that shows the size of a reply
     arrived = field.receiver.settled() - before
-    yield exactly(TRACED, f"spans lost of {asked} calls at {found.calls_per_s:.0f}/s", asked - arrived, 0)
+    yield exactly(
+        TRACED, f"spans lost of {asked} calls at {found.calls_per_s:.0f}/s", asked - arrived, 0
+    )
 
 
 @contextlib.contextmanager
@@ -117,9 +138,18 @@ def fielded(folder: Path, cores: Cores, calls: int, turns: int) -> Iterator[Fiel
     payload = make_payload(folder / "models", "small")
     with Receiver(cores.generator) as receiver, contextlib.ExitStack() as stack:
         otlp = f"{GATEWAY} --otlp-endpoint {receiver.endpoint}"
-        commands = {OFF: GATEWAY, TRACED: otlp, SAMPLED: f"{otlp} --trace-ratio 0.01", SCRAPED: GATEWAY}
+        commands = {
+            OFF: GATEWAY,
+            TRACED: otlp,
+            SAMPLED: f"{otlp} --trace-ratio 0.01",
+            SCRAPED: GATEWAY,
+        }
         servers = {
-            name: stack.enter_context(serving(command, folder / "models", payload, folder / f"{name}.log", core=cores.server))
+            name: stack.enter_context(
+                serving(
+                    command, folder / "models", payload, folder / f"{name}.log", core=cores.server
+                )
+            )
             for name, command in commands.items()
         }
         yield Field(servers, receiver, payload, write_framed(folder, payload), calls, turns)
@@ -127,19 +157,38 @@ def fielded(folder: Path, cores: Cores, calls: int, turns: int) -> Iterator[Fiel
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=12, help="slices of each (default %(default)s)")
-    parser.add_argument("--calls", type=int, default=40_000, help="of a slice (default %(default)s)")
-    parser.add_argument("--seconds", type=float, default=60, help="of the load that may lose no span (default %(default)s)")
-    parser.add_argument("--short", action="store_true", help="half a minute, judges only what is not a time")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--turns", type=int, default=12, help="slices of each (default %(default)s)"
+    )
+    parser.add_argument(
+        "--calls", type=int, default=40_000, help="of a slice (default %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=60,
+        help="of the load that may lose no span (default %(default)s)",
+    )
+    parser.add_argument(
+        "--short", action="store_true", help="half a minute, judges only what is not a time"
+    )
     args = parser.parse_args()
-    turns, calls, seconds = (2, 4_000, 3.0) if args.short else (args.turns, args.calls, args.seconds)
+    turns, calls, seconds = (
+        (2, 4_000, 3.0) if args.short else (args.turns, args.calls, args.seconds)
+    )
     cores = choose_cores()
     os.sched_setaffinity(0, {cores.generator})
     findings: list[Finding] = []
     with tempfile.TemporaryDirectory() as tmp, fielded(Path(tmp), cores, calls, turns) as field:
         for finding in (*rates(field), *latencies(field), *losses(field, seconds)):
-            print(f"{finding.verdict(short=args.short):5}  {finding.trial}: {finding.must}  |  {finding.measured}", flush=True)
+            print(
+                f"{finding.verdict(short=args.short):5}  {finding.trial}: "
+                f"{finding.must}  |  {finding.measured}",
+                flush=True,
+            )
             findings.append(finding)
     print("\n" + table(findings, short=args.short))
     if fallen_short(findings, short=args.short):

@@ -2,9 +2,10 @@
 
     .venv/bin/python -m load_tests.onion [--turns 40]
 
-Three ways into the same batcher, taking turns: the batcher itself, the predictors around it (`predict`), and the whole way of a message from
-bytes to bytes (`message`). The model is one that answers at once, on the loop, so that nothing but our own code is timed. The figure is the
-median over turns of the difference to the batcher.
+Three ways into the same batcher, taking turns: the batcher itself, the predictors around it
+(`predict`), and the whole way of a message from bytes to bytes (`message`). The model is one that
+answers at once, on the loop, so that nothing but our own code is timed. The figure is the median
+over turns of the difference to the batcher.
 """
 
 from __future__ import annotations
@@ -114,26 +115,47 @@ async def _time(one: Callable[[], Coroutine[Any, Any, Any]]) -> float:
 async def measure(turns: int) -> dict[str, float]:
     """Medians over turns, in microseconds a request."""
     plan = VersionPlan(
-        "m", 1, "", "", (TensorSpec("input", "FP32", (-1, 64)),), (TensorSpec("probs", "FP32", (-1, 10)),),
+        "m", 1, "", "", (TensorSpec("input", "FP32", (-1, 64)),),
+        (TensorSpec("probs", "FP32", (-1, 10)),),
         BatchingPlan(max_batch_size=64, useful_batch_size=64, splits=True, loop_batch_size=64),
     )  # fmt: skip
-    statistics_fd, rings_fd = os.memfd_create("statistics"), os.memfd_create("rings")
+    statistics_fd = os.memfd_create("statistics")
+    rings_fd = os.memfd_create("rings")
     size_statistics_file(statistics_fd, 1)
     size_rings_file(rings_fd, 1)
     counts = StatisticsTable(statistics_fd).writer(0, 0)
     circuit = Circuit("m", plan.protection.breaker, time.monotonic, _ignore)
     catalogue = Catalogue()
-    surroundings = Surroundings(processes=1, house=Room("the gateway", 0, 0), targets=FallbackTargets(catalogue), told=_ignore)
+    surroundings = Surroundings(
+        processes=1,
+        house=Room("the gateway", 0, 0),
+        targets=FallbackTargets(catalogue),
+        told=_ignore,
+    )
     journal = Journal(RingWriter(rings_fd, 0), SamplingPlan(), counts)
     witness = VersionJournal(journal, "m/1", 0, counts)
-    stack: Any = build_stack(plan, Backing(_NoInstances(), _Model()), circuit, counts, surroundings, witness).outermost
-    live = Live(plan, stack, VersionCodec(plan), statistics=counts, now=time.monotonic, close=_nothing, slowest=Slowest())
+    stack: Any = build_stack(
+        plan, Backing(_NoInstances(), _Model()), circuit, counts, surroundings, witness
+    ).outermost
+    live = Live(
+        plan,
+        stack,
+        VersionCodec(plan),
+        statistics=counts,
+        now=time.monotonic,
+        close=_nothing,
+        slowest=Slowest(),
+    )
     catalogue.swap([live], ())
-    service, call, message = InferenceService(catalogue, OpenStreams(), journal), _Call(), _message()
+    service = InferenceService(catalogue, OpenStreams(), journal)
+    call = _Call()
+    message = _message()
     form = live.codec.read(ParsedRequest(message), time.monotonic()).request.form
     row = (np.zeros((1, 64), "f4"),)
     ways: dict[str, Callable[[], Awaitable[Any]]] = {
-        "batcher": lambda: stack._inner._inner.predict(InferenceRequest(form, row, time.monotonic())),
+        "batcher": lambda: stack._inner._inner.predict(
+            InferenceRequest(form, row, time.monotonic())
+        ),
         "predict": lambda: live.predict(InferenceRequest(form, row, time.monotonic())),
         "message": lambda: service.model_infer(call, message),
     }
@@ -144,13 +166,22 @@ async def measure(turns: int) -> dict[str, float]:
             if turn >= 3:
                 times[name].append(took)
     base = times["batcher"]
-    differences = {name: statistics.median(t - b for t, b in zip(taken, base, strict=True)) for name, taken in times.items() if name != "batcher"}
-    return {"batcher": statistics.median(base), **{f"{name} over batcher": value for name, value in differences.items()}}
+    differences = {
+        name: statistics.median(t - b for t, b in zip(taken, base, strict=True))
+        for name, taken in times.items()
+        if name != "batcher"
+    }
+    return {
+        "batcher": statistics.median(base),
+        **{f"{name} over batcher": value for name, value in differences.items()},
+    }
 
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--turns", type=int, default=40)
     result = asyncio.run(measure(parser.parse_args().turns))
     for name, value in result.items():

@@ -1,9 +1,13 @@
-"""An open loop: calls leave at a fixed rate whatever the server does, as independent callers' calls would.
+"""An open loop: calls leave at a fixed rate whatever the server does.
 
-Latency counts from the moment a call was meant to leave, not from when it left: a server (or a generator) that stalls cannot hide the calls
-that were due meanwhile. Each call has a deadline, told to the server and kept here; goodput is what was answered right within it.
+As independent callers' calls would.
 
-    .venv/bin/python -m load_tests.open_loop [--rate 5000] [--seconds 5] [--deadline-ms 100] [--poisson] [--model small]
+Latency counts from the moment a call was meant to leave, not from when it left: a server (or a
+generator) that stalls cannot hide the calls that were due meanwhile. Each call has a deadline, told
+to the server and kept here; goodput is what was answered right within it.
+
+    .venv/bin/python -m load_tests.open_loop [--rate 5000] [--seconds 5] [--deadline-ms 100]
+    [--poisson] [--model small]
 """
 
 from __future__ import annotations
@@ -59,7 +63,11 @@ class Call:
 
 
 class Waiting:
-    """Calls that wait for room: the first come goes first, as in gRPC's C core, or anybody, as among grpc-go's callers (`shuffled`)."""
+    """Calls that wait for room.
+
+    The first come goes first, as in gRPC's C core, or anybody, as among
+    grpc-go's callers (`shuffled`).
+    """
 
     def __init__(self, *, shuffled: bool) -> None:
         self._calls: deque[Call] = deque()
@@ -79,7 +87,10 @@ class Waiting:
 
     @property
     def next(self) -> Call:
-        """Whoever goes first; a call whose time is over never does. Ask whether there is one before."""
+        """Whoever goes first; a call whose time is over never does.
+
+        Ask whether there is one before.
+        """
         if self._random is not None and len(self._calls) > 1:
             for _ in range(_TRIES):
                 at = self._random.randrange(len(self._calls))
@@ -93,8 +104,13 @@ class Waiting:
         return self._calls.popleft()
 
 
-def intended_times(rate: float, seconds: float, *, poisson: bool = False, seed: int = 0) -> NDArray[np.float64]:
-    """When calls are meant to leave, in seconds: evenly spaced, or as a Poisson process of the same mean rate."""
+def intended_times(
+    rate: float, seconds: float, *, poisson: bool = False, seed: int = 0
+) -> NDArray[np.float64]:
+    """When calls are meant to leave, in seconds.
+
+    Evenly spaced, or as a Poisson process of the same mean rate.
+    """
     if not poisson:
         return np.arange(int(rate * seconds)) / rate
     gaps = np.random.default_rng(seed).exponential(1 / rate, int(rate * seconds * 1.5) + 100)
@@ -103,11 +119,18 @@ def intended_times(rate: float, seconds: float, *, poisson: bool = False, seed: 
 
 
 class OpenLoop:
-    """Sends each call at its intended time over the next lane with room; without room it waits here, its deadline running."""
+    """Sends each call at its intended time over the next lane with room.
+
+    Without room it waits here, its deadline running.
+    """
 
     def __init__(self, calls: Sequence[Call], *, deadline_s: float, shuffled: bool = False) -> None:
-        """`shuffled`: who waits for room goes in random order, as grpc-go's callers do; else first come, first served, as in gRPC's C core."""
-        self.calls, self.deadline_s = calls, deadline_s
+        """`shuffled`: who waits for room goes in random order, as grpc-go's callers do.
+
+        Else first come, first served, as in gRPC's C core.
+        """
+        self.calls = calls
+        self.deadline_s = deadline_s
         self._lanes: list[Lane] = []
         self._waiting = Waiting(shuffled=shuffled)
         self._in_flight: dict[tuple[int, int], Call] = {}
@@ -115,12 +138,17 @@ class OpenLoop:
         self._oldest = 0
 
     def __repr__(self) -> str:
-        return f"<OpenLoop: {len(self._waiting)} waiting, {len(self._in_flight)} in flight of {len(self.calls)} calls>"
+        return (
+            f"<OpenLoop: {len(self._waiting)} waiting, {len(self._in_flight)} in "
+            f"flight of {len(self.calls)} calls>"
+        )
 
     async def run(self, address: str, connections: int) -> None:
         """Runs the whole schedule; afterwards every call has ended, one way or another."""
         timeout_ms = max(1, round(self.deadline_s * 1e3))
-        self._lanes = await open_lanes(address, connections, self._on_answers, timeout_ms=timeout_ms)
+        self._lanes = await open_lanes(
+            address, connections, self._on_answers, timeout_ms=timeout_ms
+        )
         self._start = perf_counter()
         due = 0
         while due < len(self.calls) or self._waiting or self._in_flight:
@@ -131,7 +159,8 @@ class OpenLoop:
             self._expire(now)
             self._send()
             early = self.calls[due].intended_s - self._now() if due < len(self.calls) else SPIN_S
-            # asyncio's timers are a millisecond coarse, so the last bit is waited for by looking: the generator has a core to itself.
+            # asyncio's timers are a millisecond coarse, so the last bit is waited for by looking:
+            # the generator has a core to itself.
             await asyncio.sleep(early - SPIN_S if early > SPIN_S else 0)
         for lane in self._lanes:
             lane.close()
@@ -142,12 +171,15 @@ class OpenLoop:
     def _send(self) -> None:
         skipped = 0
         while self._waiting and skipped < len(self._lanes):
-            lane, message = self._lanes[0], self._waiting.next.payload.framed
+            lane = self._lanes[0]
+            message = self._waiting.next.payload.framed
             self._lanes.append(self._lanes.pop(0))
             if not lane.connection.has_room(message):
                 skipped += 1
                 continue
-            call, stream, skipped = self._waiting.take(), lane.connection.call(message), 0
+            call = self._waiting.take()
+            stream = lane.connection.call(message)
+            skipped = 0
             call.left_s = self._now()
             self._in_flight[id(lane), stream] = call
             call.sent_by = lane, stream
@@ -158,14 +190,20 @@ class OpenLoop:
         now = self._now()
         for stream, status, body in answers:
             call = self._in_flight.pop((id(lane), stream))
-            call.ended_s, call.status, call.reply = now, status, body
+            call.ended_s = now
+            call.status = status
+            call.reply = body
 
     def _expire(self, now: float) -> None:
-        while self._oldest < len(self.calls) and (call := self.calls[self._oldest]).intended_s + self.deadline_s <= now:
+        while (
+            self._oldest < len(self.calls)
+            and (call := self.calls[self._oldest]).intended_s + self.deadline_s <= now
+        ):
             self._oldest += 1
             if call.status >= 0:
                 continue
-            call.ended_s, call.status = now, DEADLINE_EXCEEDED
+            call.ended_s = now
+            call.status = DEADLINE_EXCEEDED
             if call.sent_by is not None:
                 lane, stream = call.sent_by
                 del self._in_flight[id(lane), stream]
@@ -189,7 +227,12 @@ class Report:
             f"offered {self.offered_per_s:.0f}/s, goodput {self.goodput_per_s:.0f}/s\n"
             f"latency from the intended time, ms: {latency}\n"
             f"calls left late by (p99) {self.left_late_p99_ms:.2f} ms\n"
-            f"statuses: {self.statuses}\n" + (f"{len(self.faults)} WRONG, the first: {self.faults[0]}" if self.faults else "every reply right")
+            f"statuses: {self.statuses}\n"
+            + (
+                f"{len(self.faults)} WRONG, the first: {self.faults[0]}"
+                if self.faults
+                else "every reply right"
+            )
         )
 
 
@@ -197,7 +240,9 @@ def report(calls: Sequence[Call], *, seconds: float, deadline_s: float) -> Repor
     """Sums up calls that have all ended; each reply is compared by value."""
     answered = [call for call in calls if call.status == OK]
     latencies_ms = sorted((call.ended_s - call.intended_s) * 1e3 for call in answered)
-    late_ms = sorted((call.left_s - call.intended_s) * 1e3 for call in calls if not math.isnan(call.left_s))
+    late_ms = sorted(
+        (call.left_s - call.intended_s) * 1e3 for call in calls if not math.isnan(call.left_s)
+    )
     faults = faults_of([(call.reply, call.payload) for call in answered])
     in_time = bisect_right(latencies_ms, deadline_s * 1e3)
     return Report(
@@ -211,21 +256,37 @@ def report(calls: Sequence[Call], *, seconds: float, deadline_s: float) -> Repor
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rate", type=float, default=5000, help="calls a second (default 5000)")
     parser.add_argument("--seconds", type=float, default=5, help="how long calls leave (default 5)")
-    parser.add_argument("--deadline-ms", type=float, default=100, help="from the intended time (default 100)")
-    parser.add_argument("--poisson", action="store_true", help="calls leave at random moments instead of evenly")
+    parser.add_argument(
+        "--deadline-ms", type=float, default=100, help="from the intended time (default 100)"
+    )
+    parser.add_argument(
+        "--poisson", action="store_true", help="calls leave at random moments instead of evenly"
+    )
     parser.add_argument("--model", choices=("small", "mid", "slow"), default="small")
-    parser.add_argument("--shuffled", action="store_true", help="who waits for room goes in random order (grpc-go), not first come first (C core)")
+    parser.add_argument(
+        "--shuffled",
+        action="store_true",
+        help="who waits for room goes in random order (grpc-go), not first come first (C core)",
+    )
     parser.add_argument("--connections", type=int, default=4)
     add_target_options(parser)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as tmp:
         build(Path(tmp) / "models")
-        payloads = [make_payload(Path(tmp) / "models", args.model, seed=seed) for seed in range(VARIANTS)]
+        payloads = [
+            make_payload(Path(tmp) / "models", args.model, seed=seed) for seed in range(VARIANTS)
+        ]
         times = intended_times(args.rate, args.seconds, poisson=args.poisson)
-        load = OpenLoop([Call(at, payloads[k % VARIANTS]) for k, at in enumerate(times)], deadline_s=args.deadline_ms / 1e3, shuffled=args.shuffled)
+        load = OpenLoop(
+            [Call(at, payloads[k % VARIANTS]) for k, at in enumerate(times)],
+            deadline_s=args.deadline_ms / 1e3,
+            shuffled=args.shuffled,
+        )
         with target(args, Path(tmp) / "models", payloads[0], Path(tmp) / "server.log") as address:
             os.sched_setaffinity(0, {choose_cores().generator})
             asyncio.run(load.run(address, args.connections))

@@ -14,12 +14,17 @@ _STILL_S: Final = 3.0
 
 
 class Receiver:
-    """Receives while it is entered; on one core, where one is named. `endpoint` is what exporters are told."""
+    """Receives while it is entered; on one core, where one is named.
+
+    `endpoint` is what exporters are told.
+    """
 
     def __init__(self, core: int | None = None) -> None:
         context = multiprocessing.get_context("spawn")
         self._port, self._spans, self._requests = (context.Value("q", 0) for _ in range(3))
-        self._process = context.Process(target=_receive, args=(self._port, self._spans, self._requests, core), daemon=True)
+        self._process = context.Process(
+            target=_receive, args=(self._port, self._spans, self._requests, core), daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._process.start()
@@ -68,7 +73,9 @@ def _receive(port: Any, spans: Any, requests: Any, core: int | None) -> None:
     if core is not None:
         os.sched_setaffinity(0, {core})
 
-    def export(request: pb.ExportTraceServiceRequest, _context: object) -> pb.ExportTraceServiceResponse:
+    def export(
+        request: pb.ExportTraceServiceRequest, _context: object
+    ) -> pb.ExportTraceServiceResponse:
         for resource in request.resource_spans:
             for scope in resource.scope_spans:
                 spans.value += len(scope.spans)
@@ -76,9 +83,17 @@ def _receive(port: Any, spans: Any, requests: Any, core: int | None) -> None:
         return pb.ExportTraceServiceResponse()
 
     server = grpc.server(ThreadPoolExecutor(1), options=[("grpc.max_receive_message_length", -1)])
-    method = grpc.unary_unary_rpc_method_handler(export, pb.ExportTraceServiceRequest.FromString, pb.ExportTraceServiceResponse.SerializeToString)
+    method = grpc.unary_unary_rpc_method_handler(
+        export,
+        pb.ExportTraceServiceRequest.FromString,
+        pb.ExportTraceServiceResponse.SerializeToString,
+    )
     server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler("opentelemetry.proto.collector.trace.v1.TraceService", {"Export": method}),)
+        (
+            grpc.method_handlers_generic_handler(
+                "opentelemetry.proto.collector.trace.v1.TraceService", {"Export": method}
+            ),
+        )
     )
     port.value = server.add_insecure_port("127.0.0.1:0")
     server.start()

@@ -1,7 +1,10 @@
-"""Twice as many calls as can be served, each with a deadline: what is still answered in time, and what is left when it is over.
+"""Twice as many calls as can be served, each with a deadline.
 
-Capacity is measured first, by a closed loop on the same server; then an open loop offers twice that. Goodput is what was answered right and
-within the deadline, as a share of the capacity. Afterwards a lone call must be as quick as before and the memory given back.
+What is still answered in time, and what is left when it is over.
+
+Capacity is measured first, by a closed loop on the same server; then an open loop offers twice
+that. Goodput is what was answered right and within the deadline, as a share of the capacity.
+Afterwards a lone call must be as quick as before and the memory given back.
 
     .venv/bin/python -m load_tests.overload [--models slow,mid,small] [--seconds 60]
 """
@@ -26,10 +29,14 @@ from load_tests.payloads import METHOD, Payload, make_payload
 from load_tests.servers import GATEWAY, Cores, Server, choose_cores, serving
 
 MUST = {"slow": 0.90, "mid": 0.75, "small": 0.50}
-CONNECTIONS, STREAMS = 4, 32
-DEADLINE_S, TIMES = 0.1, 2.0
+CONNECTIONS = 4
+STREAMS = 32
+DEADLINE_S = 0.1
+TIMES = 2.0
 CALM_S = 2.0
-MOST_P50_MS, MOST_GROWTH, MOST_LONE = 60.0, 1.3, 1.5
+MOST_P50_MS = 60.0
+MOST_GROWTH = 1.3
+MOST_LONE = 1.5
 LONE_CALLS = 300
 
 
@@ -53,21 +60,26 @@ class Trial:
     @property
     def faults(self) -> list[str]:
         """What fell short, figures first."""
+        least = MUST[self.model]
+        p50_ms = self.report.latency_ms["p50"]
+        slower = self.lone_after_ms / self.lone_before_ms
+        larger = self.memory_after_mib / self.memory_before_mib
         must = {
-            f"goodput {self.goodput:.2f} of the capacity, at least {MUST[self.model]:.2f}": self.goodput >= MUST[self.model],
-            f"p50 {self.report.latency_ms['p50']:.1f} ms, at most {MOST_P50_MS:.0f}": self.report.latency_ms["p50"] <= MOST_P50_MS,
-            f"a lone call {self.lone_after_ms / self.lone_before_ms:.2f} times as long as before": self.lone_after_ms
-            <= MOST_LONE * self.lone_before_ms,
-            f"memory {self.memory_after_mib / self.memory_before_mib:.2f} times of before": self.memory_after_mib
-            <= MOST_GROWTH * self.memory_before_mib,
+            f"goodput {self.goodput:.2f} of the capacity, at least {least:.2f}": self.goodput
+            >= least,
+            f"p50 {p50_ms:.1f} ms, at most {MOST_P50_MS:.0f}": p50_ms <= MOST_P50_MS,
+            f"a lone call {slower:.2f} times as long as before": slower <= MOST_LONE,
+            f"memory {larger:.2f} times of before": larger <= MOST_GROWTH,
         }
         return [text for text, holds in must.items() if not holds] + self.report.faults[:1]
 
     def __str__(self) -> str:
         return (
-            f"{self.model:6} capacity {self.capacity_per_s:.0f}/s, offered {self.report.offered_per_s:.0f}/s: goodput {self.goodput:.2f} "
-            f"({self.report.goodput_per_s:.0f}/s), p50 {self.report.latency_ms['p50']:.1f} ms, p99 {self.report.latency_ms['p99']:.1f} ms; "
-            f"lone call {self.lone_before_ms:.2f} -> {self.lone_after_ms:.2f} ms; memory {self.memory_before_mib:.0f} -> "
+            f"{self.model:6} capacity {self.capacity_per_s:.0f}/s, offered "
+            f"{self.report.offered_per_s:.0f}/s: goodput {self.goodput:.2f} "
+            f"({self.report.goodput_per_s:.0f}/s), p50 {self.report.latency_ms['p50']:.1f} ms, p99 "
+            f"{self.report.latency_ms['p99']:.1f} ms; lone call {self.lone_before_ms:.2f} -> "
+            f"{self.lone_after_ms:.2f} ms; memory {self.memory_before_mib:.0f} -> "
             f"{self.memory_after_mib:.0f} MiB; {self.report.statuses}"
         )
 
@@ -84,42 +96,88 @@ def lone_p50_ms(address: str, payload: Payload) -> float:
     return percentile(sorted(times), 50)
 
 
-def run_trial(model: str, models: Path, log: Path, command: str, seconds: float, *, cores: Cores, shuffled: bool) -> Trial:
+def run_trial(
+    model: str,
+    models: Path,
+    log: Path,
+    command: str,
+    seconds: float,
+    *,
+    cores: Cores,
+    shuffled: bool,
+) -> Trial:
     """Measures one model on a server of its own."""
     payloads = [make_payload(models, model, seed=seed) for seed in range(VARIANTS)]
     with serving(command, models, payloads[0], log, core=cores.server) as server:
         os.sched_setaffinity(0, {cores.generator})
         capacity = _capacity_per_s(server, payloads, 600 if model == "slow" else 40_000)
         time.sleep(CALM_S)
-        lone_before_ms, memory_before_mib = lone_p50_ms(server.address, payloads[0]), server.memory_mib()
+        lone_before_ms = lone_p50_ms(server.address, payloads[0])
+        memory_before_mib = server.memory_mib()
         times = intended_times(TIMES * capacity, seconds, poisson=True)
-        load = OpenLoop([Call(at, payloads[k % VARIANTS]) for k, at in enumerate(times)], deadline_s=DEADLINE_S, shuffled=shuffled)
+        load = OpenLoop(
+            [Call(at, payloads[k % VARIANTS]) for k, at in enumerate(times)],
+            deadline_s=DEADLINE_S,
+            shuffled=shuffled,
+        )
         asyncio.run(load.run(server.address, CONNECTIONS))
         time.sleep(CALM_S)
-        lone_after_ms, memory_after_mib = lone_p50_ms(server.address, payloads[0]), server.memory_mib()
+        lone_after_ms = lone_p50_ms(server.address, payloads[0])
+        memory_after_mib = server.memory_mib()
     found = report(load.calls, seconds=seconds, deadline_s=DEADLINE_S)
-    return Trial(model, capacity, found, lone_before_ms, lone_after_ms, memory_before_mib, memory_after_mib)
+    return Trial(
+        model, capacity, found, lone_before_ms, lone_after_ms, memory_before_mib, memory_after_mib
+    )
 
 
 def _capacity_per_s(server: Server, payloads: list[Payload], calls: int) -> float:
     runs = [
-        asyncio.run(run_closed_loop(server.address, payloads, connections=CONNECTIONS, streams=STREAMS, calls=calls)).calls_per_s for _ in range(3)
+        asyncio.run(
+            run_closed_loop(
+                server.address, payloads, connections=CONNECTIONS, streams=STREAMS, calls=calls
+            )
+        ).calls_per_s
+        for _ in range(3)
     ]
     return sorted(runs)[1]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", default="slow,mid,small", help="which, comma-separated (default all three)")
-    parser.add_argument("--seconds", type=float, default=60, help="how long the overload lasts (default 60)")
-    parser.add_argument("--first-come", action="store_true", help="callers that wait for room go first come first, as gRPC's C core has it")
-    parser.add_argument("--gateway", default=GATEWAY, metavar="CMD", help="how to start it, with {models}, {port} and {http}")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--models", default="slow,mid,small", help="which, comma-separated (default all three)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="how long the overload lasts (default 60)"
+    )
+    parser.add_argument(
+        "--first-come",
+        action="store_true",
+        help="callers that wait for room go first come first, as gRPC's C core has it",
+    )
+    parser.add_argument(
+        "--gateway",
+        default=GATEWAY,
+        metavar="CMD",
+        help="how to start it, with {models}, {port} and {http}",
+    )
     args = parser.parse_args()
-    short, cores = [], choose_cores()
+    short = []
+    cores = choose_cores()
     with tempfile.TemporaryDirectory() as tmp:
         build(Path(tmp) / "models")
         for model in args.models.split(","):
-            trial = run_trial(model, Path(tmp) / "models", Path(tmp) / "log", args.gateway, args.seconds, cores=cores, shuffled=not args.first_come)
+            trial = run_trial(
+                model,
+                Path(tmp) / "models",
+                Path(tmp) / "log",
+                args.gateway,
+                args.seconds,
+                cores=cores,
+                shuffled=not args.first_come,
+            )
             print(trial, flush=True)
             short += [f"{model}: {fault}" for fault in trial.faults]
     if short:

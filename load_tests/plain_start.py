@@ -1,4 +1,7 @@
-"""What starting costs without a gateway: imports grpc, numpy and ONNX Runtime and opens the given models, nothing else."""
+"""What starting costs without a gateway.
+
+Imports grpc, numpy and ONNX Runtime and opens the given models, nothing else.
+"""
 
 from __future__ import annotations
 
@@ -10,5 +13,7 @@ import onnxruntime as ort
 
 options = ort.SessionOptions()
 options.intra_op_num_threads = 1
-sessions = [ort.InferenceSession(path, options, providers=["CPUExecutionProvider"]) for path in sys.argv[1:]]
+sessions = [
+    ort.InferenceSession(path, options, providers=["CPUExecutionProvider"]) for path in sys.argv[1:]
+]
 print(f"{len(sessions)} sessions open", flush=True)

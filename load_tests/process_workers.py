@@ -1,6 +1,9 @@
-"""What a worker process costs a batch: the same batches on a thread of this process and in a process of their own, turn by turn.
+"""What a worker process costs a batch.
 
-One batch at a time, the next one handed over when the event loop hears that the last is done. Every answer is compared with a plain run's.
+The same batches on a thread of this process and in a process of their own, turn by turn.
+
+One batch at a time, the next one handed over when the event loop hears that the last is done. Every
+answer is compared with a plain run's.
 
     .venv/bin/python -m load_tests.process_workers [--seconds 0.3] [--turns 5]
 """
@@ -28,7 +31,11 @@ from gateway.serving.runtime.runner import VersionRunner
 from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 from load_tests.benchmark_models import INPUT, LARGE_GROUPS, LARGE_WIDTH, MID, OUTPUT, SMALL, build
 
-SIZES = {"small": (SMALL[0], SMALL[-1]), "mid": (MID[0], MID[-1]), "large": (LARGE_WIDTH, LARGE_GROUPS)}
+SIZES = {
+    "small": (SMALL[0], SMALL[-1]),
+    "mid": (MID[0], MID[-1]),
+    "large": (LARGE_WIDTH, LARGE_GROUPS),
+}
 ROWS = (1, 16, 64)
 PLAIN_RUNS = 200
 
@@ -38,10 +45,14 @@ class Rows:
 
     def __init__(self, rows: Array) -> None:
         self._feed = {INPUT: rows}
-        self.rows, self.wanted, self.deadline, self.input_bytes = len(rows), (0,), math.inf, rows.nbytes
+        self.rows = len(rows)
+        self.wanted = (0,)
+        self.deadline = math.inf
+        self.input_bytes = rows.nbytes
         self.outputs: list[Array] = []
         self.error: Exception | None = None
-        self.alone, self.number = True, 0
+        self.alone = True
+        self.number = 0
         self.requests: Sequence[InferenceRequest] = ()
 
     def collate(self, room: Room | None = None) -> dict[str, Array]:
@@ -68,12 +79,25 @@ def plan(models: Path, name: str) -> VersionPlan:
     specs = (TensorSpec(INPUT, "FP32", (-1, width)),), (TensorSpec(OUTPUT, "FP32", (-1, answer)),)
     path = str((models / name / "1" / "model.onnx").resolve())
     protection = ProtectionPlan(workers=ProcessWorkersPlan(count=1))
-    return VersionPlan(name, 1, path, "", *specs, BatchingPlan(max_batch_size=max(ROWS)), warmup_batch_sizes=ROWS, protection=protection)
+    return VersionPlan(
+        name,
+        1,
+        path,
+        "",
+        *specs,
+        BatchingPlan(max_batch_size=max(ROWS)),
+        warmup_batch_sizes=ROWS,
+        protection=protection,
+    )
 
 
-async def batch_us(run: Callable[[Rows, Callable[[], None]], None], rows: Array, expected: Array, seconds: float) -> float:
+async def batch_us(
+    run: Callable[[Rows, Callable[[], None]], None], rows: Array, expected: Array, seconds: float
+) -> float:
     """Microseconds a batch, one after the other; SystemExit where an answer is wrong."""
-    over, count, work = asyncio.Event(), 0, Rows(rows)
+    over = asyncio.Event()
+    count = 0
+    work = Rows(rows)
     began = time.perf_counter()
 
     def go_on() -> None:
@@ -109,7 +133,9 @@ async def measure(version: VersionPlan, *, seconds: float, turns: int) -> None:
 
         def in_thread(work: Rows, done: Callable[[], None]) -> None:
             threads.acquire(lambda: None)
-            threads.run(lambda: work.finish(runner.run(work.collate(), work.wanted, work.rows)), done)
+            threads.run(
+                lambda: work.finish(runner.run(work.collate(), work.wanted, work.rows)), done
+            )
 
         for size in ROWS:
             rows = rng.standard_normal((size, SIZES[version.model][0]), np.float32)
@@ -123,23 +149,30 @@ async def measure(version: VersionPlan, *, seconds: float, turns: int) -> None:
                 ways["process"].append(await batch_us(instance.run, rows, expected, seconds))
             plain, thread, process = (statistics.median(times) for times in ways.values())
             print(
-                f"{version.model:6} {size:5} {plain:9.0f} {thread:10.0f} {process:11.0f} {1e6 / thread:11.0f} {1e6 / process:12.0f}"
-                f" {process - thread:+10.0f} {process / thread:8.2f}x"
+                f"{version.model:6} {size:5} {plain:9.0f} {thread:10.0f} "
+                f"{process:11.0f} {1e6 / thread:11.0f} {1e6 / process:12.0f} "
+                f"{process - thread:+10.0f} {process / thread:8.2f}x"
             )
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=0.3, help="of each way in each turn")
     parser.add_argument("--turns", type=int, default=5)
     arguments = parser.parse_args()
-    print("model   rows  plain us  thread us  process us  thread b/s  process b/s      costs    ratio")
+    print(
+        "model   rows  plain us  thread us  process us  thread b/s  process b/s      costs    ratio"
+    )
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder)
         build(models)
         for name in SIZES:
-            asyncio.run(measure(plan(models, name), seconds=arguments.seconds, turns=arguments.turns))
+            asyncio.run(
+                measure(plan(models, name), seconds=arguments.seconds, turns=arguments.turns)
+            )
 
 
 if __name__ == "__main__":

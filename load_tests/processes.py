@@ -21,7 +21,10 @@ def serving_pids(group: int) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            if os.getpgid(int(path.name)) == group and b"child_main" in (path / "cmdline").read_bytes():
+            if (
+                os.getpgid(int(path.name)) == group
+                and b"child_main" in (path / "cmdline").read_bytes()
+            ):
                 found.append(int(path.name))
         except OSError:
             continue
@@ -30,5 +33,11 @@ def serving_pids(group: int) -> list[int]:
 
 def usage(pid: int) -> Usage:
     """Now; raises OSError when the process is gone."""
-    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return Usage(int(fields["Threads"]), int(fields["VmRSS"].split()[0]) / 1024, len(list(Path(f"/proc/{pid}/fd").iterdir())))
+    fields = dict(
+        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+    )
+    return Usage(
+        int(fields["Threads"]),
+        int(fields["VmRSS"].split()[0]) / 1024,
+        len(list(Path(f"/proc/{pid}/fd").iterdir())),
+    )

@@ -1,4 +1,7 @@
-"""Servers under load: started on a core of their own, ready when a request is answered, stopped and measured."""
+"""Servers under load.
+
+Started on a core of their own, ready when a request is answered, stopped and measured.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,13 @@ if TYPE_CHECKING:
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parents[1]
-GATEWAY = f"{shlex.quote(str(BIN / 'gateway'))} serve --models {{models}} --port {{port}} --http-port {{http}} --processes 1 --drain-delay 0s"
+GATEWAY = (
+    f"{shlex.quote(str(BIN / 'gateway'))} serve --models {{models}} --port {{port}} --http-port "
+    "{http} --processes 1 --drain-delay 0s"
+)
 YARDSTICK = f"{shlex.quote(sys.executable)} -m load_tests.yardstick_aio {{port}} {{models}}"
-UP_WITHIN_S, DOWN_WITHIN_S = 90, 30
+UP_WITHIN_S = 90
+DOWN_WITHIN_S = 30
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,11 @@ class Server:
 
     def memory_mib(self) -> float:
         """Memory of all its processes, shared pages counted once (PSS)."""
-        sizes = [_pss_kib(path) for path in Path("/proc").glob("[0-9]*") if _group(path) == self.process.pid]
+        sizes = [
+            _pss_kib(path)
+            for path in Path("/proc").glob("[0-9]*")
+            if _group(path) == self.process.pid
+        ]
         return sum(sizes) / 1024
 
 
@@ -56,7 +67,10 @@ def choose_cores() -> Cores:
     """The first and the last core this process may use."""
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) == 1:
-        print("one core only: server and generator share it, so the figures say little", file=sys.stderr)
+        print(
+            "one core only: server and generator share it, so the figures say little",
+            file=sys.stderr,
+        )
     return Cores(allowed[0], allowed[-1])
 
 
@@ -73,17 +87,36 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def started(command: str, models: Path, log: Path, *, core: int | None = None, env: dict[str, str] | None = None) -> Iterator[Server]:
-    """Starts a server without waiting for it; stops it (SIGTERM) and whatever it started at the end.
+def started(
+    command: str,
+    models: Path,
+    log: Path,
+    *,
+    core: int | None = None,
+    env: dict[str, str] | None = None,
+) -> Iterator[Server]:
+    """Starts a server without waiting for it.
 
-    `command` is a command line, no shell, with {models}, {port} and {http} to fill in, run in the checkout's folder; `env` is added to the
-    environment.
+    Stops it (SIGTERM) and whatever it started at the end.
+
+    `command` is a command line, no shell, with {models}, {port} and {http} to fill in, run in the
+    checkout's folder; `env` is added to the environment.
     """
-    port, http = free_port(), free_port()
-    line = shlex.split(command.format(models=shlex.quote(str(models.resolve())), port=port, http=http))
+    port = free_port()
+    http = free_port()
+    line = shlex.split(
+        command.format(models=shlex.quote(str(models.resolve())), port=port, http=http)
+    )
     with log.open("wb") as out:
         environment = os.environ | (env or {})
-        process = subprocess.Popen(pinned(core, line), stdout=out, stderr=out, env=environment, cwd=ROOT, start_new_session=True)
+        process = subprocess.Popen(
+            pinned(core, line),
+            stdout=out,
+            stderr=out,
+            env=environment,
+            cwd=ROOT,
+            start_new_session=True,
+        )
     try:
         yield Server(process, f"127.0.0.1:{port}", f"127.0.0.1:{http}")
     finally:
@@ -96,8 +129,13 @@ def started(command: str, models: Path, log: Path, *, core: int | None = None, e
 
 
 @contextlib.contextmanager
-def serving(command: str, models: Path, payload: Payload, log: Path, *, core: int | None = None) -> Iterator[Server]:
-    """A started server that has answered `payload` right; SystemExit with its last words when it does not."""
+def serving(
+    command: str, models: Path, payload: Payload, log: Path, *, core: int | None = None
+) -> Iterator[Server]:
+    """A started server that has answered `payload` right.
+
+    SystemExit with its last words when it does not.
+    """
     with started(command, models, log, core=core) as server:
         until = time.monotonic() + UP_WITHIN_S
         while True:
@@ -106,19 +144,26 @@ def serving(command: str, models: Path, payload: Payload, log: Path, *, core: in
                 break
             except grpc.RpcError as error:
                 if server.process.poll() is not None or time.monotonic() > until:
-                    raise SystemExit(f"did not come up: {command}\n{error}\n{log.read_text()[-2000:]}") from None
+                    raise SystemExit(
+                        f"did not come up: {command}\n{error}\n{log.read_text()[-2000:]}"
+                    ) from None
                 time.sleep(0.05)
         yield server
 
 
 def ask(address: str, payload: Payload, *, timeout_s: float = 20) -> bytes:
     """The serialised reply to one call; raises grpc.RpcError."""
-    with grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)]) as channel:
+    with grpc.insecure_channel(
+        address, options=[("grpc.max_receive_message_length", -1)]
+    ) as channel:
         return bytes(channel.unary_unary(METHOD)(payload.message, timeout=timeout_s))
 
 
 def check(address: str, payload: Payload, *, timeout_s: float = 20) -> int:
-    """Asks once, compares by value and returns the size of the reply on the wire; SystemExit when it is wrong."""
+    """Asks once, compares by value and returns the size of the reply on the wire.
+
+    SystemExit when it is wrong.
+    """
     reply = ask(address, payload, timeout_s=timeout_s)
     if fault := fault_of_message(reply, payload):
         raise SystemExit(f"wrong answer from {address}: {fault}")
@@ -127,8 +172,17 @@ def check(address: str, payload: Payload, *, timeout_s: float = 20) -> int:
 
 def add_target_options(parser: argparse.ArgumentParser) -> None:
     """--address for a server that runs already, --gateway for how to start one."""
-    parser.add_argument("--address", help="HOST:PORT of a server on the models of load_tests.benchmark_models; default: start the gateway")
-    parser.add_argument("--gateway", default=GATEWAY, metavar="CMD", help="how to start it, with {models}, {port} and {http}")
+    parser.add_argument(
+        "--address",
+        help="HOST:PORT of a server on the models of "
+        "load_tests.benchmark_models; default: start the gateway",
+    )
+    parser.add_argument(
+        "--gateway",
+        default=GATEWAY,
+        metavar="CMD",
+        help="how to start it, with {models}, {port} and {http}",
+    )
 
 
 @contextlib.contextmanager
@@ -138,7 +192,10 @@ def target(args: argparse.Namespace, models: Path, payload: Payload, log: Path) 
         try:
             check(args.address, payload)
         except grpc.RpcError as error:
-            raise SystemExit(f"{args.address} did not answer for model {payload.model!r}; does it serve the benchmark models?\n{error}") from None
+            raise SystemExit(
+                f"{args.address} did not answer for model {payload.model!r}; does it serve "
+                f"the benchmark models?\n{error}"
+            ) from None
         yield args.address
         return
     with serving(args.gateway, models, payload, log, core=choose_cores().server) as server:

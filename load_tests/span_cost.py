@@ -2,8 +2,9 @@
 
     python3 -m load_tests.span_cost [--export]
 
-Chunks as the serving processes write them under load are read from a ring, made into spans and encoded; with --export they are also sent over
-OTLP/gRPC to a receiver in a process of its own, which decodes and counts them. Prints the process's CPU time in microseconds a request.
+Chunks as the serving processes write them under load are read from a ring, made into spans and
+encoded; with --export they are also sent over OTLP/gRPC to a receiver in a process of its own,
+which decodes and counts them. Prints the process's CPU time in microseconds a request.
 """
 
 from __future__ import annotations
@@ -33,10 +34,14 @@ class Writer:
     """Writes rings as a serving process at so many requests a second would."""
 
     def __init__(self, requests: int, batch: int, peers: int) -> None:
-        self._requests, self._batch, self._peers = requests, batch, peers
+        self._requests = requests
+        self._batch = batch
+        self._peers = peers
         fd = os.memfd_create("rings")
         size_rings_file(fd, 1)
-        self._ring, self._reader, self._number = RingWriter(fd, 0), ChunkReader(0, RingReader(fd, 0)), 0
+        self._ring = RingWriter(fd, 0)
+        self._reader = ChunkReader(0, RingReader(fd, 0))
+        self._number = 0
         self._ring.write_note(encode(Began(1, os.urandom(16))))
         for peer in range(peers):
             self._ring.write_note(encode(Named("peer", peer, f"ipv4:127.0.0.1:{40000 + peer}")))
@@ -44,17 +49,46 @@ class Writer:
 
     def chunk(self) -> Chunk:
         """What was written in a tenth of a second."""
-        ring, now = self._ring, time.monotonic_ns()
+        ring = self._ring
+        now = time.monotonic_ns()
         for i in range(self._requests):
             if i % self._batch == 0:
                 self._number += 1
                 at = ring.offset()
                 BATCH_PLAIN.pack_into(
-                    ring.cells, at, BATCH, 0, 0, 0, now, now + 200_000, self._number, self._batch, self._batch, now + 50_000, -1, 0, now + 250_000
+                    ring.cells,
+                    at,
+                    BATCH,
+                    0,
+                    0,
+                    0,
+                    now,
+                    now + 200_000,
+                    self._number,
+                    self._batch,
+                    self._batch,
+                    now + 50_000,
+                    -1,
+                    0,
+                    now + 250_000,
                 )
             at = ring.offset()
             REQUEST_PLAIN.pack_into(
-                ring.cells, at, REQUEST, 0, SAMPLED, 4, 0, now - 900_000, now + 300_000, self._number, 1, 0.5, 256, i % self._peers, 0
+                ring.cells,
+                at,
+                REQUEST,
+                0,
+                SAMPLED,
+                4,
+                0,
+                now - 900_000,
+                now + 300_000,
+                self._number,
+                1,
+                0.5,
+                256,
+                i % self._peers,
+                0,
             )
             ring.cells[at + REQUEST_ID_AT : at + REQUEST_ID_AT + 4] = b"%04d" % (i % 10_000)
         ring.publish()
@@ -66,23 +100,37 @@ class Writer:
 
 def encode_only(chunks: Iterator[Chunk], *, all_children: bool) -> Iterator[tuple[float, int, int]]:
     """CPU seconds, spans and bytes of each chunk."""
-    rows, encoder = SlotRows(128), SpanEncoder(b"", b"", Server("127.0.0.1", 8001), all_children=all_children)
+    rows = SlotRows(128)
+    encoder = SpanEncoder(b"", b"", Server("127.0.0.1", 8001), all_children=all_children)
     for chunk in chunks:
         begun = time.process_time()
         encoded = list(encoder.encode(rows.take(chunk, 0)))
-        yield time.process_time() - begun, sum(map(len, encoded)), sum(len(one.data) for one in encoded)
+        yield (
+            time.process_time() - begun,
+            sum(map(len, encoded)),
+            sum(len(one.data) for one in encoded),
+        )
 
 
-def encode_and_export(chunks: Iterator[Chunk], *, all_children: bool) -> Iterator[tuple[float, int, int]]:
-    """CPU seconds of each chunk, its export included, and spans; at the end it is checked that all have arrived."""
-    from gateway.telemetry.tracing.exporter import SpanExport  # noqa: PLC0415  # what it costs is measured without it as well
+def encode_and_export(
+    chunks: Iterator[Chunk], *, all_children: bool
+) -> Iterator[tuple[float, int, int]]:
+    """CPU seconds of each chunk, its export included, and spans.
+
+    At the end it is checked that all have arrived.
+    """
+    # what it costs is measured without it as well
+    from gateway.telemetry.tracing.exporter import SpanExport  # noqa: PLC0415
 
     with Receiver() as receiver:
         os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = receiver.endpoint
-        export = SpanExport(apply(os.environ)[0], server=Server("127.0.0.1", 8001), all_children=all_children)
+        export = SpanExport(
+            apply(os.environ)[0], server=Server("127.0.0.1", 8001), all_children=all_children
+        )
         export.start()
         for chunk in chunks:
-            begun, exported = time.process_time(), export.exported
+            begun = time.process_time()
+            exported = export.exported
             export.take(chunk)
             while export.queues[0].queued_spans:
                 time.sleep(0.001)
@@ -93,21 +141,38 @@ def encode_and_export(chunks: Iterator[Chunk], *, all_children: bool) -> Iterato
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python3 -m load_tests.span_cost", description="what the spans of a request cost")
-    parser.add_argument("--rate", type=int, default=30_000, help="requests a second (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=50, help="requests in a batch (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        prog="python3 -m load_tests.span_cost", description="what the spans of a request cost"
+    )
+    parser.add_argument(
+        "--rate", type=int, default=30_000, help="requests a second (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--batch", type=int, default=50, help="requests in a batch (default: %(default)s)"
+    )
     parser.add_argument("--peers", type=int, default=4, help="connections (default: %(default)s)")
-    parser.add_argument("--chunks", type=int, default=30, help="of a tenth of a second each (default: %(default)s)")
+    parser.add_argument(
+        "--chunks", type=int, default=30, help="of a tenth of a second each (default: %(default)s)"
+    )
     parser.add_argument("--export", action="store_true", help="export them too")
-    parser.add_argument("--events", action="store_true", help="events instead of spans below quick requests")
+    parser.add_argument(
+        "--events", action="store_true", help="events instead of spans below quick requests"
+    )
     options = parser.parse_args()
     requests = int(options.rate * CHUNK_S)
     writer = Writer(requests, options.batch, options.peers)
-    measure, what = (encode_and_export, "encode and export") if options.export else (encode_only, "encode")
-    costs = list(measure((writer.chunk() for _ in range(options.chunks)), all_children=not options.events))[2:]
+    measure, what = (
+        (encode_and_export, "encode and export") if options.export else (encode_only, "encode")
+    )
+    costs = list(
+        measure((writer.chunk() for _ in range(options.chunks)), all_children=not options.events)
+    )[2:]
     cost = statistics.median(seconds for seconds, _, _ in costs) / requests * 1e6
     spans, size = (statistics.mean(one[part] for one in costs) / requests for part in (1, 2))
-    print(f"{what}: {cost:.2f} us a request, {spans:.2f} spans" + (f", {size:.0f} bytes" if size else ""))
+    print(
+        f"{what}: {cost:.2f} us a request, {spans:.2f} spans"
+        + (f", {size:.0f} bytes" if size else "")
+    )
 
 
 if __name__ == "__main__":

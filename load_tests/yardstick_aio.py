@@ -1,9 +1,12 @@
-"""The yardstick: a server as most people would write it. grpc.aio, an asyncio batcher with a 1 ms window, ONNX Runtime in a thread.
+"""The yardstick: a server as most people would write it.
+
+grpc.aio, an asyncio batcher with a 1 ms window, ONNX Runtime in a thread.
 
     .venv/bin/python -m load_tests.yardstick_aio PORT MODELS [--echo]
 
-It serves MODELS/NAME/1/model.onnx of one float input and one float output. With --echo there is no model and no batcher: the first ten
-floats of each row come back, so what is left is grpc.aio itself.
+It serves MODELS/NAME/1/model.onnx of one float input and one float output. With --echo there is no
+model and no batcher: the first ten floats of each row come back, so what is left is grpc.aio
+itself.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener,-event_engine_client")  # the faster I/O, as the gateway has it
+# the faster I/O, as the gateway has it
+os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener,-event_engine_client")
 
 import grpc
 import numpy as np
@@ -31,12 +35,16 @@ if TYPE_CHECKING:
     Predict = Callable[[str, Rows], Awaitable[Rows]]
 
 SERVICE = "inference.GRPCInferenceService"
-MAX_BATCH, WINDOW_S = 64, 0.001
+MAX_BATCH = 64
+WINDOW_S = 0.001
 ECHOED_FLOATS = 10
 
 
 class Batcher:
-    """Gathers the requests of one model for a millisecond or until 64 wait, and runs them together."""
+    """Gathers the requests of one model for a millisecond or until 64 wait.
+
+    Runs them together.
+    """
 
     def __init__(self, path: Path) -> None:
         options = ort.SessionOptions()
@@ -82,16 +90,25 @@ class Batcher:
 def make_handler(predict: Predict) -> grpc.RpcMethodHandler:
     """ModelInfer over `predict(model, rows)`."""
 
-    async def infer(request: inference_pb2.ModelInferRequest, _: object) -> inference_pb2.ModelInferResponse:
-        x = np.frombuffer(request.raw_input_contents[0], np.float32).reshape(tuple(request.inputs[0].shape))
+    async def infer(
+        request: inference_pb2.ModelInferRequest, _: object
+    ) -> inference_pb2.ModelInferResponse:
+        x = np.frombuffer(request.raw_input_contents[0], np.float32).reshape(
+            tuple(request.inputs[0].shape)
+        )
         y = await predict(request.model_name, x)
-        response = inference_pb2.ModelInferResponse(model_name=request.model_name, model_version="1", id=request.id)
+        response = inference_pb2.ModelInferResponse(
+            model_name=request.model_name, model_version="1", id=request.id
+        )
         response.outputs.add(name="probs", datatype="FP32", shape=y.shape)
         response.raw_output_contents.append(y.tobytes())
         return response
 
-    request, response = inference_pb2.ModelInferRequest, inference_pb2.ModelInferResponse
-    return grpc.unary_unary_rpc_method_handler(infer, request.FromString, response.SerializeToString)
+    request = inference_pb2.ModelInferRequest
+    response = inference_pb2.ModelInferResponse
+    return grpc.unary_unary_rpc_method_handler(
+        infer, request.FromString, response.SerializeToString
+    )
 
 
 async def serve(port: int, batchers: dict[str, Batcher], *, echo: bool) -> None:
@@ -101,20 +118,33 @@ async def serve(port: int, batchers: dict[str, Batcher], *, echo: bool) -> None:
         return x[:, :ECHOED_FLOATS] if echo else await batchers[model].predict(x)
 
     server = grpc.aio.server()
-    # A generic handler: registered methods, as the generated code makes them, cost grpc.aio more for each call.
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"ModelInfer": make_handler(predict)}),))
+    # A generic handler: registered methods, as the generated code makes them,
+    # cost grpc.aio more for each call.
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(SERVICE, {"ModelInfer": make_handler(predict)}),)
+    )
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
-    await asyncio.gather(server.wait_for_termination(), *(batcher.run() for batcher in batchers.values()))
+    await asyncio.gather(
+        server.wait_for_termination(), *(batcher.run() for batcher in batchers.values())
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("port", type=int)
     parser.add_argument("models", type=Path)
-    parser.add_argument("--echo", action="store_true", help="no model: the first ten floats of each row come back")
+    parser.add_argument(
+        "--echo", action="store_true", help="no model: the first ten floats of each row come back"
+    )
     args = parser.parse_args()
-    batchers = {} if args.echo else {path.parts[-3]: Batcher(path) for path in args.models.glob("*/1/model.onnx")}
+    batchers = (
+        {}
+        if args.echo
+        else {path.parts[-3]: Batcher(path) for path in args.models.glob("*/1/model.onnx")}
+    )
     asyncio.run(serve(args.port, batchers, echo=args.echo))
 
 

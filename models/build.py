@@ -1,7 +1,10 @@
-"""Rebuilds the models in this folder: `python models/build.py [NAME ...]`; `--check` says whether it would change a byte.
+"""Rebuilds the models in this folder: `python models/build.py [NAME ...]`.
 
-Needs the `dev` extra. The same package versions on the same kind of processor give the same files; on another kind the last
-bits of a weight may differ, and then `--check` says by how much the answers do.
+`--check` says whether it would change a byte.
+
+Needs the `dev` extra. The same package versions on the same kind of processor give the same files;
+on another kind the last bits of a weight may differ, and then `--check` says by how much the
+answers do.
 """
 
 from __future__ import annotations
@@ -26,7 +29,10 @@ TRAININGS: dict[str, Callable[[], Model]] = {
     "digits": train_digits.train,
     "penguins": train_penguins.train,
 }
-TRAINED_WITH = ", ".join(f"{package} {installed(package)}" for package in ("scikit-learn", "numpy", "scipy", "onnx", "skl2onnx"))
+TRAINED_WITH = ", ".join(
+    f"{package} {installed(package)}"
+    for package in ("scikit-learn", "numpy", "scipy", "onnx", "skl2onnx")
+)
 
 
 def main() -> int:
@@ -41,25 +47,43 @@ def main() -> int:
 
 
 def build(name: str, root: Path) -> list[Path]:
-    """Trains the model, writes its folder under `root`, and prints how good and how large each version is."""
-    with threadpool_limits(1):  # with several threads the order of a sum, and so its last bit, is left to chance
+    """Trains the model, writes its folder under `root`.
+
+    Prints how good and how large each version is.
+    """
+    # with several threads the order of a sum, and so its last bit, is left to chance
+    with threadpool_limits(1):
         model = TRAININGS[name]()
     files = write(model, root, TRAINED_WITH)
     for number, version in model.versions.items():
         size_kb = (root / name / str(number) / "model.onnx").stat().st_size / 1000
         rows = len(model.answers)
-        print(f"{name}/{number}: {version.kind}, accuracy {accuracy(model, number):.4f} on {rows} held-out rows, {size_kb:.1f} KB")
+        print(
+            f"{name}/{number}: {version.kind}, accuracy {accuracy(model, number):.4f} on {rows} "
+            f"held-out rows, {size_kb:.1f} KB"
+        )
     return files
 
 
 def check(name: str, root: Path) -> int:
-    """Builds the model elsewhere and says of each file whether it is the same byte for byte; 1 where one is not."""
+    """Builds the model elsewhere and says of each file whether it is the same byte for byte.
+
+    1 where one is not.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         fresh = build(name, Path(scratch))
-        differing = [(file, root / file.relative_to(scratch)) for file in fresh if not _same(file, root / file.relative_to(scratch))]
+        differing = [
+            (file, root / file.relative_to(scratch))
+            for file in fresh
+            if not _same(file, root / file.relative_to(scratch))
+        ]
         for built, kept in differing:
             print(f"  {kept.relative_to(root)}: {_difference(built, kept)}")
-    print(f"{name}: {len(differing)} of {len(fresh)} files differ" if differing else f"{name}: all {len(fresh)} files are identical")
+    print(
+        f"{name}: {len(differing)} of {len(fresh)} files differ"
+        if differing
+        else f"{name}: all {len(fresh)} files are identical"
+    )
     return 1 if differing else 0
 
 
@@ -74,14 +98,32 @@ def _difference(built: Path, kept: Path) -> str:
         return "other bytes"
     rows = dict(np.load(built.parent.parent / "reference.npz"))
     ours, theirs = (answer(file.read_bytes(), rows)["probabilities"] for file in (built, kept))
-    return f"other bytes; its probabilities differ by at most {np.abs(ours - theirs).max():.1e} on the reference rows"
+    return (
+        "other bytes; its probabilities differ by at most "
+        f"{np.abs(ours - theirs).max():.1e} on the reference rows"
+    )
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Rebuild the models that ship with the gateway.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(TRAININGS)}; all where none is named")
-    parser.add_argument("--check", action="store_true", help="build elsewhere and compare; exit 1 where a file differs")
-    parser.add_argument("--into", type=Path, default=HERE, metavar="DIR", help="the folder of models to write or check (default: this one)")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"one of {', '.join(TRAININGS)}; all where none is named",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="build elsewhere and compare; exit 1 where a file differs",
+    )
+    parser.add_argument(
+        "--into",
+        type=Path,
+        default=HERE,
+        metavar="DIR",
+        help="the folder of models to write or check (default: this one)",
+    )
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.names) - set(TRAININGS))
     if unknown:

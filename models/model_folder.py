@@ -1,4 +1,7 @@
-"""What the folder of one model holds, and how it is written: the same model gives the same bytes."""
+"""What the folder of one model holds, and how it is written.
+
+The same model gives the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,9 @@ class Version:
 class Model:
     """A trained model with the rows it is shown and judged by.
 
-    `labels` names the columns of the output `probabilities`; `answers` are indices into it, one for each held-out row.
-    `trained_on` and `held_out` are in random order, so that their first rows are a fair sample.
+    `labels` names the columns of the output `probabilities`; `answers` are indices into it, one for
+    each held-out row. `trained_on` and `held_out` are in random order, so that their first rows are
+    a fair sample.
     """
 
     name: str
@@ -47,7 +51,10 @@ class Model:
 
 
 def assemble(text: str, **weights: NDArray[Any]) -> onnx.ModelProto:
-    """Parses a graph from ONNX's textual form and gives it its weights by name; floats become FP32."""
+    """Parses a graph from ONNX's textual form and gives it its weights by name.
+
+    Floats become FP32.
+    """
     graph = parser.parse_model(text)
     for name, array in weights.items():
         stored = array.astype(np.float32) if array.dtype.kind == "f" else array
@@ -64,13 +71,20 @@ def take(rows: Rows, chosen: slice | NDArray[np.int64]) -> Rows:
 def answer(graph: bytes, rows: Rows) -> dict[str, NDArray[Any]]:
     """Every output of the graph for these rows, by name."""
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    fed = {name: array.astype(object) if array.dtype.kind == "U" else array for name, array in rows.items()}
-    return dict(zip([output.name for output in session.get_outputs()], session.run(None, fed), strict=True))
+    fed = {
+        name: array.astype(object) if array.dtype.kind == "U" else array
+        for name, array in rows.items()
+    }
+    return dict(
+        zip([output.name for output in session.get_outputs()], session.run(None, fed), strict=True)
+    )
 
 
 def accuracy(model: Model, version: int) -> float:
     """The share of the held-out rows that ONNX Runtime answers rightly with this version."""
-    probabilities = answer(model.versions[version].graph.SerializeToString(), model.held_out)["probabilities"]
+    probabilities = answer(model.versions[version].graph.SerializeToString(), model.held_out)[
+        "probabilities"
+    ]
     return float(np.mean(probabilities.argmax(axis=1) == model.answers))
 
 
@@ -107,8 +121,15 @@ def _write_samples(model: Model, folder: Path) -> list[Path]:
     rows = take(model.held_out, slice(SAMPLE_ROWS))
     labels = [model.labels[index] for index in model.answers[:SAMPLE_ROWS]]
     columns = {name: [_plain(row) for row in array] for name, array in rows.items()}
-    inputs = ",\n".join(f"    {json.dumps(name)}: {_one_row_a_line(column)}" for name, column in columns.items())
-    files = [_write_text(folder / "samples.json", ["{", '  "inputs": {', inputs, "  },", f'  "labels": {json.dumps(labels)}', "}"])]
+    inputs = ",\n".join(
+        f"    {json.dumps(name)}: {_one_row_a_line(column)}" for name, column in columns.items()
+    )
+    files = [
+        _write_text(
+            folder / "samples.json",
+            ["{", '  "inputs": {', inputs, "  },", f'  "labels": {json.dumps(labels)}', "}"],
+        )
+    ]
     if all(array.ndim == 1 for array in rows.values()):
         files.append(folder / "samples.csv")
         with files[-1].open("w", encoding="utf-8", newline="") as file:
@@ -125,7 +146,10 @@ def _one_row_a_line(column: list[Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value as a person would write it: 5, not 5.0, and 39.1, not the nearest FP32 in 17 digits."""
+    """A value as a person would write it.
+
+    5, not 5.0, and 39.1, not the nearest FP32 in 17 digits.
+    """
     if np.ndim(value):
         return [_plain(element) for element in value]
     if not isinstance(value, np.floating):

@@ -1,4 +1,7 @@
-"""Breast cancer: boosted trees over thirty measurements, as scikit-learn's converter writes them."""
+"""Breast cancer: boosted trees over thirty measurements.
+
+As scikit-learn's converter writes them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.model_selection import train_test_split
 
-DATA = "Breast Cancer Wisconsin (Diagnostic), W. Wolberg, O. Mangasarian, N. Street and W. Street (UCI, 1993), CC BY 4.0; shipped in scikit-learn"
+DATA = (
+    "Breast Cancer Wisconsin (Diagnostic), W. Wolberg, O. Mangasarian, N. Street and W. Street "
+    "(UCI, 1993), CC BY 4.0; shipped in scikit-learn"
+)
 
 
 def train() -> Model:
@@ -26,7 +32,9 @@ def train() -> Model:
     return Model(
         name="breast_cancer",
         data=DATA,
-        versions={1: Version("gradient boosted trees", boosted_trees(train_features, train_diagnoses))},
+        versions={
+            1: Version("gradient boosted trees", boosted_trees(train_features, train_diagnoses))
+        },
         labels=tuple(str(name) for name in data.target_names),
         trained_on={"features": train_features},
         held_out={"features": held_features},
@@ -40,11 +48,15 @@ def boosted_trees(features: NDArray[np.float32], diagnoses: NDArray[np.int64]) -
     graph: onnx.ModelProto = to_onnx(
         fitted,
         initial_types=[("features", FloatTensorType([None, features.shape[1]]))],
-        final_types=[("diagnosis", Int64TensorType([None])), ("probabilities", FloatTensorType([None, 2]))],
+        final_types=[
+            ("diagnosis", Int64TensorType([None])),
+            ("probabilities", FloatTensorType([None, 2])),
+        ],
         options={"zipmap": False},  # a plain tensor of probabilities, not a sequence of maps
         target_opset={"": 17, "ai.onnx.ml": 3},
     )
-    # The converter lists the operator sets in the order of a Python set, which changes from process to process.
+    # The converter lists the operator sets in the order of a Python set, which
+    # changes from process to process.
     in_order = sorted(graph.opset_import, key=lambda entry: str(entry.domain))
     del graph.opset_import[:]
     graph.opset_import.extend(in_order)

@@ -1,4 +1,7 @@
-"""Handwritten digits: the same question answered by a linear model (version 1) and by a small network (version 2)."""
+"""Handwritten digits.
+
+The same question answered by a linear model (version 1) and by a small network (version 2).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
-DATA = "Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak (UCI, 1998), CC BY 4.0; shipped in scikit-learn"
+DATA = (
+    "Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak (UCI, 1998), CC "
+    "BY 4.0; shipped in scikit-learn"
+)
 WHITE = 16.0  # a pixel counts the inked dots of a 4 x 4 square
 
 HEADER = '<ir_version: 8, opset_import: ["" : 17]>'
@@ -65,18 +71,32 @@ def train() -> Model:
 def softmax_regression(images: NDArray[np.float32], digits: NDArray[np.int64]) -> onnx.ModelProto:
     """A linear model of the 64 pixels."""
     fitted = LogisticRegression(C=10, max_iter=1000).fit(_pixels(images), digits)
-    return assemble(SOFTMAX_REGRESSION, white=np.array(WHITE), weights=fitted.coef_, bias=fitted.intercept_)
+    return assemble(
+        SOFTMAX_REGRESSION, white=np.array(WHITE), weights=fitted.coef_, bias=fitted.intercept_
+    )
 
 
 def network(images: NDArray[np.float32], digits: NDArray[np.int64]) -> onnx.ModelProto:
-    """A network that also saw every image moved by one pixel each way: position is what the linear model stumbles over."""
+    """A network that also saw every image moved by one pixel each way.
+
+    Position is what the linear model stumbles over.
+    """
     moved = _moved(images)
     fitted = MLPClassifier((256,), alpha=0.01, max_iter=60, n_iter_no_change=60, random_state=0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # sixty passes are meant: more of them gain nothing
+        # sixty passes are meant: more of them gain nothing
+        warnings.simplefilter("ignore", ConvergenceWarning)
         fitted.fit(_pixels(moved), np.tile(digits, len(moved) // len(images)))
-    (hidden_weights, weights), (hidden_bias, bias) = fitted.coefs_, fitted.intercepts_
-    return assemble(NETWORK, white=np.array(WHITE), hidden_weights=hidden_weights, hidden_bias=hidden_bias, weights=weights, bias=bias)
+    hidden_weights, weights = fitted.coefs_
+    hidden_bias, bias = fitted.intercepts_
+    return assemble(
+        NETWORK,
+        white=np.array(WHITE),
+        hidden_weights=hidden_weights,
+        hidden_bias=hidden_bias,
+        weights=weights,
+        bias=bias,
+    )
 
 
 def _pixels(images: NDArray[np.float32]) -> NDArray[np.float64]:

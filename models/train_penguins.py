@@ -13,10 +13,16 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 
-DATA = "Palmer penguins, K. Gorman, T. Williams and W. Fraser (PLoS ONE 9(3): e90081, 2014), CC0; shipped in palmerpenguins"
+DATA = (
+    "Palmer penguins, K. Gorman, T. Williams and W. Fraser (PLoS ONE 9(3): e90081, "
+    "2014), CC0; shipped in palmerpenguins"
+)
 
 SEXES = ("female", "male")
-CATEGORIES = {"species": ("Adelie", "Chinstrap", "Gentoo"), "island": ("Biscoe", "Dream", "Torgersen")}
+CATEGORIES = {
+    "species": ("Adelie", "Chinstrap", "Gentoo"),
+    "island": ("Biscoe", "Dream", "Torgersen"),
+}
 MEASURES: dict[str, type[np.generic]] = {
     "bill_length_mm": np.float32,
     "bill_depth_mm": np.float32,
@@ -26,10 +32,13 @@ MEASURES: dict[str, type[np.generic]] = {
 
 # zeros = 1: a species or an island never seen is answered from the measures alone, not refused.
 REGRESSION = f"""<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 3]>
-penguins (string[N] species, string[N] island, float[N] bill_length_mm, float[N] bill_depth_mm, int64[N] flipper_length_mm, int64[N] body_mass_g)
+penguins (string[N] species, string[N] island, float[N] bill_length_mm, float[N] bill_depth_mm, \
+int64[N] flipper_length_mm, int64[N] body_mass_g)
     => (float[N, 2] probabilities, string[N] sex) {{
-    is_species = ai.onnx.ml.OneHotEncoder <cats_strings = {json.dumps(CATEGORIES["species"])}, zeros = 1> (species)
-    is_island = ai.onnx.ml.OneHotEncoder <cats_strings = {json.dumps(CATEGORIES["island"])}, zeros = 1> (island)
+    is_species = ai.onnx.ml.OneHotEncoder <cats_strings = {json.dumps(CATEGORIES["species"])}, \
+zeros = 1> (species)
+    is_island = ai.onnx.ml.OneHotEncoder <cats_strings = {json.dumps(CATEGORIES["island"])}, zeros \
+= 1> (island)
     flipper_mm = Cast <to = 1> (flipper_length_mm)
     mass_g = Cast <to = 1> (body_mass_g)
     bill_length = Unsqueeze (bill_length_mm, last)
@@ -50,11 +59,15 @@ penguins (string[N] species, string[N] island, float[N] bill_length_mm, float[N]
 def train() -> Model:
     """Trains on seven tenths of the 333 penguins whose sex is known."""
     penguins, sexes = load_penguins()
-    chosen, held = train_test_split(np.arange(len(sexes)), test_size=0.3, stratify=sexes, random_state=0)
+    chosen, held = train_test_split(
+        np.arange(len(sexes)), test_size=0.3, stratify=sexes, random_state=0
+    )
     return Model(
         name="penguins",
         data=DATA,
-        versions={1: Version("logistic regression", regression(take(penguins, chosen), sexes[chosen]))},
+        versions={
+            1: Version("logistic regression", regression(take(penguins, chosen), sexes[chosen]))
+        },
         labels=SEXES,
         trained_on=take(penguins, chosen),
         held_out=take(penguins, held),
@@ -63,27 +76,42 @@ def train() -> Model:
 
 
 def load_penguins() -> tuple[Rows, NDArray[np.int64]]:
-    """The penguins that were weighed, measured and sexed, and their sex as an index into `SEXES`."""
-    table = importlib.metadata.distribution("palmerpenguins").locate_file("palmerpenguins/data/penguins.csv")
-    with open(str(table), encoding="utf-8", newline="") as file:  # noqa: PTH123  locate_file promises no pathlib.Path
+    """The penguins that were weighed, measured and sexed.
+
+    Their sex as an index into `SEXES`.
+    """
+    table = importlib.metadata.distribution("palmerpenguins").locate_file(
+        "palmerpenguins/data/penguins.csv"
+    )
+    # locate_file promises no pathlib.Path
+    with open(str(table), encoding="utf-8", newline="") as file:  # noqa: PTH123
         known = [row for row in csv.DictReader(file) if "NA" not in row.values()]
     penguins = {name: np.array([row[name] for row in known]) for name in CATEGORIES}
-    penguins |= {name: np.array([float(row[name]) for row in known]).astype(dtype) for name, dtype in MEASURES.items()}
+    penguins |= {
+        name: np.array([float(row[name]) for row in known]).astype(dtype)
+        for name, dtype in MEASURES.items()
+    }
     return penguins, np.array([SEXES.index(row["sex"]) for row in known], dtype=np.int64)
 
 
 def regression(penguins: Rows, sexes: NDArray[np.int64]) -> onnx.ModelProto:
     """A linear model of which species, which island and four standardised measures."""
     measures = np.stack([penguins[name].astype(np.float64) for name in MEASURES], axis=1)
-    mean, deviation = measures.mean(axis=0), measures.std(axis=0)
-    is_category = [penguins[name][:, np.newaxis] == np.array(seen) for name, seen in CATEGORIES.items()]
-    fitted = LogisticRegression(C=10, max_iter=1000).fit(np.hstack([*is_category, (measures - mean) / deviation]), sexes)
+    mean = measures.mean(axis=0)
+    deviation = measures.std(axis=0)
+    is_category = [
+        penguins[name][:, np.newaxis] == np.array(seen) for name, seen in CATEGORIES.items()
+    ]
+    fitted = LogisticRegression(C=10, max_iter=1000).fit(
+        np.hstack([*is_category, (measures - mean) / deviation]), sexes
+    )
     return assemble(
         REGRESSION,
         last=np.array([1]),
         mean=mean,
         deviation=deviation,
-        weights=np.vstack([np.zeros_like(fitted.coef_), fitted.coef_]),  # softmax over (0, z) is the sigmoid of z
+        # softmax over (0, z) is the sigmoid of z
+        weights=np.vstack([np.zeros_like(fitted.coef_), fitted.coef_]),
         bias=np.concatenate([[0.0], fitted.intercept_]),
         sexes=np.array(SEXES, dtype=object),
     )

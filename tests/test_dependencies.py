@@ -18,7 +18,8 @@ MODULES = {  # where the name of a module is not that of its distribution
     "importlinter": "import-linter",
     "prometheus_client": "prometheus-client",
 }
-SHARED_NAMES = {  # one name for many distributions, and who brings each; the longest that fits counts
+# one name for many distributions, and who brings each; the longest that fits counts
+SHARED_NAMES = {
     "opentelemetry": "opentelemetry-sdk",
     "opentelemetry.proto": "opentelemetry-exporter-otlp-proto-grpc",
     "opentelemetry.exporter": "opentelemetry-exporter-otlp-proto-grpc",
@@ -30,11 +31,18 @@ def distribution(module):
     """Who brings a module."""
     shared = [name for name in SHARED_NAMES if f"{module}.".startswith(f"{name}.")]
     top = module.partition(".")[0]
-    return SHARED_NAMES[max(shared, key=len)] if shared else MODULES.get(top, top).lower().replace("_", "-")
+    return (
+        SHARED_NAMES[max(shared, key=len)]
+        if shared
+        else MODULES.get(top, top).lower().replace("_", "-")
+    )
 
 
 def names(requirements):
-    return {re.match(r"[A-Za-z0-9_.-]+", requirement)[0].lower().replace("_", "-") for requirement in requirements}
+    return {
+        re.match(r"[A-Za-z0-9_.-]+", requirement)[0].lower().replace("_", "-")
+        for requirement in requirements
+    }
 
 
 RUNTIME = names(PROJECT["dependencies"])
@@ -45,7 +53,13 @@ DEVELOPMENT = names(PROJECT["optional-dependencies"]["dev"])
 def imported(*folders):
     """The distributions that the Python files in these folders import, with a file for each."""
     files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
-    own = {"gateway", "load_tests", "tests", *(file.stem for file in (ROOT / "models").glob("*.py"))}  # those import each other
+    # those import each other
+    own = {
+        "gateway",
+        "load_tests",
+        "tests",
+        *(file.stem for file in (ROOT / "models").glob("*.py")),
+    }
     found = {}
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
@@ -64,13 +78,21 @@ def test_the_package_imports_what_it_depends_on_and_nothing_else():
 
 @pytest.mark.parametrize("folder", ["tests", "load_tests", "models", "protos"])
 def test_what_is_beside_the_package_is_declared_in_an_extra(folder):
-    undeclared = {name: file for name, file in imported(folder).items() if name not in RUNTIME | TESTS | DEVELOPMENT}
+    undeclared = {
+        name: file
+        for name, file in imported(folder).items()
+        if name not in RUNTIME | TESTS | DEVELOPMENT
+    }
     assert not undeclared
 
 
 @pytest.mark.parametrize(
     ("lock", "wanted"),
-    [("requirements.lock", RUNTIME | TESTS | DEVELOPMENT), (".ci/oldest.lock", RUNTIME | TESTS), (".ci/newest.lock", RUNTIME | TESTS)],
+    [
+        ("requirements.lock", RUNTIME | TESTS | DEVELOPMENT),
+        (".ci/oldest.lock", RUNTIME | TESTS),
+        (".ci/newest.lock", RUNTIME | TESTS),
+    ],
 )
 def test_lock_files_pin_everything_that_is_declared(lock, wanted):
     pinned = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / lock).read_text(), re.MULTILINE))

@@ -10,7 +10,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = sorted(
-    [ROOT / "README.md", *(file for folder in ("gateway", "load_tests", "models", "protos", "tests") for file in (ROOT / folder).rglob("README.md"))]
+    [
+        ROOT / "README.md",
+        *(
+            file
+            for folder in ("gateway", "load_tests", "models", "protos", "tests")
+            for file in (ROOT / folder).rglob("README.md")
+        ),
+    ]
 )
 COMMANDS = ("serve", "check", "explain", "infer", "breakers")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
@@ -25,20 +32,37 @@ def code(file):
     text = file.read_text()
     blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     indented = re.findall(r"^    (\S.*)$", text, re.MULTILINE)
-    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
-    lines = [line.split("   # ")[0] for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    spans = re.findall(
+        r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    )
+    lines = [
+        line.split("   # ")[0]
+        for block in blocks
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
     return [*lines, *indented, *spans]
 
 
 @cache
 def options(*program):
-    done = subprocess.run([sys.executable, "-m", *program, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", *program, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return set(OPTION.findall(done.stdout))
 
 
 def test_there_are_readmes_to_look_at():
-    assert {"README.md", "gateway/control/models/README.md", "load_tests/README.md", "models/README.md"} <= set(map(name, READMES))
+    assert {
+        "README.md",
+        "gateway/control/models/README.md",
+        "load_tests/README.md",
+        "models/README.md",
+    } <= set(map(name, READMES))
 
 
 @pytest.mark.parametrize("file", READMES, ids=name)
@@ -63,7 +87,12 @@ def test_options_of_gateway_commands_exist(file):
 
 
 def test_options_that_the_readme_names_by_themselves_are_the_servers():
-    alone = {option for text in code(ROOT / "README.md") if text.startswith("--") for option in OPTION.findall(text)}
+    alone = {
+        option
+        for text in code(ROOT / "README.md")
+        if text.startswith("--")
+        for option in OPTION.findall(text)
+    }
     assert len(alone) > 10
     assert alone <= options("gateway", "serve")
 
@@ -78,5 +107,7 @@ def test_programs_of_the_load_tests_and_their_options_exist(file):
 
 def test_every_make_target_tells_what_it_does():
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[
+        1
+    ].split()
     assert re.findall(r"^  make (\w+) +\S", done.stdout, re.MULTILINE) == targets

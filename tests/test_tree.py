@@ -4,7 +4,8 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-HOUSE, TESTS = ROOT / "gateway", ROOT / "tests"
+HOUSE = ROOT / "gateway"
+TESTS = ROOT / "tests"
 BESIDE = ("load_tests", "models", "protos")
 MOST_FILES = 21
 NAMELESS = ("__init__", "__main__", "conftest")
@@ -28,10 +29,16 @@ def twice(files):
 
 
 def subjects(folder):
-    """What a test in this folder of tests may be about: what stands in the folder that it mirrors, or that folder as a whole."""
+    """What a test in this folder of tests may be about.
+
+    What stands in the folder that it mirrors, or that folder as a whole.
+    """
     mirrored = (ROOT if folder.parts[0] in BESIDE else HOUSE) / folder
     entries = mirrored.iterdir() if mirrored.is_dir() else ()
-    return {folder.name, *(entry.name.partition(".")[0] for entry in entries if entry.name != "__pycache__")}
+    return {
+        folder.name,
+        *(entry.name.partition(".")[0] for entry in entries if entry.name != "__pycache__"),
+    }
 
 
 def is_about(test, subject):
@@ -52,12 +59,20 @@ def mirroring():
 
 def test_a_folder_of_tests_mirrors_a_folder_of_the_house():
     folders = {below(file) for file in mirroring()}
-    assert [str(folder) for folder in sorted(folders) if not (HOUSE / folder).is_dir() and folder.parts[0] not in BESIDE] == []
+    assert [
+        str(folder)
+        for folder in sorted(folders)
+        if not (HOUSE / folder).is_dir() and folder.parts[0] not in BESIDE
+    ] == []
 
 
 def test_a_test_is_named_for_the_file_it_is_about_and_stands_where_that_stands():
     assert mirroring()
-    strangers = [file for file in mirroring() if not any(is_about(file, subject) for subject in subjects(below(file)))]
+    strangers = [
+        file
+        for file in mirroring()
+        if not any(is_about(file, subject) for subject in subjects(below(file)))
+    ]
     assert [str(file.relative_to(TESTS)) for file in strangers] == []
 
 
@@ -65,7 +80,11 @@ def test_what_tests_share_stands_in_one_folder_and_is_used():
     helpers = [file for file in python_files(TESTS) if not file.name.startswith("test_")]
     assert {str(below(file)) for file in helpers} == {"support"}
     texts = {file: file.read_text() for file in TESTS.rglob("*.py")}
-    unused = [helper.stem for helper in helpers if not any(helper.stem in text for file, text in texts.items() if file != helper)]
+    unused = [
+        helper.stem
+        for helper in helpers
+        if not any(helper.stem in text for file, text in texts.items() if file != helper)
+    ]
     assert unused == []
 
 

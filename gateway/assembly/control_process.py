@@ -1,4 +1,7 @@
-"""The whole gateway: the main process around its serving processes. Nothing heavy is imported here before those are on their way."""
+"""The whole gateway: the main process around its serving processes.
+
+Nothing heavy is imported here before those are on their way.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,13 @@ _log = logging.getLogger(__name__)
 
 
 def serve(settings: Settings, announce: Callable[[Started, IoMode], None], spawner: Spawner) -> int:
-    """Serves until a signal ends it; returns the exit status. `announce` is called once, when the start-up pass is over."""
+    """Serves until a signal ends it; returns the exit status.
+
+    `announce` is called once, when the start-up pass is over.
+    """
     begin_logs(settings.serving.log_format, settings.serving.log_level)
-    # grpc reads its environment when it is imported, which is in the serving processes, after they have had their settings.
+    # grpc reads its environment when it is imported, which is in the serving processes,
+    # after they have had their settings.
     io_mode = apply_io_mode(settings.io_mode)
     serving = replace(settings.serving, grpc_experiments=os.environ.get(EXPERIMENTS_VARIABLE, ""))
     otel = settings.telemetry.otel
@@ -46,7 +53,10 @@ def serve(settings: Settings, announce: Callable[[Started, IoMode], None], spawn
 
 
 def _open_source(settings: Settings) -> AbstractAsyncContextManager[Source]:
-    """Where models come from: the folder, inspected and planned. Imported late: it brings protobuf and the configuration's types."""
+    """Where models come from: the folder, inspected and planned.
+
+    Imported late: it brings protobuf and the configuration's types.
+    """
     from gateway.control.models.sources.folder_source import FolderSource  # noqa: PLC0415
 
     return FolderSource(

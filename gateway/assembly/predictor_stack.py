@@ -29,7 +29,10 @@ class Backing:
 
     instances: Instances
     runner: Runner | None = None
-    """Threads of this process, which are always there, run it, and this runs small batches on the event loop; None: instances that may be lost."""
+    """Threads of this process, which are always there, run it.
+
+    This runs small batches on the event loop; None: instances that may be lost.
+    """
 
 
 @dataclass(frozen=True)
@@ -54,33 +57,57 @@ class Stack:
 
 
 def build_stack(
-    plan: VersionPlan, backing: Backing, circuit: Circuit, statistics: Statistics, surroundings: Surroundings, witness: Witness | None = None
+    plan: VersionPlan,
+    backing: Backing,
+    circuit: Circuit,
+    statistics: Statistics,
+    surroundings: Surroundings,
+    witness: Witness | None = None,
 ) -> Stack:
     """Stacks the predictors of one version; `witness` sees its batches."""
     subject = f"model '{plan.model}' version {plan.version}"
-    # Nearest to the model: whoever gets here is valid and resolved, and waits only for company and an instance. The batcher tells the circuit what
-    # became of each batch; retry and bisection stand around the batch's run, inside it.
+    # Nearest to the model: whoever gets here is valid and resolved, and waits only for company and
+    # an instance. The batcher tells the circuit what became of each batch; retry and bisection
+    # stand around the batch's run, inside it.
     retries = RetryBudget(plan.protection.retry, time.monotonic)
-    batcher = Batcher(plan, backing.instances, statistics, ears=circuit, retries=retries, runner=backing.runner, witness=witness)
+    batcher = Batcher(
+        plan,
+        backing.instances,
+        statistics,
+        ears=circuit,
+        retries=retries,
+        runner=backing.runner,
+        witness=witness,
+    )
     stack: Predictor = batcher
     if plan.batching.splits:
-        # Around the batcher: the parts of one large request are requests to it like any other, and share batches with others.
+        # Around the batcher: the parts of one large request are requests to it like any other, and
+        # share batches with others.
         stack = Split(stack, plan.batching.max_batch_size)
     if backing.runner is None:
-        # Before queueing: a request that nobody could run is refused at once instead of waiting for its deadline.
+        # Before queueing: a request that nobody could run is refused at once
+        # instead of waiting for its deadline.
         stack = Reachable(stack, backing.instances.unreachable, subject)
-    # Around all that can fail: while it is open nothing of the version is touched. Also where it never opens by itself: operators may force it.
+    # Around all that can fail: while it is open nothing of the version is touched. Also where it
+    # never opens by itself: operators may force it.
     stack = Breaker(stack, circuit, subject)
     admission = plan.protection.admission
-    own = Room(subject, share(admission.max_in_flight, surroundings.processes), share(admission.max_in_flight_bytes, surroundings.processes))
+    own = Room(
+        subject,
+        share(admission.max_in_flight, surroundings.processes),
+        share(admission.max_in_flight_bytes, surroundings.processes),
+    )
     if own.bounded:
-        # Inside the fallback: a chain may answer for want of room where it is told to. Outside the breaker: what it refuses is quickly gone again.
+        # Inside the fallback: a chain may answer for want of room where it is told to. Outside the
+        # breaker: what it refuses is quickly gone again.
         stack = Admission(stack, own)
     outermost: Predictor = stack
     if plan.protection.fallback:
-        from gateway.serving.policies.fallback.chain import with_fallback  # noqa: PLC0415  # 16 ms of every start, for those who ask for it
+        # 16 ms of every start, for those who ask for it
+        from gateway.serving.policies.fallback.chain import with_fallback  # noqa: PLC0415
 
-        # Around everything of the version itself. Others' fallbacks enter beneath it, so that no chain can loop.
+        # Around everything of the version itself. Others' fallbacks enter beneath
+        # it, so that no chain can loop.
         outermost = with_fallback(stack, plan, surroundings.targets, time.monotonic)
     if surroundings.house.bounded:
         # Outermost: without room in the house not even a fallback may run.

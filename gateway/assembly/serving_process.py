@@ -47,7 +47,8 @@ from gateway.serving.wire.transport.choose import choose_transport
 from gateway.serving.wire.transport.interface import TransportOptions
 from gateway.serving.wire.transport.io_mode import EXPERIMENTS_VARIABLE
 
-_LOADING_THREADS = 2  # opening one model while another is warmed; more would take the cores from what is served
+# opening one model while another is warmed; more would take the cores from what is served
+_LOADING_THREADS = 2
 
 
 def run_serving_process(link_fd: int, files: SharedFiles, watch: SupervisorWatch) -> None:
@@ -62,7 +63,8 @@ async def _serve(link_fd: int, files: SharedFiles, watch: SupervisorWatch) -> No
         assert isinstance(settings, ServingSettings)
         watch.limit_s = start.orphan_limit_s
         if settings.grpc_experiments:
-            os.environ[EXPERIMENTS_VARIABLE] = settings.grpc_experiments  # read when the transport imports grpc, further down
+            # read when the transport imports grpc, further down
+            os.environ[EXPERIMENTS_VARIABLE] = settings.grpc_experiments
         begin_logs(settings.log_format, settings.log_level, start.slot)
         try:
             options = transport_options(start, settings)
@@ -70,7 +72,8 @@ async def _serve(link_fd: int, files: SharedFiles, watch: SupervisorWatch) -> No
             await link.refuse(str(error))
             return
         # Threads before versions: every version's batcher borrows from the same ones.
-        table, catalogue = StatisticsTable(files.statistics), Catalogue()
+        table = StatisticsTable(files.statistics)
+        catalogue = Catalogue()
         wanted = cells_wanted(settings.access_log)
         journal = Journal(
             RingWriter(files.rings, start.slot),
@@ -84,17 +87,25 @@ async def _serve(link_fd: int, files: SharedFiles, watch: SupervisorWatch) -> No
         circuits = Circuits(time.monotonic, on_event)
         surroundings = Surroundings(
             processes=start.processes,
-            house=Room("the gateway", settings.max_in_flight_per_process, settings.max_in_flight_bytes_per_process),
+            house=Room(
+                "the gateway",
+                settings.max_in_flight_per_process,
+                settings.max_in_flight_bytes_per_process,
+            ),
             targets=FallbackTargets(catalogue),
             told=on_event,
         )
         async with (
             ThreadWorkers(settings.worker_threads) as workers,
             Loader(_LOADING_THREADS) as loader,
-            VersionBuilder(start.slot, table, workers, loader, circuits, surroundings, journal) as builder,
+            VersionBuilder(
+                start.slot, table, workers, loader, circuits, surroundings, journal
+            ) as builder,
             Pulse(journal, lambda: builder.watched),
         ):
-            await link.serve(_assemble(settings, options, link, table, catalogue, circuits, builder, journal))
+            await link.serve(
+                _assemble(settings, options, link, table, catalogue, circuits, builder, journal)
+            )
 
 
 def _assemble(
@@ -108,9 +119,13 @@ def _assemble(
     journal: Journal,
 ) -> ServingProcess:
     # What is served, and what is said about it: empty until the control side speaks.
-    state, streams = ServerState(), OpenStreams()
-    # The services see the catalogue and the state; whoever wants a change is passed on to the control side, which asks all processes.
-    authorization = Authorization(AuthorizationOptions(token=settings.admin_token, trust_loopback=settings.trust_loopback))
+    state = ServerState()
+    streams = OpenStreams()
+    # The services see the catalogue and the state; whoever wants a change is passed on to the
+    # control side, which asks all processes.
+    authorization = Authorization(
+        AuthorizationOptions(token=settings.admin_token, trust_loopback=settings.trust_loopback)
+    )
     services = Services(
         inference=InferenceService(catalogue, streams, journal),
         server=ServerService(state, catalogue, __version__),
@@ -125,7 +140,17 @@ def _assemble(
     transport_name, new_transport = choose_transport(settings.transport)
     transport = new_transport(methods(services), options)
     versions = Versions(catalogue, builder.build)
-    return ServingProcess(transport, transport_name, versions, catalogue, state, streams, circuits, journal, settings.sampling)
+    return ServingProcess(
+        transport,
+        transport_name,
+        versions,
+        catalogue,
+        state,
+        streams,
+        circuits,
+        journal,
+        settings.sampling,
+    )
 
 
 def transport_options(start: Start, settings: ServingSettings) -> TransportOptions:
@@ -134,7 +159,8 @@ def transport_options(start: Start, settings: ServingSettings) -> TransportOptio
         addresses=start.addresses,
         max_message_bytes=settings.max_message_bytes,
         max_concurrent_calls=settings.max_concurrent_calls,
-        reuse_port=True,  # also for one process: the supervisor holds the port with a socket of its own
+        # also for one process: the supervisor holds the port with a socket of its own
+        reuse_port=True,
         min_client_ping_interval_s=settings.min_client_ping_interval_s,
         max_connection_age_s=settings.max_connection_age_s,
         max_connection_age_grace_s=settings.max_connection_age_grace_s,

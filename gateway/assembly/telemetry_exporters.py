@@ -28,14 +28,20 @@ _log = logging.getLogger(__name__)
 
 
 def guard_logs() -> None:
-    """From here on exporters say what they say twice once, and no value of a header; before any is made, for they read those at once."""
+    """From here on exporters say what they say twice once, and no value of a header.
+
+    Before any is made, for they read those at once.
+    """
     words = ExporterWords(os.environ)
     for handler in logging.getLogger().handlers:
         handler.addFilter(words)
 
 
 def make_span_export(settings: TelemetrySettings, overview: Overview) -> SpanExport | None:
-    """The export of spans, not yet started; None where none is configured, or what is configured cannot be made."""
+    """The export of spans, not yet started.
+
+    None where none is configured, or what is configured cannot be made.
+    """
     if not settings.otel.trace_exporters:
         return None
     from gateway.telemetry.tracing.exporter import SpanExport  # noqa: PLC0415
@@ -45,26 +51,40 @@ def make_span_export(settings: TelemetrySettings, overview: Overview) -> SpanExp
     host, _, port = overview.address.rpartition(":")
     server = Server(host.strip("[]"), int(port)) if port.isdecimal() else None
     try:
-        return SpanExport(settings.otel, server=server, resource=resource_of(overview.address, overview.started_s))
+        return SpanExport(
+            settings.otel, server=server, resource=resource_of(overview.address, overview.started_s)
+        )
     except ValueError as error:
         _log.error("spans are not exported: %s", error)  # the text says it all
         return None
 
 
 def linked_traces(settings: TelemetrySettings, spans: SpanExport | None) -> str:
-    """Where the page may link to; empty where no traces are exported, which is told to whoever expects them."""
+    """Where the page may link to.
+
+    Empty where no traces are exported, which is told to whoever expects them.
+    """
     exported = spans is not None and spans.has_exporter and settings.otel.sampling.traces
     if settings.otel.disabled:
-        _log.info("OTEL_SDK_DISABLED is true: traces and metrics are not exported, whatever else is named")
+        _log.info(
+            "OTEL_SDK_DISABLED is true: traces and metrics are not exported, whatever else is named"
+        )
     elif settings.trace_url and not exported:
         _log.info("traces are not exported: the page has no links to them, in spite of --trace-url")
     return settings.trace_url if exported else ""
 
 
 async def begin_exports(
-    settings: TelemetrySettings, overview: Overview, metrics: MetricsSource, spans: SpanExport | None, stack: AsyncExitStack
+    settings: TelemetrySettings,
+    overview: Overview,
+    metrics: MetricsSource,
+    spans: SpanExport | None,
+    stack: AsyncExitStack,
 ) -> list[Consumer]:
-    """Starts all that is configured, ends it with `stack`; returns those who want to have what is written."""
+    """Starts all that is configured, ends it with `stack`.
+
+    Returns those who want to have what is written.
+    """
     # Metrics end last: they count spans.
     await _export_metrics(settings, overview, metrics, stack)
     consumers: list[Consumer] = []
@@ -84,7 +104,9 @@ async def begin_exports(
     return consumers
 
 
-async def _export_metrics(settings: TelemetrySettings, overview: Overview, metrics: MetricsSource, stack: AsyncExitStack) -> None:
+async def _export_metrics(
+    settings: TelemetrySettings, overview: Overview, metrics: MetricsSource, stack: AsyncExitStack
+) -> None:
     if not settings.otel.metric_exporters:
         return
     from gateway.telemetry.metrics.metric_exporters import export_times, make_exporter  # noqa: PLC0415
@@ -95,7 +117,8 @@ async def _export_metrics(settings: TelemetrySettings, overview: Overview, metri
         try:
             times = export_times(os.environ)
             exporter = make_exporter(name, settings.otel.metric_protocol, os.environ)
-        except Exception as error:  # noqa: BLE001  # an installed package's own, or of the environment that it reads: no bug of ours
+        except Exception as error:  # noqa: BLE001
+            # an installed package's own, or of the environment that it reads: no bug of ours
             _log.error("metrics are not exported by %r: %s: %s", name, type(error).__name__, error)
             continue
         if exporter is not None:

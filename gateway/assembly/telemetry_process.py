@@ -1,4 +1,7 @@
-"""The telemetry process: reads what the serving processes wrote, and shows it to whoever asks. Serving goes on without it."""
+"""The telemetry process: reads what the serving processes wrote, and shows it to whoever asks.
+
+Serving goes on without it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,12 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, Final, Protocol
 
-from gateway.assembly.telemetry_exporters import begin_exports, guard_logs, linked_traces, make_span_export
+from gateway.assembly.telemetry_exporters import (
+    begin_exports,
+    guard_logs,
+    linked_traces,
+    make_span_export,
+)
 from gateway.config.settings import TelemetrySettings
 from gateway.ipc.channel import Channel
 from gateway.ipc.messages import Stop, VersionState
@@ -59,16 +67,29 @@ async def _run(link_fd: int, files: SharedFiles) -> None:
     channel.close()
 
 
-async def _serve(start: TelemetryStart, settings: TelemetrySettings, files: SharedFiles, stack: AsyncExitStack, channel: Channel) -> None:
+async def _serve(
+    start: TelemetryStart,
+    settings: TelemetrySettings,
+    files: SharedFiles,
+    stack: AsyncExitStack,
+    channel: Channel,
+) -> None:
     table = stack.enter_context(StatisticsTable(files.statistics))
-    readers = [ChunkReader(slot, RingReader(files.rings, slot), start.overview.rows) for slot in range(table.slots)]
+    readers = [
+        ChunkReader(slot, RingReader(files.rings, slot), start.overview.rows)
+        for slot in range(table.slots)
+    ]
     told = _Told(start.overview)
     spans = make_span_export(settings, start.overview)
-    metrics, live = MetricsSource(table, spans), LiveState(table, linked_traces(settings, spans), spans)
+    metrics = MetricsSource(table, spans)
+    live = LiveState(table, linked_traces(settings, spans), spans)
     for listener in (metrics.told, live.told):
         listener(start.overview)
         told.listeners.append(listener)
-    reading = Reading(readers, (metrics, live, *await begin_exports(settings, start.overview, metrics, spans, stack)))
+    reading = Reading(
+        readers,
+        (metrics, live, *await begin_exports(settings, start.overview, metrics, spans, stack)),
+    )
     # The page ticks only while there is a port to see it on.
     if start.http_fds:
         stream = await stack.enter_async_context(LiveStream(live))
@@ -81,8 +102,13 @@ async def _serve(start: TelemetryStart, settings: TelemetrySettings, files: Shar
     reading.rest()
 
 
-async def _until_told(following: Coroutine[Any, Any, None], reading: Coroutine[Any, Any, None]) -> None:
-    """Returns when it is time to stop. Reading ends by its errors alone: then the process does, and another is started."""
+async def _until_told(
+    following: Coroutine[Any, Any, None], reading: Coroutine[Any, Any, None]
+) -> None:
+    """Returns when it is time to stop.
+
+    Reading ends by its errors alone: then the process does, and another is started.
+    """
     tasks = [asyncio.create_task(each) for each in (following, reading)]
     done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in left:
@@ -117,7 +143,9 @@ class _Told:
         if not entries:
             return None
         wanted = [entry for entry in entries if version is None or entry.version == str(version)]
-        return self.overview.phase == "serving" and any(entry.state is VersionState.READY for entry in wanted)
+        return self.overview.phase == "serving" and any(
+            entry.state is VersionState.READY for entry in wanted
+        )
 
 
 class _Listener(Protocol):

@@ -48,8 +48,13 @@ class VersionBuilder:
         surroundings: Surroundings,
         journal: Journal,
     ) -> None:
-        self._slot, self._table, self._workers, self._loader = slot, table, workers, loader
-        self._circuits, self._surroundings, self._journal = circuits, surroundings, journal
+        self._slot = slot
+        self._table = table
+        self._workers = workers
+        self._loader = loader
+        self._circuits = circuits
+        self._surroundings = surroundings
+        self._journal = journal
         self.watched: dict[WatchedVersion, None] = {}
         """Versions that are open."""
         self._remotes = AsyncExitStack()
@@ -61,12 +66,18 @@ class VersionBuilder:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """All versions are closed, or their process is about to end. A worker process that is stopped or hangs must not outlive it."""
+        """All versions are closed, or their process is about to end.
+
+        A worker process that is stopped or hangs must not outlive it.
+        """
         await asyncio.gather(*(each.close() for each in self._elsewhere))
         await self._remotes.aclose()
 
     async def build(self, plan: VersionPlan) -> Live:
-        """The version, open and warm; raises a GatewayError, having let go of everything, where that cannot be."""
+        """The version, open and warm.
+
+        Raises a GatewayError, having let go of everything, where that cannot be.
+        """
         undo = AsyncExitStack()
         try:
             return await self._build(plan, undo)
@@ -81,7 +92,9 @@ class VersionBuilder:
         guard = OutputGuard(plan)
         statistics = self._table.writer(self._slot, plan.statistics_row)
         # Its batches are written down before anything can run one.
-        witness = VersionJournal(self._journal, f"{plan.model}/{plan.version}", plan.statistics_row, statistics)
+        witness = VersionJournal(
+            self._journal, f"{plan.model}/{plan.version}", plan.statistics_row, statistics
+        )
         backing = await self._backing(plan, guard, witness, undo)
         # The version's own breaker hears what became of each batch, whoever ran it.
         circuit = self._circuit(plan, "", undo)
@@ -111,13 +124,24 @@ class VersionBuilder:
 
     def _quota(self, plan: VersionPlan) -> Quota | None:
         """Asked by the service, which alone knows the caller."""
-        said, processes = plan.protection.admission, self._surroundings.processes
+        said = plan.protection.admission
+        processes = self._surroundings.processes
         if not said.quota_key:
             return None
-        return Quota(said.quota_key, said.quota_per_s / processes, (said.quota_burst or said.quota_per_s) / processes, time.monotonic)
+        return Quota(
+            said.quota_key,
+            said.quota_per_s / processes,
+            (said.quota_burst or said.quota_per_s) / processes,
+            time.monotonic,
+        )
 
-    async def _backing(self, plan: VersionPlan, guard: OutputGuard, witness: VersionJournal, undo: AsyncExitStack) -> Backing:
-        """What runs it: threads of this process where nothing else is said, by the shortest way; else a pool of whatever is configured."""
+    async def _backing(
+        self, plan: VersionPlan, guard: OutputGuard, witness: VersionJournal, undo: AsyncExitStack
+    ) -> Backing:
+        """What runs it: threads of this process where nothing else is said, by the shortest way.
+
+        Else a pool of whatever is configured.
+        """
         protection = plan.protection
         if protection.local and protection.workers is None and not protection.remotes:
             runner = await self._loader.open(plan)
@@ -125,7 +149,8 @@ class VersionBuilder:
             guarded = GuardedRunner(runner, guard) if guard.watches else runner
             return Backing(LocalThreads(guarded, self._workers, plan.instances), guarded)
         instances = [*await self._local(plan, undo), *await self._remote(plan, witness, undo)]
-        # Each can fail on its own, so each has a breaker of its own; the pool skips those that are open.
+        # Each can fail on its own, so each has a breaker of its own; the
+        # pool skips those that are open.
         gates = [self._circuit(plan, instance.name, undo) for instance in instances]
         if guard.watches:
             instances = [GuardedInstance(instance, guard) for instance in instances]
@@ -138,7 +163,8 @@ class VersionBuilder:
             runner = await self._loader.open(plan)
             undo.push_async_callback(self._loader.close, runner)
             return [ThreadInstance(runner, self._workers, plan.instances)]
-        from gateway.serving.runtime.process.process_workers import ProcessWorkers  # noqa: PLC0415  # for those who ask for it
+        # for those who ask for it
+        from gateway.serving.runtime.process.process_workers import ProcessWorkers  # noqa: PLC0415
 
         workers = ProcessWorkers(plan, told=self._surroundings.told)
         await workers.start()
@@ -147,20 +173,27 @@ class VersionBuilder:
         undo.push_async_callback(workers.close)
         return list(workers.instances)
 
-    async def _remote(self, plan: VersionPlan, witness: VersionJournal, undo: AsyncExitStack) -> list[Instance]:
+    async def _remote(
+        self, plan: VersionPlan, witness: VersionJournal, undo: AsyncExitStack
+    ) -> list[Instance]:
         if not plan.protection.remotes:
             return []
-        from gateway.serving.runtime.remote.grpc_channel import Channels  # noqa: PLC0415  # brings grpc, which only those need who have remotes, and the transport later
+        # brings grpc, which only those need who have remotes, and the transport later
+        from gateway.serving.runtime.remote.grpc_channel import Channels  # noqa: PLC0415
         from gateway.serving.runtime.remote.remote_instance import RemoteInstance  # noqa: PLC0415
 
         if self._channels is None:
             self._channels = await self._remotes.enter_async_context(Channels())
         remotes = [
-            RemoteInstance(plan, remote, self._channels, metadata=witness.outgoing, returned=witness.returned) for remote in plan.protection.remotes
+            RemoteInstance(
+                plan, remote, self._channels, metadata=witness.outgoing, returned=witness.returned
+            )
+            for remote in plan.protection.remotes
         ]
         for remote in remotes:
             self._elsewhere.add(remote)
             undo.callback(self._elsewhere.discard, remote)
             undo.push_async_callback(remote.close)
-        await asyncio.gather(*(remote.start() for remote in remotes))  # a silent one takes two seconds
+        # a silent one takes two seconds
+        await asyncio.gather(*(remote.start() for remote in remotes))
         return list(remotes)

@@ -11,7 +11,10 @@ FAILED = 1
 
 
 class CommandFault(Exception):
-    """The command ends here; `faults` holds a line for each thing that is wrong, `status` is the exit status."""
+    """The command ends here.
+
+    `faults` holds a line for each thing that is wrong, `status` is the exit status.
+    """
 
     def __init__(self, faults: Sequence[str] | str, status: int = USAGE) -> None:
         self.faults = (faults,) if isinstance(faults, str) else tuple(faults)

@@ -1,7 +1,7 @@
 """Which command is meant, and how each ends.
 
-Only the module of the command that is asked for is imported: `gateway serve` has to have its serving processes on their way before anything
-slow is, and help texts should not wait for gRPC.
+Only the module of the command that is asked for is imported: `gateway serve` has to have its
+serving processes on their way before anything slow is, and help texts should not wait for gRPC.
 """
 
 from __future__ import annotations
@@ -54,13 +54,18 @@ class Command(Protocol):
 
 
 def main(words: Sequence[str], spawner: Spawner) -> int:
-    """Runs one command; returns the exit status. Faults go to stderr, a line each. `spawner` is for what the command serves with."""
+    """Runs one command; returns the exit status. Faults go to stderr, a line each.
+
+    `spawner` is for what the command serves with.
+    """
     name = next((word for word in words if not word.startswith("-")), "")
     try:
         return _run(name, words, spawner)
     except CommandFault as fault:
         for line in fault.faults:
-            print(f"{f'gateway {name}' if name in COMMANDS else 'gateway'}: {line}", file=sys.stderr)
+            print(
+                f"{f'gateway {name}' if name in COMMANDS else 'gateway'}: {line}", file=sys.stderr
+            )
         return fault.status
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -71,10 +76,17 @@ def main(words: Sequence[str], spawner: Spawner) -> int:
 
 def _run(name: str, words: Sequence[str], spawner: Spawner) -> int:
     if name and name not in COMMANDS:
-        raise CommandFault(f"there is no command '{name}'{nearest(name, COMMANDS)} (commands: {', '.join(COMMANDS)})", USAGE)
+        raise CommandFault(
+            f"there is no command '{name}'{nearest(name, COMMANDS)} "
+            f"(commands: {', '.join(COMMANDS)})",
+            USAGE,
+        )
     if name in ("infer", "breakers"):
-        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when grpc is imported; what it would log is told in our words
-    command = cast("Command", importlib.import_module(f"gateway.cli.commands.{name}")) if name else None
+        # read when grpc is imported; what it would log is told in our words
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    command = (
+        cast("Command", importlib.import_module(f"gateway.cli.commands.{name}")) if name else None
+    )
     parser, chosen = _parsers(name, command)
     arguments, extras = parser.parse_known_args(words, argparse.Namespace(spawner=spawner))
     if extras:
@@ -86,13 +98,28 @@ def _run(name: str, words: Sequence[str], spawner: Spawner) -> int:
 
 
 def _parsers(name: str, command: Command | None) -> tuple[Parser, Parser]:
-    """The parser of the whole line and that of the command, which alone has its options filled in."""
-    parser = Parser(prog="gateway", description="Serves ONNX models over the Open Inference Protocol.", epilog=_EXAMPLES)
-    parser.add_argument("--version", action=_VersionAction, help="show the versions of gateway, grpcio, onnxruntime and python")
+    """The parser of the whole line and that of the command.
+
+    Which alone has its options filled in.
+    """
+    parser = Parser(
+        prog="gateway",
+        description="Serves ONNX models over the Open Inference Protocol.",
+        epilog=_EXAMPLES,
+    )
+    parser.add_argument(
+        "--version",
+        action=_VersionAction,
+        help="show the versions of gateway, grpcio, onnxruntime and python",
+    )
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=Parser)
     chosen = parser
     for each, line in COMMANDS.items():
-        details: dict[str, Any] = {} if command is None or each != name else {"description": command.DESCRIPTION, "epilog": command.EXAMPLES}
+        details: dict[str, Any] = (
+            {}
+            if command is None or each != name
+            else {"description": command.DESCRIPTION, "epilog": command.EXAMPLES}
+        )
         sub = commands.add_parser(each, help=line, **details)
         if command is not None and each == name:
             command.add_arguments(sub)
@@ -105,7 +132,8 @@ class _VersionAction(argparse.Action):
         super().__init__(nargs=0, **arguments)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from gateway.cli.version_text import versions  # noqa: PLC0415  # reads the metadata of packages
+        # reads the metadata of packages
+        from gateway.cli.version_text import versions  # noqa: PLC0415
 
         print(versions())
         parser.exit()

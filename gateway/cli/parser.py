@@ -12,7 +12,10 @@ from gateway.cli.command_errors import CommandFault
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises `CommandFault`; options cannot be shortened, help texts keep their lines."""
+    """A parser that raises `CommandFault`.
+
+    Options cannot be shortened, help texts keep their lines.
+    """
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**{"allow_abbrev": False, "formatter_class": _HelpFormatter, **arguments})
@@ -32,8 +35,12 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
     def add_argument(self, action: argparse.Action) -> None:
         super().add_argument(action)
-        for each in self._iter_indented_subactions(action):  # their indentation is forgotten, and the longest command would break its line
-            self._action_max_length = max(self._action_max_length, len(self._format_action_invocation(each)) + self._current_indent)
+        # their indentation is forgotten, and the longest command would break its line
+        for each in self._iter_indented_subactions(action):
+            self._action_max_length = max(
+                self._action_max_length,
+                len(self._format_action_invocation(each)) + self._current_indent,
+            )
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return textwrap.wrap(text, width, break_on_hyphens=False)
@@ -43,7 +50,9 @@ def unknown_arguments(parser: Parser, extras: Sequence[str]) -> CommandFault:
     """What to say of arguments that the parser does not know."""
     unknown = [word for word in extras if word.startswith("-") and word != "-"] or extras
     known = parser.known_options()
-    return CommandFault([f"unknown option {word}{nearest(word.partition('=')[0], known)}" for word in unknown])
+    return CommandFault(
+        [f"unknown option {word}{nearest(word.partition('=')[0], known)}" for word in unknown]
+    )
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -12,7 +12,10 @@ _PACKAGES = ("grpcio", "onnxruntime", "protobuf", "numpy")
 
 def versions() -> str:
     """A line each; nothing of it is imported."""
-    lines = [f"gateway {__version__}", *(f"{package} {_installed(package)}" for package in _PACKAGES)]
+    lines = [
+        f"gateway {__version__}",
+        *(f"{package} {_installed(package)}" for package in _PACKAGES),
+    ]
     return "\n".join([*lines, f"python {platform.python_version()}"])
 
 

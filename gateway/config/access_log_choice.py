@@ -8,7 +8,10 @@ _SHARES: Final = {"off": 0.0, "errors": 0.0, "full": 1.0}
 
 
 class AccessChoice(str):
-    """`off`, `errors` (those that failed, were refused, degraded or slow), `full`, or those and a share of the others: a number from 0 to 1."""
+    """`off`, `errors` (those that failed, were refused, degraded or slow), `full`.
+
+    Or those and a share of the others: a number from 0 to 1.
+    """
 
     __slots__ = ()
 
@@ -31,13 +34,20 @@ class AccessChoice(str):
 
 
 def cells_wanted(access_log: str) -> Literal["all", "kept"] | float:
-    """Which requests need a cell for it: `all`; `kept`: those that are kept anyway; or those, and a share of the others, drawn at random."""
+    """Which requests need a cell for it: `all`; `kept`: those that are kept anyway.
+
+    Or those, and a share of the others, drawn at random.
+    """
     ratio = AccessChoice.parse(access_log).ratio
     return "all" if ratio == 1 else ratio or "kept"
 
 
 def _number(value: object) -> float:
     try:
-        return float(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else -1.0
+        return (
+            float(value)
+            if isinstance(value, (str, int, float)) and not isinstance(value, bool)
+            else -1.0
+        )
     except ValueError:
         return -1.0

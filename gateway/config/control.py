@@ -1,4 +1,7 @@
-"""The options of the control side. Durations are seconds; what 0, None or an empty value means stands beside each."""
+"""The options of the control side.
+
+Durations are seconds; what 0, None or an empty value means stands beside each.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ class ModelControlMode(StrEnum):
     NONE = "none"
     """All models at start; callers may change nothing."""
     POLL = "poll"
-    """All models at start, then whatever the repository holds, looked at every `poll_interval_s`; callers may change nothing."""
+    """All models at start, then whatever the repository holds, looked at every `poll_interval_s`.
+
+    Callers may change nothing.
+    """
     EXPLICIT = "explicit"
     """The models named at start, then what callers load and unload."""
 
@@ -27,11 +33,17 @@ class ModelControlOptions:
 
     mode: ModelControlMode = ModelControlMode.OPEN
     load_models: tuple[str, ...] = ()
-    """Loaded at start under EXPLICIT; `*` is all; empty: none. Under any other mode it must be empty."""
+    """Loaded at start under EXPLICIT; `*` is all; empty: none.
+
+    Under any other mode it must be empty.
+    """
     poll_interval_s: float = 15.0
     """Pause between two looks at the repository under POLL."""
     strict_readiness: bool = False
-    """The server is ready only while every model is, but those that a caller unloaded; else: once the start-up pass is over."""
+    """The server is ready only while every model is, but those that a caller unloaded.
+
+    Else: once the start-up pass is over.
+    """
     exit_on_error: bool = False
     """A model that cannot be loaded at start ends the gateway, with exit code 1."""
     concurrent_loads: int = 4
@@ -41,9 +53,18 @@ class ModelControlOptions:
 
     def __post_init__(self) -> None:
         if self.load_models and self.mode is not ModelControlMode.EXPLICIT:
-            raise ValueError(f"--load-model is for --model-control explicit, not {self.mode.value}: the other modes load all models")
-        _require(self.poll_interval_s > 0, "the poll interval must be more than 0", self.poll_interval_s)
-        _require(self.concurrent_loads > 0, "at least one model must be loaded at a time", self.concurrent_loads)
+            raise ValueError(
+                f"--load-model is for --model-control explicit, not {self.mode.value}: the "
+                "other modes load all models"
+            )
+        _require(
+            self.poll_interval_s > 0, "the poll interval must be more than 0", self.poll_interval_s
+        )
+        _require(
+            self.concurrent_loads > 0,
+            "at least one model must be loaded at a time",
+            self.concurrent_loads,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +117,10 @@ class StopOptions:
     """How the gateway ends."""
 
     drain_delay_s: float = 5.0
-    """After SIGTERM: not ready, but everything is still served, so that callers can go elsewhere; 0: none."""
+    """After SIGTERM: not ready, but everything is still served, so that callers can go elsewhere.
+
+    0: none.
+    """
     grace_s: float = 20.0
     """Then: calls in flight may take so long to end; 0: they are cut off."""
     kill_after_s: float = 5.0
@@ -125,7 +149,8 @@ class ControlOptions:
     stop: StopOptions = field(default_factory=StopOptions)
 
     def __post_init__(self) -> None:
-        _require(1 <= self.processes <= 64, "--processes must be 1 to 64, or auto", self.processes)  # noqa: PLR2004  # slots of the statistics
+        # slots of the statistics
+        _require(1 <= self.processes <= 64, "--processes must be 1 to 64, or auto", self.processes)  # noqa: PLR2004
 
 
 def _require(holds: bool, text: str, value: object) -> None:

@@ -13,7 +13,10 @@ _LEVELS = {"log_info": logging.INFO, "log_warning": logging.WARNING, "log_error"
 def log_settings_of(level: str) -> dict[str, Setting]:
     """The settings that come to a level, given by its name."""
     number = logging.getLevelNamesMapping()[level.upper()]
-    return {**{name: lowest >= number for name, lowest in _LEVELS.items()}, "log_verbose_level": int(number <= logging.DEBUG)}
+    return {
+        **{name: lowest >= number for name, lowest in _LEVELS.items()},
+        "log_verbose_level": int(number <= logging.DEBUG),
+    }
 
 
 def log_level(settings: Mapping[str, Setting]) -> int:

@@ -1,7 +1,10 @@
-"""OpenTelemetry's standard variables, and our own configuration over them, as a few options; read without importing OpenTelemetry.
+"""OpenTelemetry's standard variables, and our own configuration over them, as a few options.
 
-https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ says what each means. Whatever is not named here (headers,
-certificates, compression, timeouts, resource attributes) is read by the exporters themselves, see `otlp_variables`.
+Read without importing OpenTelemetry.
+
+https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ says what each
+means. Whatever is not named here (headers, certificates, compression, timeouts, resource
+attributes) is read by the exporters themselves, see `otlp_variables`.
 """
 
 from __future__ import annotations
@@ -12,13 +15,32 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, TypeVar
 
-from gateway.config.otlp_variables import GRPC, HTTP, HTTP_PORT, Signal, check_signal, endpoint_port, fault, positive, variable_of, without_none
+from gateway.config.otlp_variables import (
+    GRPC,
+    HTTP,
+    HTTP_PORT,
+    Signal,
+    check_signal,
+    endpoint_port,
+    fault,
+    positive,
+    variable_of,
+    without_none,
+)
 from gateway.records.sampling import SamplingPlan
 
 SERVICE_NAME: Final = "onnx-gateway"
-_ENDPOINT, _PROTOCOL = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_PROTOCOL"
-_ENDPOINTS: Final = (_ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
-_KNOWN_EXPORTERS: Final = {"traces": ("otlp", "console", "none"), "metrics": ("otlp", "console", "prometheus", "none")}
+_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+_PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
+_ENDPOINTS: Final = (
+    _ENDPOINT,
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+)
+_KNOWN_EXPORTERS: Final = {
+    "traces": ("otlp", "console", "none"),
+    "metrics": ("otlp", "console", "prometheus", "none"),
+}
 _T = TypeVar("_T")
 
 
@@ -28,7 +50,10 @@ class OtelOptions:
 
     sampling: SamplingPlan = field(default_factory=SamplingPlan)
     trace_exporters: tuple[str, ...] = ()
-    """`otlp`, `console` or what an installed package calls its own (entry point `opentelemetry_traces_exporter`); none: no traces."""
+    """`otlp`, `console` or what an installed package calls its own; none: no traces.
+
+    Packages name theirs by the entry point `opentelemetry_traces_exporter`.
+    """
     metric_exporters: tuple[str, ...] = ()
     trace_protocol: str = GRPC
     """`grpc` or `http/protobuf`."""
@@ -48,20 +73,36 @@ def apply(
     otlp_protocol: str = "",
     trace_ratio: float | None = None,
 ) -> tuple[OtelOptions, dict[str, str | None]]:
-    """The options, and what must change in the environment of the process that exports (None: the variable must not be there).
+    """The options, and what must change in the environment of the process that exports.
 
-    What our configuration says (empty, None: nothing) wins over the environment, except over OTEL_SDK_DISABLED. Traces are exported as soon as
-    an exporter or an endpoint for them is named, metrics when an exporter or an endpoint of their own is. Raises ValueError naming the variable
+    None: the variable must not be there.
+
+    What our configuration says (empty, None: nothing) wins over the environment, except over
+    OTEL_SDK_DISABLED. Traces are exported as soon as an exporter or an endpoint for them is named,
+    metrics when an exporter or an endpoint of their own is. Raises ValueError naming the variable
     or the option, what was expected and what came.
     """
     changes = _trimmed(environ) | _changes(otlp_endpoint, otlp_protocol)
-    seen = {name: value.strip() for name, value in environ.items() if name.startswith("OTEL_") and value.strip()}
+    seen = {
+        name: value.strip()
+        for name, value in environ.items()
+        if name.startswith("OTEL_") and value.strip()
+    }
     seen = {name: value for name, value in (seen | changes).items() if value}
     named = any(seen.get(name) for name in (_ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
     metrics_named = bool(seen.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"))
     if _read(seen, "OTEL_SDK_DISABLED", _boolean, default=False):
-        said = (traces_exporter, metrics_exporter, seen.get("OTEL_TRACES_EXPORTER"), seen.get("OTEL_METRICS_EXPORTER"), named, metrics_named)
-        return OtelOptions(disabled=any(word not in ("none", None, "", False) for word in said)), changes
+        said = (
+            traces_exporter,
+            metrics_exporter,
+            seen.get("OTEL_TRACES_EXPORTER"),
+            seen.get("OTEL_METRICS_EXPORTER"),
+            named,
+            metrics_named,
+        )
+        return OtelOptions(
+            disabled=any(word not in ("none", None, "", False) for word in said)
+        ), changes
     for variable in _ENDPOINTS:
         if variable in seen:
             endpoint_port(variable, seen[variable], address=True)
@@ -80,20 +121,36 @@ def apply(
             _read(seen, variable, partial(positive, "milliseconds"), default=0.0)
     changes |= without_none(seen, signals)
     plan = _sampling(seen) if trace_ratio is None else SamplingPlan(traces=True, ratio=trace_ratio)
-    return replace(options, sampling=replace(plan, traces=plan.traces and bool(options.trace_exporters))), changes
+    return replace(
+        options, sampling=replace(plan, traces=plan.traces and bool(options.trace_exporters))
+    ), changes
 
 
 def _over_otlp(options: OtelOptions) -> Iterator[Signal]:
-    named = ("TRACES", options.trace_exporters, options.trace_protocol), ("METRICS", options.metric_exporters, options.metric_protocol)
+    named = (
+        ("TRACES", options.trace_exporters, options.trace_protocol),
+        ("METRICS", options.metric_exporters, options.metric_protocol),
+    )
     for signal, exporters, protocol in named:
         protocols = {"otlp": protocol, "otlp_proto_grpc": GRPC, "otlp_proto_http": HTTP}
         yield from (Signal(signal, protocols[name]) for name in exporters if name in protocols)
 
 
 def _trimmed(environ: Mapping[str, str]) -> dict[str, str | None]:
-    """Exporters take an empty variable for a value, and blanks for a part of it; of headers they do not."""
-    theirs = {name: text for name, text in environ.items() if name.startswith("OTEL_EXPORTER_OTLP_") and not name.endswith("HEADERS")}
-    return {name: text.strip() or None for name, text in theirs.items() if text.strip() != (text or None)}
+    """Exporters take an empty variable for a value, and blanks for a part of it.
+
+    Of headers they do not.
+    """
+    theirs = {
+        name: text
+        for name, text in environ.items()
+        if name.startswith("OTEL_EXPORTER_OTLP_") and not name.endswith("HEADERS")
+    }
+    return {
+        name: text.strip() or None
+        for name, text in theirs.items()
+        if text.strip() != (text or None)
+    }
 
 
 def _changes(endpoint: str, protocol: str) -> dict[str, str | None]:
@@ -104,15 +161,27 @@ def _changes(endpoint: str, protocol: str) -> dict[str, str | None]:
     if protocol:
         if protocol not in {GRPC, HTTP}:
             raise fault("--otlp-protocol", f"{GRPC} or {HTTP}", protocol)
-        changes |= {_PROTOCOL: protocol, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": None, "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": None}
+        changes |= {
+            _PROTOCOL: protocol,
+            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": None,
+            "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": None,
+        }
     return changes
 
 
-def _exporters(signal: str, option: str, seen: Mapping[str, str], *, default: bool) -> tuple[str, ...]:
+def _exporters(
+    signal: str, option: str, seen: Mapping[str, str], *, default: bool
+) -> tuple[str, ...]:
     variable = f"OTEL_{signal.upper()}_EXPORTER"
-    name, text = (f"--{signal}-exporter", option) if option else (variable, seen.get(variable, "otlp" if default else "none"))
+    name, text = (
+        (f"--{signal}-exporter", option)
+        if option
+        else (variable, seen.get(variable, "otlp" if default else "none"))
+    )
     words = tuple(word.strip() for word in text.split(","))
-    if not all(re.fullmatch(r"[\w.-]+", word) for word in words) or ("none" in words and len(words) > 1):
+    if not all(re.fullmatch(r"[\w.-]+", word) for word in words) or (
+        "none" in words and len(words) > 1
+    ):
         raise fault(name, "names of exporters with commas between, or none", text)
     if unknown := [word for word in words if word not in _KNOWN_EXPORTERS[signal]]:
         _check_installed(name, signal, unknown)
@@ -120,13 +189,22 @@ def _exporters(signal: str, option: str, seen: Mapping[str, str], *, default: bo
 
 
 def _check_installed(name: str, signal: str, words: Iterable[str]) -> None:
-    from importlib.metadata import entry_points  # noqa: PLC0415  # reads the folders of all packages, which most starts can do without
+    # reads the folders of all packages, which most starts can do without
+    from importlib.metadata import entry_points  # noqa: PLC0415
 
     known = _KNOWN_EXPORTERS[signal]
-    installed = sorted({point.name for point in entry_points(group=f"opentelemetry_{signal}_exporter")} - set(known))
+    installed = sorted(
+        {point.name for point in entry_points(group=f"opentelemetry_{signal}_exporter")}
+        - set(known)
+    )
     for word in words:
         if word not in installed:
-            raise fault(name, f"{', '.join(known)} or an exporter of an installed package ({', '.join(installed) or 'there is none'})", word)
+            raise fault(
+                name,
+                f"{', '.join(known)} or an exporter of an installed package "
+                f"({', '.join(installed) or 'there is none'})",
+                word,
+            )
 
 
 def _protocol(seen: Mapping[str, str], signal: str) -> str:
@@ -141,13 +219,21 @@ def _protocol(seen: Mapping[str, str], signal: str) -> str:
 
 
 def _sampling(seen: Mapping[str, str]) -> SamplingPlan:
-    ratio = _read(seen, "OTEL_TRACES_SAMPLER_ARG", _ratio, default=1.0) if "traceidratio" in seen.get("OTEL_TRACES_SAMPLER", "") else 1.0
+    ratio = (
+        _read(seen, "OTEL_TRACES_SAMPLER_ARG", _ratio, default=1.0)
+        if "traceidratio" in seen.get("OTEL_TRACES_SAMPLER", "")
+        else 1.0
+    )
     plans = {
-        f"{prefix}{name}": SamplingPlan(traces=parent_based or share > 0, parent_based=parent_based, ratio=share)
+        f"{prefix}{name}": SamplingPlan(
+            traces=parent_based or share > 0, parent_based=parent_based, ratio=share
+        )
         for prefix, parent_based in (("", False), ("parentbased_", True))
         for name, share in (("always_on", 1.0), ("always_off", 0.0), ("traceidratio", ratio))
     }
-    return _read(seen, "OTEL_TRACES_SAMPLER", _one_of(plans), default=plans["parentbased_always_on"])
+    return _read(
+        seen, "OTEL_TRACES_SAMPLER", _one_of(plans), default=plans["parentbased_always_on"]
+    )
 
 
 def _read(seen: Mapping[str, str], variable: str, parse: Callable[[str], _T], default: _T) -> _T:

@@ -1,4 +1,7 @@
-"""What OpenTelemetry's OTLP exporters read from the environment themselves, looked at before any is made: a wrong value is told at the start."""
+"""What OpenTelemetry's OTLP exporters read from the environment themselves.
+
+Looked at before any is made: a wrong value is told at the start.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-GRPC, HTTP = "grpc", "http/protobuf"
+GRPC = "grpc"
+HTTP = "http/protobuf"
 HTTP_PORT: Final = 4318
 _PREFIX: Final = "OTEL_EXPORTER_OTLP_"
 _HOST: Final = r"(?:\[[\da-f:.]+(?:%[\w.-]+)?\]|[\w.-]+)"
@@ -31,21 +35,36 @@ class Signal(NamedTuple):
 
 
 def fault(name: str, expected: str, text: str) -> ValueError:
-    """What is said of a wrong value: of an option as the command line says it, of a variable with the variable first."""
-    return ValueError(f"{name}: expected {expected}, got {text!r}" if name.startswith("--") else f"{name} must be {expected}, not {text!r}")
+    """What is said of a wrong value.
+
+    Of an option as the command line says it, of a variable with the variable first.
+    """
+    return ValueError(
+        f"{name}: expected {expected}, got {text!r}"
+        if name.startswith("--")
+        else f"{name} must be {expected}, not {text!r}"
+    )
 
 
 def variable_of(seen: Mapping[str, str], signal: str, what: str) -> str:
-    """The variable that holds for a signal (`TRACES`, `METRICS`): its own, else that of all; empty where neither is there."""
-    return next((name for name in (f"{_PREFIX}{signal}_{what}", f"{_PREFIX}{what}") if name in seen), "")
+    """The variable that holds for a signal (`TRACES`, `METRICS`): its own, else that of all.
+
+    Empty where neither is there.
+    """
+    return next(
+        (name for name in (f"{_PREFIX}{signal}_{what}", f"{_PREFIX}{what}") if name in seen), ""
+    )
 
 
 def endpoint_port(name: str, text: str, *, address: bool = False) -> int | None:
-    """The port of an endpoint; None: it names none. `address`: HOST:PORT will do. Raises ValueError, which quotes nothing that may be a password."""
+    """The port of an endpoint; None: it names none. `address`: HOST:PORT will do.
+
+    Raises ValueError, which quotes nothing that may be a password.
+    """
     if "@" in unquote(text):
         raise ValueError(
-            f"{name}: a user name or password must not stand in an endpoint, which is written to logs; send it as a header, by "
-            f"{_PREFIX}HEADERS (authorization=Basic%20...)"
+            f"{name}: a user name or password must not stand in an endpoint, which is written to "
+            f"logs; send it as a header, by {_PREFIX}HEADERS (authorization=Basic%20...)"
         )
     found = _URL.fullmatch(text) or (_ADDRESS.fullmatch(text) if address else None)
     port = int(found["port"]) if found is not None and found["port"] else None
@@ -88,13 +107,24 @@ def _check_file(variable: str, path: str) -> None:
         with Path(path).open("rb"):
             return
     except OSError as error:
-        raise ValueError(f"{variable} must be a file that can be read, not {path!r}: {error.strerror}") from None
+        raise ValueError(
+            f"{variable} must be a file that can be read, not {path!r}: {error.strerror}"
+        ) from None
 
 
 def without_none(seen: Mapping[str, str], signals: Iterable[Signal]) -> dict[str, str | None]:
-    """What changes so that no exporter over gRPC meets the compression `none`, a word that it does not know: each signal has a variable or none."""
-    said = {signal: seen.get(variable_of(seen, signal.name, "COMPRESSION"), "").lower() for signal in signals}
+    """What changes so that no exporter over gRPC meets the compression `none`.
+
+    A word that it does not know: each signal has a variable or none.
+    """
+    said = {
+        signal: seen.get(variable_of(seen, signal.name, "COMPRESSION"), "").lower()
+        for signal in signals
+    }
     if not any(signal.protocol == GRPC and word == "none" for signal, word in said.items()):
         return {}
     general: dict[str, str | None] = {f"{_PREFIX}COMPRESSION": None}
-    return general | {f"{_PREFIX}{signal.name}_COMPRESSION": None if word in ("", "none") else word for signal, word in said.items()}
+    return general | {
+        f"{_PREFIX}{signal.name}_COMPRESSION": None if word in ("", "none") else word
+        for signal, word in said.items()
+    }

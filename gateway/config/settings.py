@@ -1,4 +1,7 @@
-"""The settings of a gateway: the options of its parts, put together. They come from a file (`--config`) and the command line, which wins."""
+"""The settings of a gateway: the options of its parts, put together.
+
+They come from a file (`--config`) and the command line, which wins.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ class ServingSettings:
     max_concurrent_calls: int = 48
     """Calls a connection may have open, and call slots offered to gRPC's core."""
     max_in_flight_per_process: int = 0
-    """Requests accepted and not yet answered, over all models: this process's share of --max-in-flight, rounded up; 0: by the queues."""
+    """Requests accepted and not yet answered, over all models.
+
+    This process's share of --max-in-flight, rounded up; 0: by the queues.
+    """
     max_in_flight_bytes_per_process: int = 0
     """Their inputs: this process's share of --max-in-flight-bytes, rounded up; 0: by the queues."""
     max_connection_age_s: float = 0.0
@@ -49,7 +55,10 @@ class ServingSettings:
     access_log: str = "off"
     """See `gateway.config.access_log_choice`."""
     grpc_experiments: str = ""
-    """What gRPC's core is to read as GRPC_EXPERIMENTS; chosen by `gateway.serving.wire.transport.io_mode`."""
+    """What gRPC's core is to read as GRPC_EXPERIMENTS.
+
+    Chosen by `gateway.serving.wire.transport.io_mode`.
+    """
     sampling: SamplingPlan = field(default_factory=SamplingPlan)
     """Which requests are to be seen in traces, until trace settings say otherwise."""
 
@@ -60,11 +69,17 @@ class TelemetrySettings:
 
     otel: OtelOptions = field(default_factory=OtelOptions)
     environment: tuple[tuple[str, str | None], ...] = ()
-    """Variables to set, or to take away (None), before OpenTelemetry is imported: what our configuration says wins."""
+    """Variables to set, or to take away (None), before OpenTelemetry is imported.
+
+    What our configuration says wins.
+    """
     metrics_names: str = "gateway"
     """Whose names `/metrics` bears where nobody asks for others: `gateway`, `triton` or `all`."""
     trace_url: str = ""
-    """Where a trace is shown, `{trace_id}` in the place of its id; empty: pages name the id alone."""
+    """Where a trace is shown, `{trace_id}` in the place of its id.
+
+    Empty: pages name the id alone.
+    """
     log_level: str = "info"
     log_format: str = "human"
     """`human` or `json`."""
@@ -91,5 +106,8 @@ class Settings:
     default_max_batch_size: int = 64
     """For versions that are batched on evidence; 0: none is."""
     max_queue_requests: int = 4096
-    """Requests of one version that may wait in one process, where its configuration says nothing."""
+    """Requests of one version that may wait in one process.
+
+    Where its configuration says nothing.
+    """
     max_queue_bytes: int = 512 << 20

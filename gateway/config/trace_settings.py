@@ -1,4 +1,7 @@
-"""The TraceSettings there are where traces are exported, in Triton's names, and the sampling they come to."""
+"""The TraceSettings there are where traces are exported, in Triton's names.
+
+The sampling they come to.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,16 @@ from gateway.core.setting_value import Setting
 from gateway.records.sampling import SamplingPlan
 
 _OPENTELEMETRY: Final = "opentelemetry"
-_OFF, _ON = ("OFF",), ("TIMESTAMPS",)
+_OFF = ("OFF",)
+_ON = ("TIMESTAMPS",)
 _MOST_RATE: Final = (1 << 32) - 1  # as much as Triton's own takes
 
 
 def trace_settings_of(plan: SamplingPlan) -> dict[str, Setting]:
-    """The settings that come to a plan. Of every `trace_rate` traces that begin here one is kept; callers' own are no matter of theirs."""
+    """The settings that come to a plan.
+
+    Of every `trace_rate` traces that begin here one is kept; callers' own are no matter of theirs.
+    """
     rate = round(min(1 / plan.ratio, _MOST_RATE)) if plan.ratio else 1
     return {"trace_mode": _OPENTELEMETRY, "trace_level": _level_of(plan), "trace_rate": rate}
 
@@ -25,17 +32,26 @@ def check_trace_setting(name: str, value: Setting) -> None:
     """Raises `InvalidRequest` where the setting cannot have the value."""
     match name:
         case "trace_level":
-            fits, expected = value in (_OFF, _ON), "OFF (no trace begins here) or TIMESTAMPS"
+            fits = value in (_OFF, _ON)
+            expected = "OFF (no trace begins here) or TIMESTAMPS"
         case "trace_rate":
-            fits, expected = isinstance(value, int) and 1 <= value <= _MOST_RATE, f"a whole number from 1 to {_MOST_RATE} (one of so many is kept)"
+            fits = isinstance(value, int) and 1 <= value <= _MOST_RATE
+            expected = f"a whole number from 1 to {_MOST_RATE} (one of so many is kept)"
         case _:
-            fits, expected = value == _OPENTELEMETRY, f"{_OPENTELEMETRY}, there is no other"
+            fits = value == _OPENTELEMETRY
+            expected = f"{_OPENTELEMETRY}, there is no other"
     if not fits:
-        raise InvalidRequest(f"setting '{name}' must be {expected}, got {', '.join(value) if isinstance(value, tuple) else value}")
+        raise InvalidRequest(
+            f"setting '{name}' must be {expected}, got "
+            f"{', '.join(value) if isinstance(value, tuple) else value}"
+        )
 
 
 def changed_sampling(start: SamplingPlan, changes: Mapping[str, Setting]) -> SamplingPlan:
-    """The plan of the start with the settings that were changed since. A rate that was not is the start's own ratio, not a rounded one."""
+    """The plan of the start with the settings that were changed since.
+
+    A rate that was not is the start's own ratio, not a rounded one.
+    """
     if not changes:
         return start
     rate = changes.get("trace_rate")

@@ -1,7 +1,7 @@
 """YAML texts as typed structs, with every fault in them named by its path.
 
-Fields are msgspec structs, their tuples and dicts, plain values, and types with a classmethod `parse` (`Duration`, `ByteSize`). A key with
-nothing behind it is as good as not written.
+Fields are msgspec structs, their tuples and dicts, plain values, and types with a classmethod
+`parse` (`Duration`, `ByteSize`). A key with nothing behind it is as good as not written.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ class TypedYamlFault(ValueError):
 
 
 def decode_yaml(text: str, into: type[T]) -> T:
-    """The struct that the text describes; raises `TypedYamlFault` with all that is wrong with it."""
+    """The struct that the text describes.
+
+    Raises `TypedYamlFault` with all that is wrong with it.
+    """
     import yaml  # noqa: PLC0415  # 10 ms that a start without a configuration file need not pay
 
     try:
@@ -40,7 +43,10 @@ def decode_yaml(text: str, into: type[T]) -> T:
 
 
 def decode_mapping(data: object, into: type[T]) -> T:
-    """The struct that the plain mapping describes; raises `TypedYamlFault` with all that is wrong with it."""
+    """The struct that the plain mapping describes.
+
+    Raises `TypedYamlFault` with all that is wrong with it.
+    """
     faults: list[str] = []
     result = _struct(data, into, "", faults)
     if faults:
@@ -57,18 +63,25 @@ def did_you_mean(word: object, known: Sequence[str]) -> str:
 
 @functools.cache
 def _strict_loader() -> Any:
-    """A SafeLoader, the ten times quicker one where PyYAML was built with libyaml, that also refuses a key said twice."""
+    """A SafeLoader, the ten times quicker one where PyYAML was built with libyaml.
+
+    That also refuses a key said twice.
+    """
     import yaml  # noqa: PLC0415  # as above
 
     safe_loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
     class StrictLoader(safe_loader):  # type: ignore[misc]  # one of two classes
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        def construct_mapping(
+            self, node: yaml.MappingNode, deep: bool = False
+        ) -> dict[Hashable, Any]:
             seen: set[object] = set()
             for key_node, _ in node.value:
                 key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
                 if key in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is said twice", key_node.start_mark)
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key '{key}' is said twice", key_node.start_mark
+                    )
                 if key is not None:
                     seen.add(key)
             mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
@@ -78,24 +91,36 @@ def _strict_loader() -> Any:
 
 
 def _value(data: object, type_: Any, path: str, faults: list[str]) -> Any:
-    arguments, origin = typing.get_args(type_), typing.get_origin(type_)
+    arguments = typing.get_args(type_)
+    origin = typing.get_origin(type_)
     if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
         return _struct(data, type_, path, faults)
     if origin is tuple and isinstance(data, list) and _is_struct(arguments[0]):
-        return tuple(_struct(item, arguments[0], f"{path}[{i}]", faults) for i, item in enumerate(data))
+        return tuple(
+            _struct(item, arguments[0], f"{path}[{i}]", faults) for i, item in enumerate(data)
+        )
     if origin is dict and isinstance(data, dict) and _is_struct(arguments[1]):
-        return {str(key): _struct(item, arguments[1], f"{path}.{key}", faults) for key, item in data.items()}
+        return {
+            str(key): _struct(item, arguments[1], f"{path}.{key}", faults)
+            for key, item in data.items()
+        }
     try:
         return type_.parse(data) if hasattr(type_, "parse") else msgspec.convert(data, type_)
     except msgspec.ValidationError as error:
         known = arguments if origin is typing.Literal and isinstance(data, str) else ()
-        faults.append(f"{path}: unknown value '{data}'{did_you_mean(data, known)}" if known else _leaf_fault(str(error), data, path))
+        faults.append(
+            f"{path}: unknown value '{data}'{did_you_mean(data, known)}"
+            if known
+            else _leaf_fault(str(error), data, path)
+        )
     except ValueError as error:
         faults.append(f"{path}: {error}")
     return None
 
 
-def _struct(data: object, type_: type[msgspec.Struct], path: str, faults: list[str]) -> msgspec.Struct | None:
+def _struct(
+    data: object, type_: type[msgspec.Struct], path: str, faults: list[str]
+) -> msgspec.Struct | None:
     if data is None:
         data = {}
     if not isinstance(data, Mapping):
@@ -108,11 +133,17 @@ def _struct(data: object, type_: type[msgspec.Struct], path: str, faults: list[s
             where = f" in {path}" if path else ""
             faults.append(f"unknown key '{key}'{where}{did_you_mean(key, list(fields))}")
     said = {
-        field.name: _value(data[key], _without_none(field.type), f"{path}.{key}" if path else key, faults)
+        field.name: _value(
+            data[key], _without_none(field.type), f"{path}.{key}" if path else key, faults
+        )
         for key, field in fields.items()
         if data.get(key) is not None
     }
-    faults.extend(f"{path or 'the file'}: the key '{key}' is missing" for key, field in fields.items() if field.required and field.name not in said)
+    faults.extend(
+        f"{path or 'the file'}: the key '{key}' is missing"
+        for key, field in fields.items()
+        if field.required and field.name not in said
+    )
     return None if len(faults) > before else type_(**said)
 
 
@@ -124,7 +155,8 @@ def _without_none(type_: Any) -> Any:
     if typing.get_origin(type_) not in (typing.Union, types.UnionType):
         return type_
     members = tuple(member for member in typing.get_args(type_) if member is not types.NoneType)
-    return members[0] if len(members) == 1 else typing.Union[members]  # noqa: UP007  # made from values
+    # made from values
+    return members[0] if len(members) == 1 else typing.Union[members]  # noqa: UP007
 
 
 def _leaf_fault(message: str, data: object, path: str) -> str:
@@ -132,8 +164,11 @@ def _leaf_fault(message: str, data: object, path: str) -> str:
     match = re.fullmatch(r"(.*?)(?: - at `\$(.*)`)?", message, re.DOTALL)
     assert match is not None
     text = match[1].replace("`", "")
-    shown = repr(data) if len(repr(data)) < 80 else f"{repr(data)[:77]}..."  # noqa: PLR2004  # a line's width
-    return f"{path}{match[2] or ''}: {text[:1].lower()}{text[1:]}" + ("" if shown in text else f" ({shown})")
+    # a line's width
+    shown = repr(data) if len(repr(data)) < 80 else f"{repr(data)[:77]}..."  # noqa: PLR2004
+    return f"{path}{match[2] or ''}: {text[:1].lower()}{text[1:]}" + (
+        "" if shown in text else f" ({shown})"
+    )
 
 
 def _one_line(error: Exception) -> str:

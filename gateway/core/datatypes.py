@@ -1,7 +1,8 @@
 """The protocol's datatypes and the numpy dtypes that hold them.
 
-Names and sizes: Open Inference Protocol, "Tensor Data Types"; BF16 is Triton's addition. BYTES elements are of any length and are held as
-Python `str` objects in arrays of dtype object, because ONNX strings are UTF-8.
+Names and sizes: Open Inference Protocol, "Tensor Data Types"; BF16 is Triton's addition. BYTES
+elements are of any length and are held as Python `str` objects in arrays of dtype object, because
+ONNX strings are UTF-8.
 """
 
 from __future__ import annotations
@@ -10,31 +11,40 @@ import functools
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    import numpy as np  # 70 ms to import, and the control side, which starts first, needs only the names
+    # 70 ms to import, and the control side, which starts first, needs only the names
+    import numpy as np
 
 BYTES: Final = "BYTES"
 BF16: Final = "BF16"
 
 ITEM_BYTES: Final[dict[str, int]] = {
-    "BOOL": 1, "UINT8": 1, "UINT16": 2, "UINT32": 4, "UINT64": 8, "INT8": 1, "INT16": 2, "INT32": 4, "INT64": 8,
-    "FP16": 2, "FP32": 4, "FP64": 8, BF16: 2,
+    "BOOL": 1, "UINT8": 1, "UINT16": 2, "UINT32": 4, "UINT64": 8, "INT8": 1, "INT16": 2, "INT32": 4,
+    "INT64": 8, "FP16": 2, "FP32": 4, "FP64": 8, BF16: 2,
 }  # fmt: skip
-"""Bytes an element takes in raw contents; BYTES is not here: its elements carry their own lengths."""
+"""Bytes an element takes in raw contents.
+
+BYTES is not here: its elements carry their own lengths.
+"""
 
 _NUMPY: Final[dict[str, str]] = {
-    "BOOL": "?", "UINT8": "u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "INT8": "i1", "INT16": "<i2", "INT32": "<i4",
-    "INT64": "<i8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8", BYTES: "O",
+    "BOOL": "?", "UINT8": "u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "INT8": "i1",
+    "INT16": "<i2", "INT32": "<i4", "INT64": "<i8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8",
+    BYTES: "O",
 }  # fmt: skip
 
 _ONNX: Final[dict[str, str]] = {
-    "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64", "int8": "INT8", "int16": "INT16",
-    "int32": "INT32", "int64": "INT64", "float16": "FP16", "float": "FP32", "double": "FP64", "bfloat16": BF16, "string": BYTES,
+    "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64",
+    "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64", "float16": "FP16",
+    "float": "FP32", "double": "FP64", "bfloat16": BF16, "string": BYTES,
 }  # fmt: skip
 
 
 @functools.cache
 def numpy_dtype(datatype: str) -> np.dtype[Any]:
-    """The dtype of arrays that hold this datatype; KeyError for a name the protocol does not have."""
+    """The dtype of arrays that hold this datatype.
+
+    KeyError for a name the protocol does not have.
+    """
     import numpy as np  # noqa: PLC0415  # see above
 
     if datatype == BF16:
@@ -46,5 +56,8 @@ def numpy_dtype(datatype: str) -> np.dtype[Any]:
 
 
 def datatype_of_onnx(onnx_type: str) -> str | None:
-    """The datatype for ONNX Runtime's type text (`tensor(float)`), None where the protocol has none (sequences, maps, complex, FP8)."""
+    """The datatype for ONNX Runtime's type text (`tensor(float)`).
+
+    None where the protocol has none (sequences, maps, complex, FP8).
+    """
     return _ONNX.get(onnx_type[7:-1]) if onnx_type.startswith("tensor(") else None

@@ -1,6 +1,9 @@
-"""What can go wrong with a request, told apart by whose fault it is: the one table of errors. Every process knows it.
+"""What can go wrong with a request, told apart by whose fault it is: the one table of errors.
 
-A class says by its attributes what follows from it, and inherits what it does not say; nothing else lists errors::
+Every process knows it.
+
+A class says by its attributes what follows from it, and inherits what it does not
+say; nothing else lists errors::
 
     class                       status               reason            caller_fault  fallback_kind
     GatewayError                INTERNAL             internal
@@ -120,7 +123,10 @@ class CircuitOpen(Unavailable):
 
 
 class InstanceFailed(Unavailable):
-    """What ran a batch was lost, hung, or could not be reached. The batch may be run again elsewhere."""
+    """What ran a batch was lost, hung, or could not be reached.
+
+    The batch may be run again elsewhere.
+    """
 
     reason = "instance_failed"
 

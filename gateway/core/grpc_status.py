@@ -1,4 +1,7 @@
-"""gRPC's status numbers, and their names as spans and metrics tell them; every process knows them."""
+"""gRPC's status numbers, and their names as spans and metrics tell them.
+
+Every process knows them.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +45,13 @@ STATUS_NAMES: Final = (
     "UNAUTHENTICATED",
 )
 
-SERVER_FAULTS: Final = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
-"""What the semantic conventions (docs/rpc/grpc.md) call an error of a SERVER span; any other is the caller's own."""
+SERVER_FAULTS: Final = frozenset(
+    {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
+)
+"""What the semantic conventions (docs/rpc/grpc.md) call an error of a SERVER span.
+
+Any other is the caller's own.
+"""
 
 
 def status_name(number: int) -> str:

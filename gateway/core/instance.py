@@ -29,7 +29,10 @@ class Work(Protocol):
 
     @property
     def deadline(self) -> float:
-        """When the last of its callers stops waiting, in seconds of the monotonic clock; infinity where one has no deadline."""
+        """When the last of its callers stops waiting, in seconds of the monotonic clock.
+
+        Infinity where one has no deadline.
+        """
         ...
 
     @property
@@ -58,9 +61,12 @@ class Work(Protocol):
         ...
 
     def collate(self, room: Room | None = None) -> dict[str, Array]:
-        """The inputs by name, each aligned and contiguous; copies, so rather call it off the event loop where they are large.
+        """The inputs by name, each aligned and contiguous.
 
-        Where `room` is given the copies are made in arrays it gives, so that whoever sends them on need not copy them again.
+        Copies, so rather call it off the event loop where they are large.
+
+        Where `room` is given the copies are made in arrays it gives, so that whoever sends them on
+        need not copy them again.
         """
         ...
 
@@ -69,16 +75,26 @@ class Work(Protocol):
         ...
 
     def fail(self, error: Exception) -> None:
-        """It could not be run: `ModelFailed` where the model was at fault (or a request's values), `InstanceFailed` where the instance was."""
+        """It could not be run.
+
+        `ModelFailed` where the model was at fault (or a request's values),
+        `InstanceFailed` where the instance was.
+        """
         ...
 
 
 class Instance(Protocol):
-    """Runs batches of one version, and can fail on its own. Everything is called on the event loop; the work's methods may be called elsewhere."""
+    """Runs batches of one version, and can fail on its own.
+
+    Everything is called on the event loop; the work's methods may be called elsewhere.
+    """
 
     @property
     def name(self) -> str:
-        """Which one it is, for people and for operators: `threads`, `worker 1`, `10.0.0.7:8001`. Stays the same over restarts."""
+        """Which one it is, for people and for operators: `threads`, `worker 1`, `10.0.0.7:8001`.
+
+        Stays the same over restarts.
+        """
         ...
 
     @property
@@ -93,7 +109,10 @@ class Instance(Protocol):
 
     @property
     def expected_s(self) -> float:
-        """How long it thinks its next batch takes, in seconds; 0: it does not know better than whoever gives it batches."""
+        """How long it thinks its next batch takes, in seconds.
+
+        0: it does not know better than whoever gives it batches.
+        """
         ...
 
     def watch(self, changed: Callable[[], None]) -> None:
@@ -101,5 +120,8 @@ class Instance(Protocol):
         ...
 
     def run(self, work: Work, done: Callable[[], None]) -> None:
-        """Runs the work; calls `done` on the event loop, once, after the work was finished or failed. Never raises."""
+        """Runs the work; calls `done` on the event loop, once.
+
+        After the work was finished or failed. Never raises.
+        """
         ...

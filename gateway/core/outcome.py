@@ -7,7 +7,10 @@ from typing import Protocol
 
 
 class Outcome(Enum):
-    """Three, not two: what says nothing about the model must neither trip a breaker nor close one."""
+    """Three, not two.
+
+    What says nothing about the model must neither trip a breaker nor close one.
+    """
 
     SUCCESS = "success"
     FAILURE = "failure"
@@ -22,6 +25,11 @@ class Ears(Protocol):
         """A batch starts to run; returns the generation it belongs to."""
         ...
 
-    def end(self, generation: int, outcome: Outcome, elapsed_s: float, error: Exception | None) -> None:
-        """The batch is over, after running for so long. What belongs to an older generation is not heard."""
+    def end(
+        self, generation: int, outcome: Outcome, elapsed_s: float, error: Exception | None
+    ) -> None:
+        """The batch is over, after running for so long.
+
+        What belongs to an older generation is not heard.
+        """
         ...

@@ -1,7 +1,10 @@
-"""What is known of a version before it serves: what its graph and its trial runs showed, and how it is to be served.
+"""What is known of a version before it serves.
 
-`Findings` are made once per file, by inspection, and cached by the file's hash. A `VersionPlan` is made from the findings and the
-configuration, and is all that a serving process needs to bring a version up. Both are frozen, made of plain values, and travel pickled.
+What its graph and its trial runs showed, and how it is to be served.
+
+`Findings` are made once per file, by inspection, and cached by the file's hash. A `VersionPlan` is
+made from the findings and the configuration, and is all that a serving process needs to bring a
+version up. Both are frozen, made of plain values, and travel pickled.
 """
 
 from __future__ import annotations
@@ -40,7 +43,10 @@ class Findings:
     evidence: str = ""
     """One sentence: what was tried and what it showed."""
     cost_us: dict[int, float] = field(default_factory=dict)
-    """Median wall time of a run, microseconds, by batch size (1, 2, 4, ...; {1: ...} where it does not batch); empty: no run succeeded."""
+    """Median wall time of a run, microseconds.
+
+    By batch size (1, 2, 4, ...; {1: ...} where it does not batch); empty: no run succeeded.
+    """
     memory_bytes: int = 0
     """What one open session added to the inspecting process."""
     warnings: tuple[str, ...] = ()
@@ -57,7 +63,10 @@ class TensorSpec:
     """Sizes with the batch axis first where the version batches; -1 is free."""
     optional: bool = False
     model_shape: tuple[int, ...] | None = None
-    """The shape the graph wants where configuration reshapes (with the batch axis; at most one -1 besides it); None: as `shape`."""
+    """The shape the graph wants where configuration reshapes; None: as `shape`.
+
+    With the batch axis; at most one -1 besides it.
+    """
     labels: tuple[str, ...] = ()
     """Class names for the `classification` extension, by index."""
 
@@ -75,7 +84,10 @@ class QueuePlan:
     allow_timeout_override: bool = True
     """A request's own `timeout` parameter counts (it may only shorten)."""
     priority_levels: int = 0
-    """Levels a request may ask for, 1 being served first; 0: one level, the parameter is ignored."""
+    """Levels a request may ask for, 1 being served first.
+
+    0: one level, the parameter is ignored.
+    """
     default_priority: int = 0
     """Level of a request that asks for none; 0 with levels: the lowest."""
 
@@ -87,19 +99,35 @@ class BatchingPlan:
     max_batch_size: int = 0
     """Rows in a batch at most; 0: the version has no batch axis and each request runs alone."""
     dynamic: bool = True
-    """Requests share a run; false: each runs alone, of up to max_batch_size rows (useful_batch_size is 1 and nothing is waited for)."""
+    """Requests share a run.
+
+    False: each runs alone, of up to max_batch_size rows (useful_batch_size
+    is 1 and nothing is waited for).
+    """
     splits: bool = False
-    """A request of more rows is run in parts instead of being refused (versions batched without configuration)."""
+    """A request of more rows is run in parts instead of being refused.
+
+    Versions batched without configuration.
+    """
     useful_batch_size: int = 0
-    """Rows worth putting together, 1..max_batch_size; by the cost curve where it knows; 0 where max_batch_size is 0."""
+    """Rows worth putting together, 1..max_batch_size; by the cost curve where it knows.
+
+    0 where max_batch_size is 0.
+    """
     max_queue_delay_s: float = 0.0
     """How long a batch may wait for company; 0: goes as soon as a worker is free."""
     preferred_batch_sizes: tuple[int, ...] = ()
     """A batch of one of these sizes does not wait for more."""
     pad_to: tuple[int, ...] = ()
-    """Ascending batch sizes a batch is padded up to, for models that are slow on sizes they have not met; empty: never."""
+    """Ascending batch sizes a batch is padded up to.
+
+    For models that are slow on sizes they have not met; empty: never.
+    """
     loop_batch_size: int = 0
-    """Batches up to this many rows (requests, where max_batch_size is 0) cost under 50 us and run on the event loop; 0: none does."""
+    """Batches up to this many rows cost under 50 us and run on the event loop; 0: none does.
+
+    Where max_batch_size is 0, requests are counted.
+    """
     reason: str = ""
     """One sentence: why it is batched this way."""
 
@@ -135,9 +163,15 @@ class WarmupInput:
     shape: tuple[int, ...]
     """Without the batch axis."""
     source: str = "zero"
-    """`zero`, `random`, or the path of a file with the raw tensor of one row (in raw contents' form), repeated for each row."""
+    """`zero`, `random`, or the path of a file with the raw tensor of one row.
+
+    The file has raw contents' form; its row is repeated for each row.
+    """
     rows: int = 1
-    """Size of the batch axis, the same for all inputs of a request; without meaning where the version has none."""
+    """Size of the batch axis, the same for all inputs of a request.
+
+    Without meaning where the version has none.
+    """
 
 
 @dataclass(frozen=True, slots=True)

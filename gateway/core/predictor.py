@@ -23,7 +23,9 @@ class Description:
     """A node of the tree of predictors: what it is, and what it wraps."""
 
     def __init__(self, name: str, detail: str = "", *inner: Description) -> None:
-        self.name, self.detail, self.inner = name, detail, inner
+        self.name = name
+        self.detail = detail
+        self.inner = inner
 
     def lines(self, indent: str = "") -> list[str]:
         """The tree as text, one line a node."""

@@ -1,4 +1,7 @@
-"""How one version is protected: what its configuration comes to. Frozen, of plain values; travels pickled inside a `VersionPlan`."""
+"""How one version is protected: what its configuration comes to.
+
+Frozen, of plain values; travels pickled inside a `VersionPlan`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ class BreakerPlan:
     consecutive_failures: int = 5
     """Batches that fail one after the other until it opens; 0: however many."""
     failure_rate: float = 0.5
-    """Share of the batches in the window that opens it, once there are `minimum_batches`; 0: no share does."""
+    """Share of the batches in the window that opens it, once there are `minimum_batches`.
+
+    0: no share does.
+    """
     window_s: float = 30.0
     minimum_batches: int = 20
     """Batches in the window below which no rate is judged."""
@@ -31,26 +37,45 @@ class RetryPlan:
     attempts: int = 2
     """Runs in all; 1: none is repeated."""
     budget: float = 0.2
-    """Repeated runs as a share of first ones, so that retries cannot become a storm of their own."""
+    """Repeated runs as a share of first ones.
+
+    So that retries cannot become a storm of their own.
+    """
     budget_floor: int = 10
-    """Repeated runs a second that may be made whatever the share says (Finagle's and Envoy's budgets have such a floor too)."""
+    """Repeated runs a second that may be made whatever the share says.
+
+    Finagle's and Envoy's budgets have such a floor too.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class FallbackLink:
-    """One thing to try when the version cannot answer. Exactly one of `version`, `model`, `constant`, `function`, `cache_age_s` says what."""
+    """One thing to try when the version cannot answer.
+
+    Exactly one of `version`, `model`, `constant`, `function`, `cache_age_s` says what.
+    """
 
     errors: frozenset[str] = frozenset({"failed", "unavailable"})
-    """Which errors it answers: `failed` (the model was run and failed, or its answer was refused by the output guard), `unavailable` (breaker
-    open, instances lost, not live), `deadline` (time ran out while it waited), `overloaded` (no room)."""
+    """Which errors it answers.
+
+    `failed` (the model was run and failed, or its answer was refused by the output guard),
+    `unavailable` (breaker open, instances lost, not live), `deadline` (time ran out while it
+    waited), `overloaded` (no room).
+    """
     version: int = 0
     """Another version of the same model; -1: the newest live one other than this."""
     model: str = ""
     """Another model, its newest live version, with the same interface."""
     constant: Mapping[str, object] | None = None
-    """By output: a number, a string, or nested lists without the batch axis, given for every row."""
+    """By output: a number, a string.
+
+    Or nested lists without the batch axis, given for every row.
+    """
     function: str = ""
-    """`module:function`, importable by the serving process: arrays by input name in, arrays by output name out."""
+    """`module:function`, importable by the serving process.
+
+    Arrays by input name in, arrays by output name out.
+    """
     cache_age_s: float = 0.0
     """Last good answer to the same input, not older than this."""
     cache_bytes: int = 64 << 20
@@ -81,7 +106,10 @@ class OutputGuardPlan:
     finite: tuple[str, ...] = ()
     """Outputs (floating point) in which NaN and infinity are failures."""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """By output, smallest and largest value; -inf and inf leave a side open. NaN is out of every range."""
+    """By output, smallest and largest value; -inf and inf leave a side open.
+
+    NaN is out of every range.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +123,10 @@ class ProcessWorkersPlan:
     start_timeout_s: float = 120.0
     """For opening and warming the model."""
     memory_limit_bytes: int = 0
-    """Resident memory at which a process is replaced, one at a time, after its batch; 0: no limit."""
+    """Resident memory at which a process is replaced, one at a time, after its batch.
+
+    0: no limit.
+    """
     start_attempts: int = 5
     """Starts that fail one after the other until the version counts as failed."""
 
@@ -126,7 +157,10 @@ class AdmissionPlan:
     """Whom a version lets in, besides its `QueuePlan`."""
 
     max_in_flight: int = 0
-    """Requests accepted and not yet answered, over all processes of the gateway; 0: no bound but the queue's."""
+    """Requests accepted and not yet answered, over all processes of the gateway.
+
+    0: no bound but the queue's.
+    """
     max_in_flight_bytes: int = 0
     """Their inputs; 0: no bound but the queue's."""
     default_deadline_s: float = 0.0
@@ -134,7 +168,10 @@ class AdmissionPlan:
     predict_wait: bool = True
     """Refuse at arrival what cannot be answered before its deadline."""
     priority_shares: tuple[float, ...] = ()
-    """Least share of the capacity of each priority level, most urgent first; empty: half goes by urgency alone, half evenly."""
+    """Least share of the capacity of each priority level, most urgent first.
+
+    Empty: half goes by urgency alone, half evenly.
+    """
     quota_key: str = ""
     """Metadata key that names the caller; empty: no quotas."""
     quota_per_s: float = 0.0

@@ -14,19 +14,37 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Parameter = bool | int | float | str
 Moment = tuple[int, str, str]
-"""Something that was decided about a request: when (nanoseconds of the monotonic clock), what (`RETRY`, ...), and a text for who reads of it."""
-RETRY, FALLBACK, FALLBACK_FAILED, BREAKER_REFUSED = "retry", "fallback", "fallback.failed", "breaker.refused"
+"""Something that was decided about a request.
+
+When (nanoseconds of the monotonic clock), what (`RETRY`, ...), and a text for who reads of it.
+"""
+RETRY = "retry"
+FALLBACK = "fallback"
+FALLBACK_FAILED = "fallback.failed"
+BREAKER_REFUSED = "breaker.refused"
 
 
 class RequestForm:
-    """What requests of one kind have in common: names, shapes, datatypes, options. It is shared, so it never changes.
+    """What requests of one kind have in common: names, shapes, datatypes, options.
 
-    `names`: the inputs present, in the order of the signature; `key`: equal for requests that may share a batch (names, datatypes, shapes
-    without the batch axis); `rows`: length of the batch axis, 1 where the version has none; `input_bytes`: size of the raw inputs.
+    It is shared, so it never changes.
+
+    `names`: the inputs present, in the order of the signature; `key`: equal for requests that may
+    share a batch (names, datatypes, shapes without the batch axis); `rows`: length of the batch
+    axis, 1 where the version has none; `input_bytes`: size of the raw inputs.
     `outputs`: indexes into the signature's outputs that are answered, in the order asked for.
     """
 
-    __slots__ = ("input_bytes", "key", "names", "outputs", "parameters", "priority", "rows", "timeout_s")
+    __slots__ = (
+        "input_bytes",
+        "key",
+        "names",
+        "outputs",
+        "parameters",
+        "priority",
+        "rows",
+        "timeout_s",
+    )
 
     def __init__(
         self,
@@ -40,8 +58,14 @@ class RequestForm:
         priority: int = 0,
         timeout_s: float = 0.0,
     ) -> None:
-        self.names, self.key, self.rows, self.input_bytes = names, key, rows, input_bytes
-        self.outputs, self.parameters, self.priority, self.timeout_s = outputs, parameters, priority, timeout_s
+        self.names = names
+        self.key = key
+        self.rows = rows
+        self.input_bytes = input_bytes
+        self.outputs = outputs
+        self.parameters = parameters
+        self.priority = priority
+        self.timeout_s = timeout_s
 
 
 class Caller(Protocol):
@@ -57,29 +81,47 @@ class Caller(Protocol):
 
 
 class Run:
-    """The run of the batch that a request was last in; apart from the batch, which has the request: both would wait for the garbage collector.
+    """The run of the batch that a request was last in.
 
-    `number`: the process's own, 0: nobody has written it down. `started_ns`: of the monotonic clock; 0: it has not begun.
+    Apart from the batch, which has the request: both would wait for the garbage collector.
+
+    `number`: the process's own, 0: nobody has written it down. `started_ns`: of the monotonic
+    clock; 0: it has not begun.
     """
 
     __slots__ = ("number", "started_ns")
 
     def __init__(self) -> None:
-        self.number = self.started_ns = 0
+        self.number = 0
+        self.started_ns = 0
 
 
 class InferenceRequest:
     """One request: arrays in the order of `form.names`, and when it must be answered.
 
-    `arrived` and `deadline` are seconds of the monotonic clock (`time.monotonic`); a deadline of infinity means none.
-    `inputs` may be views of the received message: read-only, and alive as long as the request is.
+    `arrived` and `deadline` are seconds of the monotonic clock (`time.monotonic`); a deadline of
+    infinity means none. `inputs` may be views of the received message: read-only, and alive as long
+    as the request is.
 
-    What is known of it besides: `caller`; `run`, its last; `retries`, how often one failed and it was run again; `moments`, what was decided
-    about it; `context`, its own span once somebody needed it; `whole`, the request that it is a part of, or that it stands for with another
+    What is known of it besides: `caller`; `run`, its last; `retries`, how often one failed and it
+    was run again; `moments`, what was decided about it; `context`, its own span once somebody
+    needed it; `whole`, the request that it is a part of, or that it stands for with another
     version: what is seen of it belongs to that.
     """
 
-    __slots__ = ("arrived", "caller", "context", "deadline", "form", "id", "inputs", "moments", "retries", "run", "whole")
+    __slots__ = (
+        "arrived",
+        "caller",
+        "context",
+        "deadline",
+        "form",
+        "id",
+        "inputs",
+        "moments",
+        "retries",
+        "run",
+        "whole",
+    )
 
     def __init__(
         self,
@@ -90,7 +132,12 @@ class InferenceRequest:
         id: str = "",  # noqa: A002
         whole: InferenceRequest | None = None,
     ) -> None:
-        self.form, self.inputs, self.arrived, self.deadline, self.id, self.whole = form, inputs, arrived, deadline, id, whole
+        self.form = form
+        self.inputs = inputs
+        self.arrived = arrived
+        self.deadline = deadline
+        self.id = id
+        self.whole = whole
         self.run: Run | None = None
         self.caller: Caller | None = None
         self.context: SpanContext | None = None
@@ -98,12 +145,17 @@ class InferenceRequest:
         self.moments: tuple[Moment, ...] = ()
 
     def decided(self, at_s: float, what: str, text: str) -> None:
-        """Something was decided about it, or about the request that it belongs to; `at_s`: of the monotonic clock."""
+        """Something was decided about it, or about the request that it belongs to.
+
+        `at_s`: of the monotonic clock.
+        """
         seen = self.whole or self
         seen.moments += ((int(at_s * 1e9), what, text),)
 
     def __repr__(self) -> str:
-        shapes = ", ".join(f"{n}{list(a.shape)}" for n, a in zip(self.form.names, self.inputs, strict=True))
+        shapes = ", ".join(
+            f"{n}{list(a.shape)}" for n, a in zip(self.form.names, self.inputs, strict=True)
+        )
         return f"<InferenceRequest {self.id!r} {shapes}>"
 
 
@@ -112,5 +164,8 @@ class Prediction:
 
     __slots__ = ("outputs", "parameters")
 
-    def __init__(self, outputs: tuple[Array, ...], parameters: Mapping[str, Parameter] | None = None) -> None:
-        self.outputs, self.parameters = outputs, parameters
+    def __init__(
+        self, outputs: tuple[Array, ...], parameters: Mapping[str, Parameter] | None = None
+    ) -> None:
+        self.outputs = outputs
+        self.parameters = parameters

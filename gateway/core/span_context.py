@@ -1,4 +1,7 @@
-"""Where a request stands in a trace, in the words of W3C Trace Context (https://www.w3.org/TR/trace-context/)."""
+"""Where a request stands in a trace.
+
+In the words of W3C Trace Context (https://www.w3.org/TR/trace-context/).
+"""
 
 from __future__ import annotations
 
@@ -41,10 +44,17 @@ def parse_traceparent(text: str, tracestate: str = "") -> SpanContext | None:
     if found is None:
         return None
     version, trace_id, span_id, flags, rest = found.groups()
-    if version == "ff" or (version == "00" and rest) or trace_id == _ID_DIGITS[32] or span_id == _ID_DIGITS[16]:
+    if (
+        version == "ff"
+        or (version == "00" and rest)
+        or trace_id == _ID_DIGITS[32]
+        or span_id == _ID_DIGITS[16]
+    ):
         return None
     state = tracestate if len(tracestate) <= _LONGEST_STATE else ""
-    return SpanContext(bytes.fromhex(trace_id), bytes.fromhex(span_id), bool(int(flags, 16) & SAMPLED), state)
+    return SpanContext(
+        bytes.fromhex(trace_id), bytes.fromhex(span_id), bool(int(flags, 16) & SAMPLED), state
+    )
 
 
 def span_context_of(metadata: Iterable[tuple[str, str | bytes]]) -> SpanContext | None:

@@ -1,10 +1,15 @@
-"""A result that somebody waits for, and coroutines driven by hand until they wait for something else.
+"""A result that somebody waits for.
 
-A `Waiter` is what a request awaits while it is queued. It is awaited like a future and works under `asyncio.Task` as one. A
-`Driven` coroutine that awaits it is resumed directly, inside `settle`, without a trip through the event loop, which saves the 2-4 us a
-request that a Task and its future cost. A driven coroutine that awaits anything else is handed, as it stands, to a Task that goes on with it.
+Coroutines driven by hand until they wait for something else.
 
-Before that hand-over `asyncio.current_task()` is None: code that needs it (`asyncio.timeout`, a TaskGroup) awaits `become_task()` first.
+A `Waiter` is what a request awaits while it is queued. It is awaited like a future and works under
+`asyncio.Task` as one. A `Driven` coroutine that awaits it is resumed directly, inside `settle`,
+without a trip through the event loop, which saves the 2-4 us a request that a Task and its future
+cost. A driven coroutine that awaits anything else is handed, as it stands, to a Task that goes on
+with it.
+
+Before that hand-over `asyncio.current_task()` is None: code that needs it (`asyncio.timeout`, a
+TaskGroup) awaits `become_task()` first.
 """
 
 from __future__ import annotations
@@ -17,9 +22,12 @@ T = TypeVar("T")
 
 
 class Waiter(Generic[T]):
-    """A result to come, for one awaiting coroutine. Everything here runs on the event loop's thread.
+    """A result to come, for one awaiting coroutine.
 
-    Settled once, by `settle`, `fail` or `cancel`; whatever comes later is ignored, so nobody need ask `done()` first.
+    Everything here runs on the event loop's thread.
+
+    Settled once, by `settle`, `fail` or `cancel`; whatever comes later is ignored, so
+    nobody need ask `done()` first.
     """
 
     __slots__ = ("_asyncio_future_blocking", "_callbacks", "_driver", "_error", "_value", "settled")
@@ -28,7 +36,9 @@ class Waiter(Generic[T]):
         self.settled = False
         self._error: BaseException | None = None
         self._driver: Driven | None = None
-        self._callbacks: list[tuple[asyncio.AbstractEventLoop, Callable[[Any], object], Any]] | None = None
+        self._callbacks: (
+            list[tuple[asyncio.AbstractEventLoop, Callable[[Any], object], Any]] | None
+        ) = None
 
     def __await__(self) -> Generator[Any, Any, T]:
         if not self.settled:
@@ -39,13 +49,18 @@ class Waiter(Generic[T]):
     def settle(self, value: T) -> None:
         """Gives the result; a driven coroutine goes on before this returns."""
         if not self.settled:
-            self.settled, self._value = True, value
+            self.settled = True
+            self._value = value
             self._wake()
 
     def fail(self, error: BaseException) -> None:
-        """Ends the wait with an error, which must be an instance of its own: it will carry a traceback."""
+        """Ends the wait with an error, which must be an instance of its own.
+
+        It will carry a traceback.
+        """
         if not self.settled:
-            self.settled, self._error = True, error
+            self.settled = True
+            self._error = error
             self._wake()
 
     def cancel(self, msg: str | None = None) -> bool:
@@ -56,9 +71,13 @@ class Waiter(Generic[T]):
         return True
 
     def result(self) -> T:
-        """The value, or raises the error; that once only: kept, it would hold the frames it passes, and they the request and this."""
+        """The value, or raises the error.
+
+        That once only: kept, it would hold the frames it passes, and they the request and this.
+        """
         if self._error is not None:
-            error, self._error = self._error, None
+            error = self._error
+            self._error = None
             try:
                 raise error
             finally:
@@ -71,7 +90,9 @@ class Waiter(Generic[T]):
         if self._driver is not None:
             self._driver.resume()
         elif self._callbacks is not None:
-            callbacks, self._callbacks = self._callbacks, None  # the Task that waited, too, is held no longer
+            # the Task that waited, too, is held no longer
+            callbacks = self._callbacks
+            self._callbacks = None
             for loop, callback, context in callbacks:
                 loop.call_soon(callback, self, context=context)
 
@@ -97,7 +118,8 @@ class Waiter(Generic[T]):
 class Driven:
     """A coroutine that is driven by hand; subclasses say what happens at its end.
 
-    `start` runs it until it first waits. `_finished` and `_failed` are called once, maybe inside `start`.
+    `start` runs it until it first waits. `_finished` and `_failed` are
+    called once, maybe inside `start`.
     """
 
     __slots__ = ("_coroutine", "_task", "_waiter")
@@ -108,7 +130,9 @@ class Driven:
 
     def start(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Runs the coroutine until it waits or ends."""
-        self._coroutine, self._waiter, self._task = coroutine, None, None
+        self._coroutine = coroutine
+        self._waiter = None
+        self._task = None
         self.resume()
 
     def resume(self) -> None:
@@ -117,14 +141,19 @@ class Driven:
         try:
             awaited = self._coroutine.send(None)
         except StopIteration as end:
-            self._coroutine = self._waiter = None
+            self._coroutine = None
+            self._waiter = None
             self._finished(end.value)
-        except BaseException as error:  # noqa: BLE001  # cancellation too is for the subclass to tell
-            self._coroutine = self._waiter = None
+        except BaseException as error:  # noqa: BLE001
+            # cancellation too is for the subclass to tell
+            self._coroutine = None
+            self._waiter = None
             try:
                 self._failed(error)
             finally:
-                error.__traceback__ = None  # its frames hold the error and the request: only the garbage collector would find them
+                # its frames hold the error and the request: only the
+                # garbage collector would find them
+                error.__traceback__ = None
         else:
             if isinstance(awaited, Waiter):
                 self._waiter = awaited
@@ -140,7 +169,8 @@ class Driven:
             self._waiter.cancel()
 
     def _hand_over(self, awaited: Any) -> None:
-        coroutine, self._coroutine = self._coroutine, None
+        coroutine = self._coroutine
+        self._coroutine = None
         assert coroutine is not None
         self._task = asyncio.get_running_loop().create_task(_go_on(coroutine, awaited))
         self._task.add_done_callback(self._task_ended)
@@ -191,7 +221,8 @@ class _Started(Generic[T]):
     __slots__ = ("_awaited", "_coroutine")
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], awaited: Any) -> None:
-        self._coroutine, self._awaited = coroutine, awaited
+        self._coroutine = coroutine
+        self._awaited = awaited
 
     def __await__(self) -> Generator[Any, Any, T]:
         awaited = self._awaited
@@ -202,7 +233,8 @@ class _Started(Generic[T]):
                 except GeneratorExit:
                     self._coroutine.close()
                     raise
-                except BaseException as error:  # noqa: BLE001  # whatever the Task throws belongs to the coroutine
+                except BaseException as error:  # noqa: BLE001
+                    # whatever the Task throws belongs to the coroutine
                     awaited = self._coroutine.throw(error)
                 else:
                     awaited = self._coroutine.send(sent)

@@ -10,13 +10,17 @@ from gateway.ipc.messages import LENGTH, decode, encode
 
 
 class Channel:
-    """One end of the control link. Sending never waits; after the other end has gone it does nothing.
+    """One end of the control link.
 
-    What is sent in one turn of the event loop leaves in one piece: a thousand models are loaded by many small messages.
+    Sending never waits; after the other end has gone it does nothing.
+
+    What is sent in one turn of the event loop leaves in one piece: a thousand models are
+    loaded by many small messages.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+        self._reader = reader
+        self._writer = writer
         self._frames: list[bytes] = []
 
     @classmethod

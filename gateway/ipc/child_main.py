@@ -1,7 +1,10 @@
-"""What every process but the main one runs first: made safe against the supervisor's signals and its death, then handed to the entry it is to run.
+"""What every process but the main one runs first.
 
-``python -m gateway.ipc.child_main MODULE:FUNCTION LINK_FD STATISTICS_FD RINGS_FD``: calls ``function(link_fd, files, watch)`` and exits with
-what it returns. Everything else comes over the link.
+Made safe against the supervisor's signals and its death, then handed to the entry it is to run.
+
+``python -m gateway.ipc.child_main MODULE:FUNCTION LINK_FD STATISTICS_FD RINGS_FD``: calls
+``function(link_fd, files, watch)`` and exits with what it returns. Everything else comes over the
+link.
 """
 
 from __future__ import annotations
@@ -21,14 +24,21 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the entry; see the module."""
     entry, link_fd, *files = arguments
     leave_signals_to_the_supervisor()
-    return _load(entry)(int(link_fd), SharedFiles(*map(int, files)), SupervisorWatch(int(link_fd))) or 0
+    return (
+        _load(entry)(int(link_fd), SharedFiles(*map(int, files)), SupervisorWatch(int(link_fd)))
+        or 0
+    )
 
 
 def leave_signals_to_the_supervisor() -> None:
-    """Ctrl-C and service managers signal the whole process group; when to stop is said over the link."""
+    """Ctrl-C and service managers signal the whole process group.
+
+    When to stop is said over the link.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})  # blocked across the start
+    # blocked across the start
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 
 def _load(entry: str) -> Entry:

@@ -1,7 +1,9 @@
-"""What the control side and a serving process tell each other over the control link, and how it is written on it.
+"""What the control side and a serving process tell each other over the control link.
 
-A message is a frozen dataclass, pickled, behind four bytes of length. The link is a private socket between processes of one gateway, which
-is what makes pickle safe here: nobody else can write to it.
+How it is written on it.
+
+A message is a frozen dataclass, pickled, behind four bytes of length. The link is a private socket
+between processes of one gateway, which is what makes pickle safe here: nobody else can write to it.
 
 The life of a serving process, as its link tells it::
 
@@ -9,9 +11,12 @@ The life of a serving process, as its link tells it::
     Start            ->
     Listen           ->                      <- Listening      (or StartFailed)
     Publish          ->                      <- Published
-    Prepare          ->                      <- Prepared       opened and warmed, nothing is live yet
-    Commit or Abort  ->                      <- Committed      live, what was replaced takes no new calls
-                                             <- Retired        what was replaced has answered its last call
+    Prepare          ->                      <- Prepared       opened and warmed, nothing is live
+                                                               yet
+    Commit or Abort  ->                      <- Committed      live, what was replaced takes no new
+                                                               calls
+                                             <- Retired        what was replaced has answered its
+                                                               last call
     Reply            ->                      <- Ask            a caller wants the server changed
     ReportBreakers   ->                      <- BreakerReport
     Drain            ->                                        not ready any more, still serving
@@ -79,7 +84,10 @@ class Start:
     settings: object
     """Frozen; made by the caller of the control side, opaque to it."""
     addresses: tuple[str, ...]
-    """Where to listen once told to: host and port as gRPC writes them, already reserved; every listener sets SO_REUSEPORT."""
+    """Where to listen once told to: host and port as gRPC writes them, already reserved.
+
+    Every listener sets SO_REUSEPORT.
+    """
     slot: int
     """0..processes-1; a restarted process has the slot of the one it replaces."""
     processes: int
@@ -104,11 +112,17 @@ class Prepare:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Make prepared versions live, and take others away, at once. What was prepared under the id and is not named is let go."""
+    """Make prepared versions live, and take others away, at once.
+
+    What was prepared under the id and is not named is let go.
+    """
 
     change_id: int
     live: tuple[Key, ...]
-    """Prepared under this id, without an error. A version that was live under the same key is replaced and drained."""
+    """Prepared under this id, without an error.
+
+    A version that was live under the same key is replaced and drained.
+    """
     retire: tuple[Key, ...] = ()
     """Live until now; drained and closed."""
 
@@ -122,7 +136,10 @@ class Abort:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """What every process answers alike. Before the first of these nothing is known of the repository yet."""
+    """What every process answers alike.
+
+    Before the first of these nothing is known of the repository yet.
+    """
 
     sequence: int
     ready: bool
@@ -133,7 +150,10 @@ class Publish:
     forced_breakers: Mapping[CircuitKey, Forced] = field(default_factory=dict)
     """Those that do not decide for themselves; some may not exist yet, or not any more."""
     trace_changes: Mapping[str, Setting] = field(default_factory=dict)
-    """Of the trace settings those that somebody changed; in the others the settings of `Start` hold, which are more exact."""
+    """Of the trace settings those that somebody changed.
+
+    In the others the settings of `Start` hold, which are more exact.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +182,10 @@ class Reply:
     request_id: int
     error: GatewayError | None = None
     value: object = None
-    """For settings: all that hold now, as a mapping. For breakers: a `gateway.records.breaker_state.Survey`."""
+    """For settings: all that hold now, as a mapping.
+
+    For breakers: a `gateway.records.breaker_state.Survey`.
+    """
 
 
 # Serving to control.
@@ -222,8 +245,11 @@ class Ask:
     model: str = ""
     """Empty for settings: they are the whole server's."""
     parameters: Mapping[str, object] = field(default_factory=dict)
-    """Of a load or unload: the request's, plain values. Of settings: those to change, `Setting` values; none to change is a question.
-    Of breakers: `keys`, those to set, and `mode`, a `Forced`; none is a question."""
+    """Of a load or unload: the request's, plain values.
+
+    Of settings: those to change, `Setting` values; none to change is a question. Of breakers:
+    `keys`, those to set, and `mode`, a `Forced`; none is a question.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,8 +265,20 @@ class Stopped:
     """The last message: every call has been answered."""
 
 
-ToServing = Start | Listen | Prepare | Commit | Abort | Publish | ReportBreakers | Drain | Stop | Reply
-ToControl = Listening | StartFailed | Prepared | Committed | Retired | Published | Ask | BreakerReport | Stopped
+ToServing = (
+    Start | Listen | Prepare | Commit | Abort | Publish | ReportBreakers | Drain | Stop | Reply
+)
+ToControl = (
+    Listening
+    | StartFailed
+    | Prepared
+    | Committed
+    | Retired
+    | Published
+    | Ask
+    | BreakerReport
+    | Stopped
+)
 
 
 def encode(message: object) -> bytes:

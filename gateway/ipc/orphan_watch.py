@@ -12,7 +12,10 @@ DEFAULT_LIMIT_S = 60.0
 
 
 class SupervisorWatch:
-    """Waits for the control link's end, then ends the process after the limit: one that hangs must not hold the port for ever."""
+    """Waits for the control link's end, then ends the process after the limit.
+
+    One that hangs must not hold the port for ever.
+    """
 
     def __init__(self, link_fd: int) -> None:
         self.limit_s = DEFAULT_LIMIT_S

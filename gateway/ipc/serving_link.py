@@ -1,4 +1,7 @@
-"""The serving side of the control link: what the control side says is carried out, what callers want changed is asked."""
+"""The serving side of the control link.
+
+What the control side says is carried out, what callers want changed is asked.
+"""
 
 from __future__ import annotations
 
@@ -44,23 +47,33 @@ log = logging.getLogger(__name__)
 class Served(Protocol):
     """What a serving process does when the control side tells it to.
 
-    Everything is called on the event loop. `commit`, `abort` and `publish` are synchronous: when they return, what they say holds for the
-    next call. An exception from any of them ends the process: it could not be trusted to agree with the others any more.
+    Everything is called on the event loop. `commit`, `abort` and `publish` are synchronous: when
+    they return, what they say holds for the next call. An exception from any of them ends the
+    process: it could not be trusted to agree with the others any more.
     """
 
     async def listen(self) -> Listening:
         """Opens the port; raises OSError or ValueError where no process could."""
         ...
 
-    async def prepare(self, change_id: int, plans: tuple[VersionPlan, ...]) -> tuple[tuple[Key, str], ...]:
-        """Opens and warms the versions; nothing goes live. Returns those that failed, each with the reason.
+    async def prepare(
+        self, change_id: int, plans: tuple[VersionPlan, ...]
+    ) -> tuple[tuple[Key, str], ...]:
+        """Opens and warms the versions; nothing goes live.
+
+        Returns those that failed, each with the reason.
 
         Several changes may be prepared at the same time, never two of the same model.
         """
         ...
 
-    def commit(self, change_id: int, live: tuple[Key, ...], retire: tuple[Key, ...]) -> Awaitable[None]:
-        """Swaps at once; what it returns ends when all that was replaced or retired is drained and closed."""
+    def commit(
+        self, change_id: int, live: tuple[Key, ...], retire: tuple[Key, ...]
+    ) -> Awaitable[None]:
+        """Swaps at once.
+
+        What it returns ends when all that was replaced or retired is drained and closed.
+        """
         ...
 
     def abort(self, change_id: int) -> None:
@@ -80,14 +93,20 @@ class Served(Protocol):
         ...
 
     async def stop(self, grace_s: float) -> None:
-        """Takes no new calls, and returns when those in flight are answered, or cut off after the grace."""
+        """Takes no new calls, and returns when those in flight are answered.
+
+        Or cut off after the grace.
+        """
         ...
 
 
 class ServingLink:
-    """The serving side of the link: carries out what it is told, and asks for what only the control side can do.
+    """The serving side of the link.
 
-    Used as: ``async with await ServingLink.open(fd) as link: start = await link.start(); await link.serve(served)``.
+    Carries out what it is told, and asks for what only the control side can do.
+
+    Used as: ``async with await ServingLink.open(fd) as link: start = await
+    link.start(); await link.serve(served)``.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -98,7 +117,8 @@ class ServingLink:
         self._gone = False
         self._preparing: dict[int, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._end: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()  # the grace; None: the supervisor is gone
+        # the grace; None: the supervisor is gone
+        self._end: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
 
     def __repr__(self) -> str:
         return f"<ServingLink {len(self._preparing)} preparing, {len(self._asked)} asked>"
@@ -120,7 +140,10 @@ class ServingLink:
         self._channel.close()
 
     async def start(self) -> Start:
-        """The first message; ends the process when there is none, because the supervisor is gone."""
+        """The first message.
+
+        Ends the process when there is none, because the supervisor is gone.
+        """
         message = await self._channel.receive()
         if not isinstance(message, Start):
             raise SystemExit(0)
@@ -128,12 +151,19 @@ class ServingLink:
         return message
 
     async def refuse(self, text: str) -> None:
-        """Tells the supervisor that no process can start with these settings, and why; the caller exits next."""
+        """Tells the supervisor that no process can start with these settings, and why.
+
+        The caller exits next.
+        """
         self._channel.send(StartFailed(text))
         await self._channel.flush()
 
-    async def ask(self, change: Change, model: str = "", parameters: Mapping[str, object] | None = None) -> object:
-        """Has the control side change the server. Returns when the change holds in every process; raises the `GatewayError` that ended it.
+    async def ask(
+        self, change: Change, model: str = "", parameters: Mapping[str, object] | None = None
+    ) -> object:
+        """Has the control side change the server.
+
+        Returns when the change holds in every process; raises the `GatewayError` that ended it.
 
         A caller that is cancelled stops waiting; what was begun goes on.
         """
@@ -150,7 +180,10 @@ class ServingLink:
             self._asked.pop(request_id, None)
 
     async def serve(self, served: Served) -> None:
-        """Carries out what the control side says, until told to stop or the supervisor is gone; `served` is stopped by then."""
+        """Carries out what the control side says, until told to stop or the supervisor is gone.
+
+        `served` is stopped by then.
+        """
         self._spawn(self._carry_out_orders(served))
         grace_s = await self._end
         if grace_s is None:
@@ -175,7 +208,9 @@ class ServingLink:
             case Listen():
                 self._spawn(self._listen(served))
             case Prepare(change_id, plans):
-                self._preparing[change_id] = asyncio.ensure_future(self._prepare(served, change_id, plans))
+                self._preparing[change_id] = asyncio.ensure_future(
+                    self._prepare(served, change_id, plans)
+                )
             case Commit(change_id, live, retire):
                 drained = served.commit(change_id, live, retire)
                 self._channel.send(Committed(change_id))
@@ -200,11 +235,16 @@ class ServingLink:
         except (OSError, ValueError) as error:
             await self.refuse(str(error))
 
-    async def _prepare(self, served: Served, change_id: int, plans: tuple[VersionPlan, ...]) -> None:
+    async def _prepare(
+        self, served: Served, change_id: int, plans: tuple[VersionPlan, ...]
+    ) -> None:
         try:
             errors = await served.prepare(change_id, plans)
-        except Exception as error:  # a fault of ours with one model must not end the process that serves the others
-            log.exception("preparing %s", ", ".join(f"{p.model} version {p.version}" for p in plans))
+        except Exception as error:
+            # a fault of ours with one model must not end the process that serves the others
+            log.exception(
+                "preparing %s", ", ".join(f"{p.model} version {p.version}" for p in plans)
+            )
             errors = tuple((p.key, f"{type(error).__name__}: {error}") for p in plans)
         self._channel.send(Prepared(change_id, errors))
         del self._preparing[change_id]
@@ -231,7 +271,11 @@ class ServingLink:
         self._gone = True
         for future in self._asked.values():
             if not future.done():
-                future.set_exception(Unavailable("the server is stopping: it is not known whether the change was made"))
+                future.set_exception(
+                    Unavailable(
+                        "the server is stopping: it is not known whether the change was made"
+                    )
+                )
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(coroutine)
@@ -240,5 +284,9 @@ class ServingLink:
 
     def _spawned_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None and not self._end.done():
+        if (
+            not task.cancelled()
+            and (error := task.exception()) is not None
+            and not self._end.done()
+        ):
             self._end.set_exception(error)

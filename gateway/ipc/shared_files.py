@@ -1,4 +1,7 @@
-"""The memory that all processes of a gateway share and that outlives each of them: two files without a name."""
+"""The memory that all processes of a gateway share and that outlives each of them.
+
+Two files without a name.
+"""
 
 from __future__ import annotations
 

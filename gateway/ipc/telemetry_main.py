@@ -1,4 +1,7 @@
-"""What the telemetry process runs first; a module of its own, so that lists of processes tell it from those that serve."""
+"""What the telemetry process runs first.
+
+A module of its own, so that lists of processes tell it from those that serve.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the main process tells the telemetry process: how it is set up, then the gateway as a whole, whenever it changes; at last `Stop`."""
+"""What the main process tells the telemetry process.
+
+How it is set up, then the gateway as a whole, whenever it changes; at last `Stop`.
+"""
 
 from __future__ import annotations
 
@@ -54,4 +57,7 @@ class TelemetryStart:
 
 @dataclass(frozen=True, slots=True)
 class TelemetryStopped:
-    """The last message of a telemetry process: what was written down has been exported, as far as that could be done in time."""
+    """The last message of a telemetry process.
+
+    What was written down has been exported, as far as that could be done in time.
+    """

@@ -1,7 +1,8 @@
 """Records as lines: for people, or as JSON.
 
-Our own forty lines, not a library: python-json-logger costs 17 ms of import and structlog 270 ms, in processes whose start is counted in
-milliseconds; neither keeps callers' words apart from our lines, and the access log could use neither.
+Our own forty lines, not a library: python-json-logger costs 17 ms of import and structlog 270 ms,
+in processes whose start is counted in milliseconds; neither keeps callers' words apart from our
+lines, and the access log could use neither.
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Final, Literal
 
-from gateway.logs.redaction import LONGEST_MESSAGE, LONGEST_VALUE, indented, printable, quoted, without_values
+from gateway.logs.redaction import (
+    LONGEST_MESSAGE,
+    LONGEST_VALUE,
+    indented,
+    printable,
+    quoted,
+    without_values,
+)
 
 LogFormat = Literal["human", "json"]
 FIELDS: Final = ("reason", "status", "model", "version", "request_id", "trace_id", "span_id")
@@ -32,13 +40,29 @@ def about(
     status: str = "",
     reason: str = "",
 ) -> dict[str, object]:
-    """The `extra` of a record that tells of a request: what is known of it. Callers' words may come as they are, formats make them harmless."""
-    known = {"trace_id": trace_id, "span_id": span_id, "request_id": request_id, "model": model, "version": version}
-    return {name: value for name, value in (*known.items(), ("status", status), ("reason", reason)) if value}
+    """The `extra` of a record that tells of a request: what is known of it.
+
+    Callers' words may come as they are, formats make them harmless.
+    """
+    known = {
+        "trace_id": trace_id,
+        "span_id": span_id,
+        "request_id": request_id,
+        "model": model,
+        "version": version,
+    }
+    return {
+        name: value
+        for name, value in (*known.items(), ("status", status), ("reason", reason))
+        if value
+    }
 
 
 class HumanFormatter(logging.Formatter):
-    """One line, whatever the message, with what is known of the request behind it; a traceback stands indented below."""
+    """One line, whatever the message, with what is known of the request behind it.
+
+    A traceback stands indented below.
+    """
 
     def __init__(self, process: str) -> None:
         """`process`: what stands in brackets behind the logger's name; empty: nothing."""
@@ -47,7 +71,10 @@ class HumanFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        text = f"{self.formatTime(record)} {record.levelname:<7} {record.name}{self._suffix}: {printable(without_values(record.getMessage()))}"
+        text = (
+            f"{self.formatTime(record)} {record.levelname:<7} {record.name}{self._suffix}: "
+            f"{printable(without_values(record.getMessage()))}"
+        )
         for name, value in _known(record):
             text += f" {name}={quoted(value)}"
         if record.exc_info and record.exc_info[1] is not None:
@@ -65,7 +92,8 @@ class JsonFormatter(logging.Formatter):
         super().__init__()
         from json import JSONEncoder  # noqa: PLC0415  # a millisecond, for those who want it
 
-        self._process, self._encode = process, JSONEncoder(separators=(",", ":"), default=str).encode
+        self._process = process
+        self._encode = JSONEncoder(separators=(",", ":"), default=str).encode
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
@@ -77,7 +105,15 @@ class JsonFormatter(logging.Formatter):
             "process": self._process,
             "pid": record.process,
         }
-        fields.update((name, int(value) if name == "version" and value.isdecimal() else _cut(value, LONGEST_VALUE)) for name, value in _known(record))
+        fields.update(
+            (
+                name,
+                int(value)
+                if name == "version" and value.isdecimal()
+                else _cut(value, LONGEST_VALUE),
+            )
+            for name, value in _known(record)
+        )
         if record.exc_info and record.exc_info[1] is not None:
             fields["exception"] = _exception(record.exc_info[1], record.exc_info[2])
         if record.stack_info:
@@ -101,11 +137,19 @@ def _known(record: logging.LogRecord) -> Iterator[tuple[str, str]]:
 
 def _exception(error: BaseException, where: TracebackType | None) -> dict[str, str]:
     kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    name = (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
     stack = without_values("".join(traceback.format_exception(kind, error, where)))
     if len(stack) > _LONGEST_STACK:
         stack = f"{stack[: _LONGEST_STACK // 2]}\n...\n{stack[-_LONGEST_STACK // 2 :]}"
-    return {"type": name, "message": _cut(without_values(str(error)), LONGEST_MESSAGE), "stack": stack}
+    return {
+        "type": name,
+        "message": _cut(without_values(str(error)), LONGEST_MESSAGE),
+        "stack": stack,
+    }
 
 
 def _cut(text: str, most: int) -> str:

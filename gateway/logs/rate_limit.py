@@ -1,4 +1,8 @@
-"""Rate-limited logging: the first of a kind at once, then every ten seconds how many more there were. Every process may use it."""
+"""Rate-limited logging.
+
+The first of a kind at once, then every ten seconds how many more there
+were. Every process may use it.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +23,22 @@ class _Kind:
     __slots__ = ("extra", "last", "level", "more", "timer", "until", "what")
 
     def __init__(self, level: int, what: str, extra: Mapping[str, object]) -> None:
-        self.level, self.what, self.extra = level, what, extra
-        self.more, self.last = 0, ""
+        self.level = level
+        self.what = what
+        self.extra = extra
+        self.more = 0
+        self.last = ""
         self.until = 0.0
         self.timer: asyncio.TimerHandle | None = None
 
 
 class RateLimitedLog:
-    """Counts what is of a kind that has been logged, until ten seconds pass without one. Everything is called on the event loop.
+    """Counts what is of a kind that has been logged, until ten seconds pass without one.
 
-    Outside one nothing is held back. A loop that ends takes its counts with it: `flush` logs them before.
+    Everything is called on the event loop.
+
+    Outside one nothing is held back. A loop that ends takes its counts
+    with it: `flush` logs them before.
     """
 
     def __init__(self, log: logging.Logger) -> None:
@@ -41,7 +51,11 @@ class RateLimitedLog:
         return len(self._kinds) >= MOST_KINDS
 
     def counted(self, kind: Hashable, words: str = "") -> bool:
-        """One more, counted and done with; False: the first of its kind, to be logged and followed by `begin`. `words`: those of the last are logged."""
+        """One more, counted and done with.
+
+        False: the first of its kind, to be logged and followed by `begin`.
+        `words`: those of the last are logged.
+        """
         counted_kind = self._kinds.get(kind)
         if counted_kind is None or time.monotonic() > counted_kind.until:
             return False
@@ -49,14 +63,22 @@ class RateLimitedLog:
         counted_kind.last = words
         return True
 
-    def warning(self, kind: Hashable, text: str, what: str, error: BaseException | None = None) -> None:
-        """One more warning of this kind, with the traceback of `error` where it is the first; `what` they are stands behind their number."""
+    def warning(
+        self, kind: Hashable, text: str, what: str, error: BaseException | None = None
+    ) -> None:
+        """One more warning of this kind, with the traceback of `error` where it is the first.
+
+        `what` they are stands behind their number.
+        """
         if not self.counted(kind, text):
             self._log.warning("%s", text, exc_info=error)
             self.begin(kind, logging.WARNING, what, {})
 
     def begin(self, kind: Hashable, level: int, what: str, extra: Mapping[str, object]) -> None:
-        """From here on those of this kind are counted. `what` they are, and `extra`, stand in the record with their number."""
+        """From here on those of this kind are counted.
+
+        `what` they are, and `extra`, stand in the record with their number.
+        """
         before = self._kinds.pop(kind, None)
         if before is not None:
             self._log_number(before)
@@ -64,12 +86,14 @@ class RateLimitedLog:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
-        counted_kind = self._kinds[kind] = _Kind(level, what, extra)
+        counted_kind = _Kind(level, what, extra)
+        self._kinds[kind] = counted_kind
         self._wait(kind, counted_kind, loop)
 
     def flush(self) -> None:
         """Logs what has been counted so far, and forgets all."""
-        kinds, self._kinds = self._kinds, {}
+        kinds = self._kinds
+        self._kinds = {}
         for counted_kind in kinds.values():
             if counted_kind.timer is not None:
                 counted_kind.timer.cancel()
@@ -77,9 +101,13 @@ class RateLimitedLog:
 
     def _wait(self, kind: Hashable, counted_kind: _Kind, loop: asyncio.AbstractEventLoop) -> None:
         counted_kind.until = time.monotonic() + INTERVAL_S + _LATE_S
-        counted_kind.timer = loop.call_later(INTERVAL_S, self._interval_over, kind, counted_kind, loop)
+        counted_kind.timer = loop.call_later(
+            INTERVAL_S, self._interval_over, kind, counted_kind, loop
+        )
 
-    def _interval_over(self, kind: Hashable, counted_kind: _Kind, loop: asyncio.AbstractEventLoop) -> None:
+    def _interval_over(
+        self, kind: Hashable, counted_kind: _Kind, loop: asyncio.AbstractEventLoop
+    ) -> None:
         if self._kinds.get(kind) is not counted_kind:
             return
         if self._log_number(counted_kind):
@@ -92,10 +120,20 @@ class RateLimitedLog:
             return False
         last = f"; the last: {printable(counted_kind.last, 1000)}" if counted_kind.last else ""
         self._log.log(
-            counted_kind.level, "%d more %s within %.0f s%s", counted_kind.more, counted_kind.what, INTERVAL_S, last, extra=counted_kind.extra
+            counted_kind.level,
+            "%d more %s within %.0f s%s",
+            counted_kind.more,
+            counted_kind.what,
+            INTERVAL_S,
+            last,
+            extra=counted_kind.extra,
         )
-        counted_kind.more, counted_kind.last = 0, ""
+        counted_kind.more = 0
+        counted_kind.last = ""
         return True
 
     def __repr__(self) -> str:
-        return f"<RateLimitedLog {len(self._kinds)} kinds, {sum(counted_kind.more for counted_kind in self._kinds.values())} not logged yet>"
+        return (
+            f"<RateLimitedLog {len(self._kinds)} kinds, "
+            f"{sum(counted_kind.more for counted_kind in self._kinds.values())} not logged yet>"
+        )

@@ -17,7 +17,9 @@ _log = logging.getLogger("gateway")
 
 
 def begin_logs(log_format: LogFormat | str, level: str, process: str | int = MAIN) -> None:
-    """Logs go to stderr from here on, in this form; does nothing where somebody has set up logging before, as `logging.basicConfig`.
+    """Logs go to stderr from here on, in this form.
+
+    Does nothing where somebody has set up logging before, as `logging.basicConfig`.
 
     `process`: MAIN, TELEMETRY, or the slot of a serving process.
     """
@@ -52,4 +54,7 @@ def _uncaught(kind: type[BaseException], error: BaseException, where: TracebackT
 
 def _uncaught_in_thread(hooked: threading.ExceptHookArgs) -> None:
     if hooked.exc_value is not None and not isinstance(hooked.exc_value, SystemExit):
-        _log.error("a thread has ended with an error", exc_info=(hooked.exc_type, hooked.exc_value, hooked.exc_traceback))
+        _log.error(
+            "a thread has ended with an error",
+            exc_info=(hooked.exc_type, hooked.exc_value, hooked.exc_traceback),
+        )

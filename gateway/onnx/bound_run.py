@@ -1,4 +1,7 @@
-"""A run whose inputs and outputs have their places in memory: ONNX Runtime reads and writes there. Used by worker processes."""
+"""A run whose inputs and outputs have their places in memory: ONNX Runtime reads and writes there.
+
+Used by worker processes.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,12 @@ class BoundRun:
 
     __slots__ = ("_addresses", "_arrays", "_binding", "_session")
 
-    def __init__(self, session: ort.InferenceSession, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
+    def __init__(
+        self,
+        session: ort.InferenceSession,
+        inputs: Mapping[str, Array],
+        outputs: Mapping[str, Array],
+    ) -> None:
         self._session = session
         self._arrays = [*inputs.values(), *outputs.values()]  # the binding has their memory
         self._addresses = [array.ctypes.data for array in outputs.values()]
@@ -31,7 +39,10 @@ class BoundRun:
             self._binding.bind_ortvalue_output(name, ort_value(array))
 
     def run(self) -> bool:
-        """True when the outputs stand in their places: ONNX Runtime refuses another shape, and some operators bring memory of their own."""
+        """True when the outputs stand in their places.
+
+        ONNX Runtime refuses another shape, and some operators bring memory of their own.
+        """
         try:
             self._session.run_with_iobinding(self._binding)
         except Exception:  # noqa: BLE001  # run again unbound, it says whether this was its fault

@@ -1,4 +1,7 @@
-"""Model files on disk: what they refer to, whether that stays inside their folder, and the hashes that tell them apart."""
+"""Model files on disk.
+
+What they refer to, whether that stays inside their folder, and the hashes that tell them apart.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,17 @@ from gateway.onnx.protobuf import external_locations
 
 _MOST_BYTES = (1 << 31) - 1  # no protobuf message can be larger
 _GIT_LFS = b"version https://git-lfs"
-_MEMORY_ADDRESS = "_ORT_MEM_ADDR_"  # ONNX Runtime takes a location with this word for an address in its own memory
+# ONNX Runtime takes a location with this word for an address in its own memory
+_MEMORY_ADDRESS = "_ORT_MEM_ADDR_"
 
 
 def external_files(path: Path) -> tuple[Path, ...]:
-    """The files of external data that the model file refers to, all there and all inside its folder; raises `OnnxFileFault`.
+    """The files of external data that the model file refers to.
 
-    Links may lead to where the model file itself really is, as content-addressed caches have it, and nowhere else outside.
+    All there and all inside its folder; raises `OnnxFileFault`.
+
+    Links may lead to where the model file itself really is, as content-addressed caches have it,
+    and nowhere else outside.
     """
     try:
         # O_NONBLOCK: the name may be a pipe's, which would be waited for
@@ -36,12 +43,18 @@ def external_files(path: Path) -> tuple[Path, ...]:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 over the model file and its external data, their names included (hexadecimal); raises `OnnxFileFault`."""
+    """SHA-256 over the model file and its external data, their names included (hexadecimal).
+
+    Raises `OnnxFileFault`.
+    """
     return _hash((path, *external_files(path)))
 
 
 class FileHashes:
-    """`file_hash`, remembered for files that have not changed since (same inode, size and times), so that polling is cheap."""
+    """`file_hash`, remembered for files that have not changed since (same inode, size and times).
+
+    So that polling is cheap.
+    """
 
     def __init__(self) -> None:
         self._known: dict[Path, tuple[Sequence[Path], object, str]] = {}
@@ -54,7 +67,8 @@ class FileHashes:
         files = (path, *external_files(path))
         state = _state(files)
         result = _hash(files)
-        if state is not None and _state(files) == state:  # a file that changes meanwhile is hashed again next time
+        # a file that changes meanwhile is hashed again next time
+        if state is not None and _state(files) == state:
             self._known[path] = files, state, result
         return result
 
@@ -74,13 +88,20 @@ def _hash(files: Sequence[Path]) -> str:
                 digest = hashlib.file_digest(opened, "sha256").hexdigest()
         except OSError as error:
             raise OnnxFileFault(f"{file.name} cannot be read: {error.strerror}") from error
-        whole.update(f"{os.path.relpath(file, files[0].parent)}\0{digest}\0".encode("utf-8", "surrogateescape"))
+        whole.update(
+            f"{os.path.relpath(file, files[0].parent)}\0{digest}\0".encode(
+                "utf-8", "surrogateescape"
+            )
+        )
     return whole.hexdigest()
 
 
 def _state(files: Sequence[Path]) -> object:
     try:
-        return [(s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in map(os.stat, files)]
+        return [
+            (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
+            for s in map(os.stat, files)
+        ]
     except OSError:
         return None
 
@@ -92,9 +113,14 @@ def _locations(descriptor: int) -> tuple[str, ...]:
     if status.st_size == 0:
         raise OnnxFileFault("is empty")
     if status.st_size > _MOST_BYTES:
-        raise OnnxFileFault(f"has {status.st_size} bytes; an ONNX file ends at 2 GiB: save it with its weights as external data")
+        raise OnnxFileFault(
+            f"has {status.st_size} bytes; an ONNX file ends at 2 GiB: save it with "
+            "its weights as external data"
+        )
     if os.pread(descriptor, len(_GIT_LFS), 0) == _GIT_LFS:
-        raise OnnxFileFault("is a Git LFS pointer, not the model: run `git lfs pull` in the repository it came from")
+        raise OnnxFileFault(
+            "is a Git LFS pointer, not the model: run `git lfs pull` in the repository it came from"
+        )
     return external_locations(descriptor, status.st_size)
 
 
@@ -104,7 +130,10 @@ def _external_file(path: Path, location: str) -> Path:
     if not location or "\0" in location or _MEMORY_ADDRESS in location:
         raise OnnxFileFault(f"{says}, which is no file name")
     if name.is_absolute() or ".." in name.parts:
-        raise OnnxFileFault(f"{says}, which leaves the model's folder: it must be a path below the folder of {path.name}")
+        raise OnnxFileFault(
+            f"{says}, which leaves the model's folder: it must be a path "
+            f"below the folder of {path.name}"
+        )
     file = path.parent / name
     try:
         real = file.resolve(strict=True)
@@ -114,6 +143,8 @@ def _external_file(path: Path, location: str) -> Path:
         if not real.is_file():
             raise OnnxFileFault(f"{says}, which is not a file")
     except (OSError, RuntimeError) as error:
-        reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+        reason = (
+            "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+        )
         raise OnnxFileFault(f"{says}, which {reason}") from error
     return file

@@ -1,10 +1,14 @@
-"""The names of external data files in an ONNX file, read off the protobuf wire without parsing, or reading, any tensor.
+"""The names of external data files in an ONNX file, read off the protobuf wire without parsing.
 
-ONNX Runtime follows these names when it opens a model, so they are looked at first. What protobuf would see is seen here: messages are
-entered wherever they may hold a tensor, any number of times (protobuf merges repeated ones). For the same reason a tensor's `data_location`
-is not asked: it may stand in another part of the message than the name does.
+Or reading, any tensor.
 
-The file is read by `pread`, not mapped: a mapped file that somebody cuts short takes the process with it (SIGBUS).
+ONNX Runtime follows these names when it opens a model, so they are looked at first. What protobuf
+would see is seen here: messages are entered wherever they may hold a tensor, any number of times
+(protobuf merges repeated ones). For the same reason a tensor's `data_location` is not asked: it may
+stand in another part of the message than the name does.
+
+The file is read by `pread`, not mapped: a mapped file that somebody cuts short
+takes the process with it (SIGBUS).
 """
 
 from __future__ import annotations
@@ -14,7 +18,8 @@ import re
 
 from gateway.onnx.model_faults import OnnxFileFault
 
-# Message -> field -> message of the fields that lead to a TensorProto, by the numbers of onnx.proto.
+# Message -> field -> message of the fields that lead to a
+# TensorProto, by the numbers of onnx.proto.
 _INSIDE: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -25,10 +30,14 @@ _INSIDE: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {13: "entry"},
 }
-# Numbers in attributes are written one field each; tree ensembles have millions of them, which are passed over in one step.
+# Numbers in attributes are written one field each; tree ensembles have millions of them,
+# which are passed over in one step.
 _NUMBERS = re.compile(rb"(?:\x3d[\x00-\xff]{4}|\x40[\x80-\xff]{0,9}[\x00-\x7f])++")
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_VARINT = 0
+_FIXED64 = 1
+_BYTES = 2
+_FIXED32 = 5
 _CHUNK_BYTES = 1 << 18
 _HEAD_BYTES = 24  # a tag and a length are two varints of at most ten bytes each
 _MOST_DEPTH = 100  # protobuf's own limit
@@ -37,10 +46,16 @@ _MOST_ENTRY_BYTES = 1 << 14  # a key and a path
 
 
 def external_locations(descriptor: int, size: int) -> tuple[str, ...]:
-    """Every distinct `location` of external data in the ONNX file of `size` bytes, in file order; raises `OnnxFileFault`."""
+    """Every distinct `location` of external data in the ONNX file of `size` bytes, in file order.
+
+    Raises `OnnxFileFault`.
+    """
     reader = _Reader(descriptor, size)
     locations: dict[str, None] = {}
-    open_messages, position, fields, graphs = [("model", size)], 0, 0, 0
+    open_messages = [("model", size)]
+    position = 0
+    fields = 0
+    graphs = 0
     while open_messages:
         kind, end = open_messages[-1]
         if position == end:
@@ -75,16 +90,24 @@ class _Reader:
     __slots__ = ("_base", "_chunk", "_descriptor", "_size")
 
     def __init__(self, descriptor: int, size: int) -> None:
-        self._descriptor, self._size = descriptor, size
-        self._base, self._chunk = 0, b""
+        self._descriptor = descriptor
+        self._size = size
+        self._base = 0
+        self._chunk = b""
 
     def field(self, position: int, end: int) -> tuple[int, int, int, int]:
-        """Number and wire type of the field at the position, and where its value starts and stops."""
+        """Number and wire type of the field at the position.
+
+        Where its value starts and stops.
+        """
         chunk, offset = self._at(position)
         tag, offset = _varint(chunk, offset, self._base)
-        number, wire_type = tag >> 3, tag & 7
+        number = tag >> 3
+        wire_type = tag & 7
         if number == 0 or tag >= 1 << 32:
-            raise OnnxFileFault(f"is not an ONNX model, or corrupt: no field can begin at byte {position}")
+            raise OnnxFileFault(
+                f"is not an ONNX model, or corrupt: no field can begin at byte {position}"
+            )
         length = 0
         if wire_type == _VARINT:
             _, offset = _varint(chunk, offset, self._base)
@@ -93,14 +116,22 @@ class _Reader:
         elif wire_type in (_FIXED32, _FIXED64):
             length = 4 if wire_type == _FIXED32 else 8
         else:
-            raise OnnxFileFault(f"is not an ONNX model, or corrupt: wire type {wire_type} at byte {position}")
+            raise OnnxFileFault(
+                f"is not an ONNX model, or corrupt: wire type {wire_type} at byte {position}"
+            )
         start = self._base + offset
         if start + length > end:
-            raise OnnxFileFault(f"is truncated or corrupt: the field at byte {position} goes on to byte {start + length}, behind byte {end}")
+            raise OnnxFileFault(
+                f"is truncated or corrupt: the field at byte {position} goes on to byte "
+                f"{start + length}, behind byte {end}"
+            )
         return number, wire_type, start, start + length
 
     def skip_numbers(self, position: int, end: int) -> int:
-        """Where the run of an attribute's numbers that begins at the position stops; the position itself where there is none."""
+        """Where the run of an attribute's numbers that begins at the position stops.
+
+        The position itself where there is none.
+        """
         while position < end:
             chunk, offset = self._at(position)
             match = _NUMBERS.match(chunk, offset, min(len(chunk), end - self._base))
@@ -112,7 +143,9 @@ class _Reader:
     def read(self, start: int, stop: int) -> bytes:
         """The bytes from start to stop, which are few."""
         if stop - start > _MOST_ENTRY_BYTES:
-            raise OnnxFileFault(f"has an external_data entry of {stop - start} bytes at byte {start}")
+            raise OnnxFileFault(
+                f"has an external_data entry of {stop - start} bytes at byte {start}"
+            )
         data = os.pread(self._descriptor, stop - start, start)
         if len(data) < stop - start:
             raise OnnxFileFault("became shorter while it was read")
@@ -122,14 +155,21 @@ class _Reader:
         """A chunk with all of a field's head in it, and the position's offset there."""
         offset = position - self._base
         if not 0 <= offset <= len(self._chunk) - _HEAD_BYTES:
-            self._chunk = os.pread(self._descriptor, min(_CHUNK_BYTES, self._size - position), position)
-            self._base, offset = position, 0
+            self._chunk = os.pread(
+                self._descriptor, min(_CHUNK_BYTES, self._size - position), position
+            )
+            self._base = position
+            offset = 0
         return self._chunk, offset
 
 
 def _varint(data: bytes, offset: int, base: int = 0) -> tuple[int, int]:
-    """The number at the offset, and the offset behind it; `base` is where data begins in the file."""
-    result = shift = 0
+    """The number at the offset, and the offset behind it.
+
+    `base` is where data begins in the file.
+    """
+    result = 0
+    shift = 0
     for index in range(offset, min(offset + 10, len(data))):
         byte = data[index]
         result |= (byte & 0x7F) << shift
@@ -141,15 +181,19 @@ def _varint(data: bytes, offset: int, base: int = 0) -> tuple[int, int]:
 
 def _location(entry: bytes) -> list[str]:
     """The value of a StringStringEntryProto whose key is `location`, as a list of one or none."""
-    said, offset = {1: b"", 2: b""}, 0
+    said = {1: b"", 2: b""}
+    offset = 0
     while offset < len(entry):
         tag, offset = _varint(entry, offset)
-        number, wire_type = tag >> 3, tag & 7
+        number = tag >> 3
+        wire_type = tag & 7
         if wire_type != _BYTES:
             raise OnnxFileFault(f"is corrupt: an external_data entry has wire type {wire_type}")
         length, offset = _varint(entry, offset)
         if offset + length > len(entry):
-            raise OnnxFileFault("is truncated or corrupt: an external_data entry goes on behind its end")
+            raise OnnxFileFault(
+                "is truncated or corrupt: an external_data entry goes on behind its end"
+            )
         said[number] = entry[offset : offset + length]
         offset += length
     if said[1] != b"location":
@@ -157,4 +201,6 @@ def _location(entry: bytes) -> list[str]:
     try:
         return [said[2].decode("utf-8")]
     except UnicodeDecodeError:
-        raise OnnxFileFault(f"has an external data location that is not UTF-8: {said[2]!r}") from None
+        raise OnnxFileFault(
+            f"has an external data location that is not UTF-8: {said[2]!r}"
+        ) from None

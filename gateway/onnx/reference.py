@@ -1,6 +1,9 @@
-"""Reference samples: real inputs a user puts beside a model, from an .npz file or from a configured warm-up.
+"""Reference samples.
 
-Whatever does not fit the graph is left out and said: a sample is a hint, and a wrong one never keeps a model from being served.
+Real inputs a user puts beside a model, from an .npz file or from a configured warm-up.
+
+Whatever does not fit the graph is left out and said: a sample is a hint, and a wrong one never
+keeps a model from being served.
 """
 
 from __future__ import annotations
@@ -21,21 +24,33 @@ from gateway.protocol.tensors import decode_raw
 Array = np.ndarray[Any, Any]
 
 
-def load_reference(path: str, inputs: Sequence[SampleTensor]) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """The inputs' arrays out of an .npz file, in the graph's rank and datatypes, and a sentence on each thing that does not fit.
+def load_reference(
+    path: str, inputs: Sequence[SampleTensor]
+) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """The inputs' arrays out of an .npz file, in the graph's rank and datatypes.
 
-    An array lacking the first axis is one row. Arrays that name no input (labels, expected outputs) are passed over.
+    A sentence on each thing that does not fit.
+
+    An array lacking the first axis is one row. Arrays that name no input (labels,
+    expected outputs) are passed over.
     """
     arrays: dict[str, Array] = {}
     faults: list[str] = []
     try:
         with np.load(path, allow_pickle=False) as file:
-            stored = {tensor.name: file[tensor.name] for tensor in inputs if tensor.name in file.files}
+            stored = {
+                tensor.name: file[tensor.name] for tensor in inputs if tensor.name in file.files
+            }
             names = ", ".join(file.files)
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         return {}, (f"the reference sample {Path(path).name} is not used: {error}",)
     if not stored:
-        return {}, (f"the reference sample {Path(path).name} is not used: it names none of the model's inputs (it has {names or 'nothing'})",)
+        return {}, (
+            (
+                f"the reference sample {Path(path).name} is not used: it names none of the "
+                f"model's inputs (it has {names or 'nothing'})"
+            ),
+        )
     for tensor in inputs:
         if tensor.name in stored:
             try:
@@ -45,8 +60,13 @@ def load_reference(path: str, inputs: Sequence[SampleTensor]) -> tuple[dict[str,
     return arrays, tuple(faults)
 
 
-def reference_of_warmup(warmup: Sequence[WarmupInput], inputs: Sequence[SampleTensor]) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """The same from a configured warm-up request: zeros, small random values (0 and 1), or the file's tensor, each one row."""
+def reference_of_warmup(
+    warmup: Sequence[WarmupInput], inputs: Sequence[SampleTensor]
+) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """The same from a configured warm-up request.
+
+    Zeros, small random values (0 and 1), or the file's tensor, each one row.
+    """
     by_name = {tensor.name: tensor for tensor in inputs}
     arrays: dict[str, Array] = {}
     faults: list[str] = []
@@ -63,24 +83,41 @@ def reference_of_warmup(warmup: Sequence[WarmupInput], inputs: Sequence[SampleTe
 
 
 def _warmup_array(entry: WarmupInput) -> Array:
-    """The tensor a warm-up names; 0 and 1 where it says random, so that an embedding's index stays in range."""
+    """The tensor a warm-up names.
+
+    0 and 1 where it says random, so that an embedding's index stays in range.
+    """
     if entry.source == "random" and entry.datatype != BYTES:
-        return np.random.default_rng(0).integers(0, 2, entry.shape).astype(numpy_dtype(entry.datatype))
+        return (
+            np.random.default_rng(0).integers(0, 2, entry.shape).astype(numpy_dtype(entry.datatype))
+        )
     if entry.source in ("zero", "random"):
-        return np.full(entry.shape, "", object) if entry.datatype == BYTES else np.zeros(entry.shape, numpy_dtype(entry.datatype))
+        return (
+            np.full(entry.shape, "", object)
+            if entry.datatype == BYTES
+            else np.zeros(entry.shape, numpy_dtype(entry.datatype))
+        )
     data = Path(entry.source).read_bytes()
     expected = int(np.prod(entry.shape, dtype=np.int64)) * numpy_dtype(entry.datatype).itemsize
     if entry.datatype != BYTES and len(data) != expected:
-        raise ValueError(f"{Path(entry.source).name} has {len(data)} bytes, shape {list(entry.shape)} of {entry.datatype} takes {expected}")
+        raise ValueError(
+            f"{Path(entry.source).name} has {len(data)} bytes, shape {list(entry.shape)} of "
+            f"{entry.datatype} takes {expected}"
+        )
     return decode_raw(data, 0, len(data), entry.datatype, entry.shape, entry.name)
 
 
 def _fitted(array: Array, tensor: SampleTensor) -> Array:
-    """The array in the graph's rank and datatype; ValueError where that would change what it says."""
+    """The array in the graph's rank and datatype.
+
+    ValueError where that would change what it says.
+    """
     if array.ndim == len(tensor.shape) - 1:
         array = array[np.newaxis]
     if array.ndim != len(tensor.shape):
-        raise ValueError(f"it has rank {array.ndim}, the model's input has rank {len(tensor.shape)}")
+        raise ValueError(
+            f"it has rank {array.ndim}, the model's input has rank {len(tensor.shape)}"
+        )
     for axis, (size, actual) in enumerate(zip(tensor.shape, array.shape, strict=True)):
         if axis and isinstance(size, int) and size != actual:
             raise ValueError(f"axis {axis} has size {actual}, the model's input has {size}")
@@ -93,7 +130,8 @@ def _converted(array: Array, datatype: str) -> Array:
     if datatype == BYTES:
         return _as_text(array)
     wanted = numpy_dtype(datatype)
-    if array.dtype == np.dtype("V2") and datatype == BF16:  # numpy stores the BF16 it does not know as plain bytes
+    # numpy stores the BF16 it does not know as plain bytes
+    if array.dtype == np.dtype("V2") and datatype == BF16:
         array = array.view(wanted)
     if array.dtype == wanted:
         return array

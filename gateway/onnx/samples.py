@@ -1,7 +1,10 @@
-"""Plausible inputs for a graph: what a version is warmed with, and what its batching evidence and cost curve are taken on.
+"""Plausible inputs for a graph.
 
-Rows are distinct and of different scale, because what looks over the batch (a mean, the range of a dynamic quantisation) hides behind rows
-that are alike. A reference sample says what the graph does not: free sizes, and which integers and strings the model knows.
+What a version is warmed with, and what its batching evidence and cost curve are taken on.
+
+Rows are distinct and of different scale, because what looks over the batch (a mean, the range of a
+dynamic quantisation) hides behind rows that are alike. A reference sample says what the graph does
+not: free sizes, and which integers and strings the model knows.
 """
 
 from __future__ import annotations
@@ -25,17 +28,24 @@ T = TypeVar("T")
 _FREE_SIZES: Final = (16, 8, 32, 1, 2, 3, 4, 64, 128, 10, 224, 256, 512)
 _IMAGE_SIZES: Final = (224, 32, 64, 128, 256, 512, 16, 8, 1)
 _IMAGE_RANK: Final = 4
-_MOST_ELEMENTS: Final = 4 << 20  # of a row whose sizes are guessed; larger ones come from a reference sample
+# of a row whose sizes are guessed; larger ones come from a reference sample
+_MOST_ELEMENTS: Final = 4 << 20
 _WORDS: Final = ("red", "grün", "blue", "東京", "no", "yes", "alpha", "beta")
 
 
 class Values(Enum):
-    """Where the elements of a sample come from; in each, integers and strings come from the reference sample where it has the input."""
+    """Where the elements of a sample come from.
+
+    In each, integers and strings come from the reference sample where it has the input.
+    """
 
     SIGNED = "random values"
     """Normal, the rows' scales spread from 0.01 to 10."""
     POSITIVE = "random positive values"
-    """Uniform, the rows' scales spread from 0.1 to 1: for graphs with a logarithm or a root in them."""
+    """Uniform, the rows' scales spread from 0.1 to 1.
+
+    For graphs with a logarithm or a root in them.
+    """
     REFERENCE = "the reference sample's values"
     """Rows of the reference sample wherever it has the input."""
 
@@ -64,8 +74,13 @@ class SampleKind:
     """Optional inputs are given as well."""
 
 
-def sample_tensors(inputs: Sequence[GraphTensor | TensorSpec | SampleTensor]) -> tuple[SampleTensor, ...]:
-    """The same inputs as samples see them, from a graph or from a signature; KeyError where the protocol lacks a datatype."""
+def sample_tensors(
+    inputs: Sequence[GraphTensor | TensorSpec | SampleTensor],
+) -> tuple[SampleTensor, ...]:
+    """The same inputs as samples see them, from a graph or from a signature.
+
+    KeyError where the protocol lacks a datatype.
+    """
     return tuple(_sample_tensor(tensor) for tensor in inputs)
 
 
@@ -78,7 +93,12 @@ def _sample_tensor(tensor: GraphTensor | TensorSpec | SampleTensor) -> SampleTen
             raise KeyError(tensor.onnx_type)
         return SampleTensor(tensor.name, datatype, tensor.shape, tensor.optional)
     shape = tensor.shape if tensor.model_shape is None else tensor.model_shape
-    return SampleTensor(tensor.name, tensor.datatype, tuple(None if size < 0 else size for size in shape), tensor.optional)
+    return SampleTensor(
+        tensor.name,
+        tensor.datatype,
+        tuple(None if size < 0 else size for size in shape),
+        tensor.optional,
+    )
 
 
 def sample_rows(
@@ -88,16 +108,21 @@ def sample_rows(
     rng: np.random.Generator,
     kind: SampleKind = SampleKind(),
 ) -> dict[str, Array]:
-    """A feed of `rows` distinct rows of different scale; `rows` None: one request of a model whose first axis is like any other.
+    """A feed of `rows` distinct rows of different scale.
 
-    Reference arrays have the graph's rank (see `gateway.onnx.reference`); their rows are cycled in a random order, the same for all inputs.
+    `rows` None: one request of a model whose first axis is like any other.
+
+    Reference arrays have the graph's rank (see `gateway.onnx.reference`); their rows are cycled in
+    a random order, the same for all inputs.
     """
     tensors = [tensor for tensor in sample_tensors(inputs) if kind.optional or not tensor.optional]
     given = reference or {}
     shapes = _shapes(tensors, rows, given, kind)
     order = rng.permutation(max((len(array) for array in given.values() if array.ndim), default=1))
     return {
-        tensor.name: _cycled(given[tensor.name], shapes[tensor.name], order if rows is not None else None)
+        tensor.name: _cycled(
+            given[tensor.name], shapes[tensor.name], order if rows is not None else None
+        )
         if tensor.name in given and _from_reference(tensor, kind)
         else _random(tensor.datatype, shapes[tensor.name], rng, kind)
         for tensor in tensors
@@ -105,11 +130,20 @@ def sample_rows(
 
 
 def sample_kinds(
-    inputs: Sequence[GraphTensor | TensorSpec | SampleTensor], rows: int | None, reference: Mapping[str, Array] | None
+    inputs: Sequence[GraphTensor | TensorSpec | SampleTensor],
+    rows: int | None,
+    reference: Mapping[str, Array] | None,
 ) -> Iterator[SampleKind]:
-    """The kinds worth trying until a run succeeds, most plausible first; only what the reference sample leaves open is varied."""
+    """The kinds worth trying until a run succeeds, most plausible first.
+
+    Only what the reference sample leaves open is varied.
+    """
     given = reference or {}
-    open_tensors = [tensor for tensor in sample_tensors(inputs) if not tensor.optional and tensor.name not in given]
+    open_tensors = [
+        tensor
+        for tensor in sample_tensors(inputs)
+        if not tensor.optional and tensor.name not in given
+    ]
     shapes = [tensor.shape[rows is not None :] for tensor in open_tensors]
     free = [shape for shape in shapes if any(not isinstance(size, int) for size in shape)]
     images = any(len(tensor.shape) == _IMAGE_RANK for tensor in open_tensors)
@@ -134,9 +168,11 @@ def find_sample(
 ) -> tuple[SampleKind, dict[str, Array], T]:
     """The first kind of sample that `run` takes, the feed it took and what it returned.
 
-    `run` raises ModelFailed for a feed the model cannot run on; where all kinds fail, or `search_s` is over, the first failure is raised.
+    `run` raises ModelFailed for a feed the model cannot run on; where all kinds fail, or `search_s`
+    is over, the first failure is raised.
     """
-    until, failure = time.monotonic() + search_s, None
+    until = time.monotonic() + search_s
+    failure = None
     for kind in sample_kinds(inputs, rows, reference):
         feed = sample_rows(inputs, rows, reference, rng, kind)
         try:
@@ -161,12 +197,20 @@ def _is_float(datatype: str) -> bool:
     return datatype == BF16 or datatype.startswith("FP")
 
 
-def _shapes(tensors: Sequence[SampleTensor], rows: int | None, given: Mapping[str, Array], kind: SampleKind) -> dict[str, tuple[int, ...]]:
-    """Each input's shape: sizes of the graph, then of the reference sample (by input, then by symbolic name), then the kind's."""
+def _shapes(
+    tensors: Sequence[SampleTensor], rows: int | None, given: Mapping[str, Array], kind: SampleKind
+) -> dict[str, tuple[int, ...]]:
+    """Each input's shape.
+
+    Sizes of the graph, then of the reference sample (by input, then by
+    symbolic name), then the kind's.
+    """
     named: dict[str, int] = {}
     for tensor in tensors:
         if tensor.name in given:
-            for axis, (size, actual) in enumerate(zip(tensor.shape, given[tensor.name].shape, strict=False)):
+            for axis, (size, actual) in enumerate(
+                zip(tensor.shape, given[tensor.name].shape, strict=False)
+            ):
                 if isinstance(size, str) and (axis or rows is None):
                     named.setdefault(size, actual)
 
@@ -180,11 +224,17 @@ def _shapes(tensors: Sequence[SampleTensor], rows: int | None, given: Mapping[st
             return int(given[tensor.name].shape[axis])
         return named.get(size, kind.free_size) if size is not None else kind.free_size
 
-    return {tensor.name: tuple(size_of(tensor, axis) for axis in range(len(tensor.shape))) for tensor in tensors}
+    return {
+        tensor.name: tuple(size_of(tensor, axis) for axis in range(len(tensor.shape)))
+        for tensor in tensors
+    }
 
 
 def _cycled(array: Array, shape: tuple[int, ...], order: Array | None) -> Array:
-    """The reference's rows in this order, as many as wanted; its own where no order is given and the sizes agree."""
+    """The reference's rows in this order, as many as wanted.
+
+    Its own where no order is given and the sizes agree.
+    """
     if not shape or (order is None and array.shape == shape):
         return array
     if len(array) == 0:
@@ -194,7 +244,9 @@ def _cycled(array: Array, shape: tuple[int, ...], order: Array | None) -> Array:
     return taken
 
 
-def _random(datatype: str, shape: tuple[int, ...], rng: np.random.Generator, kind: SampleKind) -> Array:
+def _random(
+    datatype: str, shape: tuple[int, ...], rng: np.random.Generator, kind: SampleKind
+) -> Array:
     if datatype == BYTES:
         return _strings(shape, rng)
     if datatype == "BOOL":
@@ -203,7 +255,9 @@ def _random(datatype: str, shape: tuple[int, ...], rng: np.random.Generator, kin
         return _integers(datatype, shape, rng, kind)
     rows = shape[0] if shape else 1
     if kind.values is Values.POSITIVE:
-        array = rng.random(shape, np.float32) * _per_row(10 ** rng.permutation(np.linspace(-1, 0, rows)), shape)
+        array = rng.random(shape, np.float32) * _per_row(
+            10 ** rng.permutation(np.linspace(-1, 0, rows)), shape
+        )
     else:
         array = rng.standard_normal(shape, np.float32) * _per_row(_signed_scales(rows, rng), shape)
     return np.asarray(array, numpy_dtype(datatype))
@@ -214,11 +268,21 @@ def _signed_scales(rows: int, rng: np.random.Generator) -> Array:
     return scales
 
 
-def _integers(datatype: str, shape: tuple[int, ...], rng: np.random.Generator, kind: SampleKind) -> Array:
+def _integers(
+    datatype: str, shape: tuple[int, ...], rng: np.random.Generator, kind: SampleKind
+) -> Array:
     """Small integers, each row with a limit of its own, neighbours beginning differently."""
-    most = 256 if datatype == "UINT8" and kind.integer_limit == SampleKind().integer_limit else kind.integer_limit
+    most = (
+        256
+        if datatype == "UINT8" and kind.integer_limit == SampleKind().integer_limit
+        else kind.integer_limit
+    )
     rows = shape[0] if shape else 1
-    limits = rng.permutation(np.linspace(min(2, most), most, rows)).astype(np.int64) if rows > 1 else np.full(rows, most)
+    limits = (
+        rng.permutation(np.linspace(min(2, most), most, rows)).astype(np.int64)
+        if rows > 1
+        else np.full(rows, most)
+    )
     values = rng.integers(0, _per_row(limits, shape), shape) if shape else rng.integers(0, most, ())
     array = np.asarray(values, np.int64)
     if array.ndim and array.size:
@@ -229,7 +293,9 @@ def _integers(datatype: str, shape: tuple[int, ...], rng: np.random.Generator, k
 def _strings(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     count = int(np.prod(shape, dtype=np.int64))
     array = np.empty(count, object)
-    array[:] = [f"{_WORDS[int(choice)]} {i}" for i, choice in enumerate(rng.integers(0, len(_WORDS), count))]
+    array[:] = [
+        f"{_WORDS[int(choice)]} {i}" for i, choice in enumerate(rng.integers(0, len(_WORDS), count))
+    ]
     return array.reshape(shape)
 
 

@@ -1,6 +1,7 @@
 """One ONNX Runtime session: opened, described, run.
 
-Nothing here knows of requests or batches: arrays in, arrays out. `run` is thread safe and frees the GIL while the model computes.
+Nothing here knows of requests or batches: arrays in, arrays out. `run` is thread safe and frees the
+GIL while the model computes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from gateway.onnx.bound_run import BoundRun, ort_value
 
 Array = np.ndarray[Any, Any]
 
-_SEVERITY_FATAL = 4  # ONNX Runtime prints errors to stderr besides raising them; they are raised here and logged once at the edge
+# ONNX Runtime prints errors to stderr besides raising them; they are raised
+# here and logged once at the edge
+_SEVERITY_FATAL = 4
 
 
 class SessionNotOpened(GatewayError):
@@ -27,20 +30,27 @@ class SessionNotOpened(GatewayError):
 
 
 class Session:
-    """An open model. Opening blocks (seconds for large models, GIL freed); raises `SessionNotOpened`."""
+    """An open model.
+
+    Opening blocks (seconds for large models, GIL freed); raises `SessionNotOpened`.
+    """
 
     def __init__(self, path: str, plan: SessionPlan) -> None:
         options = _session_options(plan)
         try:
             self._session = ort.InferenceSession(path, options, providers=list(plan.providers))
         except Exception as error:
-            raise SessionNotOpened(f"ONNX Runtime {ort.__version__} cannot open the model: {_first_line(error)}") from error
+            raise SessionNotOpened(
+                f"ONNX Runtime {ort.__version__} cannot open the model: {_first_line(error)}"
+            ) from error
         optional = {node.name for node in self._session.get_overridable_initializers()}
         nodes = [*self._session.get_inputs(), *self._session.get_overridable_initializers()]
         self.inputs = tuple(_graph_tensor(node, optional=node.name in optional) for node in nodes)
         self.outputs = tuple(_graph_tensor(node) for node in self._session.get_outputs())
         self.output_names = [node.name for node in self.outputs]
-        self._bf16 = any(datatype_of_onnx(node.onnx_type) == BF16 for node in (*self.inputs, *self.outputs))
+        self._bf16 = any(
+            datatype_of_onnx(node.onnx_type) == BF16 for node in (*self.inputs, *self.outputs)
+        )
         self._run = self._run_bound if self._bf16 else self._session.run
 
     def run(self, feed: Mapping[str, Array], wanted: Sequence[str]) -> list[Array]:
@@ -48,7 +58,9 @@ class Session:
         try:
             outputs: list[Array] = self._run(wanted, feed)
         except Exception as error:
-            raise ModelFailed(f"ONNX Runtime failed to run the model: {_first_line(error)}") from error
+            raise ModelFailed(
+                f"ONNX Runtime failed to run the model: {_first_line(error)}"
+            ) from error
         return outputs
 
     def bind(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> BoundRun:
@@ -61,12 +73,18 @@ class Session:
         return bool(self._session.get_providers() == ["CPUExecutionProvider"])
 
     def _run_bound(self, wanted: Sequence[str], feed: Mapping[str, Array]) -> list[Array]:
-        """Runs a model with BF16 tensors, which `InferenceSession.run` refuses: inputs as OrtValues, outputs read from their memory."""
+        """Runs a model with BF16 tensors, which `InferenceSession.run` refuses.
+
+        Inputs as OrtValues, outputs read from their memory.
+        """
         values = {name: ort_value(np.asarray(array, order="C")) for name, array in feed.items()}
         return [_array_of(value) for value in self._session.run_with_ort_values(wanted, values)]
 
     def __repr__(self) -> str:
-        return f"<Session {len(self.inputs)} inputs, {len(self.outputs)} outputs, {self._session.get_providers()[0]}>"
+        return (
+            f"<Session {len(self.inputs)} inputs, {len(self.outputs)} outputs, "
+            f"{self._session.get_providers()[0]}>"
+        )
 
 
 _OPTIMIZATION = {
@@ -80,12 +98,20 @@ _OPTIMIZATION = {
 def _session_options(plan: SessionPlan) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = _SEVERITY_FATAL
-    options.intra_op_num_threads, options.inter_op_num_threads = plan.intra_op_threads, plan.inter_op_threads
-    options.execution_mode = ort.ExecutionMode.ORT_PARALLEL if plan.parallel else ort.ExecutionMode.ORT_SEQUENTIAL
+    options.intra_op_num_threads = plan.intra_op_threads
+    options.inter_op_num_threads = plan.inter_op_threads
+    options.execution_mode = (
+        ort.ExecutionMode.ORT_PARALLEL if plan.parallel else ort.ExecutionMode.ORT_SEQUENTIAL
+    )
     options.graph_optimization_level = _OPTIMIZATION[plan.graph_optimization]
-    options.enable_cpu_mem_arena, options.enable_mem_pattern = plan.memory_arena, plan.memory_pattern
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if plan.spinning else "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "1" if plan.spinning else "0")
+    options.enable_cpu_mem_arena = plan.memory_arena
+    options.enable_mem_pattern = plan.memory_pattern
+    options.add_session_config_entry(
+        "session.intra_op.allow_spinning", "1" if plan.spinning else "0"
+    )
+    options.add_session_config_entry(
+        "session.inter_op.allow_spinning", "1" if plan.spinning else "0"
+    )
     for key, value in plan.options:
         options.add_session_config_entry(key, value)
     return options
@@ -96,7 +122,10 @@ def _graph_tensor(node: ort.NodeArg, *, optional: bool = False) -> GraphTensor:
 
 
 def _array_of(value: ort.OrtValue) -> Array:
-    """The value as an array of our own; BF16 by way of its memory, because `OrtValue.numpy` does not know it."""
+    """The value as an array of our own.
+
+    BF16 by way of its memory, because `OrtValue.numpy` does not know it.
+    """
     if value.data_type() != "tensor(bfloat16)":
         array: Array = value.numpy()
         return array
@@ -117,10 +146,14 @@ def _first_line(error: Exception) -> str:
 
 
 _IDENTITY = bytes.fromhex(
-    "080712003a2f0a100a017812017922084964656e746974791201695a0b0a017812060a0408011200620b0a017912060a040801120042040a00100d"
+    "080712003a2f0a100a017812017922084964656e746974791201695a0b0a017812060a0408011200620b0a"
+    "017912060a040801120042040a00100d"
 )  # y = Identity(x), opset 13
 
 
 def warm_runtime() -> None:
-    """Opens the smallest of models, so that what ONNX Runtime takes once is not counted for the first file."""
+    """Opens the smallest of models.
+
+    So that what ONNX Runtime takes once is not counted for the first file.
+    """
     ort.InferenceSession(_IDENTITY, providers=["CPUExecutionProvider"])

@@ -1,7 +1,8 @@
 """Predictions become the bytes of ModelInferResponses.
 
-Protobuf messages merge by concatenation, so the part of a response that every request of the same shapes shares (names, datatypes, shapes) is
-serialised once, and a request adds its id and its elements.
+Protobuf messages merge by concatenation, so the part of a response that every request of the same
+shapes shares (names, datatypes, shapes) is serialised once, and a request adds its id and its
+elements.
 """
 
 from __future__ import annotations
@@ -33,17 +34,24 @@ class AnswerEncoder:
     def encode(self, id_field: bytes, outputs: tuple[int, ...], prediction: Prediction) -> bytes:
         """The response with raw contents, one entry an output also where it is empty.
 
-        `id_field` is the id with its tag (field 3, the same in requests and responses); `outputs` are indexes into the signature's outputs.
+        `id_field` is the id with its tag (field 3, the same in requests and responses); `outputs`
+        are indexes into the signature's outputs.
         """
         if prediction.parameters:
-            return self.encode_message(id_field, outputs, prediction, Choices.none).SerializeToString()
+            return self.encode_message(
+                id_field, outputs, prediction, Choices.none
+            ).SerializeToString()
         arrays = prediction.outputs
         if len(arrays) == 1:
             (array,) = arrays
             head = self._heads.get((outputs, array.shape))
             if head is not None:
                 return b"".join((id_field, head[0], array.tobytes()))
-        key = (outputs, *(array.shape for array in arrays)) if len(arrays) != 1 else (outputs, arrays[0].shape)
+        key = (
+            (outputs, *(array.shape for array in arrays))
+            if len(arrays) != 1
+            else (outputs, arrays[0].shape)
+        )
         heads = self._heads.get(key)
         if heads is None:
             heads = self._make_heads(key, outputs, arrays)
@@ -54,8 +62,13 @@ class AnswerEncoder:
             parts += (head_part, array.tobytes())
         return b"".join(parts)
 
-    def _make_heads(self, key: tuple[object, ...], outputs: tuple[int, ...], arrays: tuple[Array, ...]) -> tuple[bytes, ...]:
-        """What stands before each output's elements; empty where BYTES make the lengths differ from request to request."""
+    def _make_heads(
+        self, key: tuple[object, ...], outputs: tuple[int, ...], arrays: tuple[Array, ...]
+    ) -> tuple[bytes, ...]:
+        """What stands before each output's elements.
+
+        Empty where BYTES make the lengths differ from request to request.
+        """
         specs = [self._signature.outputs[i] for i in outputs]
         if any(spec.datatype == BYTES for spec in specs):
             return ()
@@ -68,33 +81,46 @@ class AnswerEncoder:
         return heads
 
     def _common(self, outputs: tuple[int, ...], arrays: Sequence[Array]) -> Any:
-        response = ModelInferResponse(model_name=self._signature.model, model_version=self._signature.version)
+        response = ModelInferResponse(
+            model_name=self._signature.model, model_version=self._signature.version
+        )
         for index, array in zip(outputs, arrays, strict=True):
             spec = self._signature.outputs[index]
             tensor = response.outputs.add(name=spec.name, datatype=spec.datatype)
             tensor.shape.extend(array.shape)
         return response
 
-    def _with_strings(self, id_field: bytes, outputs: tuple[int, ...], arrays: tuple[Array, ...]) -> bytes:
+    def _with_strings(
+        self, id_field: bytes, outputs: tuple[int, ...], arrays: tuple[Array, ...]
+    ) -> bytes:
         response = self._common(outputs, arrays)
         for index, array in zip(outputs, arrays, strict=True):
-            response.raw_output_contents.append(encode_raw(array, self._signature.outputs[index].datatype))
+            response.raw_output_contents.append(
+                encode_raw(array, self._signature.outputs[index].datatype)
+            )
         return b"".join((id_field, response.SerializeToString()))
 
-    def encode_message(self, id_field: bytes, outputs: tuple[int, ...], prediction: Prediction, choices: Choices) -> ModelInferResponse:
-        """The response as a message, with what the request chose of it (typed contents, classification).
+    def encode_message(
+        self, id_field: bytes, outputs: tuple[int, ...], prediction: Prediction, choices: Choices
+    ) -> ModelInferResponse:
+        """The response as a message.
+
+        With what the request chose of it (typed contents, classification).
 
         Raises InvalidRequest for typed contents of a datatype that only travels raw.
         """
         specs = [self._signature.outputs[i] for i in outputs]
         response = ModelInferResponse.FromString(id_field)
-        response.model_name, response.model_version = self._signature.model, self._signature.version
+        response.model_name = self._signature.model
+        response.model_version = self._signature.version
         for name, value in (prediction.parameters or {}).items():
             _set_parameter(response.parameters[name], value)
         for spec, array in zip(specs, prediction.outputs, strict=True):
-            datatype, answer = spec.datatype, array
+            datatype = spec.datatype
+            answer = array
             if (classes := choices.classes.get(spec.name, 0)) > 0:
-                answer, datatype = classify(array, classes, spec.labels, batched=self._signature.batched), BYTES
+                answer = classify(array, classes, spec.labels, batched=self._signature.batched)
+                datatype = BYTES
             tensor = response.outputs.add(name=spec.name, datatype=datatype)
             tensor.shape.extend(answer.shape)
             if choices.typed:
@@ -105,24 +131,34 @@ class AnswerEncoder:
 
 
 class Choices:
-    """What a request chose of its response besides the outputs: typed contents, classes instead of values."""
+    """What a request chose of its response besides the outputs.
+
+    Typed contents, classes instead of values.
+    """
 
     __slots__ = ("classes", "typed")
     none: Choices
 
     def __init__(self, *, typed: bool, classes: Mapping[str, int]) -> None:
-        self.typed, self.classes = typed, classes
+        self.typed = typed
+        self.classes = classes
 
     @classmethod
     def of(cls, head: Any) -> Choices:
-        """The choices of a ModelInferRequest; raises InvalidRequest where they are not of the right kind."""
+        """The choices of a ModelInferRequest.
+
+        Raises InvalidRequest where they are not of the right kind.
+        """
         typed = _chosen(head.parameters, "binary_data_output", default=True) is False
         classes: dict[str, int] = {}
         for output in head.outputs:
             typed = typed or _chosen(output.parameters, "binary_data_output", default=True) is False
             wanted = _chosen(output.parameters, "classification", default=0)
             if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 0:
-                raise InvalidRequest(f"output '{output.name}': parameter 'classification' must be a whole number of 0 or more, got {wanted!r}")
+                raise InvalidRequest(
+                    f"output '{output.name}': parameter 'classification' must be a whole number of "
+                    f"0 or more, got {wanted!r}"
+                )
             if wanted:
                 classes[output.name] = wanted
         return cls(typed=typed, classes=classes) if typed or classes else cls.none
@@ -140,12 +176,17 @@ def _chosen(parameters: Any, name: str, *, default: Parameter) -> Parameter:
 
 
 def _set_parameter(parameter: Any, value: Parameter) -> None:
-    kind = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}[type(value)]
+    kind = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}[
+        type(value)
+    ]
     setattr(parameter, kind, value)
 
 
 def classify(array: Array, count: int, labels: Sequence[str], *, batched: bool) -> Array:
-    """The `count` largest elements of each row (of the whole tensor where there is no batch axis) as `value:index[:label]`, largest first."""
+    """The `count` largest elements of each row as `value:index[:label]`, largest first.
+
+    Where there is no batch axis, they are those of the whole tensor.
+    """
     if array.dtype.kind not in "fiub" and array.dtype.kind != "V":
         raise InvalidRequest(f"classification needs numbers, the output holds {array.dtype}")
     rows = array.reshape(array.shape[0], -1) if batched and array.ndim else array.reshape(1, -1)

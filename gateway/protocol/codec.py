@@ -28,9 +28,18 @@ class VersionCodec:
         self.encode = self.encoder.encode
 
     def read(
-        self, parsed: ParsedRequest, arrived: float, deadline: float = math.inf, *, layouts: Layouts | None = None, target: Any = None
+        self,
+        parsed: ParsedRequest,
+        arrived: float,
+        deadline: float = math.inf,
+        *,
+        layouts: Layouts | None = None,
+        target: Any = None,
     ) -> ReadRequest:
-        """The request, checked; raises InvalidRequest or Unsupported. A layout worth remembering is learnt, for `target`."""
+        """The request, checked; raises InvalidRequest or Unsupported.
+
+        A layout worth remembering is learnt, for `target`.
+        """
         head = parsed.head
         form, inputs = bind(parsed, self.signature)
         try:
@@ -40,14 +49,21 @@ class VersionCodec:
             raise InvalidRequest(with_request_id(head.id, str(error))) from None
         if layouts is not None and choices is Choices.none:
             layouts.learn(parsed, inputs, form, target)
-        return ReadRequest(InferenceRequest(form, arrays, arrived, deadline, head.id), choices, id_field(head.id))
+        return ReadRequest(
+            InferenceRequest(form, arrays, arrived, deadline, head.id), choices, id_field(head.id)
+        )
 
     def answer(self, read: ReadRequest, prediction: Prediction) -> bytes:
-        """The response's bytes, as the request chose; raises InvalidRequest where that choice cannot be met."""
+        """The response's bytes, as the request chose.
+
+        Raises InvalidRequest where that choice cannot be met.
+        """
         outputs = read.request.form.outputs
         if read.choices is Choices.none:
             return self.encoder.encode(read.id_field, outputs, prediction)
-        return self.encoder.encode_message(read.id_field, outputs, prediction, read.choices).SerializeToString()
+        return self.encoder.encode_message(
+            read.id_field, outputs, prediction, read.choices
+        ).SerializeToString()
 
 
 class ReadRequest:
@@ -56,7 +72,9 @@ class ReadRequest:
     __slots__ = ("choices", "id_field", "request")
 
     def __init__(self, request: InferenceRequest, choices: Choices, id_field: bytes) -> None:
-        self.request, self.choices, self.id_field = request, choices, id_field
+        self.request = request
+        self.choices = choices
+        self.id_field = id_field
 
 
 def id_field(request_id: str) -> bytes:

@@ -1,4 +1,7 @@
-"""The little of protobuf's wire format that is read and written by hand, to copy large tensors not at all or once."""
+"""The little of protobuf's wire format that is read and written by hand.
+
+To copy large tensors not at all or once.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +32,17 @@ def bytes_tag(field: int, length: int) -> bytes:
 
 
 def split_field(message: bytes, field: int) -> tuple[bytes, list[tuple[int, int]]] | None:
-    """The message without one repeated bytes field, and where in it that field's values stand, as (offset, length).
+    """The message without one repeated bytes field, and where in it that field's values stand.
 
-    None where the message has too many fields to be walked. Raises `Malformed` where it breaks off or uses an unknown wire type.
+    As (offset, length).
+
+    None where the message has too many fields to be walked. Raises `Malformed` where it breaks off
+    or uses an unknown wire type.
     """
     rest: list[bytes] = []
     spans: list[tuple[int, int]] = []
-    at = kept = 0
+    at = 0
+    kept = 0
     end = len(message)
     for _ in range(_MANY_FIELDS):
         if at >= end:
@@ -56,12 +63,15 @@ def split_field(message: bytes, field: int) -> tuple[bytes, list[tuple[int, int]
         else:
             at += _SIZES.get(kind, end + 1)
         if at > end:
-            raise Malformed(f"field {key >> 3} of wire type {kind} reaches past the end of the message")
+            raise Malformed(
+                f"field {key >> 3} of wire type {kind} reaches past the end of the message"
+            )
     return None
 
 
 def _read_varint(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
+    value = 0
+    shift = 0
     try:
         while True:
             byte = message[at]

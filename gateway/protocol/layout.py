@@ -1,8 +1,9 @@
 """Requests that are laid out byte for byte like one already checked need not be parsed again.
 
-A service sends one kind of request over and over: only the tensors' elements and the id differ. A `Layout` remembers a checked request's
-other bytes and where the elements stand. A message of the same length with the same bytes everywhere else means the same, so its tensors
-are read where they stand: 1 us instead of 10, and no copy of a large tensor.
+A service sends one kind of request over and over: only the tensors' elements and the id differ. A
+`Layout` remembers a checked request's other bytes and where the elements stand. A message of the
+same length with the same bytes everywhere else means the same, so its tensors are read where they
+stand: 1 us instead of 10, and no copy of a large tensor.
 """
 
 from __future__ import annotations
@@ -27,29 +28,51 @@ _MAX_LENGTH_BYTE: Final = 0x80  # lengths below are one byte
 class Layout:
     """The fixed bytes of a checked request and the places of what varies.
 
-    `target` is whatever the owner resolved the request to; `form` is shared by all requests of the layout.
+    `target` is whatever the owner resolved the request to; `form` is shared
+    by all requests of the layout.
     """
 
-    __slots__ = ("_first", "_fixed", "_id_end", "_id_start", "_prefix", "_suffix", "_tensors", "form", "target")
+    __slots__ = (
+        "_first",
+        "_fixed",
+        "_id_end",
+        "_id_start",
+        "_prefix",
+        "_suffix",
+        "_tensors",
+        "form",
+        "target",
+    )
 
     def __init__(
-        self, fixed: Sequence[tuple[int, bytes]], id_span: tuple[int, int], inputs: Sequence[BoundInput], form: RequestForm, target: Any
+        self,
+        fixed: Sequence[tuple[int, bytes]],
+        id_span: tuple[int, int],
+        inputs: Sequence[BoundInput],
+        form: RequestForm,
+        target: Any,
     ) -> None:
         self._prefix, (self._id_end, self._suffix), *rest = fixed[0][1], fixed[1], *fixed[2:]
         self._fixed = tuple(rest)
         self._id_start = id_span[0]
         self._tensors = tuple((i.datatype, i.shape, i.span, i.name) for i in inputs)
         self._first = _single_view(inputs)
-        self.form, self.target = form, target
+        self.form = form
+        self.target = target
 
     def matches(self, message: bytes) -> bool:
         """The message, which has the layout's length, is laid out like it."""
-        if not (message.startswith(self._prefix) and message.startswith(self._suffix, self._id_end)):
+        if not (
+            message.startswith(self._prefix) and message.startswith(self._suffix, self._id_end)
+        ):
             return False
         return all(message.startswith(part, at) for at, part in self._fixed)
 
     def id_field(self, message: bytes) -> bytes:
-        """The message's id, with its tag, as it goes into the response; empty where it has none. Raises InvalidRequest where it is no text."""
+        """The message's id, with its tag, as it goes into the response; empty where it has none.
+
+        Raises InvalidRequest where it is no text.
+        """
         field = message[self._id_start : self._id_end]
         if not field.isascii():
             try:
@@ -58,26 +81,45 @@ class Layout:
                 raise InvalidRequest("the request's id is not UTF-8") from None
         return field
 
-    def request(self, message: bytes, arrived: float, deadline: float = math.inf) -> InferenceRequest:
+    def request(
+        self, message: bytes, arrived: float, deadline: float = math.inf
+    ) -> InferenceRequest:
         """The message as a request; raises InvalidRequest where a string in it is not UTF-8."""
         if self._first is not None:
             shape, dtype, offset = self._first
-            return InferenceRequest(self.form, (np.ndarray(shape, dtype, message, offset),), arrived, deadline)
+            return InferenceRequest(
+                self.form, (np.ndarray(shape, dtype, message, offset),), arrived, deadline
+            )
         return InferenceRequest(self.form, self._arrays(message), arrived, deadline)
 
     def _arrays(self, message: bytes) -> tuple[Array, ...]:
-        return tuple(decode_raw(message, *span, datatype, shape, name) for datatype, shape, span, name in self._tensors if span is not None)
+        return tuple(
+            decode_raw(message, *span, datatype, shape, name)
+            for datatype, shape, span, name in self._tensors
+            if span is not None
+        )
 
 
 def _single_view(inputs: Sequence[BoundInput]) -> tuple[tuple[int, ...], np.dtype[Any], int] | None:
-    """Shape, dtype and offset where the only input is a plain view of the message: the case worth the shortest way."""
-    if len(inputs) == 1 and inputs[0].span is not None and inputs[0].datatype != BYTES and inputs[0].span[1] > 0:
+    """Shape, dtype and offset where the only input is a plain view of the message.
+
+    The case worth the shortest way.
+    """
+    if (
+        len(inputs) == 1
+        and inputs[0].span is not None
+        and inputs[0].datatype != BYTES
+        and inputs[0].span[1] > 0
+    ):
         return inputs[0].shape, numpy_dtype(inputs[0].datatype), inputs[0].span[0]
     return None
 
 
 class Layouts:
-    """The layouts of one server, found by a message's model name and length; bounded, forgotten when the models change."""
+    """The layouts of one server, found by a message's model name and length.
+
+    Bounded, forgotten when the models change.
+    """
 
     def __init__(self, capacity: int = 2048) -> None:
         self._capacity = capacity
@@ -85,13 +127,20 @@ class Layouts:
 
     def find(self, message: bytes) -> Layout | None:
         """The layout this message has, if it was met before."""
-        for layout in self._known.get((message[: message[1] + 2], len(message)) if len(message) > 1 else (b"", 0), ()):
+        for layout in self._known.get(
+            (message[: message[1] + 2], len(message)) if len(message) > 1 else (b"", 0), ()
+        ):
             if layout.matches(message):
                 return layout
         return None
 
-    def learn(self, parsed: ParsedRequest, inputs: Sequence[BoundInput], form: RequestForm, target: Any) -> None:
-        """Remembers the layout of a checked request, if it is one that can be recognised by its bytes."""
+    def learn(
+        self, parsed: ParsedRequest, inputs: Sequence[BoundInput], form: RequestForm, target: Any
+    ) -> None:
+        """Remembers the layout of a checked request.
+
+        If it is one that can be recognised by its bytes.
+        """
         message = parsed.message
         made = _fixed_parts(message, parsed)
         if made is None or any(i.span is None for i in inputs):
@@ -111,24 +160,40 @@ class Layouts:
         return f"<Layouts {len(self._known)} of {self._capacity}>"
 
 
-def _fixed_parts(message: bytes, parsed: ParsedRequest) -> tuple[list[tuple[int, bytes]], tuple[int, int]] | None:
-    """The bytes that must be equal, with their offsets (before the id, after it, between the tensors), and the span of the id field.
+def _fixed_parts(
+    message: bytes, parsed: ParsedRequest
+) -> tuple[list[tuple[int, bytes]], tuple[int, int]] | None:
+    """The bytes that must be equal.
 
-    None where the message does not begin with a short model name, or fixed bytes are many or stand behind the last tensor.
+    With their offsets (before the id, after it, between the tensors), and the span of the id field.
+
+    None where the message does not begin with a short model name, or fixed bytes are many
+    or stand behind the last tensor.
     """
     name = parsed.head.model_name.encode()
-    if not name or len(name) >= _MAX_LENGTH_BYTE or message[:2] != bytes((0x0A, len(name))) or message[2 : len(name) + 2] != name:
+    if (
+        not name
+        or len(name) >= _MAX_LENGTH_BYTE
+        or message[:2] != bytes((0x0A, len(name)))
+        or message[2 : len(name) + 2] != name
+    ):
         return None
-    if not parsed.raw or sum(parsed.raw[-1]) != len(message) or len(message) - sum(length for _, length in parsed.raw) > _MAX_FIXED_BYTES:
+    if (
+        not parsed.raw
+        or sum(parsed.raw[-1]) != len(message)
+        or len(message) - sum(length for _, length in parsed.raw) > _MAX_FIXED_BYTES
+    ):
         return None
-    if parsed.head.ByteSize() != parsed.head_bytes:  # a field stands twice, or is written in a roundabout way: its bytes do not tell its meaning
+    # a field stands twice, or is written in a roundabout way: its bytes do not tell its meaning
+    if parsed.head.ByteSize() != parsed.head_bytes:
         return None
     id_span = _id_span(message, parsed)
     if id_span is None:
         return None
     start, end = id_span
     tag_bytes = min(2, end - start)  # the id's tag and length are fixed, its text is not
-    parts, at = [(0, message[: start + tag_bytes])], end
+    parts = [(0, message[: start + tag_bytes])]
+    at = end
     for offset, length in parsed.raw:
         parts.append((at, message[at:offset]))
         at = offset + length
@@ -136,7 +201,10 @@ def _fixed_parts(message: bytes, parsed: ParsedRequest) -> tuple[list[tuple[int,
 
 
 def _id_span(message: bytes, parsed: ParsedRequest) -> tuple[int, int] | None:
-    """Where the id field stands, tag included; an empty span behind the names where there is none; None where it is not in its usual place."""
+    """Where the id field stands, tag included; an empty span behind the names where there is none.
+
+    None where it is not in its usual place.
+    """
     head = parsed.head
     names = len(head.model_name.encode()) + 2
     if head.model_version:

@@ -1,7 +1,8 @@
 """A ModelInferRequest's bytes, checked against a version's signature, become an InferenceRequest.
 
-Everything that is the caller's fault is refused here, before it can share a batch with anybody. Texts follow Triton's, because tools and
-tests look for them; those about a request's content begin with `[request id: ID] `.
+Everything that is the caller's fault is refused here, before it can share a batch with anybody.
+Texts follow Triton's, because tools and tests look for them; those about a request's content begin
+with `[request id: ID] `.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ from gateway.protocol.tensors import decode_raw, decode_typed, raw_size
 
 _RAW_INPUT_CONTENTS: Final = 7
 _MAX_ELEMENTS: Final = 1 << 40  # no message holds more; keeps products of hostile shapes small
-_MAX_SIZE: Final = (1 << 31) - 1  # nor more of one axis, though beside an axis of 0 it takes no bytes; rows are counted in four bytes
+# nor more of one axis, though beside an axis of 0 it takes no bytes; rows are counted in four bytes
+_MAX_SIZE: Final = (1 << 31) - 1
 
 Span = tuple[int, int]
 
 
 class ParsedRequest:
-    """A request as protobuf reads it, apart from the raw tensors, which stay where they are in `message`."""
+    """A request as protobuf reads it, apart from the raw tensors.
+
+    Which stay where they are in `message`.
+    """
 
     __slots__ = ("head", "head_bytes", "message", "raw")
 
@@ -39,15 +44,18 @@ class ParsedRequest:
             raise InvalidRequest(f"the message is not a ModelInferRequest: {error}") from None
         if split is None:  # too many fields to walk: lay the raw tensors out anew
             raw = list(self.head.raw_input_contents)
-            self.message, self.raw = b"".join(raw), _spans(raw)
+            self.message = b"".join(raw)
+            self.raw = _spans(raw)
             self.head.ClearField("raw_input_contents")
         else:
-            self.message, self.raw = message, split[1]
+            self.message = message
+            self.raw = split[1]
         self.head_bytes = len(message) if split is None else len(split[0])
 
 
 def _spans(parts: list[bytes]) -> list[Span]:
-    spans, at = [], 0
+    spans = []
+    at = 0
     for part in parts:
         spans.append((at, len(part)))
         at += len(part)
@@ -60,8 +68,11 @@ class BoundInput:
     __slots__ = ("datatype", "name", "shape", "span", "tensor")
 
     def __init__(self, tensor: Any, span: Span | None) -> None:
-        self.tensor, self.span = tensor, span
-        self.name, self.datatype, self.shape = tensor.name, tensor.datatype, tuple(tensor.shape)
+        self.tensor = tensor
+        self.span = span
+        self.name = tensor.name
+        self.datatype = tensor.datatype
+        self.shape = tuple(tensor.shape)
 
     def array(self, message: bytes) -> Array:
         """The tensor; a view of the message where it can be."""
@@ -98,70 +109,110 @@ def with_request_id(request_id: str, text: str) -> str:
 
 
 def _bind_inputs(parsed: ParsedRequest, signature: Signature) -> list[BoundInput]:
-    model, found, spans = signature.model, {}, iter(parsed.raw)
+    model = signature.model
+    found = {}
+    spans = iter(parsed.raw)
     for tensor in parsed.head.inputs:
         if tensor.name in found:
-            raise InvalidRequest(f"input '{tensor.name}' already exists in request for model '{model}'")
+            raise InvalidRequest(
+                f"input '{tensor.name}' already exists in request for model '{model}'"
+            )
         if tensor.name not in signature.inputs:
             raise InvalidRequest(f"unexpected inference input '{tensor.name}' for model '{model}'")
         found[tensor.name] = _bind_input(tensor, spans, signature, raw=bool(parsed.raw))
     if (left := sum(1 for _ in spans)) > 0:
-        raise InvalidRequest(f"raw_input_contents has {len(parsed.raw)} entries, {left} more than the request has inputs for model '{model}'")
-    if not signature.required <= found.keys():
-        missing = [name for name in signature.input_names if name in signature.required and name not in found]
         raise InvalidRequest(
-            f"expected {len(signature.required)} inputs but got {len(found)} inputs for model '{model}'. Got input(s) {sorted(found)}, "
-            f"but missing required input(s) {missing}. Please provide all required input(s)."
+            f"raw_input_contents has {len(parsed.raw)} entries, {left} more than the request "
+            f"has inputs for model '{model}'"
+        )
+    if not signature.required <= found.keys():
+        missing = [
+            name
+            for name in signature.input_names
+            if name in signature.required and name not in found
+        ]
+        raise InvalidRequest(
+            f"expected {len(signature.required)} inputs but got {len(found)} inputs for model "
+            f"'{model}'. Got input(s) {sorted(found)}, but missing required input(s) {missing}. "
+            "Please provide all required input(s)."
         )
     return [found[name] for name in signature.input_names if name in found]
 
 
 def _bind_input(tensor: Any, spans: Any, signature: Signature, *, raw: bool) -> BoundInput:
-    name, model, spec = tensor.name, signature.model, signature.inputs[tensor.name]
+    name = tensor.name
+    model = signature.model
+    spec = signature.inputs[tensor.name]
     if "shared_memory_region" in tensor.parameters:
-        raise Unsupported(f"input '{name}' is in shared memory, which this server does not serve: send it in raw_input_contents")
+        raise Unsupported(
+            f"input '{name}' is in shared memory, which this server does not serve: "
+            "send it in raw_input_contents"
+        )
     if tensor.datatype != spec.datatype:
-        raise InvalidRequest(f"inference input '{name}' data-type is '{tensor.datatype}', but model '{model}' expects '{spec.datatype}'")
+        raise InvalidRequest(
+            f"inference input '{name}' data-type is '{tensor.datatype}', but model "
+            f"'{model}' expects '{spec.datatype}'"
+        )
     if raw and tensor.HasField("contents"):
-        raise InvalidRequest(f"contents field must not be specified when using raw_input_contents for '{name}' for model '{model}'")
+        raise InvalidRequest(
+            "contents field must not be specified when using raw_input_contents for "
+            f"'{name}' for model '{model}'"
+        )
     span = next(spans, None) if raw else None
-    if span is None and not tensor.HasField("contents") and (raw or spec.datatype not in ITEM_BYTES or 0 not in tensor.shape):
-        raise InvalidRequest(f"unable to find data for input tensor '{name}' for model '{model}' in request.")
+    if (
+        span is None
+        and not tensor.HasField("contents")
+        and (raw or spec.datatype not in ITEM_BYTES or 0 not in tensor.shape)
+    ):
+        raise InvalidRequest(
+            f"unable to find data for input tensor '{name}' for model '{model}' in request."
+        )
     bound = BoundInput(tensor, span)
     _check_shape(bound, spec.shape, signature)
     expected = raw_size(bound.datatype, bound.shape)
     if span is not None and bound.datatype != BYTES and span[1] != expected:
-        raise InvalidRequest(f"input byte size mismatch for input '{name}' for model '{model}'. Expected {expected}, got {span[1]}")
+        raise InvalidRequest(
+            f"input byte size mismatch for input '{name}' for model '{model}'. "
+            f"Expected {expected}, got {span[1]}"
+        )
     return bound
 
 
 def _check_shape(bound: BoundInput, expected: tuple[int, ...], signature: Signature) -> None:
-    shape, elements = bound.shape, 1
+    shape = bound.shape
+    elements = 1
     for size in shape:
         elements *= size
     if min(shape, default=0) < 0 or max(shape, default=0) > _MAX_SIZE or elements > _MAX_ELEMENTS:
         raise InvalidRequest(
-            f"input '{bound.name}' for model '{signature.model}' has shape {shape_text(shape)}: sizes must be 0 or more and fit a message"
+            f"input '{bound.name}' for model '{signature.model}' has shape {shape_text(shape)}: "
+            "sizes must be 0 or more and fit a message"
         )
     if not fits(shape, expected):
         raise InvalidRequest(
-            f"unexpected shape for input '{bound.name}' for model '{signature.model}'. Expected {shape_text(expected)}, got {shape_text(shape)}"
+            f"unexpected shape for input '{bound.name}' for model '{signature.model}'. Expected "
+            f"{shape_text(expected)}, got {shape_text(shape)}"
         )
 
 
 def _check_rows(inputs: list[BoundInput], signature: Signature) -> int:
-    """Rows of the batch axis, the same in all inputs and within the limit; 1 where there is no batch axis."""
+    """Rows of the batch axis, the same in all inputs and within the limit.
+
+    1 where there is no batch axis.
+    """
     if not signature.batched or not inputs:
         return 1
     rows: int = inputs[0].shape[0]
     for other in inputs[1:]:
         if other.shape[0] != rows:
             raise InvalidRequest(
-                f"input '{other.name}' batch size does not match other inputs for '{signature.model}': "
-                f"{other.shape[0]} rows, '{inputs[0].name}' has {rows}"
+                f"input '{other.name}' batch size does not match other inputs for "
+                f"'{signature.model}': {other.shape[0]} rows, '{inputs[0].name}' has {rows}"
             )
     if signature.row_limit is not None and rows > signature.row_limit:
-        raise InvalidRequest(f"inference request batch-size must be <= {signature.row_limit} for '{signature.model}'")
+        raise InvalidRequest(
+            f"inference request batch-size must be <= {signature.row_limit} for '{signature.model}'"
+        )
     return rows
 
 
@@ -171,9 +222,14 @@ def _requested_outputs(head: ModelInferRequest, signature: Signature) -> tuple[i
     indexes = []
     for output in head.outputs:
         if output.name not in signature.output_index:
-            raise InvalidRequest(f"unexpected inference output '{output.name}' for model '{signature.model}'")
+            raise InvalidRequest(
+                f"unexpected inference output '{output.name}' for model '{signature.model}'"
+            )
         if "shared_memory_region" in output.parameters:
-            raise Unsupported(f"output '{output.name}' is asked for in shared memory, which this server does not serve")
+            raise Unsupported(
+                f"output '{output.name}' is asked for in shared memory, "
+                "which this server does not serve"
+            )
         indexes.append(signature.output_index[output.name])
     if len(set(indexes)) != len(indexes):
         raise InvalidRequest(f"an output is requested more than once for model '{signature.model}'")
@@ -181,11 +237,17 @@ def _requested_outputs(head: ModelInferRequest, signature: Signature) -> tuple[i
 
 
 def read_parameters(parameters: Any) -> dict[str, Parameter]:
-    """A parameter map as plain values; raises InvalidRequest for names the server keeps for itself."""
+    """A parameter map as plain values.
+
+    Raises InvalidRequest for names the server keeps for itself.
+    """
     values: dict[str, Parameter] = {}
     for name, parameter in parameters.items():
         if name.startswith("triton_") and name != "triton_enable_empty_final_response":
-            raise InvalidRequest(f"parameter keys starting with 'triton_' are reserved for Triton usage and should not be specified: '{name}'")
+            raise InvalidRequest(
+                "parameter keys starting with 'triton_' are reserved for Triton usage and "
+                f"should not be specified: '{name}'"
+            )
         choice = parameter.WhichOneof("parameter_choice")
         if choice is None:
             raise InvalidRequest(f"parameter '{name}' has no value")
@@ -196,5 +258,7 @@ def read_parameters(parameters: Any) -> dict[str, Parameter]:
 def _whole_number(parameters: dict[str, Parameter], name: str) -> int:
     value = parameters.get(name, 0)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidRequest(f"parameter '{name}' must be a whole number of 0 or more, got {value!r}")
+        raise InvalidRequest(
+            f"parameter '{name}' must be a whole number of 0 or more, got {value!r}"
+        )
     return value

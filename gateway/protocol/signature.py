@@ -8,23 +8,40 @@ from gateway.core.plan import TensorSpec, VersionPlan
 class Signature:
     """Inputs and outputs of one version.
 
-    `row_limit`: rows a request may have; None: no limit (what is too large is split) or no batch axis (`batched` tells).
+    `row_limit`: rows a request may have; None: no limit (what is too large is split) or
+    no batch axis (`batched` tells).
     """
 
-    __slots__ = ("batched", "input_names", "inputs", "model", "output_index", "outputs", "required", "row_limit", "version")
+    __slots__ = (
+        "batched",
+        "input_names",
+        "inputs",
+        "model",
+        "output_index",
+        "outputs",
+        "required",
+        "row_limit",
+        "version",
+    )
 
     def __init__(self, plan: VersionPlan) -> None:
-        self.model, self.version = plan.model, str(plan.version)
+        self.model = plan.model
+        self.version = str(plan.version)
         self.inputs: dict[str, TensorSpec] = {spec.name: spec for spec in plan.inputs}
         self.input_names = tuple(self.inputs)
         self.required = frozenset(spec.name for spec in plan.inputs if not spec.optional)
         self.outputs = plan.outputs
         self.output_index = {spec.name: i for i, spec in enumerate(plan.outputs)}
         self.batched = plan.batching.max_batch_size > 0
-        self.row_limit = None if not self.batched or plan.batching.splits else plan.batching.max_batch_size
+        self.row_limit = (
+            None if not self.batched or plan.batching.splits else plan.batching.max_batch_size
+        )
 
     def __repr__(self) -> str:
-        return f"<Signature {self.model} {self.version}: {', '.join(self.inputs)} -> {', '.join(self.output_index)}>"
+        return (
+            f"<Signature {self.model} {self.version}: {', '.join(self.inputs)} -> "
+            f"{', '.join(self.output_index)}>"
+        )
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
@@ -35,7 +52,10 @@ def shape_text(shape: tuple[int, ...]) -> str:
 def fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
     """The shape is an instance of the expected one, in which -1 is free.
 
-    Without axes the expected one says nothing: ONNX Runtime's interface shows rank 0 and a rank that the graph leaves open alike, and it takes any
-    tensor for either.
+    Without axes the expected one says nothing: ONNX Runtime's interface shows rank 0 and a rank
+    that the graph leaves open alike, and it takes any tensor for either.
     """
-    return not expected or (len(shape) == len(expected) and all(want in (-1, got) for got, want in zip(shape, expected, strict=True)))
+    return not expected or (
+        len(shape) == len(expected)
+        and all(want in (-1, got) for got, want in zip(shape, expected, strict=True))
+    )

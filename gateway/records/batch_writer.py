@@ -20,7 +20,11 @@ _LONGEST_REASON: Final = 200
 
 
 class BatchSeen(Protocol):
-    """A batch. Times are nanoseconds of the monotonic clock; `rows` and `request_rows` are -1 where there is no batch axis."""
+    """A batch.
+
+    Times are nanoseconds of the monotonic clock; `rows` and `request_rows` are
+    -1 where there is no batch axis.
+    """
 
     told: Run
     requests: Sequence[InferenceRequest]
@@ -49,7 +53,9 @@ class VersionJournal:
 
     def __init__(self, journal: Journal, name: str, row: int, counts: RetryCounts) -> None:
         """`name`: MODEL/VERSION."""
-        self._journal, self._row, self._counts = journal, row, counts
+        self._journal = journal
+        self._row = row
+        self._counts = counts
         self._instance = journal.naming.instance
         self._calls: dict[int, tuple[SpanContext, SpanContext]] = {}
         journal.naming.version(row, name)
@@ -75,26 +81,41 @@ class VersionJournal:
         rows = max(batch.request_rows, 1)
         padded = max(batch.rows, 1)
         collated_ns = batch.collated_ns if batch.started_ns and not failed else started_ns
-        times = (batch.told.number, rows, len(batch.requests), collated_ns, instance_number, padded, ended_ns)
+        times = (
+            batch.told.number,
+            rows,
+            len(batch.requests),
+            collated_ns,
+            instance_number,
+            padded,
+            ended_ns,
+        )
         kept = failed and self._journal.keeps_failures
-        BATCH_PLAIN.pack_into(cells, at, BATCH, failed, kept, self._row, started_ns, batch.run_ns, *times)
+        BATCH_PLAIN.pack_into(
+            cells, at, BATCH, failed, kept, self._row, started_ns, batch.run_ns, *times
+        )
 
     def retried(self, requests: Sequence[InferenceRequest], error: Exception) -> None:
         """Counts it, for the version and for each request."""
         self._counts.record_retry()
-        now, why = time.monotonic(), str(error)[:_LONGEST_REASON]
+        now = time.monotonic()
+        why = str(error)[:_LONGEST_REASON]
         for request in requests:
             (request.whole or request).retries += 1
             request.decided(now, RETRY, why)
 
     def outgoing(self, work: Work) -> tuple[tuple[str, str], ...]:
-        """The metadata of a call to another server that is to run a batch: its span, beneath the one request's, or beneath the batch's."""
+        """The metadata of a call to another server that is to run a batch.
+
+        Its span, beneath the one request's, or beneath the batch's.
+        """
         parent = self._beneath(work)
         own = parent._replace(span_id=os.urandom(8))
         self._calls[work.number] = own, parent
         return own.metadata()
 
-    def returned(self, work: Work, address: str, started_s: float, answered: bool) -> None:  # as it is told
+    # as it is told
+    def returned(self, work: Work, address: str, started_s: float, answered: bool) -> None:
         """Writes the call down, where it is to be seen."""
         own, parent = self._calls.pop(work.number, (None, None))
         if own is None or parent is None or not self._journal.exports(own):
@@ -103,15 +124,30 @@ class VersionJournal:
         cells, at = self._journal.cell()
         if at >= 0:
             times = (int(started_s * 1e9), time.monotonic_ns())
-            CALL_PLAIN.pack_into(cells, at, CALL, not answered, self._row, *times, work.number, instance, own.trace_id, own.span_id, parent.span_id)
+            CALL_PLAIN.pack_into(
+                cells,
+                at,
+                CALL,
+                not answered,
+                self._row,
+                *times,
+                work.number,
+                instance,
+                own.trace_id,
+                own.span_id,
+                parent.span_id,
+            )
 
     def _beneath(self, work: Work) -> SpanContext:
         if len(work.requests) == 1:
             return self._journal.context(work.requests[0])
-        identifiers, number = Identifiers(self._journal.naming.seed), np.array([work.number], np.uint64)
+        identifiers = Identifiers(self._journal.naming.seed)
+        number = np.array([work.number], np.uint64)
         contexts = [self._journal.context(request) for request in work.requests]
         return SpanContext(
-            identifiers.batch_traces(number).tobytes(), identifiers.batch_spans(number).tobytes(), any(context.sampled for context in contexts)
+            identifiers.batch_traces(number).tobytes(),
+            identifiers.batch_spans(number).tobytes(),
+            any(context.sampled for context in contexts),
         )
 
     def _link(self, batch: BatchSeen, *, everybody: bool) -> None:
@@ -122,7 +158,9 @@ class VersionJournal:
                     continue
                 cells, at = self._journal.cell()
                 if at >= 0:
-                    LINK_PLAIN.pack_into(cells, at, LINK, batch.told.number, context.trace_id, context.span_id)
+                    LINK_PLAIN.pack_into(
+                        cells, at, LINK, batch.told.number, context.trace_id, context.span_id
+                    )
 
     def __repr__(self) -> str:
         return f"<VersionJournal {self._row}>"

@@ -1,4 +1,7 @@
-"""What a circuit says of itself: plain values that other processes can read without the library behind them."""
+"""What a circuit says of itself.
+
+Plain values that other processes can read without the library behind them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ CLOSED: Final = "closed"
 OPEN: Final = "open"
 HALF_OPEN: Final = "half-open"
 TO_TRY: Final = "open, to try"
-"""How gauges tell of one that is open with its reset time over: it stays so until a request comes, which is let through to try."""
+"""How gauges tell of one that is open with its reset time over.
+
+It stays so until a request comes, which is let through to try.
+"""
 
 Forced = Literal["", "open", "closed"]
 """What an operator has set; empty: nothing, it decides for itself."""
@@ -31,7 +37,10 @@ def state_of(told: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A circuit went from one state to another. `at` is a time of its own clock (`time.monotonic`), `retry_in_s` as in `Snapshot`."""
+    """A circuit went from one state to another.
+
+    `at` is a time of its own clock (`time.monotonic`), `retry_in_s` as in `Snapshot`.
+    """
 
     name: str
     old: str
@@ -53,7 +62,10 @@ class Snapshot:
     window_batches: int
     window_failures: int
     retry_in_s: float
-    """Until the next request is let through to try; 0: it is closed, or one may go now or has gone; infinity: it is forced open."""
+    """Until the next request is let through to try; 0: it is closed, or one may go now or has gone.
+
+    Infinity: it is forced open.
+    """
     opened: int
     """How often it has opened."""
     last_error: str
@@ -69,6 +81,9 @@ class Survey:
     """All circuits of all processes."""
 
     forced: Mapping[CircuitKey, Forced]
-    """What holds in every process, whether there is such a circuit at present or not; what is not named decides for itself."""
+    """What holds in every process, whether there is such a circuit at present or not.
+
+    What is not named decides for itself.
+    """
     reports: Mapping[int, Report | None]
     """By process; None: it did not answer in time."""

@@ -1,12 +1,16 @@
-"""What a serving process writes down of its requests and batches, in cells of one size, and how whoever reads them sees them.
+"""What a serving process writes down of its requests and batches, in cells of one size.
 
-A cell is 128 bytes. A REQUEST cell tells of one request that has ended, a BATCH cell of one batch, before those of its requests; a LINK cell
-names a request that a batch has run for but that ends elsewhere: the batch failed and is run again, or was a part of it. A CALL cell tells of
-one call to another server, on behalf of one request or of a batch. Whatever has no fixed length is a note (`gateway.records.events`), over as
-many cells as it takes: a NOTE cell, then MORE cells.
+How whoever reads them sees them.
 
-Times are nanoseconds of the monotonic clock, which all processes of a machine share. Numbers of batches, peers and instances are the
-writing process's own; numbers of versions are their rows in the statistics table.
+A cell is 128 bytes. A REQUEST cell tells of one request that has ended, a BATCH cell of one batch,
+before those of its requests; a LINK cell names a request that a batch has run for but that ends
+elsewhere: the batch failed and is run again, or was a part of it. A CALL cell tells of one call to
+another server, on behalf of one request or of a batch. Whatever has no fixed length is a note
+(`gateway.records.events`), over as many cells as it takes: a NOTE cell, then MORE cells.
+
+Times are nanoseconds of the monotonic clock, which all processes of a machine share. Numbers of
+batches, peers and instances are the writing process's own; numbers of versions are their rows in
+the statistics table.
 """
 
 from __future__ import annotations
@@ -46,24 +50,60 @@ REQUEST_ID_BYTES: Final = 40
 REQUEST_CELL: Final = np.dtype(
     {
         "names": [
-            "kind", "status", "flags", "id_bytes", "version", "arrived_ns", "ended_ns", "batch", "rows", "deadline_s", "input_bytes", "peer",
-            "reason", "trace_id", "span_id", "parent_id", "request_id",
+            "kind",
+            "status",
+            "flags",
+            "id_bytes",
+            "version",
+            "arrived_ns",
+            "ended_ns",
+            "batch",
+            "rows",
+            "deadline_s",
+            "input_bytes",
+            "peer",
+            "reason",
+            "trace_id",
+            "span_id",
+            "parent_id",
+            "request_id",
         ],
         "formats": [
-            "u1", "u1", "u1", "u1", "<i4", "<i8", "<i8", "<i8", "<i4", "<f4", "<i8", "<i4",
-            "<i4", ("u1", 16), ("u1", 8), ("u1", 8), ("u1", 40),
+            "u1",
+            "u1",
+            "u1",
+            "u1",
+            "<i4",
+            "<i8",
+            "<i8",
+            "<i8",
+            "<i4",
+            "<f4",
+            "<i8",
+            "<i4",
+            "<i4",
+            ("u1", 16),
+            ("u1", 8),
+            ("u1", 8),
+            ("u1", 40),
         ],
         "offsets": [0, 1, 2, 3, 4, 8, 16, 24, 32, 36, 40, 48, 52, 56, 72, 80, 88],
         "itemsize": CELL_BYTES,
     }
-)  # fmt: skip
-"""`status`: gRPC's number. `batch`: 0 where none ran it. `deadline_s`: what the caller gave, from arrival; infinity: none.
+)
+"""`status`: gRPC's number. `batch`: 0 where none ran it.
 
-`reason`: index into `gateway.core.errors.REASONS`, 0 where it was answered. The ids hold what the flags say, else rubbish.
+`deadline_s`: what the caller gave, from arrival; infinity: none.
+
+`reason`: index into `gateway.core.errors.REASONS`, 0 where it was answered. The ids hold
+what the flags say, else rubbish.
 """
 
 REQUEST_PLAIN: Final = struct.Struct("<BBBBiqqqifqii")
-"""The first 56 bytes of a REQUEST, all there is to it where no flag says more; the request's id goes to `REQUEST_ID_AT`."""
+"""The first 56 bytes of a REQUEST, all there is to it where no flag says more.
+
+The request's id goes to `REQUEST_ID_AT`.
+"""
 REQUEST_IDS: Final = struct.Struct("16s8s8s")
 """Trace, span, parent: behind the first 56 bytes."""
 REQUEST_ID_AT: Final = 88
@@ -71,15 +111,42 @@ REQUEST_ID_AT: Final = 88
 BATCH_CELL: Final = np.dtype(
     {
         "names": [
-            "kind", "failed", "kept", "version", "started_ns", "run_ns", "number", "rows", "requests", "collated_ns", "instance", "padded_rows",
+            "kind",
+            "failed",
+            "kept",
+            "version",
+            "started_ns",
+            "run_ns",
+            "number",
+            "rows",
+            "requests",
+            "collated_ns",
+            "instance",
+            "padded_rows",
             "ended_ns",
         ],
-        "formats": ["u1", "u1", "u1", "<i4", "<i8", "<i8", "<i8", "<i4", "<i4", "<i8", "<i4", "<i4", "<i8"],
+        "formats": [
+            "u1",
+            "u1",
+            "u1",
+            "<i4",
+            "<i8",
+            "<i8",
+            "<i8",
+            "<i4",
+            "<i4",
+            "<i8",
+            "<i4",
+            "<i4",
+            "<i8",
+        ],
         "offsets": [0, 1, 2, 4, 8, 16, 24, 32, 36, 40, 48, 52, 56],
         "itemsize": CELL_BYTES,
     }
-)  # fmt: skip
-"""From `started_ns` inputs are joined, from `collated_ns` the model runs, at `run_ns` its outputs are there, at `ended_ns` they are split.
+)
+"""From `started_ns` inputs are joined, from `collated_ns` the model runs.
+
+At `run_ns` its outputs are there, at `ended_ns` they are split.
 
 `kept`: it is to be exported whether or not one of its requests is.
 """
@@ -97,17 +164,45 @@ LINK_PLAIN: Final = struct.Struct("<B23xq24x16s8s")
 
 CALL_CELL: Final = np.dtype(
     {
-        "names": ["kind", "failed", "version", "started_ns", "ended_ns", "number", "instance", "trace_id", "span_id", "parent_id"],
-        "formats": ["u1", "u1", "<i4", "<i8", "<i8", "<i8", "<i4", ("u1", 16), ("u1", 8), ("u1", 8)],
+        "names": [
+            "kind",
+            "failed",
+            "version",
+            "started_ns",
+            "ended_ns",
+            "number",
+            "instance",
+            "trace_id",
+            "span_id",
+            "parent_id",
+        ],
+        "formats": [
+            "u1",
+            "u1",
+            "<i4",
+            "<i8",
+            "<i8",
+            "<i8",
+            "<i4",
+            ("u1", 16),
+            ("u1", 8),
+            ("u1", 8),
+        ],
         "offsets": [0, 1, 4, 8, 16, 24, 48, 56, 72, 80],
         "itemsize": CELL_BYTES,
     }
 )
-"""`instance` is the address asked, `number` the batch; the span is a child of `parent_id` in `trace_id`. Only of what is sampled."""
+"""`instance` is the address asked, `number` the batch.
+
+The span is a child of `parent_id` in `trace_id`. Only of what is sampled.
+"""
 CALL_PLAIN: Final = struct.Struct("<BBxxiqqq16xi4x16s8s8s")
 
 NOTE_HEAD: Final = struct.Struct("<BxxxI")
-"""Kind and, in a NOTE, the bytes of the whole note; its text fills this cell and the MORE cells that follow, `NOTE_ROOM` bytes each."""
+"""Kind and, in a NOTE, the bytes of the whole note.
+
+Its text fills this cell and the MORE cells that follow, `NOTE_ROOM` bytes each.
+"""
 NOTE_ROOM: Final = CELL_BYTES - NOTE_HEAD.size
 
 Cells = np.ndarray[Any, np.dtype[np.void]]

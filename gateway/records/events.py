@@ -1,4 +1,7 @@
-"""What is written down beside requests and batches: words of any length. Plain tuples on the way, by marshal: both ends are this program."""
+"""What is written down beside requests and batches: words of any length.
+
+Plain tuples on the way, by marshal: both ends are this program.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ class Began(NamedTuple):
 
     pid: int
     seed: bytes
-    """16 random bytes: the ids that its readers make for it come from these (`gateway.records.span_ids`)."""
+    """16 random bytes.
+
+    The ids that its readers make for it come from these (`gateway.records.span_ids`).
+    """
 
 
 class Named(NamedTuple):
@@ -45,7 +51,10 @@ class Detail(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """Something happened that is no request: a breaker moved, a worker process died, a remote address was lost."""
+    """Something happened that is no request.
+
+    A breaker moved, a worker process died, a remote address was lost.
+    """
 
     at_ns: int
     what: str
@@ -114,7 +123,12 @@ def encode(note: Note) -> bytes:
     """The note as bytes."""
     fields: tuple[Any, ...] = tuple(note)
     if type(note) is Gauges:
-        fields = (*fields[:-1], tuple((*version[:-1], tuple(map(tuple, version.instances))) for version in note.versions))
+        fields = (
+            *fields[:-1],
+            tuple(
+                (*version[:-1], tuple(map(tuple, version.instances))) for version in note.versions
+            ),
+        )
     return marshal.dumps((_TAGS[type(note)], *fields))
 
 
@@ -123,6 +137,9 @@ def decode(data: bytes) -> Note:
     fields: list[Any]
     tag, *fields = marshal.loads(data)  # noqa: S302  # see above
     if _KINDS[tag] is Gauges:
-        fields[-1] = tuple(VersionGauges._make((*version[:-1], tuple(map(InstanceGauges._make, version[-1])))) for version in fields[-1])
+        fields[-1] = tuple(
+            VersionGauges._make((*version[:-1], tuple(map(InstanceGauges._make, version[-1]))))
+            for version in fields[-1]
+        )
     note: Note = _KINDS[tag]._make(fields)
     return note

@@ -1,4 +1,7 @@
-"""What a serving process says of itself every second: how deep its queues are, how its breakers stand, how late its loop is."""
+"""What a serving process says of itself every second.
+
+How deep its queues are, how its breakers stand, how late its loop is.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,8 @@ class Pulse:
     """Beats while it is entered with `async with`."""
 
     def __init__(self, journal: Journal, versions: Callable[[], Iterable[Watched]]) -> None:
-        self._journal, self._versions = journal, versions
+        self._journal = journal
+        self._versions = versions
         self._lag_s = 0.0
         self._failing = False
         self._timer: asyncio.TimerHandle | None = None
@@ -61,7 +65,9 @@ class Pulse:
             try:
                 self._journal.naming.look()
                 self._journal.note(await self._gauges())
-            except Exception:  # noqa: BLE001  # whatever it is, such as no descriptor left to read with, it may be over in a second
+            except Exception:  # noqa: BLE001
+                # whatever it is, such as no descriptor left to read
+                # with, it may be over in a second
                 if not self._failing:
                     _log.exception("it cannot be told how this process stands")
                 self._failing = True
@@ -75,7 +81,8 @@ class Pulse:
                 await asyncio.sleep(0)
             version.look()
             versions.append(version.gauges())
-        lag_s, self._lag_s = self._lag_s, 0.0
+        lag_s = self._lag_s
+        self._lag_s = 0.0
         return Gauges(
             at_ns=time.monotonic_ns(),
             pid=os.getpid(),

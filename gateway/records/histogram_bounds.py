@@ -1,10 +1,30 @@
-"""The buckets of histograms: upper bounds, each in its bucket; whatever is more goes to one bucket without a bound."""
+"""The buckets of histograms: upper bounds, each in its bucket.
+
+Whatever is more goes to one bucket without a bound.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-TIME_BOUNDS_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+TIME_BOUNDS_S: Final = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+)
 """From what a small model takes to what a caller waits for."""
 SIZE_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 """Rows of batches."""

@@ -1,4 +1,6 @@
-"""Tells the reader of a ring what the numbers in its cells stand for: before they are used, and again where that was lost.
+"""Tells the reader of a ring what the numbers in its cells stand for.
+
+Before they are used, and again where that was lost.
 
 It is lost with a reader that dies, and where the ring had no room for it.
 """
@@ -28,7 +30,10 @@ class Naming:
 
     @property
     def seed(self) -> bytes:
-        """What the ids are made from that nobody asked for while a request ran (`gateway.records.span_ids`)."""
+        """What the ids are made from that nobody asked for while a request ran.
+
+        `gateway.records.span_ids`.
+        """
         return self._began.seed
 
     def peer(self, text: str) -> int:
@@ -48,14 +53,18 @@ class Naming:
             self._complete = False
 
     def look(self) -> None:
-        """Tells everything again where somebody else reads now, or the ring had no room; to be called now and then."""
+        """Tells everything again where somebody else reads now, or the ring had no room.
+
+        To be called now and then.
+        """
         if self._reader != self._ring.reader or not self._complete:
             self._tell_again()
 
     def _named(self, known: dict[str, int], kind: str, text: str) -> int:
         if len(known) >= _MOST:
             self._forget(known)
-        self._given = number = (self._given + 1) & 0x7FFFFFFF
+        number = (self._given + 1) & 0x7FFFFFFF
+        self._given = number
         if self._tell(Named(kind, number, text)):
             known[text] = number
         return number
@@ -77,4 +86,7 @@ class Naming:
         return self._ring.write_note(encode(note))
 
     def __repr__(self) -> str:
-        return f"<Naming {len(self._peers)} peers, {len(self._instances) - 1} instances, {len(self._versions)} versions>"
+        return (
+            f"<Naming {len(self._peers)} peers, {len(self._instances) - 1} instances, "
+            f"{len(self._versions)} versions>"
+        )

@@ -1,4 +1,7 @@
-"""Reads the rings of all serving processes, again and again, and gives what it finds to whoever makes something of it."""
+"""Reads the rings of all serving processes, again and again.
+
+Gives what it finds to whoever makes something of it.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,10 @@ class Reading:
     """All rings and all consumers of one process."""
 
     def __init__(self, readers: Sequence[ChunkReader], consumers: Sequence[Consumer]) -> None:
-        self._readers, self._consumers = tuple(readers), tuple(consumers)
-        self._dropped, self._warned_at = self._all_dropped, -_WARN_EVERY_S
+        self._readers = tuple(readers)
+        self._consumers = tuple(consumers)
+        self._dropped = self._all_dropped
+        self._warned_at = -_WARN_EVERY_S
 
     async def run(self) -> None:
         """Looks ten times a second, more often where that is not enough."""
@@ -37,7 +42,10 @@ class Reading:
             await asyncio.sleep(0 if any(reader.backlog for reader in self._readers) else LOOK_S)
 
     def look(self) -> None:
-        """Reads what the look before this one has seen, of each ring as much as is taken at once."""
+        """Reads what the look before this one has seen.
+
+        Of each ring as much as is taken at once.
+        """
         for reader in self._readers:
             chunk = reader.read()
             if chunk is not None:
@@ -58,13 +66,16 @@ class Reading:
         return sum(reader.dropped for reader in self._readers)
 
     def _warn(self) -> None:
-        dropped, now = self._all_dropped, time.monotonic()
+        dropped = self._all_dropped
+        now = time.monotonic()
         if dropped > self._dropped and now - self._warned_at >= _WARN_EVERY_S:
             _log.warning(
-                "%d records of requests found no room: they were written faster than they are read. Traces and logs are not complete, counters are",
+                "%d records of requests found no room: they were written faster than they are "
+                "read. Traces and logs are not complete, counters are",
                 dropped - self._dropped,
             )
-            self._dropped, self._warned_at = dropped, now
+            self._dropped = dropped
+            self._warned_at = now
 
     def __repr__(self) -> str:
         return f"<Reading {list(self._readers)}>"

@@ -1,4 +1,7 @@
-"""What one serving process wrote since the last look, sorted by kind, for whoever makes spans, counts or lines of it."""
+"""What one serving process wrote since the last look, sorted by kind.
+
+For whoever makes spans, counts or lines of it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,18 @@ from typing import Any, Final
 
 import numpy as np
 
-from gateway.records.cells import BATCH, BATCH_CELL, CALL, CALL_CELL, LINK, LINK_CELL, NOTE, REQUEST, REQUEST_CELL, Cells
+from gateway.records.cells import (
+    BATCH,
+    BATCH_CELL,
+    CALL,
+    CALL_CELL,
+    LINK,
+    LINK_CELL,
+    NOTE,
+    REQUEST,
+    REQUEST_CELL,
+    Cells,
+)
 from gateway.records.events import Began, Decided, Detail, Gauges, Named, decode
 from gateway.records.ring import LONGEST_NOTE, RingReader, note_text
 from gateway.records.span_ids import Identifiers
@@ -31,7 +45,11 @@ class Names:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A stretch of one ring. The cells of a kind are in the order they were written; `..._places` are their places in the ring."""
+    """A stretch of one ring.
+
+    The cells of a kind are in the order they were written;
+    `..._places` are their places in the ring.
+    """
 
     slot: int
     pid: int
@@ -40,7 +58,10 @@ class Chunk:
     requests: Cells
     request_places: np.ndarray[Any, np.dtype[np.uint64]]
     batches: Cells
-    """A batch stands before its requests. The last ones of a chunk may have requests in the next."""
+    """A batch stands before its requests.
+
+    The last ones of a chunk may have requests in the next.
+    """
     links: Cells
     calls: Cells
     details: Mapping[int, Detail]
@@ -52,9 +73,12 @@ class Chunk:
 class ChunkReader:
     """Reads the ring of one slot, whichever process writes it."""
 
-    def __init__(self, slot: int, ring: RingReader, versions: Mapping[int, tuple[str, int]] | None = None) -> None:
+    def __init__(
+        self, slot: int, ring: RingReader, versions: Mapping[int, tuple[str, int]] | None = None
+    ) -> None:
         """`versions`: what rows stand for until the process has told this reader itself."""
-        self._slot, self._ring = slot, ring
+        self._slot = slot
+        self._ring = ring
         self._pid, self._seed = ring.left
         self._identifiers = Identifiers(self._seed)
         self._peers: dict[int, str] = {}
@@ -86,7 +110,8 @@ class ChunkReader:
         decided: list[Decided] = []
         gauges: list[Gauges] = []
         end = self._read_notes(first, cells, kinds, details, decided, gauges)
-        cells, kinds = cells[:end], kinds[:end]
+        cells = cells[:end]
+        kinds = kinds[:end]
         self._ring.advance(first + end)
         is_request = kinds == REQUEST
         return Chunk(
@@ -104,7 +129,15 @@ class ChunkReader:
             gauges=tuple(gauges),
         )
 
-    def _read_notes(self, first: int, cells: Cells, kinds: Any, details: dict[int, Detail], decided: list[Decided], gauges: list[Gauges]) -> int:
+    def _read_notes(
+        self,
+        first: int,
+        cells: Cells,
+        kinds: Any,
+        details: dict[int, Detail],
+        decided: list[Decided],
+        gauges: list[Gauges],
+    ) -> int:
         """Returns how many of the cells are whole. A new process begins a chunk of its own."""
         for at in np.flatnonzero(kinds == NOTE).tolist():
             found = note_text(cells, at)
@@ -113,10 +146,16 @@ class ChunkReader:
             try:
                 note = decode(found[0])
             except (ValueError, EOFError, TypeError, IndexError):
-                _log.warning("a note of serving process %d cannot be read", self._slot, exc_info=True)
+                _log.warning(
+                    "a note of serving process %d cannot be read", self._slot, exc_info=True
+                )
                 continue
-            if (isinstance(note, Began) and at) or (isinstance(note, Detail) and found[1] == len(cells)):
-                return at  # another process, maybe, whose numbers mean something else; or the request of the detail is not there yet
+            if (isinstance(note, Began) and at) or (
+                isinstance(note, Detail) and found[1] == len(cells)
+            ):
+                # another process, maybe, whose numbers mean something else; or the request
+                # of the detail is not there yet
+                return at
             match note:
                 case Began() | Named():
                     self._learn(note)
@@ -130,10 +169,15 @@ class ChunkReader:
 
     def _learn(self, note: Began | Named) -> None:
         if isinstance(note, Began):
-            if note.seed != self._seed:  # else the same process says it again, for a reader that may not know
-                self._pid, self._seed, self._identifiers = note.pid, note.seed, Identifiers(note.seed)
+            # else the same process says it again, for a reader that may not know
+            if note.seed != self._seed:
+                self._pid = note.pid
+                self._seed = note.seed
+                self._identifiers = Identifiers(note.seed)
                 self._ring.leave(note.pid, note.seed)
-            self._peers, self._instances, self._versions = {}, {}, {}
+            self._peers = {}
+            self._instances = {}
+            self._versions = {}
         elif note.kind == "version":
             model, _, version = note.text.rpartition("/")
             self._versions[note.number] = model, int(version)

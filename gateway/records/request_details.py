@@ -1,4 +1,7 @@
-"""What is told of a request beside its cell: of one that failed, and of an answer that is not what was asked for."""
+"""What is told of a request beside its cell.
+
+Of one that failed, and of an answer that is not what was asked for.
+"""
 
 from __future__ import annotations
 
@@ -20,29 +23,50 @@ _LONGEST_ERROR: Final = 1000  # characters
 
 
 class Failure:
-    """A request that was not answered. What is not known of it stays empty: it may have failed before it was read, or found no version."""
+    """A request that was not answered.
 
-    __slots__ = ("arrived", "caller", "error", "model", "request", "request_id", "status", "version")
+    What is not known of it stays empty: it may have failed before it was read, or found no version.
+    """
+
+    __slots__ = (
+        "arrived",
+        "caller",
+        "error",
+        "model",
+        "request",
+        "request_id",
+        "status",
+        "version",
+    )
 
     def __init__(self, caller: Caller, error: BaseException, status: int, arrived: float) -> None:
-        """`status`: what its caller was told, gRPC's number; `arrived`: seconds of the monotonic clock."""
-        self.caller, self.error, self.status, self.arrived = caller, error, status, arrived
+        """`status`: what its caller was told, gRPC's number.
+
+        `arrived`: seconds of the monotonic clock.
+        """
+        self.caller = caller
+        self.error = error
+        self.status = status
+        self.arrived = arrived
         self.request: InferenceRequest | None = None
         self.version: Counted | None = None
-        self.request_id = self.model = ""
+        self.request_id = ""
+        self.model = ""
 
 
 class Allowance:
     """So many a second."""
 
     def __init__(self, per_s: int) -> None:
-        self._per_s = self._left = per_s
+        self._per_s = per_s
+        self._left = per_s
         self._until = 0.0
 
     def take(self, now: float) -> bool:
         """Whether one more is allowed; `now`: seconds of any clock that goes forward."""
         if now >= self._until:
-            self._until, self._left = now + 1.0, self._per_s
+            self._until = now + 1.0
+            self._left = self._per_s
         self._left -= 1
         return self._left >= 0
 
@@ -77,8 +101,13 @@ def answer_detail(request: InferenceRequest, parameters: Mapping[str, object]) -
 def _told(error: BaseException) -> str:
     """What its caller was told; of what nobody expected that is no more than its class."""
     if isinstance(error, GatewayError):
-        return without_values(str(error))[:_LONGEST_ERROR]  # cut after: what it looks for stands at the beginning
-    return "" if isinstance(error, asyncio.CancelledError) else f"internal error: {type(error).__name__}"
+        # cut after: what it looks for stands at the beginning
+        return without_values(str(error))[:_LONGEST_ERROR]
+    return (
+        ""
+        if isinstance(error, asyncio.CancelledError)
+        else f"internal error: {type(error).__name__}"
+    )
 
 
 def _moments_of(failure: Failure, error: str, now: float) -> tuple[Moment, ...]:

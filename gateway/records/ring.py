@@ -1,11 +1,13 @@
 """A ring of cells in shared memory: one process writes, one reads, and neither waits for the other.
 
-The memory outlives both. What a process that was killed had written is read all the same; a reader that is started anew goes on where the one
-before it stopped, and finds whose cells that one had read. A cell that finds no room is counted and let go.
+The memory outlives both. What a process that was killed had written is read all the same; a reader
+that is started anew goes on where the one before it stopped, and finds whose cells that one had
+read. A cell that finds no room is counted and let go.
 
-The head of a ring has words: cells ever written, cells ever read, cells that found no room, readers there ever were; then what a reader leaves
-to the next. What is written becomes readable when `publish` is called, and is read at the earliest at the look after the one that saw it: a
-processor may show another's stores out of order, but not for milliseconds.
+The head of a ring has words: cells ever written, cells ever read, cells that found no room, readers
+there ever were; then what a reader leaves to the next. What is written becomes readable when
+`publish` is called, and is read at the earliest at the look after the one that saw it: a processor
+may show another's stores out of order, but not for milliseconds.
 """
 
 from __future__ import annotations
@@ -23,12 +25,16 @@ LONGEST_NOTE: Final = 1 << 13
 """Cells; a longer one is dropped: whoever reads must be able to take all of it at once."""
 
 _WRITTEN, _READ, _DROPPED, _READERS = range(4)
-_LEFT, _LEFT_AT = struct.Struct("<q16s"), 64
+_LEFT = struct.Struct("<q16s")
+_LEFT_AT = 64
 _MASK: Final = CELLS - 1
 
 
 class RingWriter:
-    """The writing end of the ring of a slot. `written` is the place that the next cell gets: it grows for ever."""
+    """The writing end of the ring of a slot.
+
+    `written` is the place that the next cell gets: it grows for ever.
+    """
 
     def __init__(self, fd: int, slot: int) -> None:
         self._map = mmap.mmap(fd, RING_BYTES, offset=slot * RING_BYTES)
@@ -48,7 +54,10 @@ class RingWriter:
         return self._words[_READERS]
 
     def offset(self) -> int:
-        """Where in `cells` the next cell is to be written, 128 bytes of it, its kind in the first; -1: there is no room, and that was counted."""
+        """Where in `cells` the next cell is to be written, 128 bytes of it, its kind in the first.
+
+        -1: there is no room, and that was counted.
+        """
         place = self.written
         if place >= self._limit:
             self._limit = self._words[_READ] + CELLS
@@ -59,7 +68,10 @@ class RingWriter:
         return (place & _MASK) * CELL_BYTES
 
     def write_note(self, data: bytes, behind: int = 0) -> bool:
-        """Writes a note over as many cells as it takes, all or none; False where there was no room, for it or for so many cells behind it."""
+        """Writes a note over as many cells as it takes, all or none.
+
+        False where there was no room, for it or for so many cells behind it.
+        """
         cells = max(1, -(-len(data) // NOTE_ROOM))
         if self.written + cells + behind > self._limit or cells > LONGEST_NOTE:
             self._limit = self._words[_READ] + CELLS
@@ -79,7 +91,10 @@ class RingWriter:
         self._words[_WRITTEN] = self.written
 
     def __repr__(self) -> str:
-        return f"<RingWriter {self.written - self._words[_READ]} of {CELLS} cells unread, {self.dropped} dropped>"
+        return (
+            f"<RingWriter {self.written - self._words[_READ]} of {CELLS} cells "
+            f"unread, {self.dropped} dropped>"
+        )
 
 
 class RingReader:
@@ -103,11 +118,15 @@ class RingReader:
         return int(self._words[_WRITTEN] - self._words[_READ])
 
     def read(self, most: int = CELLS) -> tuple[int, Cells]:
-        """A copy of what was there at the last look and is unread, and the place of its first cell; at most so many cells.
+        """A copy of what was there at the last look and is unread, and the place of its first cell.
 
-        They count as unread until `advance`. The last note may lack its end: who reads goes no further than to its beginning.
+        At most so many cells.
+
+        They count as unread until `advance`. The last note may lack its end: who reads goes no
+        further than to its beginning.
         """
-        first, ready = int(self._words[_READ]), self._seen
+        first = int(self._words[_READ])
+        ready = self._seen
         self._seen = int(self._words[_WRITTEN])
         count = min(ready - first, most)
         at = first & _MASK
@@ -134,7 +153,10 @@ class RingReader:
 
 
 def note_text(cells: Cells, at: int) -> tuple[bytes, int] | None:
-    """The bytes of the note that begins at this index, and the index behind it; None where its end is not there."""
+    """The bytes of the note that begins at this index, and the index behind it.
+
+    None where its end is not there.
+    """
     raw = cells[at:].view(np.uint8).reshape(-1, CELL_BYTES)
     length = int(raw[0, 4:8].view("<u4")[0])
     count = max(1, -(-length // NOTE_ROOM))

@@ -7,7 +7,10 @@ from typing import Final
 
 CELL_BYTES: Final = 128
 CELLS: Final = 1 << 17
-"""Of one ring: 16 MiB, four seconds of 30 000 requests a second. Memory is taken when it is first written to."""
+"""Of one ring: 16 MiB, four seconds of 30 000 requests a second.
+
+Memory is taken when it is first written to.
+"""
 HEAD_BYTES: Final = 4096
 RING_BYTES: Final = HEAD_BYTES + CELLS * CELL_BYTES
 

@@ -1,4 +1,7 @@
-"""Which requests are to be seen in traces: drawn or decided by the caller, and always those that went wrong, where the gateway began the trace."""
+"""Which requests are to be seen in traces.
+
+Drawn or decided by the caller, and always those that went wrong, where the gateway began the trace.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,15 @@ class SamplingPlan:
     traces: bool = False
     """Spans are exported at all. Without, a trace context is passed on as it came."""
     parent_based: bool = True
-    """A caller who has a trace decides for us; else of his traces the same share is drawn, by their ids."""
+    """A caller who has a trace decides for us.
+
+    Else of his traces the same share is drawn, by their ids.
+    """
     ratio: float = 1.0
-    """Of the traces that the gateway begins, 0 to 1. At 0 those that went wrong are not kept either."""
+    """Of the traces that the gateway begins, 0 to 1.
+
+    At 0 those that went wrong are not kept either.
+    """
 
     def __post_init__(self) -> None:
         if not 0 <= self.ratio <= 1:
@@ -34,24 +43,36 @@ class SamplingPlan:
 
 
 class Sampler:
-    """Draws, and decides at the end. Costs less than 0.1 us a request; nothing is drawn at a ratio of 0 or 1."""
+    """Draws, and decides at the end.
+
+    Costs less than 0.1 us a request; nothing is drawn at a ratio of 0 or 1.
+    """
 
     __slots__ = ("_bound", "_by_parent", "_keeps", "_ratio", "plan")
 
     def __init__(self, plan: SamplingPlan) -> None:
         self.plan = plan
-        self._ratio, self._bound = plan.ratio, round(plan.ratio * _LIMIT)
-        root = (False if plan.ratio == 0 else True if plan.ratio == 1 else None) if plan.traces else False
+        self._ratio = plan.ratio
+        self._bound = round(plan.ratio * _LIMIT)
+        root = (
+            (False if plan.ratio == 0 else True if plan.ratio == 1 else None)
+            if plan.traces
+            else False
+        )
         decided = (True, False) if plan.traces else (False, False)
-        self._by_parent: tuple[bool | None, ...] = (root, *decided) if plan.parent_based else (root, root, root)
+        self._by_parent: tuple[bool | None, ...] = (
+            (root, *decided) if plan.parent_based else (root, root, root)
+        )
         keeps = plan.traces and plan.ratio > 0
         self._keeps = (keeps, keeps, keeps and not plan.parent_based)
 
     def sampled(self, parent: int = NO_PARENT, trace_id: bytes = b"") -> bool:
-        """Whether the request is exported whatever becomes of it, and what callees are told; to be asked once a request.
+        """Whether the request is exported whatever becomes of it, and what callees are told.
 
-        `parent`: NO_PARENT, ...; `trace_id`: the caller's, empty where there is none. A draw by the id comes out alike in every service, as
-        with OpenTelemetry's `traceidratio`.
+        To be asked once a request.
+
+        `parent`: NO_PARENT, ...; `trace_id`: the caller's, empty where there is none. A draw by the
+        id comes out alike in every service, as with OpenTelemetry's `traceidratio`.
         """
         decided = self._by_parent[parent]
         if decided is not None:
@@ -61,7 +82,10 @@ class Sampler:
         return random.random() < self._ratio  # noqa: S311  # no secret
 
     def keeps_notable(self, parent: int = NO_PARENT) -> bool:
-        """Whether a request that was not sampled is exported all the same if it failed, was refused, was degraded or slow; asked at its end."""
+        """Whether a request that was not sampled is exported all the same if it failed.
+
+        Was refused, was degraded or slow; asked at its end.
+        """
         return self._keeps[parent]
 
     def __repr__(self) -> str:

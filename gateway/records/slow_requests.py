@@ -17,20 +17,28 @@ class Slowest:
     __slots__ = ("_answered", "_sum_s", "limit_s", "over")
 
     def __init__(self) -> None:
-        self.limit_s, self.over = math.inf, 0
-        self._answered, self._sum_s = 0, 0.0
+        self.limit_s = math.inf
+        self.over = 0
+        self._answered = 0
+        self._sum_s = 0.0
 
     def look(self, answered: int, sum_s: float) -> None:
-        """Sets the limit anew; to be called now and then with how many were answered ever, and the seconds that took."""
+        """Sets the limit anew.
+
+        To be called now and then with how many were answered ever, and the seconds that took.
+        """
         new = answered - self._answered
         if new < _SAMPLE:
             return
         if self.limit_s == math.inf:
             self.limit_s = _FIRST * (sum_s - self._sum_s) / new
         else:
-            # Quickly up and slowly down: where all take the same time, a limit just below it has all of them over.
+            # Quickly up and slowly down: where all take the same time, a limit just
+            # below it has all of them over.
             self.limit_s *= min(2.0, max(_DOWN, (self.over / (new * _SHARE)) ** 0.25))
-        self._answered, self._sum_s, self.over = answered, sum_s, 0
+        self._answered = answered
+        self._sum_s = sum_s
+        self.over = 0
 
     def __repr__(self) -> str:
         return f"<Slowest: over {self.limit_s * 1e3:.3g} ms>"

@@ -1,7 +1,8 @@
 """Ids of traces and spans that nobody asked for while the request ran, made by whoever reads of it.
 
-Each is a number of the writing process (the place of a cell, or a batch's number), stirred with random bytes of that process: the same for
-whoever makes it twice, unlike any other, and as good as random. The stirring is splitmix64 (Steele, Lea, Flood 2014), a bijection.
+Each is a number of the writing process (the place of a cell, or a batch's number), stirred with
+random bytes of that process: the same for whoever makes it twice, unlike any other, and as good as
+random. The stirring is splitmix64 (Steele, Lea, Flood 2014), a bijection.
 """
 
 from __future__ import annotations
@@ -24,14 +25,19 @@ class Identifiers:
     """Makes the ids of one process from the seed it has told (`gateway.records.events.Began`)."""
 
     def __init__(self, seed: bytes) -> None:
-        self._high, self._low = (np.uint64(int.from_bytes(seed[at : at + 8], "little")) for at in (0, 8))
+        self._high, self._low = (
+            np.uint64(int.from_bytes(seed[at : at + 8], "little")) for at in (0, 8)
+        )
 
     def request_traces(self, places: Numbers) -> Bytes:
         """Trace ids, (n, 16), of requests whose cells stand at these places."""
         return self._traces(places)
 
     def request_spans(self, places: Numbers, child: int = 0) -> Bytes:
-        """Span ids, (n, 8); `child`: 0 for the request's own span, 1, 2, ... for those beneath it."""
+        """Span ids, (n, 8); `child`: 0 for the request's own span, 1, 2, ...
+
+        for those beneath it.
+        """
         return self._spans(places, np.uint64(child))
 
     def batch_traces(self, numbers: Numbers) -> Bytes:
@@ -44,7 +50,8 @@ class Identifiers:
 
     def _traces(self, numbers: Numbers) -> Bytes:
         halves = np.empty((len(numbers), 2), np.uint64)
-        halves[:, 0], halves[:, 1] = _stirred(numbers ^ self._high), _stirred(numbers ^ self._low)
+        halves[:, 0] = _stirred(numbers ^ self._high)
+        halves[:, 1] = _stirred(numbers ^ self._low)
         return halves.view(np.uint8)
 
     def _spans(self, numbers: Numbers, child: np.uint64) -> Bytes:

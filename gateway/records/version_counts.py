@@ -47,7 +47,10 @@ class BatchCounts:
 
 @dataclass(frozen=True, slots=True)
 class VersionCounts:
-    """The numbers of one version over all processes; the first of them in the words of `inference.ModelStatistics`."""
+    """The numbers of one version over all processes.
+
+    The first of them in the words of `inference.ModelStatistics`.
+    """
 
     success: Duration = Duration()
     fail: Duration = Duration()

@@ -1,7 +1,10 @@
-"""Writes down what became of every request of a serving process: counted always, in a cell of its own where somebody will want to see it.
+"""Writes down what became of every request of a serving process.
 
-What is done here is done for every request, so it is done in microseconds: answers are gathered and looked at in the loop's next turn, when
-they have left, all with the same clock. Nothing here waits for anybody or raises.
+Counted always, in a cell of its own where somebody will want to see it.
+
+What is done here is done for every request, so it is done in microseconds: answers are gathered and
+looked at in the loop's next turn, when they have left, all with the same clock. Nothing here waits
+for anybody or raises.
 """
 
 from __future__ import annotations
@@ -33,9 +36,22 @@ from gateway.records.cells import (
 from gateway.records.counted_version import Counted, Counts
 from gateway.records.events import Detail, Note, encode
 from gateway.records.name_table import Naming
-from gateway.records.request_details import MOST_DETAILS_PER_S, NOTHING, Allowance, Failure, answer_detail, failure_detail
+from gateway.records.request_details import (
+    MOST_DETAILS_PER_S,
+    NOTHING,
+    Allowance,
+    Failure,
+    answer_detail,
+    failure_detail,
+)
 from gateway.records.ring import RingWriter
-from gateway.records.sampling import NO_PARENT, PARENT_NOT_SAMPLED, PARENT_SAMPLED, Sampler, SamplingPlan
+from gateway.records.sampling import (
+    NO_PARENT,
+    PARENT_NOT_SAMPLED,
+    PARENT_SAMPLED,
+    Sampler,
+    SamplingPlan,
+)
 
 _NO_ID: Final = bytes(8)
 _CANCELLED: Final = REASONS.index(CANCELLED)
@@ -44,16 +60,27 @@ _CANCELLED: Final = REASONS.index(CANCELLED)
 class Journal:
     """The journal of one process.
 
-    The sampled requests get a cell, and those that are not as they should be: of failures as many a second as somebody can look at, all of
-    them where traces or `failures` want them. `everything`: every request does; `listed`: a share of the others, drawn.
+    The sampled requests get a cell, and those that are not as they should be: of failures as many a
+    second as somebody can look at, all of them where traces or `failures` want them. `everything`:
+    every request does; `listed`: a share of the others, drawn.
     """
 
     def __init__(
-        self, ring: RingWriter, plan: SamplingPlan, house: Counts, *, everything: bool = False, failures: bool = False, listed: float = 0.0
+        self,
+        ring: RingWriter,
+        plan: SamplingPlan,
+        house: Counts,
+        *,
+        everything: bool = False,
+        failures: bool = False,
+        listed: float = 0.0,
     ) -> None:
         """`house`: where requests are counted for which no version was found."""
-        self._ring, self._house = ring, house
-        self._everything, self._failures, self._listed = everything, failures, listed
+        self._ring = ring
+        self._house = house
+        self._everything = everything
+        self._failures = failures
+        self._listed = listed
         self.sample_by(plan)
         self._answers: list[tuple[InferenceRequest, Counted, Prediction, bytes, int]] = []
         self._details = Allowance(MOST_DETAILS_PER_S)
@@ -63,12 +90,19 @@ class Journal:
         self._publish_soon()
 
     def sample_by(self, plan: SamplingPlan) -> None:
-        """Says who is exported from here on; a request that was told already whether it is sampled stays so."""
-        self._sampler, self._traces = Sampler(plan), plan.traces
+        """Says who is exported from here on.
+
+        A request that was told already whether it is sampled stays so.
+        """
+        self._sampler = Sampler(plan)
+        self._traces = plan.traces
         self._every_failure = self._everything or self._failures or plan.traces
 
     def exports(self, context: SpanContext) -> bool:
-        """Whether a span of this context is exported; where no traces are, a caller's sampled one is passed on and no more."""
+        """Whether a span of this context is exported.
+
+        Where no traces are, a caller's sampled one is passed on and no more.
+        """
         return self._traces and context.sampled
 
     @property
@@ -81,21 +115,34 @@ class Journal:
         """Cells that found no room, ever."""
         return self._ring.dropped
 
-    def answered(self, request: InferenceRequest, version: Counted, prediction: Prediction, id_field: bytes, flags: int = 0) -> None:
-        """A request has its answer, which leaves in this turn of the loop. `id_field`: its id, behind a tag and a length."""
+    def answered(
+        self,
+        request: InferenceRequest,
+        version: Counted,
+        prediction: Prediction,
+        id_field: bytes,
+        flags: int = 0,
+    ) -> None:
+        """A request has its answer, which leaves in this turn of the loop.
+
+        `id_field`: its id, behind a tag and a length.
+        """
         if not self._answers:
             asyncio.get_running_loop().call_soon(self._look_at_answers)
         self._answers.append((request, version, prediction, id_field, flags))
 
     def failed(self, failure: Failure, flags: int = 0) -> None:
         """A request has ended without an answer."""
-        now, request, version = time.monotonic(), failure.request, failure.version
+        now = time.monotonic()
+        request = failure.request
+        version = failure.version
         elapsed_s = now - failure.arrived
         reason = reason_index(failure.error)
         (version.counts if version is not None else self._house).record_failure(reason, elapsed_s)
         detailed = self._details.take(now)
         if not (detailed or self._every_failure):
-            return  # a storm that nobody follows: it is counted, and there is enough of it to look at
+            # a storm that nobody follows: it is counted, and there is enough of it to look at
+            return
         parent = span_context_of(failure.caller.metadata())
         flags |= self._sampling(request, parent)
         row = version.row if version is not None else NO_ROW
@@ -103,7 +150,18 @@ class Journal:
             return  # the caller's own doing, and it may be a habit
         detail = failure_detail(failure, parent, now) if detailed else NOTHING
         request_id = failure.request_id.encode()
-        self._write(request, failure.caller, parent, row, failure.status, reason, flags, (failure.arrived, now), request_id, detail)
+        self._write(
+            request,
+            failure.caller,
+            parent,
+            row,
+            failure.status,
+            reason,
+            flags,
+            (failure.arrived, now),
+            request_id,
+            detail,
+        )
 
     def note(self, note: Note) -> None:
         """Writes a note."""
@@ -129,36 +187,60 @@ class Journal:
         """The request's own span, made when it is first asked for."""
         request = request.whole or request
         if request.context is None:
-            parent = span_context_of(request.caller.metadata()) if request.caller is not None else None
+            parent = (
+                span_context_of(request.caller.metadata()) if request.caller is not None else None
+            )
             ids = os.urandom(24)
             sampled = bool(self._drawn(parent))
             if parent is None:
                 request.context = SpanContext(ids[:16], ids[16:], sampled)
             else:  # where nothing is exported here, what the caller said is passed on as it is
-                request.context = SpanContext(parent.trace_id, ids[16:], sampled if self._traces else parent.sampled, parent.tracestate)
+                request.context = SpanContext(
+                    parent.trace_id,
+                    ids[16:],
+                    sampled if self._traces else parent.sampled,
+                    parent.tracestate,
+                )
         return request.context
 
     # What is done for every answer.
 
     def _look_at_answers(self) -> None:
-        answers, self._answers = self._answers, []
-        now, traces, everything = time.monotonic(), self._traces, self._everything
+        answers = self._answers
+        self._answers = []
+        now = time.monotonic()
+        traces = self._traces
+        everything = self._everything
         for request, version, prediction, id_field, how in answers:
-            elapsed_s, run, slowest, flags = now - request.arrived, request.run, version.slowest, how
-            version.counts.record_request(elapsed_s, run.started_ns * 1e-9 - request.arrived if run is not None else -1.0)
+            elapsed_s = now - request.arrived
+            run = request.run
+            slowest = version.slowest
+            flags = how
+            version.counts.record_request(
+                elapsed_s, run.started_ns * 1e-9 - request.arrived if run is not None else -1.0
+            )
             if elapsed_s > slowest.limit_s:
                 slowest.over += 1
                 flags |= SLOW
             if prediction.parameters is not None and "degraded" in prediction.parameters:
                 version.counts.record_degraded()
                 flags |= DEGRADED
-            drawn = everything or (self._listed > 0 and random.random() < self._listed)  # noqa: S311  # no secret
+            # no secret
+            drawn = everything or (self._listed > 0 and random.random() < self._listed)  # noqa: S311
             if traces or drawn or flags & (SLOW | DEGRADED):
                 self._write_answer(request, version, prediction, id_field, flags, now, drawn=drawn)
         self._ring.publish()
 
     def _write_answer(
-        self, request: InferenceRequest, version: Counted, prediction: Prediction, id_field: bytes, flags: int, now: float, *, drawn: bool
+        self,
+        request: InferenceRequest,
+        version: Counted,
+        prediction: Prediction,
+        id_field: bytes,
+        flags: int,
+        now: float,
+        *,
+        drawn: bool,
     ) -> None:
         caller = request.caller
         if caller is None:
@@ -167,8 +249,23 @@ class Journal:
         flags |= self._sampling(request, parent)
         if drawn or flags & (SAMPLED | SLOW | DEGRADED):
             parameters = prediction.parameters
-            detail = NOTHING if parameters is None and not request.retries else answer_detail(request, parameters or {})
-            self._write(request, caller, parent, version.row, 0, 0, flags, (request.arrived, now), _id_text(id_field), detail)
+            detail = (
+                NOTHING
+                if parameters is None and not request.retries
+                else answer_detail(request, parameters or {})
+            )
+            self._write(
+                request,
+                caller,
+                parent,
+                version.row,
+                0,
+                0,
+                flags,
+                (request.arrived, now),
+                _id_text(id_field),
+                detail,
+            )
 
     def _sampling(self, request: InferenceRequest | None, parent: SpanContext | None) -> int:
         """The flags that say whether it is exported."""
@@ -204,26 +301,53 @@ class Journal:
             request_id = request_id[:REQUEST_ID_BYTES]
         if parent is not None and parent.tracestate:
             detail = detail._replace(tracestate=parent.tracestate)
-        if detail is not NOTHING and not self._ring.write_note(encode(detail), behind=1):  # it belongs to the very next cell
+        # it belongs to the very next cell
+        if detail is not NOTHING and not self._ring.write_note(encode(detail), behind=1):
             return
-        at, cells, (arrived, ended) = self._ring.offset(), self._ring.cells, times
+        at = self._ring.offset()
+        cells = self._ring.cells
+        arrived, ended = times
         if at < 0:
             return
         own = request.context if request is not None else None
         if own is not None:
             flags |= HAS_IDS
-        if not flags & SAMPLED and (status or flags & (DEGRADED | SLOW)) and self._sampler.keeps_notable(_said(parent)):
+        if (
+            not flags & SAMPLED
+            and (status or flags & (DEGRADED | SLOW))
+            and self._sampler.keeps_notable(_said(parent))
+        ):
             flags |= KEPT
         if request is None:
             told = (int(arrived * 1e9), int(ended * 1e9), 0, 0, float("inf"), 0)
         else:
-            run, form = request.run, request.form
+            run = request.run
+            form = request.form
             number = run.number if run is not None else 0
-            told = (int(arrived * 1e9), int(ended * 1e9), number, form.rows, request.deadline - arrived, form.input_bytes)
-        REQUEST_PLAIN.pack_into(cells, at, REQUEST, status, flags, len(request_id), row, *told, peer, reason)
+            told = (
+                int(arrived * 1e9),
+                int(ended * 1e9),
+                number,
+                form.rows,
+                request.deadline - arrived,
+                form.input_bytes,
+            )
+        REQUEST_PLAIN.pack_into(
+            cells, at, REQUEST, status, flags, len(request_id), row, *told, peer, reason
+        )
         if flags & (HAS_IDS | HAS_PARENT):
-            trace_id, span_id = (own.trace_id, own.span_id) if own is not None else (parent.trace_id if parent is not None else b"", _NO_ID)
-            REQUEST_IDS.pack_into(cells, at + REQUEST_PLAIN.size, trace_id, span_id, parent.span_id if parent is not None else _NO_ID)
+            trace_id, span_id = (
+                (own.trace_id, own.span_id)
+                if own is not None
+                else (parent.trace_id if parent is not None else b"", _NO_ID)
+            )
+            REQUEST_IDS.pack_into(
+                cells,
+                at + REQUEST_PLAIN.size,
+                trace_id,
+                span_id,
+                parent.span_id if parent is not None else _NO_ID,
+            )
         if request_id:
             cells[at + REQUEST_ID_AT : at + REQUEST_ID_AT + len(request_id)] = request_id
         self._publish_soon()
@@ -243,7 +367,10 @@ def _said(parent: SpanContext | None) -> int:
 
 
 def _id_text(field: bytes) -> bytes:
-    """The id of a response's id field, which is a tag, a length of one byte, or of two from 128 on, and the text."""
+    """The id of a response's id field, which is a tag, a length of one byte, or of two from 128 on.
+
+    The text.
+    """
     if not field:
         return b""
     return field[2:] if field[1] < 0x80 else field[3:]  # noqa: PLR2004

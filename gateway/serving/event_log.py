@@ -15,12 +15,25 @@ _LONGEST_TEXT: Final = 1000  # characters
 
 
 def note_decision(journal: Journal, record: object) -> None:
-    """Notes what happens seldom: a breaker that moved, a worker that died. What a request met stands in its own cell."""
+    """Notes what happens seldom: a breaker that moved, a worker that died.
+
+    What a request met stands in its own cell.
+    """
     now_ns = time.monotonic_ns()
     if isinstance(record, Transition):
         journal.note(Decided(now_ns, "breaker", *record.key, record.new, _text(record.reason)))
     elif isinstance(record, WorkerEvent):
-        journal.note(Decided(now_ns, "worker", record.model, record.version, record.worker, record.fate.value, _text(record.detail)))
+        journal.note(
+            Decided(
+                now_ns,
+                "worker",
+                record.model,
+                record.version,
+                record.worker,
+                record.fate.value,
+                _text(record.detail),
+            )
+        )
 
 
 def _text(said: str) -> str:

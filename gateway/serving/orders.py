@@ -22,8 +22,10 @@ from gateway.serving.wire.server_state import ServerState
 from gateway.serving.wire.services.open_streams import OpenStreams
 from gateway.serving.wire.transport.interface import Transport
 
-_NOT_LIVE = {"": "it is not loaded", "READY": "this process is still opening it"}  # READY is what the others are, after a restart
-_GC_THRESHOLDS = (10_000, 10, 10)  # a burst of requests is no leak: looking for cycles in each took 4 % of the time
+# READY is what the others are, after a restart
+_NOT_LIVE = {"": "it is not loaded", "READY": "this process is still opening it"}
+# a burst of requests is no leak: looking for cycles in each took 4 % of the time
+_GC_THRESHOLDS = (10_000, 10, 10)
 
 
 class ServingProcess:
@@ -42,21 +44,30 @@ class ServingProcess:
         sampling: SamplingPlan,
     ) -> None:
         """`sampling`: as at the start; trace settings change it."""
-        self._transport, self._transport_name = transport, transport_name
-        self._versions, self._catalogue = versions, catalogue
-        self._state, self._streams, self._circuits = state, streams, circuits
-        self._journal, self._sampling = journal, sampling
+        self._transport = transport
+        self._transport_name = transport_name
+        self._versions = versions
+        self._catalogue = catalogue
+        self._state = state
+        self._streams = streams
+        self._circuits = circuits
+        self._journal = journal
+        self._sampling = sampling
         self._tasks: set[asyncio.Future[None]] = set()
 
     async def listen(self) -> Listening:
         """Opens the port."""
         return Listening(await self._transport.start(), self._transport_name)
 
-    async def prepare(self, change_id: int, plans: tuple[VersionPlan, ...]) -> tuple[tuple[Key, str], ...]:
+    async def prepare(
+        self, change_id: int, plans: tuple[VersionPlan, ...]
+    ) -> tuple[tuple[Key, str], ...]:
         """Opens and warms versions; returns those that failed."""
         return await self._versions.prepare(change_id, plans)
 
-    def commit(self, change_id: int, live: tuple[Key, ...], retire: tuple[Key, ...]) -> Awaitable[None]:
+    def commit(
+        self, change_id: int, live: tuple[Key, ...], retire: tuple[Key, ...]
+    ) -> Awaitable[None]:
         """Swaps at once; what it returns ends with the draining."""
         return self._versions.commit(change_id, live, retire)
 
@@ -67,10 +78,17 @@ class ServingProcess:
         task.add_done_callback(self._tasks.discard)
 
     def publish(self, publication: Publish) -> None:
-        """Takes over what every process answers alike; from the first readiness on, what is there is not looked at by the collector."""
+        """Takes over what every process answers alike.
+
+        From the first readiness on, what is there is not looked at by the collector.
+        """
         was_ready = self._state.ready
         self._catalogue.explain(
-            {(e.model, int(e.version or 0)): e.reason or _NOT_LIVE.get(e.state or "", f"it is {e.state}") for e in publication.index}
+            {
+                (e.model, int(e.version or 0)): e.reason
+                or _NOT_LIVE.get(e.state or "", f"it is {e.state}")
+                for e in publication.index
+            }
         )
         logging.getLogger().setLevel(log_level(publication.log_settings))
         self._journal.sample_by(changed_sampling(self._sampling, publication.trace_changes))

@@ -44,7 +44,12 @@ class WatchedVersion:
             breaker=gauged(self.circuit.state, admits=self.circuit.admits),
             forced=self.circuit.forced,
             instances=tuple(
-                InstanceGauges(seat.name, seat.instance.available, seat.outstanding, gauged(seat.gate.state, admits=seat.gate.admits))
+                InstanceGauges(
+                    seat.name,
+                    seat.instance.available,
+                    seat.outstanding,
+                    gauged(seat.gate.state, admits=seat.gate.admits),
+                )
                 for seat in seats
             ),
         )

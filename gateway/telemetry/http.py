@@ -1,6 +1,9 @@
-"""The HTTP port: probes (is the gateway alive, is it ready, is a model), and whatever else is to be read.
+"""The HTTP port: probes (is the gateway alive, is it ready, is a model).
 
-A probe reads the status alone: 200, or 400 where the answer is no, as in Triton; 404 for a model that is not there.
+Whatever else is to be read.
+
+A probe reads the status alone: 200, or 400 where the answer is no, as in Triton; 404
+for a model that is not there.
 """
 
 from __future__ import annotations
@@ -15,8 +18,8 @@ from aiohttp import web
 _ENDS_S: Final = 0.5
 """For answers that have begun: who reads slowly must not cost others what is left for them."""
 _HERE: Final = (
-    "this port answers with the page (/), metrics (/metrics), how the gateway is (/v2/gateway/state) "
-    "and probes (/v2/health/live, /v2/health/ready, /v2/models/NAME/ready)"
+    "this port answers with the page (/), metrics (/metrics), how the gateway is "
+    "(/v2/gateway/state) and probes (/v2/health/live, /v2/health/ready, /v2/models/NAME/ready)"
 )
 Ending = Callable[[object], Awaitable[None]]
 
@@ -46,13 +49,16 @@ class HttpPort:
     ) -> None:
         """`routes`: what else is answered. `on_shutdown` ends answers that would never end."""
         self._sockets = sockets
-        self._runner = web.AppRunner(application(health, routes, on_shutdown), access_log=None, shutdown_timeout=_ENDS_S)
+        self._runner = web.AppRunner(
+            application(health, routes, on_shutdown), access_log=None, shutdown_timeout=_ENDS_S
+        )
 
     def __repr__(self) -> str:
         return f"<HttpPort {' '.join(map(str, self._runner.addresses)) or 'not started'}>"
 
     async def __aenter__(self) -> Self:
-        logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # or whoever sends rubbish here fills the log with tracebacks
+        # or whoever sends rubbish here fills the log with tracebacks
+        logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
         await self._runner.setup()
         for listening in self._sockets:
             await web.SockSite(self._runner, listening).start()
@@ -62,7 +68,9 @@ class HttpPort:
         await self._runner.cleanup()
 
 
-def application(health: Health, routes: Iterable[web.RouteDef] = (), on_shutdown: Ending | None = None) -> web.Application:
+def application(
+    health: Health, routes: Iterable[web.RouteDef] = (), on_shutdown: Ending | None = None
+) -> web.Application:
     """Probes, `routes`, and a word to those who look elsewhere."""
     app = web.Application(middlewares=[_tell_where])
     if on_shutdown is not None:
@@ -75,11 +83,16 @@ def application(health: Health, routes: Iterable[web.RouteDef] = (), on_shutdown
         return _yes_or_no({"ready": health.ready})
 
     async def model_ready(request: web.Request) -> web.Response:
-        name, version = request.match_info["name"], request.match_info.get("version")
+        name = request.match_info["name"]
+        version = request.match_info.get("version")
         answer = health.model_ready(name, int(version) if version is not None else None)
         if answer is None:
-            return web.json_response({"error": f"Request for unknown model: '{name}' is not found"}, status=404)
-        return _yes_or_no({"name": name, **({"version": version} if version is not None else {}), "ready": answer})
+            return web.json_response(
+                {"error": f"Request for unknown model: '{name}' is not found"}, status=404
+            )
+        return _yes_or_no(
+            {"name": name, **({"version": version} if version is not None else {}), "ready": answer}
+        )
 
     app.add_routes(
         [
@@ -94,15 +107,25 @@ def application(health: Health, routes: Iterable[web.RouteDef] = (), on_shutdown
 
 
 @web.middleware
-async def _tell_where(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
-    """What is not there, or only read, is answered in JSON, with the way to what may have been meant."""
+async def _tell_where(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """What is not there, or only read, is answered in JSON.
+
+    With the way to what may have been meant.
+    """
     fault = request.match_info.http_exception
     if isinstance(fault, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(fault.allowed_methods))
-        text = f"{request.method} is not for {request.path}: this port is for reading ({allowed}); inference is gRPC"
+        text = (
+            f"{request.method} is not for {request.path}: this port is for reading "
+            f"({allowed}); inference is gRPC"
+        )
         return web.json_response({"error": text}, status=405, headers={"Allow": allowed})
     if fault is not None:
-        return web.json_response({"error": f"there is no {request.path} here: {_HERE}; inference is gRPC"}, status=404)
+        return web.json_response(
+            {"error": f"there is no {request.path} here: {_HERE}; inference is gRPC"}, status=404
+        )
     return await handler(request)
 
 

@@ -14,7 +14,10 @@ class Command:
     """A finished command."""
 
     def __init__(self, done):
-        self.status, self.bytes, self.out, self.err = done.returncode, done.stdout, done.stdout.decode(errors="replace"), done.stderr.decode()
+        self.status = done.returncode
+        self.bytes = done.stdout
+        self.out = done.stdout.decode(errors="replace")
+        self.err = done.stderr.decode()
         lines = [line.partition(": ") for line in self.err.splitlines()]
         self.faults = [text for who, _, text in lines if who.startswith("gateway ")]
         self.progress = [text for who, _, text in lines if who == "gateway"]
@@ -32,8 +35,9 @@ def gateway(cache):
 
     def run(*arguments, stdin=b"", env=None, cwd=ROOT):
         done = subprocess.run(
-            [sys.executable, "-m", "gateway", *map(str, arguments)],
-            input=stdin, capture_output=True, timeout=100, check=False, cwd=cwd, env={**os.environ, "XDG_CACHE_HOME": str(cache), **(env or {})},
+            [sys.executable, "-m", "gateway", *map(str, arguments)], input=stdin,
+            capture_output=True, timeout=100, check=False, cwd=cwd,
+            env={**os.environ, "XDG_CACHE_HOME": str(cache), **(env or {})},
         )  # fmt: skip
         assert b"Traceback" not in done.stderr, done.stderr.decode()
         return Command(done)

@@ -22,12 +22,27 @@ def run_main(capsys, *words):
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        ("serv", f"gateway: there is no command 'serv'; did you mean serve? (commands: {', '.join(COMMANDS)})"),
+        (
+            "serv",
+            (
+                "gateway: there is no command 'serv'; did you mean serve? "
+                f"(commands: {', '.join(COMMANDS)})"
+            ),
+        ),
         ("serve --prot 8001", "gateway serve: unknown option --prot; did you mean --port?"),
         ("serve --prot=8001", "gateway serve: unknown option --prot=8001; did you mean --port?"),
-        ("serve --max-message 1MiB", "gateway serve: unknown option --max-message; did you mean --max-message-size?"),
-        ("serve --port", "gateway serve: argument --port: expected one argument (see gateway serve --help)"),
-        ("check", "gateway check: the following arguments are required: DIR (see gateway check --help)"),
+        (
+            "serve --max-message 1MiB",
+            "gateway serve: unknown option --max-message; did you mean --max-message-size?",
+        ),
+        (
+            "serve --port",
+            "gateway serve: argument --port: expected one argument (see gateway serve --help)",
+        ),
+        (
+            "check",
+            "gateway check: the following arguments are required: DIR (see gateway check --help)",
+        ),
         ("check a b", "gateway check: unknown option b"),
         ("infer m --adress x", "gateway infer: unknown option --adress; did you mean --address?"),
         ("--versoin", "gateway: unknown option --versoin; did you mean --version?"),
@@ -49,7 +64,10 @@ def test_each_command_has_a_help_with_examples_that_its_parser_takes(capsys, nam
         main([name, "--help"])
     assert left.value.code == 0
     out = capsys.readouterr().out
-    lines = [line.split(" | ")[-1].split(" > ")[0] for line in out.partition("examples:\n")[2].splitlines()]
+    lines = [
+        line.split(" | ")[-1].split(" > ")[0]
+        for line in out.partition("examples:\n")[2].splitlines()
+    ]
     assert len(lines) >= 2
     for line in lines:
         words = shlex.split(line)
@@ -65,12 +83,19 @@ def test_the_version_names_what_a_gateway_is_made_of(gateway):
     from gateway import __version__
 
     lines = gateway("--version").out.splitlines()
-    assert {f"gateway {__version__}", f"grpcio {grpc.__version__}", f"onnxruntime {onnxruntime.__version__}"} <= set(lines)
+    assert {
+        f"gateway {__version__}",
+        f"grpcio {grpc.__version__}",
+        f"onnxruntime {onnxruntime.__version__}",
+    } <= set(lines)
     assert f"python {sys.version.split()[0]}" in lines
 
 
 def loaded(code):
-    """Heavy modules that are imported after the code has run, or when it starts the first serving process, where it is ended."""
+    """Heavy modules that are imported after the code has run.
+
+    Or when it starts the first serving process, where it is ended.
+    """
     probe = f"""
 import contextlib, io, json, os, sys
 
@@ -87,29 +112,55 @@ from gateway.__main__ import main
 {code}
 tell()
 """
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.stdout, done.stderr
     return json.loads(done.stdout), done.returncode
 
 
 def test_nothing_heavy_is_imported_before_the_serving_processes_are_on_their_way(tmp_path):
-    arguments = ["serve", "--models", str(tmp_path), "--port", "0", "--http-port", "0", "--processes", "2"]
+    arguments = [
+        "serve",
+        "--models",
+        str(tmp_path),
+        "--port",
+        "0",
+        "--http-port",
+        "0",
+        "--processes",
+        "2",
+    ]
     assert loaded(f"main({arguments!r})") == ([], 3)
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["serve", "--help"]])
 def test_help_and_version_import_nothing_heavy(words):
-    code = f"with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n    main({words!r})"
+    code = (
+        "with contextlib.redirect_stdout(io.StringIO()), "
+        f"contextlib.suppress(SystemExit):\n    main({words!r})"
+    )
     assert loaded(code) == ([], 0)
 
 
 def test_an_io_mode_that_cannot_be_had_is_a_fault_of_the_command_line(gateway, tmp_path):
-    done = gateway("serve", "--models", tmp_path, "--io-mode", "polling", env={"GRPC_EXPERIMENTS": "event_engine_listener"})
+    done = gateway(
+        "serve",
+        "--models",
+        tmp_path,
+        "--io-mode",
+        "polling",
+        env={"GRPC_EXPERIMENTS": "event_engine_listener"},
+    )
     assert done.status == 2
-    assert done.faults == ["--io-mode polling contradicts GRPC_EXPERIMENTS=event_engine_listener: change one of them"]
+    assert done.faults == [
+        "--io-mode polling contradicts GRPC_EXPERIMENTS=event_engine_listener: change one of them"
+    ]
 
 
 def test_a_reader_that_has_had_enough_is_no_fault(gateway):
     command = f"{shlex.quote(sys.executable)} -m gateway explain models | true"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.control import ControlOptions, ModelControlMode, ModelControlOptions, RestartOptions, StopOptions
+from gateway.config.control import (
+    ControlOptions,
+    ModelControlMode,
+    ModelControlOptions,
+    RestartOptions,
+    StopOptions,
+)
 
 
 class TestOptions:
@@ -14,14 +20,27 @@ class TestOptions:
     def test_a_restart_is_never_late_by_more_than_the_jitter(self, deaths, draw):
         options = RestartOptions()
         delay_s = options.delay_s(deaths, draw)
-        assert options.first_delay_s * (1 - options.jitter) <= delay_s <= options.longest_delay_s * (1 + options.jitter)
+        assert (
+            options.first_delay_s * (1 - options.jitter)
+            <= delay_s
+            <= options.longest_delay_s * (1 + options.jitter)
+        )
 
     def test_restarts_slow_down_until_the_longest_delay(self):
         options = RestartOptions(first_delay_s=0.1, longest_delay_s=1.0, jitter=0)
-        assert [options.delay_s(n, 0.5) for n in (1, 2, 3, 4, 5, 99)] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+        assert [options.delay_s(n, 0.5) for n in (1, 2, 3, 4, 5, 99)] == [
+            0.1,
+            0.2,
+            0.4,
+            0.8,
+            1.0,
+            1.0,
+        ]
 
     def test_what_makes_no_sense_is_refused_with_its_name(self):
-        with pytest.raises(ValueError, match="--load-model is for --model-control explicit, not poll"):
+        with pytest.raises(
+            ValueError, match="--load-model is for --model-control explicit, not poll"
+        ):
             ModelControlOptions(mode=ModelControlMode.POLL, load_models=("m",))
         with pytest.raises(ValueError, match="poll interval"):
             ModelControlOptions(poll_interval_s=0)

@@ -7,18 +7,45 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.quantities import ByteSize, Duration, format_bytes, format_duration, parse_bytes, parse_duration_s
+from gateway.config.quantities import (
+    ByteSize,
+    Duration,
+    format_bytes,
+    format_duration,
+    parse_bytes,
+    parse_duration_s,
+)
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("5s", 5), ("200ms", 0.2), ("500us", 0.0005), ("500µs", 0.0005), ("7ns", 7e-9), ("2m", 120), ("1.5h", 5400), (" 1 s ", 1), ("0s", 0)],
+    [
+        ("5s", 5),
+        ("200ms", 0.2),
+        ("500us", 0.0005),
+        ("500µs", 0.0005),
+        ("7ns", 7e-9),
+        ("2m", 120),
+        ("1.5h", 5400),
+        (" 1 s ", 1),
+        ("0s", 0),
+    ],
 )
 def test_durations_are_seconds(text, seconds):
     assert parse_duration_s(text) == seconds
 
 
-@pytest.mark.parametrize(("text", "size"), [("64MiB", 64 << 20), ("1GB", 10**9), ("512B", 512), ("1.5KiB", 1536), ("2tib", 2 << 40), ("0B", 0)])
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("64MiB", 64 << 20),
+        ("1GB", 10**9),
+        ("512B", 512),
+        ("1.5KiB", 1536),
+        ("2tib", 2 << 40),
+        ("0B", 0),
+    ],
+)
 def test_sizes_are_bytes(text, size):
     assert parse_bytes(text) == size
 
@@ -30,13 +57,18 @@ def test_a_bare_number_is_refused_and_called_one(parse, value):
         parse(value)
 
 
-@pytest.mark.parametrize("value", ["", "s", "5 parsecs", "-5s", "1e3s", "infs", "nans", "5s5s", "\u0665s", None, True, [], "5S"])
+@pytest.mark.parametrize(
+    "value",
+    ["", "s", "5 parsecs", "-5s", "1e3s", "infs", "nans", "5s5s", "\u0665s", None, True, [], "5S"],
+)
 def test_what_is_no_duration_is_refused(value):
     with pytest.raises(ValueError):
         parse_duration_s(value)
 
 
-@pytest.mark.parametrize("value", ["", "MiB", "5 mb ib", "-5MB", "0.3B", "9999999TiB", None, {}, "5s"])
+@pytest.mark.parametrize(
+    "value", ["", "MiB", "5 mb ib", "-5MB", "0.3B", "9999999TiB", None, {}, "5s"]
+)
 def test_what_is_no_size_is_refused(value):
     with pytest.raises(ValueError):
         parse_bytes(value)
@@ -70,8 +102,22 @@ def test_parsing_raises_nothing_but_value_errors(value):
 
 
 def test_the_largest_unit_that_fits_is_written():
-    assert [format_duration(s) for s in (0, 0.0005, 0.2, 1, 90, 120, 7200)] == ["0s", "500us", "200ms", "1s", "90s", "2m", "2h"]
-    assert [format_bytes(n) for n in (0, 1000, 1024, 64 << 20, 3 << 40)] == ["0B", "1000B", "1KiB", "64MiB", "3TiB"]
+    assert [format_duration(s) for s in (0, 0.0005, 0.2, 1, 90, 120, 7200)] == [
+        "0s",
+        "500us",
+        "200ms",
+        "1s",
+        "90s",
+        "2m",
+        "2h",
+    ]
+    assert [format_bytes(n) for n in (0, 1000, 1024, 64 << 20, 3 << 40)] == [
+        "0B",
+        "1000B",
+        "1KiB",
+        "64MiB",
+        "3TiB",
+    ]
 
 
 def test_the_types_show_as_texts_and_travel_pickled():

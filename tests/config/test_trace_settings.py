@@ -12,9 +12,13 @@ from gateway.core.errors import InvalidRequest
 from gateway.ipc.messages import Change
 from gateway.records.sampling import SamplingPlan
 
-ALL, NONE, FEW = SamplingPlan(traces=True), SamplingPlan(traces=True, ratio=0), SamplingPlan(traces=True, ratio=0.3)
+ALL = SamplingPlan(traces=True)
+NONE = SamplingPlan(traces=True, ratio=0)
+FEW = SamplingPlan(traces=True, ratio=0.3)
 NOTHING = SamplingPlan(traces=False, parent_based=False, ratio=0)
-plans = st.builds(SamplingPlan, st.just(value=True), st.booleans(), st.floats(0, 1, exclude_min=True)) | st.sampled_from([NONE, NOTHING])
+plans = st.builds(
+    SamplingPlan, st.just(value=True), st.booleans(), st.floats(0, 1, exclude_min=True)
+) | st.sampled_from([NONE, NOTHING])
 
 
 def settings_of(plan):
@@ -38,7 +42,11 @@ def changed(plan, settings, **values):
     ],
 )
 def test_settings_are_tritons_names_for_the_plan_of_the_start(plan, level, rate):
-    assert trace_settings_of(plan) == {"trace_mode": "opentelemetry", "trace_level": (level,), "trace_rate": rate}
+    assert trace_settings_of(plan) == {
+        "trace_mode": "opentelemetry",
+        "trace_level": (level,),
+        "trace_rate": rate,
+    }
 
 
 @given(plans)
@@ -89,14 +97,54 @@ def test_a_rate_alone_does_not_switch_on_what_is_off():
 @pytest.mark.parametrize(
     ("name", "value", "text"),
     [
-        ("trace_rate", 0, "setting 'trace_rate' must be a whole number from 1 to 4294967295 (one of so many is kept), got 0"),
-        ("trace_rate", -5, "setting 'trace_rate' must be a whole number from 1 to 4294967295 (one of so many is kept), got -5"),
-        ("trace_rate", 2**32, "setting 'trace_rate' must be a whole number from 1 to 4294967295 (one of so many is kept), got 4294967296"),
+        (
+            "trace_rate",
+            0,
+            (
+                "setting 'trace_rate' must be a whole number from 1 to 4294967295 "
+                "(one of so many is kept), got 0"
+            ),
+        ),
+        (
+            "trace_rate",
+            -5,
+            (
+                "setting 'trace_rate' must be a whole number from 1 to 4294967295 (one "
+                "of so many is kept), got -5"
+            ),
+        ),
+        (
+            "trace_rate",
+            2**32,
+            (
+                "setting 'trace_rate' must be a whole number from 1 to 4294967295 (one of so "
+                "many is kept), got 4294967296"
+            ),
+        ),
         ("trace_rate", "5", "setting 'trace_rate' must be of type int, got '5'"),
-        ("trace_level", ("TENSORS",), "setting 'trace_level' must be OFF (no trace begins here) or TIMESTAMPS, got TENSORS"),
-        ("trace_level", ("TIMESTAMPS", "TENSORS"), "setting 'trace_level' must be OFF (no trace begins here) or TIMESTAMPS, got TIMESTAMPS, TENSORS"),
-        ("trace_mode", "triton", "setting 'trace_mode' must be opentelemetry, there is no other, got triton"),
-        ("trace_file", "a", "unknown setting 'trace_file': expected one of trace_level, trace_mode, trace_rate"),
+        (
+            "trace_level",
+            ("TENSORS",),
+            "setting 'trace_level' must be OFF (no trace begins here) or TIMESTAMPS, got TENSORS",
+        ),
+        (
+            "trace_level",
+            ("TIMESTAMPS", "TENSORS"),
+            (
+                "setting 'trace_level' must be OFF (no trace begins here) or "
+                "TIMESTAMPS, got TIMESTAMPS, TENSORS"
+            ),
+        ),
+        (
+            "trace_mode",
+            "triton",
+            "setting 'trace_mode' must be opentelemetry, there is no other, got triton",
+        ),
+        (
+            "trace_file",
+            "a",
+            "unknown setting 'trace_file': expected one of trace_level, trace_mode, trace_rate",
+        ),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_and_nothing_is_changed(name, value, text):

@@ -38,7 +38,10 @@ def faults_of(text: str) -> list[str]:
 
 
 def test_a_text_becomes_the_struct():
-    text = "inner: {delay: 5ms, sizes: [1, 2], colour: red}\nitems: [{name: a}, {name: b, count: 2}]\ntable: {x: {name: c}}\nwords: {k: v}"
+    text = (
+        "inner: {delay: 5ms, sizes: [1, 2], colour: red}\nitems: [{name: a}, {name: b, count: 2}]\n"
+        "table: {x: {name: c}}\nwords: {k: v}"
+    )
     assert decode_yaml(text, Whole) == Whole(
         inner=Inner(delay_s=Duration(0.005), sizes=(1, 2), colour="red"),
         items=(Item(name="a"), Item(name="b", count=2)),
@@ -68,7 +71,13 @@ def test_a_key_with_nothing_behind_it_is_as_good_as_not_written(text):
         ("table: {x: {nam: c, name: d}}", "unknown key 'nam' in table.x; did you mean 'name'?"),
         ("words: {version: 1.0}", "words[...]: expected str, got float ({'version': 1.0})"),
         ("flag: 1", "flag: expected bool, got int (1)"),
-        ("inner: {delay: 5}", "inner.delay: expected a duration with its unit, such as 500us, 200ms, 5s or 2m, got the bare number 5"),
+        (
+            "inner: {delay: 5}",
+            (
+                "inner.delay: expected a duration with its unit, such as 500us, 200ms, 5s "
+                "or 2m, got the bare number 5"
+            ),
+        ),
         ("- 1", "the file: expected a mapping of keys to values, got [1]"),
         ("1: 2", "unknown key '1'; known are inner, items, table, words, flag"),
     ],
@@ -78,11 +87,26 @@ def test_a_fault_is_named_by_its_path(text, fault):
 
 
 def test_every_fault_is_found():
-    assert len(faults_of("inner: {delay: 5, sizes: [0], colur: red}\nitems: [{}, 7]\nflag: maybe\nmore: 1")) == 7
+    assert (
+        len(
+            faults_of(
+                "inner: {delay: 5, sizes: [0], colur: red}\nitems: [{}, 7]\nflag: maybe\nmore: 1"
+            )
+        )
+        == 7
+    )
 
 
 @pytest.mark.parametrize(
-    "text", ["flag: [", "a: b: c", "\x00", "flag: true\nflag: false", "inner: {colour: red, colour: red}", "!!python/object:os.x {}"]
+    "text",
+    [
+        "flag: [",
+        "a: b: c",
+        "\x00",
+        "flag: true\nflag: false",
+        "inner: {colour: red, colour: red}",
+        "!!python/object:os.x {}",
+    ],
 )
 def test_what_is_no_plain_yaml_is_refused_in_one_line(text):
     (fault,) = faults_of(text)
@@ -99,7 +123,12 @@ def test_a_key_said_twice_is_named_with_its_line():
 PLAIN = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
     lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from([*Whole.__struct_fields__, "name", "delay", "sizes", "z"]), inner, max_size=4)
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from([*Whole.__struct_fields__, "name", "delay", "sizes", "z"]),
+            inner,
+            max_size=4,
+        ),
     ),
     max_leaves=20,
 )
@@ -108,7 +137,9 @@ PLAIN = st.recursive(
 @given(PLAIN)
 def test_any_plain_value_is_a_struct_or_a_fault(data):
     try:
-        result, faults = decode_mapping(data, Whole), ()
+        result = decode_mapping(data, Whole)
+        faults = ()
     except TypedYamlFault as fault:
-        result, faults = None, fault.faults
+        result = None
+        faults = fault.faults
     assert isinstance(result, Whole) != bool(faults)

@@ -12,7 +12,8 @@ class Ended(Driven):
     __slots__ = ("error", "value")
 
     def __init__(self):
-        self.value = self.error = None
+        self.value = None
+        self.error = None
 
     def _finished(self, value):
         self.value = value
@@ -27,7 +28,8 @@ def run(main):
 
 def test_a_driven_coroutine_goes_on_inside_settle():
     async def main():
-        waiter, driven = Waiter(), Ended()
+        waiter = Waiter()
+        driven = Ended()
 
         async def body():
             return await waiter + 1
@@ -81,7 +83,8 @@ def test_cancelling_a_task_cancels_the_waiter_it_waits_for():
 
 def test_cancelling_a_driven_coroutine_raises_in_it_at_once():
     async def main():
-        waiter, driven = Waiter(), Ended()
+        waiter = Waiter()
+        driven = Ended()
         driven.start(_await(waiter))
         driven.cancel()
         assert isinstance(driven.error, asyncio.CancelledError)
@@ -105,7 +108,9 @@ def test_the_first_settlement_counts():
 def test_a_driven_coroutine_that_awaits_a_future_goes_on_in_a_task(end):
     async def main():
         loop = asyncio.get_running_loop()
-        future, waiter, driven = loop.create_future(), Waiter(), Ended()
+        future = loop.create_future()
+        waiter = Waiter()
+        driven = Ended()
 
         async def body():
             first = await future
@@ -127,7 +132,9 @@ def test_a_driven_coroutine_that_awaits_a_future_goes_on_in_a_task(end):
         if end == "value":
             assert driven.value == 3
         else:
-            assert isinstance(driven.error, ValueError if end == "error" else asyncio.CancelledError)
+            assert isinstance(
+                driven.error, ValueError if end == "error" else asyncio.CancelledError
+            )
 
     run(main)
 
@@ -160,7 +167,8 @@ def test_become_task_is_nothing_inside_a_task():
 
 def test_an_error_leaves_no_frames_behind():
     async def main():
-        waiter, error = Waiter(), ValueError("x")
+        waiter = Waiter()
+        error = ValueError("x")
         waiter.fail(error)
         with pytest.raises(ValueError, match="x"):
             await waiter

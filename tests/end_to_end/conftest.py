@@ -31,8 +31,14 @@ def gateway(tmp_path: Path, models: Path, cache: Path) -> Iterator[Callable[...,
     """Makes gateways on `models`, not yet started; ends them."""
     made: list[RunningGateway] = []
 
-    def make(*options: str, cache: Path | None = cache, models: Path = models, **more: object) -> RunningGateway:
-        made.append(RunningGateway(models, tmp_path / f"gateway-{len(made)}.log", *options, cache=cache, **more))
+    def make(
+        *options: str, cache: Path | None = cache, models: Path = models, **more: object
+    ) -> RunningGateway:
+        made.append(
+            RunningGateway(
+                models, tmp_path / f"gateway-{len(made)}.log", *options, cache=cache, **more
+            )
+        )
         return made[-1]
 
     yield make
@@ -48,7 +54,9 @@ def connect() -> Iterator[Callable[..., grpc.Channel]]:
     with contextlib.ExitStack() as stack:
 
         def open_channel(to: RunningGateway, **options: object) -> grpc.Channel:
-            channel = stack.enter_context(to.channel(**{"grpc.use_local_subchannel_pool": 1, **options}))
+            channel = stack.enter_context(
+                to.channel(**{"grpc.use_local_subchannel_pool": 1, **options})
+            )
             grpc.channel_ready_future(channel).result(20)
             return channel
 

@@ -33,8 +33,12 @@ def changes(stub: GRPCInferenceServiceStub):
     setting = pb.LogSettingsRequest()
     setting.settings["log_verbose_level"].uint32_param = 0
     return [
-        lambda **with_: stub.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name="scale"), timeout=20, **with_),
-        lambda **with_: stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="scale"), timeout=20, **with_),
+        lambda **with_: stub.RepositoryModelUnload(
+            pb.RepositoryModelUnloadRequest(model_name="scale"), timeout=20, **with_
+        ),
+        lambda **with_: stub.RepositoryModelLoad(
+            pb.RepositoryModelLoadRequest(model_name="scale"), timeout=20, **with_
+        ),
         lambda **with_: stub.LogSettings(setting, timeout=20, **with_),
     ]
 
@@ -72,23 +76,48 @@ def test_without_a_token_only_callers_on_this_machine_change_the_server(gateway,
             assert change() is not None
         running.address = f"{address}:{running.port}"
         distant = GRPCInferenceServiceStub(connect(running))
-        assert [refused_with(change) for change in changes(distant)] == [grpc.StatusCode.PERMISSION_DENIED] * 3
-        assert [refused_with(change, metadata=BEARER) for change in changes(distant)] == [grpc.StatusCode.PERMISSION_DENIED] * 3
+        assert [refused_with(change) for change in changes(distant)] == [
+            grpc.StatusCode.PERMISSION_DENIED
+        ] * 3
+        assert [refused_with(change, metadata=BEARER) for change in changes(distant)] == [
+            grpc.StatusCode.PERMISSION_DENIED
+        ] * 3
         assert_nothing_changed(distant)
 
 
 def test_a_token_makes_up_for_where_the_caller_is(gateway, connect, token_file):
-    options = ("--processes", "2", "--http-port", "off", "--no-trust-loopback", "--log-level", "debug", "--drain-delay", "0s")
+    options = (
+        "--processes",
+        "2",
+        "--http-port",
+        "off",
+        "--no-trust-loopback",
+        "--log-level",
+        "debug",
+        "--drain-delay",
+        "0s",
+    )
     with gateway(*options, "--admin-token-file", str(token_file)) as running:
         stub = GRPCInferenceServiceStub(connect(running))
-        for metadata in ((), (("authorization", "Bearer wrong"),), (("authorization", f"Basic {TOKEN}"),), (("authorization", TOKEN),)):
-            assert [refused_with(change, metadata=metadata) for change in changes(stub)] == [grpc.StatusCode.UNAUTHENTICATED] * 3
+        for metadata in (
+            (),
+            (("authorization", "Bearer wrong"),),
+            (("authorization", f"Basic {TOKEN}"),),
+            (("authorization", TOKEN),),
+        ):
+            assert [refused_with(change, metadata=metadata) for change in changes(stub)] == [
+                grpc.StatusCode.UNAUTHENTICATED
+            ] * 3
         assert_nothing_changed(stub)
         for change in changes(stub):
             assert change(metadata=BEARER) is not None
         assert_nothing_changed(stub)
         for pid in (running.process.pid, *running.serving_pids()):
-            assert TOKEN.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+            assert (
+                TOKEN.encode()
+                not in Path(f"/proc/{pid}/cmdline").read_bytes()
+                + Path(f"/proc/{pid}/environ").read_bytes()
+            )
         assert running.stop() == 0
         assert TOKEN not in running.text()
 
@@ -97,7 +126,9 @@ def test_a_caller_behind_a_proxy_on_this_machine_is_not_local(gateway, connect):
     with gateway("--processes", "1", "--http-port", "off") as running:
         stub = GRPCInferenceServiceStub(connect(running))
         forwarded = (("x-forwarded-for", "203.0.113.9"),)
-        assert [refused_with(change, metadata=forwarded) for change in changes(stub)] == [grpc.StatusCode.PERMISSION_DENIED] * 3
+        assert [refused_with(change, metadata=forwarded) for change in changes(stub)] == [
+            grpc.StatusCode.PERMISSION_DENIED
+        ] * 3
         assert_nothing_changed(stub)
 
 
@@ -108,12 +139,17 @@ def test_files_in_a_load_are_refused(gateway, models, connect):
         load = pb.RepositoryModelLoadRequest(model_name="scale")
         load.parameters["config"].string_param = "{}"
         load.parameters["file:1/model.onnx"].bytes_param = b"whatever"
-        assert refused_with(lambda: stub.RepositoryModelLoad(load, timeout=20)) is grpc.StatusCode.UNIMPLEMENTED
+        assert (
+            refused_with(lambda: stub.RepositoryModelLoad(load, timeout=20))
+            is grpc.StatusCode.UNIMPLEMENTED
+        )
         assert_nothing_changed(stub)
     assert sorted(models.rglob("*")) == before
 
 
-@pytest.mark.parametrize("content", [None, "", "two words\n"], ids=["missing", "empty", "with a space"])
+@pytest.mark.parametrize(
+    "content", [None, "", "two words\n"], ids=["missing", "empty", "with a space"]
+)
 def test_an_unusable_token_file_is_a_clear_error(gateway, tmp_path, content):
     file = tmp_path / "token"
     if content is not None:

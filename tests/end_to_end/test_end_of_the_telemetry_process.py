@@ -1,4 +1,7 @@
-"""The telemetry process of a real gateway: what it cannot export does not end it, and what is left at the end goes out."""
+"""The telemetry process of a real gateway.
+
+What it cannot export does not end it, and what is left at the end goes out.
+"""
 
 from __future__ import annotations
 
@@ -36,15 +39,30 @@ def hanging_receiver():
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
-def test_the_last_spans_go_out_beside_a_receiver_of_metrics_that_hangs_and_a_client_that_does_not_read(tmp_path, models, cache):
+def test_the_last_spans_go_out_beside_a_receiver_that_hangs_and_a_client_that_does_not_read(
+    tmp_path, models, cache
+):
     with grpc_receiver() as (received, endpoint), hanging_receiver() as silent:
         environment = {
             "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": endpoint,
             "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": silent,
             "OTEL_METRIC_EXPORT_INTERVAL": "200",
         }
-        running = RunningGateway(models, tmp_path / "log", "--processes", "1", "--drain-delay", "0s", cache=cache, env=environment)
-        with running, socket.create_connection(("127.0.0.1", running.http_port)) as deaf, running.channel() as channel:
+        running = RunningGateway(
+            models,
+            tmp_path / "log",
+            "--processes",
+            "1",
+            "--drain-delay",
+            "0s",
+            cache=cache,
+            env=environment,
+        )
+        with (
+            running,
+            socket.create_connection(("127.0.0.1", running.http_port)) as deaf,
+            running.channel() as channel,
+        ):
             deaf.sendall(b"GET /page/uPlot.iife.min.js HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
             stub = GRPCInferenceServiceStub(channel)
             for call in [stub.ModelInfer.future(multiply("scale", 1.0)) for _ in range(REQUESTS)]:
@@ -57,13 +75,24 @@ def test_the_last_spans_go_out_beside_a_receiver_of_metrics_that_hangs_and_a_cli
         assert any(span.name == "batch scale" for span in received.spans)
 
 
-def test_an_exporter_that_cannot_be_made_is_an_error_in_the_log_and_the_page_is_there(tmp_path, models, cache):
+def test_an_exporter_that_cannot_be_made_is_an_error_in_the_log_and_the_page_is_there(
+    tmp_path, models, cache
+):
     environment = {
         "OTEL_METRICS_EXPORTER": "otlp,prometheus",
         "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "https://127.0.0.1:1",
         "OTEL_PYTHON_EXPORTER_OTLP_GRPC_CREDENTIAL_PROVIDER": "lzma",
     }
-    with RunningGateway(models, tmp_path / "log", "--processes", "1", "--drain-delay", "0s", cache=cache, env=environment) as running:
+    with RunningGateway(
+        models,
+        tmp_path / "log",
+        "--processes",
+        "1",
+        "--drain-delay",
+        "0s",
+        cache=cache,
+        env=environment,
+    ) as running:
 
         def page():
             with urllib.request.urlopen(f"http://127.0.0.1:{running.http_port}/metrics") as reply:
@@ -72,5 +101,8 @@ def test_an_exporter_that_cannot_be_made_is_an_error_in_the_log_and_the_page_is_
         assert until(page)
         assert "metrics are not exported by 'otlp': " in running.text()
         assert "lzma" in running.text()
-        assert "metrics exporter prometheus: /metrics on the HTTP port is there always" in running.text()
+        assert (
+            "metrics exporter prometheus: /metrics on the HTTP port is there always"
+            in running.text()
+        )
         assert "the telemetry process" not in running.text()

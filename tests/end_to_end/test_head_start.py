@@ -1,4 +1,7 @@
-"""The serving process that is started before the command line is read: it learns everything else by its link, and ends where it is not needed."""
+"""The serving process that is started before the command line is read.
+
+It learns everything else by its link, and ends where it is not needed.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,11 @@ def test_every_serving_process_has_the_io_mode_when_it_imports_grpc(gateway, mod
     (tmp_path / "probe").mkdir()
     (tmp_path / "probe" / "sitecustomize.py").write_text(PROBE)
     told = tmp_path / "told"
-    environment = {"PYTHONPATH": str(tmp_path / "probe"), "TELL": str(told), "GRPC_EXPERIMENTS": "tcp_rcv_lowat"}
+    environment = {
+        "PYTHONPATH": str(tmp_path / "probe"),
+        "TELL": str(told),
+        "GRPC_EXPERIMENTS": "tcp_rcv_lowat",
+    }
     with gateway("--processes", "2", env=environment) as running:
         assert len(running.serving_pids()) == 2
     first, second = told.read_text().splitlines()

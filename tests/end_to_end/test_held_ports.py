@@ -19,7 +19,9 @@ def served(models):
 
 @pytest.mark.parametrize("option", ["--port", "--http-port"])
 @pytest.mark.parametrize("shares", [False, True], ids=["alone", "sharing"])
-def test_a_port_that_another_program_holds_is_an_error_that_says_what_to_do(gateway, option, shares):
+def test_a_port_that_another_program_holds_is_an_error_that_says_what_to_do(
+    gateway, option, shares
+):
     """Also where that program would share it (SO_REUSEPORT): it would take half of the calls."""
     with socket.socket() as holder:
         if shares:
@@ -38,12 +40,16 @@ def test_a_port_that_another_program_holds_is_an_error_that_says_what_to_do(gate
 
 def test_a_port_that_another_gateway_holds_is_an_error_and_the_other_serves_on(gateway, connect):
     with gateway("--processes", "2", "--http-port", "off") as first:
-        second = gateway("--processes", "2", "--http-port", "off", "--port", str(first.port)).start()
+        second = gateway(
+            "--processes", "2", "--http-port", "off", "--port", str(first.port)
+        ).start()
 
         assert second.process.wait(30) == 1
         assert f"port {first.port} on 127.0.0.1 is taken" in second.text()
         for _ in range(4):
-            answer = GRPCInferenceServiceStub(connect(first)).ModelInfer(multiply("scale", 1.0), timeout=10)
+            answer = GRPCInferenceServiceStub(connect(first)).ModelInfer(
+                multiply("scale", 1.0), timeout=10
+            )
             assert factor_of(answer, 1.0) == 2.0
 
 
@@ -53,7 +59,9 @@ def test_port_0_is_a_free_one_that_the_start_names(gateway, connect):
     named = running.wait_text(r"gRPC +127\.0\.0\.1:(\d+)")
     running.address = f"127.0.0.1:{named}"
 
-    answer = GRPCInferenceServiceStub(connect(running)).ModelInfer(multiply("scale", 1.0), timeout=10)
+    answer = GRPCInferenceServiceStub(connect(running)).ModelInfer(
+        multiply("scale", 1.0), timeout=10
+    )
 
     assert factor_of(answer, 1.0) == 2.0
     (http_port,) = re.findall(r"HTTP +http://127\.0\.0\.1:(\d+)/", running.text())

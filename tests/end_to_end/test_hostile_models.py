@@ -22,7 +22,10 @@ SECRET = b"\x2a\0\0\0" * 4
 
 
 def deadly(repository: Path, name: str, *, opening: bool) -> None:
-    """INT64_MIN / -1, which x86 answers with SIGFPE: of constants, folded while the file is opened, or of what the input seems to decide."""
+    """INT64_MIN / -1, which x86 answers with SIGFPE.
+
+    Of constants, folded while the file is opened, or of what the input seems to decide.
+    """
     values = (("least", -(2**63)), ("minus", -1), ("zero", 0))
     constants = [numpy_helper.from_array(np.array([value], "i8"), key) for key, value in values]
     nodes = [
@@ -31,16 +34,29 @@ def deadly(repository: Path, name: str, *, opening: bool) -> None:
         helper.make_node("Div", ["least" if opening else "lowest", "minus"], ["d"]),
         helper.make_node("Add", ["nought", "d"], ["y"]),
     ]
-    graphs.save(repository / name / "1" / "model.onnx", nodes, [("x", TensorProto.INT64, ["N"])], [("y", TensorProto.INT64, ["N"])], constants)
+    graphs.save(
+        repository / name / "1" / "model.onnx",
+        nodes,
+        [("x", TensorProto.INT64, ["N"])],
+        [("y", TensorProto.INT64, ["N"])],
+        constants,
+    )
 
 
 def with_external_data(repository: Path, name: str, location: str) -> None:
     """`y = x + w`, the four values of w in another file."""
-    weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
+    weights = TensorProto(
+        name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL
+    )
     weights.external_data.add(key="location", value=location)
     infos = [("x", TensorProto.FLOAT, ["N", 4])], [("y", TensorProto.FLOAT, ["N", 4])]
     path = repository / name / "1" / "model.onnx"
-    graphs.save(path, [helper.make_node("Add", ["x", "w"], ["y"])], *infos, [numpy_helper.from_array(np.zeros(4, "f4"), "w")])
+    graphs.save(
+        path,
+        [helper.make_node("Add", ["x", "w"], ["y"])],
+        *infos,
+        [numpy_helper.from_array(np.zeros(4, "f4"), "w")],
+    )
     model = onnx.load(path)
     model.graph.initializer[0].CopyFrom(weights)
     path.write_bytes(model.SerializeToString())
@@ -49,7 +65,12 @@ def with_external_data(repository: Path, name: str, location: str) -> None:
 def without_tensors(repository: Path, name: str) -> None:
     """A sequence comes out."""
     output = helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, None)
-    graph = helper.make_graph([helper.make_node("SequenceConstruct", ["x"], ["y"])], "g", [helper.make_tensor_value_info("x", 1, [2])], [output])
+    graph = helper.make_graph(
+        [helper.make_node("SequenceConstruct", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", 1, [2])],
+        [output],
+    )
     path = repository / name / "1" / "model.onnx"
     path.parent.mkdir(parents=True)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
@@ -67,7 +88,10 @@ def hostile(models):
     if platform.machine() in ("x86_64", "AMD64"):
         deadly(models, "deadly_to_open", opening=True)
         deadly(models, "deadly_to_run", opening=False)
-        deaths = {"deadly_to_open": "died with SIGFPE while opening it", "deadly_to_run": "died with SIGFPE while running it"}
+        deaths = {
+            "deadly_to_open": "died with SIGFPE while opening it",
+            "deadly_to_run": "died with SIGFPE while running it",
+        }
     graphs.scale(models, "corrupt").write_bytes(b"\x08\x09" + bytes(range(256)) * 50)
     whole = graphs.scale(models, "cut_short")
     whole.write_bytes(whole.read_bytes()[:-40])
@@ -99,8 +123,13 @@ def hostile(models):
     }
 
 
-def test_bad_models_are_told_with_their_reasons_and_keep_nobody_from_being_served(gateway, hostile, connect):
-    """No serving process ever opens a file that killed, or was refused by, the one that inspected it."""
+def test_bad_models_are_told_with_their_reasons_and_keep_nobody_from_being_served(
+    gateway, hostile, connect
+):
+    """No serving process ever opens a file that killed.
+
+    Or was refused by, the one that inspected it.
+    """
     with gateway("--processes", "2") as running:
         pids = running.serving_pids()
         channel = connect(running)
@@ -124,7 +153,9 @@ def test_bad_models_are_told_with_their_reasons_and_keep_nobody_from_being_serve
         assert "another takes its place" not in running.text()
 
     assert entries.pop("good/1") == entries.pop("zoo/1") == ("READY", "")
-    assert {name.removesuffix("/1"): state for name, (state, _) in entries.items()} == dict.fromkeys(hostile, "UNAVAILABLE")
+    assert {
+        name.removesuffix("/1"): state for name, (state, _) in entries.items()
+    } == dict.fromkeys(hostile, "UNAVAILABLE")
     for name, part in hostile.items():
         reason = entries[f"{name}/1"][1]
         assert reason
@@ -135,8 +166,18 @@ def test_bad_models_are_told_with_their_reasons_and_keep_nobody_from_being_serve
 
 
 def test_check_names_every_fault_and_exits_with_one(hostile, models, tmp_path):
-    command = [sys.executable, "-m", "gateway", "check", str(models), "--cache-dir", str(tmp_path / "findings")]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, timeout=100)
+    command = [
+        sys.executable,
+        "-m",
+        "gateway",
+        "check",
+        str(models),
+        "--cache-dir",
+        str(tmp_path / "findings"),
+    ]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, cwd=ROOT, timeout=100
+    )
 
     said = done.stdout + done.stderr
     assert done.returncode == 1

@@ -22,14 +22,21 @@ from tests.support.connections import connect_to_each
 
 DEATHS = 3
 RECONNECTED_S = 5.0
-"""A client that is quick enough still finds the dead process's port, is reset, and waits a second or so before it tries again."""
+"""A client that is quick enough still finds the dead process's port, is reset.
+
+Waits a second or so before it tries again.
+"""
 
 
 class Samples:
-    """What ModelStatistics says from moment to moment, in a thread of its own, over a channel that is given to it."""
+    """What ModelStatistics says from moment to moment.
+
+    In a thread of its own, over a channel that is given to it.
+    """
 
     def __init__(self, channel: grpc.Channel, model: str) -> None:
-        self._channel, self._model = channel, model
+        self._channel = channel
+        self._model = model
         self.counts: list[int] = []
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
@@ -55,8 +62,12 @@ def served(gateway, models):
 
 
 def test_only_calls_on_its_connections_fail_and_everything_goes_on(served, connect):
-    """Their status is UNAVAILABLE; they reconnect; the process is replaced; what is counted never goes back; what processes say is agreed."""
-    answered = failed = 0
+    """Their status is UNAVAILABLE; they reconnect; the process is replaced.
+
+    What is counted never goes back; what processes say is agreed.
+    """
+    answered = 0
+    failed = 0
     for _ in range(DEATHS):
         channels = connect_to_each(served, connect, each=2)
         (victim, doomed), (survivor, safe) = channels.items()
@@ -71,25 +82,38 @@ def test_only_calls_on_its_connections_fail_and_everything_goes_on(served, conne
             os.kill(victim, signal.SIGKILL)
             unlucky.go_on()
             lucky.go_on()
-            until(lambda victim=victim: len(served.serving_pids()) == 2 and victim not in served.serving_pids())
+            until(
+                lambda victim=victim: (
+                    len(served.serving_pids()) == 2 and victim not in served.serving_pids()
+                )
+            )
             agree(served, connect)
             lucky.go_on()
 
         assert survivor in served.serving_pids()
         assert lucky.failures == []
         assert {outcome.code for outcome in unlucky.failures} <= {grpc.StatusCode.UNAVAILABLE}
-        assert [outcome for outcome in unlucky.failures if outcome.began_s > killed + RECONNECTED_S or outcome.ended_s < killed] == []
+        assert [
+            outcome
+            for outcome in unlucky.failures
+            if outcome.began_s > killed + RECONNECTED_S or outcome.ended_s < killed
+        ] == []
         assert samples.counts == sorted(samples.counts)
-        assert {outcome.factor for callers in (lucky, unlucky) for outcome in callers.answered()} == {2.0}
+        assert {
+            outcome.factor for callers in (lucky, unlucky) for outcome in callers.answered()
+        } == {2.0}
         answered += sum(len(callers.answered()) for callers in (lucky, unlucky))
         failed += len(unlucky.failures)
 
     counted = answered_so_far(connect(served), "scale")
     assert failed
-    assert answered <= counted <= answered + failed  # a call that failed may have been run, its answer lost on the way
+    # a call that failed may have been run, its answer lost on the way
+    assert answered <= counted <= answered + failed
 
 
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="other processors divide INT64_MIN by -1")
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="other processors divide INT64_MIN by -1"
+)
 def test_a_request_that_kills_onnx_runtime_costs_one_process_for_a_moment(gateway, models, connect):
     graphs.save(
         models / "negate" / "1" / "model.onnx",
@@ -105,10 +129,14 @@ def test_a_request_that_kills_onnx_runtime_costs_one_process_for_a_moment(gatewa
         with Callers(over([safe]), "scale", 2) as callers:
             callers.go_on()
             with pytest.raises(grpc.RpcError) as failure:
-                GRPCInferenceServiceStub(doomed).ModelInfer(take_time("negate", -(2**63)), timeout=30)
+                GRPCInferenceServiceStub(doomed).ModelInfer(
+                    take_time("negate", -(2**63)), timeout=30
+                )
             until(lambda: len(running.serving_pids()) == 2 and victim not in running.serving_pids())
             for again in connect_to_each(running, connect).values():
-                answer = GRPCInferenceServiceStub(again[0]).ModelInfer(take_time("negate", 7), timeout=30)
+                answer = GRPCInferenceServiceStub(again[0]).ModelInfer(
+                    take_time("negate", 7), timeout=30
+                )
                 assert np.frombuffer(answer.raw_output_contents[0], "i8") == -7
 
         assert failure.value.code() is grpc.StatusCode.UNAVAILABLE

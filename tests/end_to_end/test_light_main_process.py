@@ -1,4 +1,7 @@
-"""The main process stays small while it serves: what is heavy is for the serving processes and for inspection."""
+"""The main process stays small while it serves.
+
+What is heavy is for the serving processes and for inspection.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""The live page of a real gateway under load, in a real browser; `gateway top` beside it; and what both say when a process is killed."""
+"""The live page of a real gateway under load, in a real browser; `gateway top` beside it.
+
+And what both say when a process is killed.
+"""
 
 import asyncio
 import contextlib
@@ -25,7 +28,10 @@ PAUSE_S = 0.002
 
 @contextlib.contextmanager
 def callers(running, count=4):
-    """Calls of two models for as long as this is entered; every twentieth call is of a model that is not there."""
+    """Calls of two models for as long as this is entered.
+
+    Every twentieth call is of a model that is not there.
+    """
     leaving = threading.Event()
 
     def call_on(caller):
@@ -35,7 +41,12 @@ def callers(running, count=4):
             while not leaving.wait(PAUSE_S):
                 number += 1
                 with contextlib.suppress(grpc.RpcError):
-                    stub.ModelInfer(multiply("nobody" if number % 20 == 0 else ("double", "triple")[caller % 2], 1.0), timeout=10)
+                    stub.ModelInfer(
+                        multiply(
+                            "nobody" if number % 20 == 0 else ("double", "triple")[caller % 2], 1.0
+                        ),
+                        timeout=10,
+                    )
 
     threads = [threading.Thread(target=call_on, args=(caller,)) for caller in range(count)]
     for thread in threads:
@@ -49,7 +60,9 @@ def callers(running, count=4):
 
 
 def state(running):
-    with urllib.request.urlopen(f"http://127.0.0.1:{running.http_port}/v2/gateway/state", timeout=5) as answer:
+    with urllib.request.urlopen(
+        f"http://127.0.0.1:{running.http_port}/v2/gateway/state", timeout=5
+    ) as answer:
         return json.load(answer)
 
 
@@ -72,18 +85,41 @@ def running(gateway, models):
 def test_the_json_and_top_tell_what_callers_do(running):
     with callers(running):
         told = until(lambda: busy(running))
-        command = [sys.executable, "-m", "gateway", "top", "--once", "--address", f"127.0.0.1:{running.http_port}"]
-        printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-    assert [(version["model"], version["state"], version["breaker"]) for version in told["versions"]] == [
+        command = [
+            sys.executable,
+            "-m",
+            "gateway",
+            "top",
+            "--once",
+            "--address",
+            f"127.0.0.1:{running.http_port}",
+        ]
+        printed = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=60
+        ).stdout
+    assert [
+        (version["model"], version["state"], version["breaker"]) for version in told["versions"]
+    ] == [
         ("double", "READY", "closed"),
         ("triple", "READY", "closed"),
     ]
-    assert told["total"]["latency_p50_ms"] <= told["total"]["latency_p90_ms"] <= told["total"]["latency_p99_ms"]
+    assert (
+        told["total"]["latency_p50_ms"]
+        <= told["total"]["latency_p90_ms"]
+        <= told["total"]["latency_p99_ms"]
+    )
     assert told["total"]["rows_per_batch"] >= 1
     assert told["total"]["errors_per_s_by_reason"]["model_not_found"] > 0
-    assert {request["reason"] for request in told["requests"] if request["kind"] == "failed"} == {"model_not_found"}
-    assert all(request["model"] == "nobody" for request in told["requests"] if request["kind"] == "failed")
-    assert {process["process"]: process["speaks"] for process in told["processes"]} == {0: True, 1: True}
+    assert {request["reason"] for request in told["requests"] if request["kind"] == "failed"} == {
+        "model_not_found"
+    }
+    assert all(
+        request["model"] == "nobody" for request in told["requests"] if request["kind"] == "failed"
+    )
+    assert {process["process"]: process["speaks"] for process in told["processes"]} == {
+        0: True,
+        1: True,
+    }
     assert "double" in printed
     assert "model not found" in printed
 
@@ -97,16 +133,29 @@ def test_the_page_moves_under_load_and_tells_of_a_killed_process(running, tmp_pa
             calls = "document.querySelector('.chart dd').textContent"
             first = await browser.until(f"/^[1-9]/.test({calls}) && {calls}")
             await browser.until(f"{calls} !== {first!r}")
-            await browser.until("document.querySelectorAll('#versions tr').length === 2 && document.querySelectorAll('canvas').length === 4")
+            await browser.until(
+                "document.querySelectorAll('#versions tr').length === 2 && "
+                "document.querySelectorAll('canvas').length === 4"
+            )
             await browser.until("document.querySelector('#requests a') !== null")
-            assert (await browser.value("document.querySelector('#requests a').href")).startswith("http://jaeger.test/trace/")
+            assert (await browser.value("document.querySelector('#requests a').href")).startswith(
+                "http://jaeger.test/trace/"
+            )
             await browser.screenshot(tmp_path / "page.png")
             os.kill(running.serving_pids()[1], signal.SIGKILL)
-            await browser.until("document.getElementById('events').innerText.includes('restarting')", 60)
-            await browser.until("[...document.querySelectorAll('#processes tr')].some((row) => row.cells[6].textContent === '1')", 60)
+            await browser.until(
+                "document.getElementById('events').innerText.includes('restarting')", 60
+            )
+            await browser.until(
+                "[...document.querySelectorAll('#processes tr')].some((row) => "
+                "row.cells[6].textContent === '1')",
+                60,
+            )
             assert browser.faults == []
             await asyncio.to_thread(running.stop)
-            await browser.until("document.getElementById('connection').innerText.includes('No connection since')")
+            await browser.until(
+                "document.getElementById('connection').innerText.includes('No connection since')"
+            )
 
     with callers(running):
         asyncio.run(look())

@@ -1,4 +1,7 @@
-"""What a real gateway writes to its log: in one form, with what is known of each request, and without anybody's secrets."""
+"""What a real gateway writes to its log.
+
+In one form, with what is known of each request, and without anybody's secrets.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,14 @@ class LoggingGateway(RunningGateway):
 
     def start(self) -> LoggingGateway:
         with self.log.open("ab") as err, self.log.with_suffix(".out").open("ab") as out:
-            self.process = subprocess.Popen(self._command, stdout=out, stderr=err, cwd=ROOT, env=self._env, start_new_session=True)
+            self.process = subprocess.Popen(
+                self._command,
+                stdout=out,
+                stderr=err,
+                cwd=ROOT,
+                env=self._env,
+                start_new_session=True,
+            )
         return self
 
     def records(self, **wanted: object) -> list[dict[str, object]]:
@@ -52,7 +62,11 @@ def logging_gateway(tmp_path, models, cache):
 
     def start(*options, **more):
         log = tmp_path / f"log-{len(started)}"
-        started.append(LoggingGateway(models, log, *OPTIONS, *options, cache=cache, **more).start().wait_served())
+        started.append(
+            LoggingGateway(models, log, *OPTIONS, *options, cache=cache, **more)
+            .start()
+            .wait_served()
+        )
         return started[-1]
 
     yield start
@@ -80,7 +94,9 @@ def fragile(models: Path) -> str:
     return "fragile"
 
 
-def test_in_json_every_line_of_every_process_is_an_object(logging_gateway, models, fragile, connect):
+def test_in_json_every_line_of_every_process_is_an_object(
+    logging_gateway, models, fragile, connect
+):
     running = logging_gateway("--log-format", "json", "--log-level", "debug")
     failure_of(lambda: stub_of(connect(running)).ModelInfer(multiply(fragile, 1e6), timeout=10))
     assert running.stop() == 0
@@ -90,17 +106,29 @@ def test_in_json_every_line_of_every_process_is_an_object(logging_gateway, model
         assert {"time", "level", "logger", "message", "process", "pid"} <= record.keys()
 
 
-def test_a_failure_is_told_with_the_ids_that_its_span_and_its_access_line_bear(logging_gateway, fragile, connect):
-    running = logging_gateway("--log-format", "json", "--access-log", "errors", "--log-level", "debug")
+def test_a_failure_is_told_with_the_ids_that_its_span_and_its_access_line_bear(
+    logging_gateway, fragile, connect
+):
+    running = logging_gateway(
+        "--log-format", "json", "--access-log", "errors", "--log-level", "debug"
+    )
     stub = stub_of(connect(running))
     wrong = multiply(fragile, 1e6)
     wrong.id = "order-7"
-    assert failure_of(lambda: stub.ModelInfer(wrong, timeout=10, metadata=(PARENT,))).code() is grpc.StatusCode.INTERNAL
+    assert (
+        failure_of(lambda: stub.ModelInfer(wrong, timeout=10, metadata=(PARENT,))).code()
+        is grpc.StatusCode.INTERNAL
+    )
     assert stub.ModelInfer(multiply(fragile, 1.0), timeout=10).raw_output_contents
     (line,) = until(lambda: running.records(logger="gateway.access", status="INTERNAL"))
     (told,) = running.records(logger="gateway.serving.wire.call_errors", level="WARNING")
     for record in (line, told):
-        assert (record["model"], record["version"], record["request_id"], record["trace_id"]) == (fragile, 1, "order-7", TRACE)
+        assert (record["model"], record["version"], record["request_id"], record["trace_id"]) == (
+            fragile,
+            1,
+            "order-7",
+            TRACE,
+        )
         assert (record["status"], record["reason"]) == ("INTERNAL", "model_failed")
     assert line["span_id"] == told["span_id"]
     assert line["client"].startswith("127.0.0.1:")
@@ -112,7 +140,12 @@ def test_a_storm_of_errors_is_a_line_and_a_number(logging_gateway, fragile, conn
     running = logging_gateway("--log-format", "json")
     stub = stub_of(connect(running))
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda _: failure_of(lambda: stub.ModelInfer(multiply(fragile, 1e6), timeout=10)), range(500)))
+        list(
+            pool.map(
+                lambda _: failure_of(lambda: stub.ModelInfer(multiply(fragile, 1e6), timeout=10)),
+                range(500),
+            )
+        )
     assert running.stop() == 0
     first, more = running.records(logger="gateway.serving.wire.call_errors")
     assert first["message"].startswith("not answered: ")
@@ -120,7 +153,9 @@ def test_a_storm_of_errors_is_a_line_and_a_number(logging_gateway, fragile, conn
     assert (more["model"], more["version"]) == (fragile, 1)
 
 
-def test_full_has_a_line_for_every_request_and_a_ratio_for_its_share_and_all_that_failed(logging_gateway, models, fragile, connect):
+def test_full_has_a_line_for_every_request_and_a_ratio_for_its_share_and_all_that_failed(
+    logging_gateway, models, fragile, connect
+):
     graphs.scale(models, "scale")
     for choice, least, most in (("full", 400, 400), ("0.25", 60, 140)):
         running = logging_gateway("--log-format", "json", "--access-log", choice)
@@ -130,7 +165,11 @@ def test_full_has_a_line_for_every_request_and_a_ratio_for_its_share_and_all_tha
         for _ in range(5):
             failure_of(lambda stub=stubs[0]: stub.ModelInfer(multiply(fragile, 1e6), timeout=10))
         assert running.stop() == 0
-        answered = [line for line in running.records(logger="gateway.access", status="OK", model="scale") if not line.get("slow")]
+        answered = [
+            line
+            for line in running.records(logger="gateway.access", status="OK", model="scale")
+            if not line.get("slow")
+        ]
         assert least - 40 <= len(answered) <= most
         assert len(running.records(logger="gateway.access", status="OK", model="scale")) >= least
         assert len(running.records(logger="gateway.access", status="INTERNAL")) == 5
@@ -155,11 +194,16 @@ def test_callers_cannot_write_lines_of_their_own(logging_gateway, models, connec
 
 
 PAYLOAD = 7_654_321.0
-SECRETS = {name: f"{name}-MARKEDSECRET" for name in ("authorization", "payload", "admintoken", "wrongtoken", "otlp", "basic")}
+SECRETS = {
+    name: f"{name}-MARKEDSECRET"
+    for name in ("authorization", "payload", "admintoken", "wrongtoken", "otlp", "basic")
+}
 
 
 @pytest.mark.parametrize("log_format", ["human", "json"])
-def test_no_secret_and_no_payload_is_in_a_log_of_everything(logging_gateway, models, fragile, tmp_path, log_format):
+def test_no_secret_and_no_payload_is_in_a_log_of_everything(
+    logging_gateway, models, fragile, tmp_path, log_format
+):
     graphs.identity(models, "echo", STRING, [None, 1])
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1", "localhost")
@@ -167,15 +211,33 @@ def test_no_secret_and_no_payload_is_in_a_log_of_everything(logging_gateway, mod
     certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
     (tmp_path / "token").write_text(SECRETS["admintoken"])
     running = logging_gateway(
-        "--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem"), "--admin-token-file", str(tmp_path / "token"),
-        "--no-trust-loopback", "--log-level", "debug", "--log-format", log_format, "--access-log", "full",
+        "--tls-cert",
+        str(tmp_path / "cert.pem"),
+        "--tls-key",
+        str(tmp_path / "key.pem"),
+        "--admin-token-file",
+        str(tmp_path / "token"),
+        "--no-trust-loopback",
+        "--log-level",
+        "debug",
+        "--log-format",
+        log_format,
+        "--access-log",
+        "full",
         env={
-            "OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_TRACES_EXPORTER": "otlp",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
             "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer%20{SECRETS['otlp']}",
         },
-    )  # fmt: skip
-    metadata = (("authorization", f"Bearer {SECRETS['authorization']}"), ("x-key-bin", SECRETS["basic"].encode()))
-    with grpc.secure_channel(running.address, grpc.ssl_channel_credentials(authority.cert_pem.bytes())) as channel:
+    )
+    metadata = (
+        ("authorization", f"Bearer {SECRETS['authorization']}"),
+        ("x-key-bin", SECRETS["basic"].encode()),
+    )
+    with grpc.secure_channel(
+        running.address, grpc.ssl_channel_credentials(authority.cert_pem.bytes())
+    ) as channel:
         stub = stub_of(channel)
         for call in calls(fragile):
             try:
@@ -184,8 +246,15 @@ def test_no_secret_and_no_payload_is_in_a_log_of_everything(logging_gateway, mod
                 continue
         list(stub.ModelStreamInfer(iter([*calls(fragile)]), timeout=10, metadata=metadata))
         unload = pb.RepositoryModelUnloadRequest(model_name="echo")
-        wrong, right = ((("authorization", f"Bearer {SECRETS[name]}"),) for name in ("wrongtoken", "admintoken"))
-        assert failure_of(lambda: stub.RepositoryModelUnload(unload, timeout=10, metadata=wrong)).code() is grpc.StatusCode.UNAUTHENTICATED
+        wrong, right = (
+            (("authorization", f"Bearer {SECRETS[name]}"),) for name in ("wrongtoken", "admintoken")
+        )
+        assert (
+            failure_of(
+                lambda: stub.RepositoryModelUnload(unload, timeout=10, metadata=wrong)
+            ).code()
+            is grpc.StatusCode.UNAUTHENTICATED
+        )
         stub.RepositoryModelUnload(unload, timeout=10, metadata=right)
     assert running.stop() == 0
     said = running.text() + running.log.with_suffix(".out").read_text()
@@ -213,4 +282,13 @@ def calls(fragile: str) -> list[pb.ModelInferRequest]:
     cut.raw_input_contents[0] = cut.raw_input_contents[0][:-3]
     parameter = request("echo", {"x": secret})
     parameter.parameters["priority"].string_param = SECRETS["payload"]
-    return [right, shape, datatype, typed, cut, request("nobody", {"x": secret}), request(fragile, {"x": secret}), multiply(fragile, PAYLOAD)]
+    return [
+        right,
+        shape,
+        datatype,
+        typed,
+        cut,
+        request("nobody", {"x": secret}),
+        request(fragile, {"x": secret}),
+        multiply(fragile, PAYLOAD),
+    ]

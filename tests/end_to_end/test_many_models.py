@@ -1,4 +1,7 @@
-"""Many models at once. `load_tests.many_models` takes the times with a thousand; here it is asked whether it holds at all."""
+"""Many models at once.
+
+`load_tests.many_models` takes the times with a thousand; here it is asked whether it holds at all.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,20 @@ COUNT = 100
 
 
 def test_all_of_many_models_are_live_and_cost_no_threads_of_their_own():
-    """The program itself fails where a model is not live, an answer is wrong, or threads grow with models."""
+    """The program itself fails where a model is not live, an answer is wrong.
+
+    Or threads grow with models.
+    """
     done = subprocess.run(
-        [sys.executable, "-m", "load_tests.many_models", "--models", str(COUNT), "--processes", "2"],
+        [
+            sys.executable,
+            "-m",
+            "load_tests.many_models",
+            "--models",
+            str(COUNT),
+            "--processes",
+            "2",
+        ],
         check=False,
         capture_output=True,
         text=True,

@@ -1,4 +1,7 @@
-"""Any ONNX model whose inputs and outputs are tensors is served as it is, and answers what ONNX Runtime answers, bit for bit."""
+"""Any ONNX model whose inputs and outputs are tensors is served as it is.
+
+Answers what ONNX Runtime answers, bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ ONE_OF = 1 if EVERY_CASE else 5
 NETWORKS = () if EVERY_CASE else ("light_squeezenet", "light_shufflenet")
 UNSERVED_TYPES = ("float8", "float4", "int4", "int2")
 IDS = ("", "", "a", "ab", "abc", "abcd", "abcd")
-"""The length of the id moves the tensors in the message, off every alignment; a message laid out like one before is read another way."""
+"""The length of the id moves the tensors in the message, off every alignment.
+
+A message laid out like one before is read another way.
+"""
 
 
 class Answers:
@@ -38,14 +44,21 @@ class Answers:
         self.unserved: dict[str, str] = {}
         for case in cases:
             self._ask_ort(case)
-        self._gateway = RunningGateway(self.repository, folder / "gateway.log", "--processes", "1", "--drain-delay", "0s")
+        self._gateway = RunningGateway(
+            self.repository, folder / "gateway.log", "--processes", "1", "--drain-delay", "0s"
+        )
 
     def _ask_ort(self, case: Case) -> None:
         try:
             reference = OrtReference(case.model)
-        except Exception:  # noqa: BLE001  # whatever ONNX Runtime has against a case that is not ours
+        except Exception:  # noqa: BLE001
+            # whatever ONNX Runtime has against a case that is not ours
             return
-        if odd := sorted(kind for kind in reference.types.values() if any(word in kind for word in UNSERVED_TYPES)):
+        if odd := sorted(
+            kind
+            for kind in reference.types.values()
+            if any(word in kind for word in UNSERVED_TYPES)
+        ):
             self.unserved[case.name] = odd[0]
             case.save(self.repository)
             return
@@ -53,9 +66,11 @@ class Answers:
             wanted, *again = [reference.run(case.feed) for _ in range(4)]
         except Exception:  # noqa: BLE001
             return
-        if not any(differences(other, wanted) for other in again):  # random numbers are nobody's to repeat
+        # random numbers are nobody's to repeat
+        if not any(differences(other, wanted) for other in again):
             case.save(self.repository)
-            self.cases[case.name], self.wanted[case.name] = case, wanted
+            self.cases[case.name] = case
+            self.wanted[case.name] = wanted
 
     def __enter__(self) -> Self:
         self._gateway.start().wait_ready(240)
@@ -69,15 +84,26 @@ class Answers:
 
     def faults(self, name: str) -> list[str]:
         """What is wrong with the gateway's answers to a case."""
-        case, wanted = self.cases[name], self.wanted[name]
+        case = self.cases[name]
+        wanted = self.wanted[name]
         for request_id in IDS:
             try:
                 response = self.stub.ModelInfer(request(name, case.feed, id=request_id), timeout=60)
             except grpc.RpcError as error:
                 return [f"{name}: {error.code()}: {error.details()}"]
             got = outputs(response)
-            if (response.model_name, response.model_version, response.id, list(got)) != (name, "1", request_id, list(wanted)):
-                return [f"{name}: {response.model_name} {response.model_version} {response.id!r} {list(got)}"]
+            if (response.model_name, response.model_version, response.id, list(got)) != (
+                name,
+                "1",
+                request_id,
+                list(wanted),
+            ):
+                return [
+                    (
+                        f"{name}: {response.model_name} {response.model_version} "
+                        f"{response.id!r} {list(got)}"
+                    )
+                ]
             if found := differences(got, wanted):
                 return [f"{name}, id {request_id!r}: {text}" for text in found]
         return []
@@ -91,7 +117,10 @@ def differences(got: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> li
 def standard(tmp_path_factory) -> Iterator[Answers]:
     """ONNX's own cases."""
     cases = [case for number, case in enumerate(node_cases()) if number % ONE_OF == 0]
-    with Answers(tmp_path_factory.mktemp("standard"), iter([*cases, *converted_cases(), *light_cases(*NETWORKS)])) as answers:
+    with Answers(
+        tmp_path_factory.mktemp("standard"),
+        iter([*cases, *converted_cases(), *light_cases(*NETWORKS)]),
+    ) as answers:
         yield answers
 
 
@@ -111,8 +140,14 @@ def test_the_standards_own_models_are_answered_as_onnx_runtime_does(standard):
     assert not faults, f"{len(faults)} of {len(standard.cases)}:\n" + "\n".join(faults)
 
 
-def test_only_models_of_datatypes_that_the_protocol_lacks_are_refused_and_the_reason_names_them(standard):
-    refused = {each.name: each for each in standard.stub.RepositoryIndex(pb.RepositoryIndexRequest()).models if each.state != "READY"}
+def test_only_models_of_datatypes_that_the_protocol_lacks_are_refused_and_the_reason_names_them(
+    standard,
+):
+    refused = {
+        each.name: each
+        for each in standard.stub.RepositoryIndex(pb.RepositoryIndexRequest()).models
+        if each.state != "READY"
+    }
     assert refused.keys() == standard.unserved.keys()
     assert standard.unserved
     for name, onnx_type in standard.unserved.items():
@@ -127,7 +162,10 @@ def test_what_is_seldom_seen_is_answered_as_onnx_runtime_does(seldom, name):
 
 def test_rank_and_zero_sizes_come_back_as_they_are(seldom):
     """Said apart from the comparison: nothing between makes a vector of a scalar."""
-    shapes = {name: list(seldom.stub.ModelInfer(request(name, seldom.cases[name].feed)).outputs[0].shape) for name in seldom.cases}
+    shapes = {
+        name: list(seldom.stub.ModelInfer(request(name, seldom.cases[name].feed)).outputs[0].shape)
+        for name in seldom.cases
+    }
     assert shapes["rank 0"] == shapes["string of rank 0"] == shapes["rank 0 out of rank 2"] == []
     assert shapes["size 0 inside"] == [2, 0, 3]
     assert shapes["none found"] == [1, 0]

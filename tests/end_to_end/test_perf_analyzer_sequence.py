@@ -1,4 +1,6 @@
-"""perf_analyzer (`-i grpc --service-kind triton`): its calls as version 2.60 sends them, and the conclusions that it draws from the answers.
+"""perf_analyzer (`-i grpc --service-kind triton`).
+
+Its calls as version 2.60 sends them, and the conclusions that it draws from the answers.
 
 Where a perf_analyzer is installed it is run as well.
 """
@@ -21,13 +23,28 @@ from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceSt
 from tests.support.checkout import ROOT
 from tests.support.running import RunningGateway
 
-DURATIONS = ("success", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss")
+DURATIONS = (
+    "success",
+    "queue",
+    "compute_input",
+    "compute_infer",
+    "compute_output",
+    "cache_hit",
+    "cache_miss",
+)
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory) -> Iterator[RunningGateway]:
     """The shipped models, by two processes."""
-    with RunningGateway(ROOT / "models", tmp_path_factory.mktemp("perf") / "gateway.log", "--processes", "2", "--drain-delay", "0s") as gateway:
+    with RunningGateway(
+        ROOT / "models",
+        tmp_path_factory.mktemp("perf") / "gateway.log",
+        "--processes",
+        "2",
+        "--drain-delay",
+        "0s",
+    ) as gateway:
         yield gateway
 
 
@@ -38,48 +55,71 @@ def stub(served) -> Iterator[GRPCInferenceServiceStub]:
 
 
 class Analyzer:
-    """The calls, in perf_analyzer's order: `__init__` asks what it must know, `profile` measures windows."""
+    """The calls, in perf_analyzer's order.
+
+    `__init__` asks what it must know, `profile` measures windows.
+    """
 
     def __init__(self, stub: GRPCInferenceServiceStub, model: str, batch: int = 1) -> None:
-        self._stub, self.model, self._batch = stub, model, batch
+        self._stub = stub
+        self.model = model
+        self._batch = batch
         self._ids = itertools.count()
         self.metadata = stub.ModelMetadata(pb.ModelMetadataRequest(name=model), timeout=10)
         config = stub.ModelConfig(pb.ModelConfigRequest(name=model), timeout=10).config
-        self.config = json_format.MessageToDict(config, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-        self.extensions = list(stub.ServerMetadata(pb.ServerMetadataRequest(), timeout=10).extensions)
+        self.config = json_format.MessageToDict(
+            config, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        )
+        self.extensions = list(
+            stub.ServerMetadata(pb.ServerMetadataRequest(), timeout=10).extensions
+        )
         self.inputs = [self._input(tensor) for tensor in self.metadata.inputs]
         # a sorted map in perf_analyzer, and always all of them
         self.outputs = sorted(tensor.name for tensor in self.metadata.outputs)
 
     def _input(self, tensor: pb.ModelMetadataResponse.TensorMetadata) -> tuple[str, str, list[int]]:
-        """It looks each input of the metadata up in the config, and drops the batch axis where there is one."""
+        """It looks each input of the metadata up in the config.
+
+        Drops the batch axis where there is one.
+        """
         (config,) = [each for each in self.config["input"] if each["name"] == tensor.name]
         assert not config["is_shape_tensor"]
         shape = list(tensor.shape)
         if self.config["max_batch_size"] > 0:
             assert shape[0] == -1
             shape = shape[1:]
-        assert [int(size) for size in config["dims"]] == shape, "the dims of the config have no batch axis"
+        assert [int(size) for size in config["dims"]] == shape, (
+            "the dims of the config have no batch axis"
+        )
         assert shape, "it cannot send a tensor that is nothing but its batch axis"
         assert min(shape) > 0, "free sizes take its option --shape"
         return tensor.name, tensor.datatype, [self._batch, *shape]
 
     def request(self, *, named: bool = False) -> pb.ModelInferRequest:
         """An inference request; `named`: with an id, as in streams."""
-        message = pb.ModelInferRequest(model_name=self.model, id=str(next(self._ids)) if named else "")
+        message = pb.ModelInferRequest(
+            model_name=self.model, id=str(next(self._ids)) if named else ""
+        )
         message.parameters["triton_enable_empty_final_response"].bool_param = True
         for name, datatype, shape in self.inputs:
             assert datatype == "FP32"
             message.inputs.add(name=name, datatype=datatype, shape=shape)
-            message.raw_input_contents.append(np.random.default_rng(0).random(shape, np.float32).tobytes())
+            message.raw_input_contents.append(
+                np.random.default_rng(0).random(shape, np.float32).tobytes()
+            )
         for name in self.outputs:
             message.outputs.add(name=name)
         return message
 
     def statistics(self) -> pb.ModelStatistics:
         """Of the version it takes to be served: the highest of those that are told, as numbers."""
-        response = self._stub.ModelStatistics(pb.ModelStatisticsRequest(name=self.model), timeout=10)
-        return max((each for each in response.model_stats if each.name == self.model), key=lambda each: int(each.version))
+        response = self._stub.ModelStatistics(
+            pb.ModelStatisticsRequest(name=self.model), timeout=10
+        )
+        return max(
+            (each for each in response.model_stats if each.name == self.model),
+            key=lambda each: int(each.version),
+        )
 
     def infer(self) -> pb.ModelInferResponse:
         return self._stub.ModelInfer(self.request(), timeout=10)
@@ -95,7 +135,8 @@ def grown(before: pb.ModelStatistics, after: pb.ModelStatistics) -> dict[str, tu
     """Growth of every count and its nanoseconds; the rest by name, with 0."""
     found = {
         name: (
-            getattr(after.inference_stats, name).count - getattr(before.inference_stats, name).count,
+            getattr(after.inference_stats, name).count
+            - getattr(before.inference_stats, name).count,
             getattr(after.inference_stats, name).ns - getattr(before.inference_stats, name).ns,
         )
         for name in DURATIONS
@@ -131,11 +172,19 @@ def test_it_finds_what_it_needs_and_sees_the_counts_of_its_requests_grow(stub, m
             assert answered == 60
             assert growth["inferences"][0] == 60 * batch
             assert 0 < growth["executions"][0] <= 60
-            assert all(growth[name][0] == answered for name in ("queue", "compute_input", "compute_infer", "compute_output"))
+            assert all(
+                growth[name][0] == answered
+                for name in ("queue", "compute_input", "compute_infer", "compute_output")
+            )
             assert growth["compute_infer"][1] > 0
             assert growth["cache_hit"] == growth["cache_miss"] == (0, 0)
-            parts = sum(growth[name][1] for name in ("queue", "compute_input", "compute_infer", "compute_output"))
-            assert growth["success"][1] >= parts, "the overhead that it prints is the difference, an unsigned number"
+            parts = sum(
+                growth[name][1]
+                for name in ("queue", "compute_input", "compute_infer", "compute_output")
+            )
+            assert growth["success"][1] >= parts, (
+                "the overhead that it prints is the difference, an unsigned number"
+            )
 
 
 def test_it_streams(stub):
@@ -147,22 +196,54 @@ def test_it_streams(stub):
     assert [answer.infer_response.id for answer in answers] == [request.id for request in requests]
     for answer in answers:
         analyzer.check(answer.infer_response)
-        assert answer.infer_response.parameters["triton_final_response"].bool_param, "or it waits for another answer"
+        assert answer.infer_response.parameters["triton_final_response"].bool_param, (
+            "or it waits for another answer"
+        )
     assert grown(before, analyzer.statistics())["success"][0] == 50
 
 
 def test_a_model_that_is_not_there_is_told_at_once(stub):
     with pytest.raises(grpc.RpcError) as refusal:
         Analyzer(stub, "nobody")
-    assert (refusal.value.code(), refusal.value.details()) == (grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'nobody' is not found")
+    assert (refusal.value.code(), refusal.value.details()) == (
+        grpc.StatusCode.NOT_FOUND,
+        "Request for unknown model: 'nobody' is not found",
+    )
 
 
 @pytest.mark.skipif(shutil.which("perf_analyzer") is None, reason="perf_analyzer is not installed")
-@pytest.mark.parametrize("options", [["-b", "8"], ["--streaming"], ["-a"], ["--grpc-compression-algorithm", "gzip"], ["--request-rate-range", "200"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-b", "8"],
+        ["--streaming"],
+        ["-a"],
+        ["--grpc-compression-algorithm", "gzip"],
+        ["--request-rate-range", "200"],
+    ],
+)
 def test_perf_analyzer_measures_a_model(served, options):
     load = [] if "--request-rate-range" in options else ["--concurrency-range", "2"]
-    command = ["perf_analyzer", "-i", "grpc", "--service-kind", "triton", "-u", served.address, "-m", "digits", "-p", "300", "-s", "90", *load]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False, timeout=90)
-    assert done.returncode in (0, 2), done.stdout + done.stderr  # 2: the machine was too busy for a steady measurement
+    command = [
+        "perf_analyzer",
+        "-i",
+        "grpc",
+        "--service-kind",
+        "triton",
+        "-u",
+        served.address,
+        "-m",
+        "digits",
+        "-p",
+        "300",
+        "-s",
+        "90",
+        *load,
+    ]
+    done = subprocess.run(
+        [*command, *options], capture_output=True, text=True, check=False, timeout=90
+    )
+    # 2: the machine was too busy for a steady measurement
+    assert done.returncode in (0, 2), done.stdout + done.stderr
     assert "Successful request count" in done.stdout
     assert "Failed to" not in done.stdout.replace("Failed to obtain stable measurement", "")

@@ -21,7 +21,9 @@ from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceSt
 from tests.support import graphs
 from tests.support.callers import factor_of, multiply, until
 
-UNAVAILABLE, INTERNAL, EXHAUSTED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.RESOURCE_EXHAUSTED
+UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
+INTERNAL = grpc.StatusCode.INTERNAL
+EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 ONE = ("--processes", "1", "--http-port", "off", "--drain-delay", "0s")
 
 
@@ -44,7 +46,9 @@ def outcome(call):
 
 
 def breakers(channel, model):
-    answer = GatewayControlStub(channel).ListBreakers(control.ListBreakersRequest(model=model), timeout=5)
+    answer = GatewayControlStub(channel).ListBreakers(
+        control.ListBreakersRequest(model=model), timeout=5
+    )
     return {(entry.version, entry.instance): entry for entry in answer.breakers}
 
 
@@ -55,16 +59,25 @@ def children(pid, word):
     return [int(child) for child in started if word in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
-def test_of_64_requests_with_one_poisoned_the_other_63_are_right_every_time(gateway, models, connect):
+def test_of_64_requests_with_one_poisoned_the_other_63_are_right_every_time(
+    gateway, models, connect
+):
     graphs.fragile(models, "fragile", factor=3.0)
     sample(models, "fragile")
-    configure(models, "fragile", "batching: {max_queue_delay: 20ms, preferred_batch_sizes: [64], max_batch_size: 64}\nbreaker: off\n")
+    configure(
+        models,
+        "fragile",
+        "batching: {max_queue_delay: 20ms, preferred_batch_sizes: [64], "
+        "max_batch_size: 64}\nbreaker: off\n",
+    )
     with gateway(*ONE) as running:
         stub = GRPCInferenceServiceStub(connect(running))
         for turn in range(5):
             values = [float(n % 90 + 1) for n in range(64)]
             values[turn * 12] = 500.0
-            calls = [stub.ModelInfer.future(multiply("fragile", value), timeout=20) for value in values]
+            calls = [
+                stub.ModelInfer.future(multiply("fragile", value), timeout=20) for value in values
+            ]
             for value, call in zip(values, calls, strict=True):
                 if value == 500.0:
                     assert call.exception().code() is INTERNAL
@@ -74,20 +87,32 @@ def test_of_64_requests_with_one_poisoned_the_other_63_are_right_every_time(gate
 
 
 @pytest.mark.parametrize("transport", ["completion-queue", "aio"])
-def test_who_comes_without_a_deadline_is_given_the_configured_one(gateway, models, connect, transport):
+def test_who_comes_without_a_deadline_is_given_the_configured_one(
+    gateway, models, connect, transport
+):
     graphs.scale(models, "waiting")
-    configure(models, "waiting", "batching: {max_queue_delay: 600s, preferred_batch_sizes: [64]}\nadmission: {default_deadline: 200ms}\n")
+    configure(
+        models,
+        "waiting",
+        "batching: {max_queue_delay: 600s, preferred_batch_sizes: [64]}\n"
+        "admission: {default_deadline: 200ms}\n",
+    )
     with gateway(*ONE, "--transport", transport) as running:
         stub = GRPCInferenceServiceStub(connect(running))
         code, text = outcome(lambda: stub.ModelInfer(multiply("waiting", 1.0)))
-    assert (code, text) == (grpc.StatusCode.DEADLINE_EXCEEDED, "Request timeout expired while it waited for 'waiting' version 1")
+    assert (code, text) == (
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        "Request timeout expired while it waited for 'waiting' version 1",
+    )
 
 
 def test_a_version_that_fails_is_answered_for_by_its_fallback_and_says_so(gateway, models, connect):
     graphs.scale(models, "m", version=1, factor=2.0)
     graphs.fragile(models, "m", version=2, factor=5.0, limit=40)
     sample(models, "m")
-    configure(models, "m", "versions: all\nfallback: [{version: 1}]\nbreaker: {reset_timeout: 60s}\n")
+    configure(
+        models, "m", "versions: all\nfallback: [{version: 1}]\nbreaker: {reset_timeout: 60s}\n"
+    )
     with gateway(*ONE) as running:
         channel = connect(running)
         stub = GRPCInferenceServiceStub(channel)
@@ -115,14 +140,20 @@ def test_an_open_breaker_refuses_at_once_and_tells_clients_not_to_retry(gateway,
         with pytest.raises(grpc.RpcError) as refused:
             stub.ModelInfer(multiply("m", 1.0), timeout=10)
         assert refused.value.code() is UNAVAILABLE
-        assert ("grpc-retry-pushback-ms", "-1") in [tuple(entry) for entry in refused.value.trailing_metadata()]
+        assert ("grpc-retry-pushback-ms", "-1") in [
+            tuple(entry) for entry in refused.value.trailing_metadata()
+        ]
         assert "out of data bounds" in refused.value.details()
 
-        GatewayControlStub(channel).SetBreaker(control.SetBreakerRequest(model="m", mode=control.FORCE_CLOSED), timeout=5)
+        GatewayControlStub(channel).SetBreaker(
+            control.SetBreakerRequest(model="m", mode=control.FORCE_CLOSED), timeout=5
+        )
         assert factor_of(stub.ModelInfer(multiply("m", 1.0), timeout=10), 1.0) == 2.0
 
 
-def test_an_open_breaker_whose_time_is_over_is_told_to_be_tried_and_is_not_moved_by_that(gateway, models, connect):
+def test_an_open_breaker_whose_time_is_over_is_told_to_be_tried_and_is_not_moved_by_that(
+    gateway, models, connect
+):
     graphs.fragile(models, "m")
     sample(models, "m")
     configure(models, "m", "breaker: {consecutive_failures: 1, reset_timeout: 100ms}\n")
@@ -132,7 +163,9 @@ def test_an_open_breaker_whose_time_is_over_is_told_to_be_tried_and_is_not_moved
         assert outcome(lambda: stub.ModelInfer(multiply("m", 700.0), timeout=10))[0] is INTERNAL
 
         def told():
-            with urllib.request.urlopen(f"http://127.0.0.1:{running.http_port}/v2/gateway/state") as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{running.http_port}/v2/gateway/state"
+            ) as answer:
                 (version,) = json.load(answer)["versions"]
             return version["breaker"], version["breaker_to_try_processes"]
 
@@ -143,13 +176,22 @@ def test_an_open_breaker_whose_time_is_over_is_told_to_be_tried_and_is_not_moved
         until(lambda: told() == ("closed", 0))
 
 
-def test_values_that_are_no_answer_are_answered_by_a_constant_and_batch_mates_are_not(gateway, models, connect):
+def test_values_that_are_no_answer_are_answered_by_a_constant_and_batch_mates_are_not(
+    gateway, models, connect
+):
     graphs.logarithm(models, "log")
     sample(models, "log")
-    configure(models, "log", "output_guard: {finite: true}\nfallback: [{constant: {y: [7, 7, 7, 7]}}]\nbreaker: off\n")
+    configure(
+        models,
+        "log",
+        "output_guard: {finite: true}\nfallback: [{constant: {y: [7, 7, 7, 7]}}]\nbreaker: off\n",
+    )
     with gateway(*ONE) as running:
         stub = GRPCInferenceServiceStub(connect(running))
-        calls = [(x, stub.ModelInfer.future(multiply("log", x), timeout=10)) for x in (1.0, -1.0, 2.0, 3.0)]
+        calls = [
+            (x, stub.ModelInfer.future(multiply("log", x), timeout=10))
+            for x in (1.0, -1.0, 2.0, 3.0)
+        ]
         for x, call in calls:
             y = np.frombuffer(call.result().raw_output_contents[0], "f4")
             assert np.allclose(y, 7.0 if x < 0 else np.log(x))
@@ -166,9 +208,13 @@ def test_killed_worker_processes_cost_no_call(gateway, models, connect):
         assert len(workers) == 2
 
         def call_for_a_while(seed):
-            ends, answered = time.monotonic() + 6, 0
+            ends = time.monotonic() + 6
+            answered = 0
             while time.monotonic() < ends:
-                assert factor_of(stub.ModelInfer(multiply("m", seed + 1.0), timeout=20), seed + 1.0) == 2.0
+                assert (
+                    factor_of(stub.ModelInfer(multiply("m", seed + 1.0), timeout=20), seed + 1.0)
+                    == 2.0
+                )
                 answered += 1
             return answered
 
@@ -176,7 +222,9 @@ def test_killed_worker_processes_cost_no_call(gateway, models, connect):
             runs = [callers.submit(call_for_a_while, seed) for seed in range(4)]
             for turn in range(3):
                 time.sleep(1.5)  # the load's own pace: what is waited for is the next fault
-                alive = until(lambda: len(found := children(serving, b"worker_main")) == 2 and found)
+                alive = until(
+                    lambda: len(found := children(serving, b"worker_main")) == 2 and found
+                )
                 os.kill(alive[turn % 2], signal.SIGKILL)
             assert all(run.result() > 100 for run in runs)
         assert running.serving_pids() == [serving]
@@ -208,13 +256,20 @@ class TestRemotes:
         configure(models, "m", f"local: false\nremotes: ['{remote.address}']\n")
         with gateway(*ONE) as running:
             stub = GRPCInferenceServiceStub(connect(running))
-            calls = [(n, stub.ModelInfer.future(multiply("m", float(n)), timeout=10)) for n in range(1, 100)]
+            calls = [
+                (n, stub.ModelInfer.future(multiply("m", float(n)), timeout=10))
+                for n in range(1, 100)
+            ]
             assert all(factor_of(call.result(), float(n)) == 9.0 for n, call in calls)
 
-    def test_a_frozen_remote_holds_nobody_past_his_deadline_and_no_other_model_at_all(self, gateway, models, connect, remote):
+    def test_a_frozen_remote_holds_nobody_past_his_deadline_and_no_other_model_at_all(
+        self, gateway, models, connect, remote
+    ):
         graphs.scale(models, "m", factor=2.0)
         graphs.scale(models, "other", factor=4.0)
-        configure(models, "m", f"local: false\nremotes: [{{address: '{remote.address}', timeout: 1s}}]\n")
+        configure(
+            models, "m", f"local: false\nremotes: [{{address: '{remote.address}', timeout: 1s}}]\n"
+        )
         with gateway(*ONE) as running:
             stub = GRPCInferenceServiceStub(connect(running))
             assert factor_of(stub.ModelInfer(multiply("m", 1.0), timeout=10), 1.0) == 9.0
@@ -225,12 +280,21 @@ class TestRemotes:
                 stuck = [stub.ModelInfer.future(multiply("m", 1.0), timeout=0.5) for _ in range(50)]
                 for _ in range(50):
                     assert factor_of(stub.ModelInfer(multiply("other", 1.0), timeout=1), 1.0) == 4.0
-                assert {call.exception().code() for call in stuck} <= {grpc.StatusCode.DEADLINE_EXCEEDED, EXHAUSTED, UNAVAILABLE}
+                assert {call.exception().code() for call in stuck} <= {
+                    grpc.StatusCode.DEADLINE_EXCEEDED,
+                    EXHAUSTED,
+                    UNAVAILABLE,
+                }
                 assert time.monotonic() - began < 5
             finally:
                 for pid in remote.serving_pids():
                     os.kill(pid, signal.SIGCONT)
-            until(lambda: outcome(lambda: stub.ModelInfer(multiply("m", 1.0), timeout=1))[0] is grpc.StatusCode.OK)
+            until(
+                lambda: (
+                    outcome(lambda: stub.ModelInfer(multiply("m", 1.0), timeout=1))[0]
+                    is grpc.StatusCode.OK
+                )
+            )
 
     def test_a_remote_that_is_lost_is_made_up_for_here(self, gateway, models, connect, remote):
         graphs.scale(models, "m", factor=9.0)
@@ -262,7 +326,11 @@ def test_a_callers_quota_is_his_own(gateway, models, connect):
     configure(models, "m", "admission: {quota: {key: x-tenant, per_second: 1, burst: 5}}\n")
     with gateway(*ONE) as running:
         stub = GRPCInferenceServiceStub(connect(running))
-        ask = lambda tenant: outcome(lambda: stub.ModelInfer(multiply("m", 1.0), timeout=10, metadata=(("x-tenant", tenant),)))  # noqa: E731
+        ask = lambda tenant: outcome(  # noqa: E731
+            lambda: stub.ModelInfer(
+                multiply("m", 1.0), timeout=10, metadata=(("x-tenant", tenant),)
+            )
+        )
         greedy = [ask("greedy") for _ in range(10)]
         assert [code for code, _ in greedy[:5]] == [grpc.StatusCode.OK] * 5
         assert greedy[-1][0] is EXHAUSTED
@@ -276,7 +344,9 @@ def test_more_than_may_be_in_flight_is_refused_and_health_is_not(gateway, models
     with gateway(*ONE) as running:
         channel = connect(running)
         stub = GRPCInferenceServiceStub(channel)
-        request = pb.ModelInferRequest(model_name="patient", raw_input_contents=[np.array([[1_000_000]], "i8").tobytes()])
+        request = pb.ModelInferRequest(
+            model_name="patient", raw_input_contents=[np.array([[1_000_000]], "i8").tobytes()]
+        )
         request.inputs.add(name="x", datatype="INT64", shape=[1, 1])
         calls = [stub.ModelInfer.future(request, timeout=60) for _ in range(10)]
         refused = until(lambda: len(done := [call for call in calls if call.done()]) == 7 and done)

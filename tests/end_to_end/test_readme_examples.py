@@ -14,7 +14,11 @@ from tests.support.running import RunningGateway
 
 README = (ROOT / "README.md").read_text()
 PYTHON = re.search(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)[1]
-SHELL = [line for block in re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL) for line in re.findall(r"(?:[^\n']|'[^']*')+", block)]
+SHELL = [
+    line
+    for block in re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    for line in re.findall(r"(?:[^\n']|'[^']*')+", block)
+]
 COMMANDS = [line for line in SHELL if re.match(r"\.venv/bin/gateway (infer|check|explain) ", line)]
 GHZ = ROOT / ".tools" / "bin" / "ghz"
 
@@ -29,10 +33,22 @@ def gateway(tmp_path_factory):
 def run(command, gateway):
     """A line of the README, in a shell, from the checkout."""
     python = shlex.quote(sys.executable)
-    command = command.replace(".venv/bin/gateway infer", f".venv/bin/gateway infer --address {gateway.address}")
-    command = command.replace(".venv/bin/gateway", f"{python} -m gateway").replace("127.0.0.1:8001", gateway.address)
+    command = command.replace(
+        ".venv/bin/gateway infer", f".venv/bin/gateway infer --address {gateway.address}"
+    )
+    command = command.replace(".venv/bin/gateway", f"{python} -m gateway").replace(
+        "127.0.0.1:8001", gateway.address
+    )
     environment = {**os.environ, "XDG_CACHE_HOME": str(gateway.log.parent)}
-    done = subprocess.run(["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -53,5 +69,14 @@ def test_ghz_is_answered_every_time(gateway):
 @pytest.mark.skipif(find_spec("tritonclient") is None, reason="tritonclient is not installed")
 def test_the_python_client_prints_what_the_readme_says(gateway):
     program = PYTHON.replace("127.0.0.1:8001", gateway.address)
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout.splitlines() == re.findall(r"^print.*  # (.*)$", PYTHON, re.MULTILINE), done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.splitlines() == re.findall(r"^print.*  # (.*)$", PYTHON, re.MULTILINE), (
+        done.stderr
+    )

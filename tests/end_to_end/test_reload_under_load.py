@@ -37,7 +37,10 @@ def served(gateway, models):
 
 
 def test_versions_swap_atomically_and_nobody_notices(served, models, connect):
-    """Every answer is of the old or of the new version; a call that begins when the load has returned gets the new one, in every process."""
+    """Every answer is of the old or of the new version.
+
+    A call that begins when the load has returned gets the new one, in every process.
+    """
     infer = over([connect(served) for _ in range(4)])
     stub = GRPCInferenceServiceStub(connect(served))
     with Callers(infer, "other", 2) as other, Callers(infer, "changing", 4) as changing:
@@ -57,15 +60,23 @@ def test_versions_swap_atomically_and_nobody_notices(served, models, connect):
     for outcome in changing.outcomes:
         oldest = max((version for at, version in loaded if at < outcome.began_s), default=1)
         assert oldest <= int(outcome.version) <= oldest + 1
-    assert {outcome.version for outcome in changing.outcomes} == {str(version) for version in range(1, 2 + LOADS)}
+    assert {outcome.version for outcome in changing.outcomes} == {
+        str(version) for version in range(1, 2 + LOADS)
+    }
 
 
 def test_an_unload_refuses_what_comes_later_and_nothing_else(served, connect):
-    """Calls are refused only between the asking for the unload and the end of the load, and none is answered once the unload has returned."""
+    """Calls are refused only between the asking for the unload and the end of the load.
+
+    None is answered once the unload has returned.
+    """
     infer = over([connect(served) for _ in range(4)])
     stub = GRPCInferenceServiceStub(connect(served))
     times: list[tuple[float, float, float, float]] = []
-    with Callers(infer, "other", 2) as other, Callers(infer, "changing", 4, pause_s=0.002) as changing:
+    with (
+        Callers(infer, "other", 2) as other,
+        Callers(infer, "changing", 4, pause_s=0.002) as changing,
+    ):
         for _ in range(3):
             changing.go_on(10)
             asked = time.monotonic()
@@ -81,9 +92,14 @@ def test_an_unload_refuses_what_comes_later_and_nothing_else(served, connect):
     for outcome in changing.failures:
         assert outcome.code is grpc.StatusCode.UNAVAILABLE
         assert "Request for unknown model: 'changing' is not at ready state" in outcome.text
-        assert any(asked < outcome.ended_s and outcome.began_s < loaded for asked, _, _, loaded in times)
+        assert any(
+            asked < outcome.ended_s and outcome.began_s < loaded for asked, _, _, loaded in times
+        )
     for _, unloaded, asked_again, _ in times:
-        assert any(unloaded < outcome.began_s and outcome.ended_s < asked_again for outcome in changing.failures)
+        assert any(
+            unloaded < outcome.began_s and outcome.ended_s < asked_again
+            for outcome in changing.failures
+        )
         assert not any(outcome.ended_s < asked_again for outcome in changing.answered(unloaded))
 
 
@@ -91,7 +107,10 @@ def test_an_unload_refuses_what_comes_later_and_nothing_else(served, connect):
 def test_a_call_in_flight_is_answered_by_the_version_that_took_it(served, models, connect, change):
     """The old version drains: shown as UNLOADING as long as it answers, then gone."""
     stub = GRPCInferenceServiceStub(connect(served))
-    calls = [GRPCInferenceServiceStub(connect(served)).ModelInfer.future(take_time("patient", 600_000)) for _ in range(2)]
+    calls = [
+        GRPCInferenceServiceStub(connect(served)).ModelInfer.future(take_time("patient", 600_000))
+        for _ in range(2)
+    ]
     time.sleep(0.3)  # until all are inside; that they are shows below
 
     if change == "load":
@@ -133,26 +152,47 @@ def test_a_load_that_fails_leaves_what_was_serving_and_says_why(served, models, 
 
 
 def test_a_load_during_which_a_process_dies_changes_nothing_anywhere(served, models, connect):
-    """All or none: version 2 goes live in both processes or in neither, and what every process answers is agreed afterwards."""
+    """All or none: version 2 goes live in both processes or in neither.
+
+    What every process answers is agreed afterwards.
+    """
     graphs.patient(models, "patient", version=2)
     (models / "patient" / "warmup").mkdir()
     (models / "patient" / "warmup" / "rounds").write_bytes(np.int64(200_000).tobytes())
-    (models / "patient" / "model.yaml").write_text("warmup: [{count: 8, inputs: {x: {file: rounds}}}]\n")  # seconds
+    # seconds
+    (models / "patient" / "model.yaml").write_text(
+        "warmup: [{count: 8, inputs: {x: {file: rounds}}}]\n"
+    )
     (victim, _), (survivor, (to_survivor, *_)) = connect_to_each(served, connect).items()
-    asking = GRPCInferenceServiceStub(to_survivor).RepositoryModelLoad.future(pb.RepositoryModelLoadRequest(model_name="patient"), timeout=60)
+    asking = GRPCInferenceServiceStub(to_survivor).RepositoryModelLoad.future(
+        pb.RepositoryModelLoadRequest(model_name="patient"), timeout=60
+    )
     until(lambda: index(to_survivor).get("patient/2", ("",))[0] == "LOADING")
     time.sleep(0.3)
 
     os.kill(victim, signal.SIGKILL)
 
-    assert "a serving process ended while it opened the version; nothing was changed" in asking.exception(60).details()
+    assert (
+        "a serving process ended while it opened the version; nothing was changed"
+        in asking.exception(60).details()
+    )
     until(lambda: len(served.serving_pids()) == 2 and victim not in served.serving_pids())
     assert survivor in served.serving_pids()
     for channels in connect_to_each(served, connect).values():
-        assert GRPCInferenceServiceStub(channels[0]).ModelInfer(take_time("patient", 1), timeout=30).model_version == "1"
+        assert (
+            GRPCInferenceServiceStub(channels[0])
+            .ModelInfer(take_time("patient", 1), timeout=30)
+            .model_version
+            == "1"
+        )
         state, reason = index(channels[0])["patient/2"]
         assert (state, "nothing was changed" in reason) == ("UNAVAILABLE", True)
         assert index(channels[0])["patient/1"][0] == "READY"
     load(GRPCInferenceServiceStub(to_survivor), "patient")
     for channels in connect_to_each(served, connect).values():
-        assert GRPCInferenceServiceStub(channels[0]).ModelInfer(take_time("patient", 1), timeout=30).model_version == "2"
+        assert (
+            GRPCInferenceServiceStub(channels[0])
+            .ModelInfer(take_time("patient", 1), timeout=30)
+            .model_version
+            == "2"
+        )

@@ -17,7 +17,9 @@ from tests.support.failover import OPTIONS, WatchingClient
 STOPS = int(os.environ.get("GATEWAY_TEST_STOPS", "4"))
 """One takes about three seconds; GATEWAY_TEST_STOPS=20 for more certainty."""
 SERVE = ("--processes", "1", "--drain-delay", "700ms", "--http-port", "off")
-CLIENT_SIDE_HEALTH = json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}})
+CLIENT_SIDE_HEALTH = json.dumps(
+    {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
+)
 
 
 @pytest.fixture
@@ -31,8 +33,12 @@ def two(gateway, models):
 
 @pytest.mark.timeout(60 + 15 * STOPS)
 def test_callers_that_watch_health_lose_no_call(two):
-    """Each gateway in turn is stopped by SIGTERM and started again; calls that were accepted are answered, those of a second and a half as well."""
-    exits, took_long = [], []
+    """Each gateway in turn is stopped by SIGTERM and started again.
+
+    Calls that were accepted are answered, those of a second and a half as well.
+    """
+    exits = []
+    took_long = []
     with WatchingClient([one.address for one in two]) as client:
         until(lambda: client.serving(0) and client.serving(1))
         with Callers(client.infer, "scale", 4, pause_s=0.002) as callers:
@@ -40,7 +46,9 @@ def test_callers_that_watch_health_lose_no_call(two):
                 callers.go_on()
                 stopped = two[stop % 2]
                 with stopped.channel() as channel:
-                    long_call = GRPCInferenceServiceStub(channel).ModelInfer.future(take_time("patient", 800_000), timeout=60)
+                    long_call = GRPCInferenceServiceStub(channel).ModelInfer.future(
+                        take_time("patient", 800_000), timeout=60
+                    )
                     time.sleep(0.1)
                     exits.append(stopped.stop())
                     took_long.append(long_call.exception(0))
@@ -55,17 +63,25 @@ def test_callers_that_watch_health_lose_no_call(two):
 
 
 def test_grpcs_own_health_checking_loses_no_call(two):
-    """The same for callers that leave the watching to gRPC: round_robin over both addresses, with healthCheckConfig."""
+    """The same for callers that leave the watching to gRPC.
+
+    round_robin over both addresses, with healthCheckConfig.
+    """
     target = "ipv4:" + ",".join(one.address for one in two)
-    with grpc.insecure_channel(target, options=[("grpc.service_config", CLIENT_SIDE_HEALTH), *OPTIONS]) as channel:
+    with grpc.insecure_channel(
+        target, options=[("grpc.service_config", CLIENT_SIDE_HEALTH), *OPTIONS]
+    ) as channel:
         stub = GRPCInferenceServiceStub(channel)
-        with Callers(lambda _, request: stub.ModelInfer(request, timeout=30), "scale", 4, pause_s=0.002) as callers:
+        with Callers(
+            lambda _, request: stub.ModelInfer(request, timeout=30), "scale", 4, pause_s=0.002
+        ) as callers:
             for stopped in two:
                 callers.go_on()
                 assert stopped.stop() == 0
                 callers.go_on()
                 stopped.start().wait_ready()
                 with stopped.channel() as counts:
-                    until(lambda counts=counts: answered_so_far(counts, "scale") > 10)  # callers use it again
+                    # callers use it again
+                    until(lambda counts=counts: answered_so_far(counts, "scale") > 10)
 
     assert callers.failures == []

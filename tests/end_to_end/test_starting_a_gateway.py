@@ -24,7 +24,9 @@ def slow_to_load(repository: Path, name: str, count: int = 15, version: int = 1)
     graphs.patient(repository, name, version)
     (repository / name / "warmup").mkdir()
     (repository / name / "warmup" / "rounds").write_bytes(np.int64(200_000).tobytes())
-    (repository / name / "model.yaml").write_text(f"warmup: [{{count: {count}, inputs: {{x: {{file: rounds}}}}}}]\n")
+    (repository / name / "model.yaml").write_text(
+        f"warmup: [{{count: {count}, inputs: {{x: {{file: rounds}}}}}}]\n"
+    )
 
 
 def ready(stub: GRPCInferenceServiceStub) -> bool:
@@ -42,7 +44,10 @@ def live(channel: grpc.Channel) -> set[str]:
 
 
 def test_while_models_load_the_port_is_open_and_says_so(gateway, models, connect):
-    """What is loaded is served, what is not yet says that it is loading; ServerReady waits for the whole pass."""
+    """What is loaded is served, what is not yet says that it is loading.
+
+    ServerReady waits for the whole pass.
+    """
     graphs.scale(models, "quick", factor=2.0)
     slow_to_load(models, "slow")
     starting = gateway("--processes", "1", "--http-port", "off").start()
@@ -54,7 +59,11 @@ def test_while_models_load_the_port_is_open_and_says_so(gateway, models, connect
     assert not ready(stub)
     assert factor_of(stub.ModelInfer(multiply("quick", 1.0), timeout=10), 1.0) == 2.0
     loading = refusal(lambda: stub.ModelInfer(take_time("slow", 1), timeout=10))
-    assert (loading.code(), "'slow'" in loading.details(), "LOADING" in loading.details()) == (UNAVAILABLE, True, True)
+    assert (loading.code(), "'slow'" in loading.details(), "LOADING" in loading.details()) == (
+        UNAVAILABLE,
+        True,
+        True,
+    )
     assert index(channel)["slow/1"][0] == "LOADING"
     assert not stub.ModelReady(pb.ModelReadyRequest(name="slow"), timeout=5).ready
     assert not ready(stub)
@@ -65,12 +74,17 @@ def test_while_models_load_the_port_is_open_and_says_so(gateway, models, connect
     starting.wait_text("(gateway is serving)")
 
 
-def test_readiness_does_not_wait_for_models_that_fail_unless_it_is_to_be_strict(gateway, models, connect):
+def test_readiness_does_not_wait_for_models_that_fail_unless_it_is_to_be_strict(
+    gateway, models, connect
+):
     graphs.scale(models, "good")
     bad = graphs.scale(models, "bad")
     whole = bad.read_bytes()
     bad.write_bytes(b"no model")
-    lax, strict = (gateway("--processes", "1", "--http-port", "off", *option).start() for option in ((), ("--strict-readiness",)))
+    lax, strict = (
+        gateway("--processes", "1", "--http-port", "off", *option).start()
+        for option in ((), ("--strict-readiness",))
+    )
 
     lax.wait_ready()
     strict.wait_text("(gateway is serving)")
@@ -110,8 +124,12 @@ def test_callers_change_nothing_where_they_are_not_to(gateway, models, connect, 
     with gateway("--processes", "1", "--http-port", "off", "--model-control", mode) as running:
         stub = GRPCInferenceServiceStub(connect(running))
         for change in (
-            lambda: stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="scale"), timeout=10),
-            lambda: stub.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name="scale"), timeout=10),
+            lambda: stub.RepositoryModelLoad(
+                pb.RepositoryModelLoadRequest(model_name="scale"), timeout=10
+            ),
+            lambda: stub.RepositoryModelUnload(
+                pb.RepositoryModelUnloadRequest(model_name="scale"), timeout=10
+            ),
         ):
             refused = refusal(change)
             assert refused.code() is UNAVAILABLE
@@ -122,7 +140,16 @@ def test_callers_change_nothing_where_they_are_not_to(gateway, models, connect, 
 def test_explicit_control_loads_what_is_named_and_what_callers_ask_for(gateway, models, connect):
     for name in ("first", "second", "third"):
         graphs.scale(models, name)
-    with gateway("--processes", "2", "--http-port", "off", "--model-control", "explicit", "--load-model", "first") as running:
+    with gateway(
+        "--processes",
+        "2",
+        "--http-port",
+        "off",
+        "--model-control",
+        "explicit",
+        "--load-model",
+        "first",
+    ) as running:
         channel = connect(running)
         stub = GRPCInferenceServiceStub(channel)
         assert live(channel) == {"first/1"}
@@ -137,7 +164,16 @@ def test_polling_takes_up_what_is_new_and_lets_go_what_has_vanished(gateway, mod
     graphs.scale(models, "stays", factor=2.0)
     graphs.scale(models, "grows", factor=2.0)
     graphs.scale(models, "goes")
-    with gateway("--processes", "2", "--http-port", "off", "--model-control", "poll", "--poll-interval", "200ms") as running:
+    with gateway(
+        "--processes",
+        "2",
+        "--http-port",
+        "off",
+        "--model-control",
+        "poll",
+        "--poll-interval",
+        "200ms",
+    ) as running:
         channel = connect(running)
         stub = GRPCInferenceServiceStub(channel)
         assert live(channel) == {"stays/1", "grows/1", "goes/1"}
@@ -149,12 +185,24 @@ def test_polling_takes_up_what_is_new_and_lets_go_what_has_vanished(gateway, mod
 
         assert factor_of(stub.ModelInfer(multiply("grows", 1.0), timeout=10), 1.0) == 3.0
         assert factor_of(stub.ModelInfer(multiply("stays", 1.0), timeout=10), 1.0) == 2.0
-        assert refusal(lambda: stub.ModelInfer(multiply("goes", 1.0), timeout=10)).code() is grpc.StatusCode.NOT_FOUND
+        assert (
+            refusal(lambda: stub.ModelInfer(multiply("goes", 1.0), timeout=10)).code()
+            is grpc.StatusCode.NOT_FOUND
+        )
 
 
 def test_a_repository_that_cannot_be_read_for_a_while_takes_nothing_away(gateway, models, connect):
     graphs.scale(models, "scale", factor=2.0)
-    with gateway("--processes", "1", "--http-port", "off", "--model-control", "poll", "--poll-interval", "100ms") as running:
+    with gateway(
+        "--processes",
+        "1",
+        "--http-port",
+        "off",
+        "--model-control",
+        "poll",
+        "--poll-interval",
+        "100ms",
+    ) as running:
         stub = GRPCInferenceServiceStub(connect(running))
         models.rename(models.parent / "unmounted")
         running.wait_text("(taken for gone, and what is live goes on)")
@@ -171,7 +219,16 @@ def test_a_repository_that_cannot_be_read_for_a_while_takes_nothing_away(gateway
 def test_a_version_put_at_the_top_by_mistake_takes_no_model_away(gateway, models, connect):
     graphs.scale(models, "first")
     graphs.scale(models, "second")
-    with gateway("--processes", "1", "--http-port", "off", "--model-control", "poll", "--poll-interval", "100ms") as running:
+    with gateway(
+        "--processes",
+        "1",
+        "--http-port",
+        "off",
+        "--model-control",
+        "poll",
+        "--poll-interval",
+        "100ms",
+    ) as running:
         channel = connect(running)
         graphs.scale(models.parent / "aside", "second", version=2)
         (models.parent / "aside" / "second" / "2").rename(models / "2")

@@ -19,7 +19,8 @@ from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceSt
 from tests.support import graphs
 from tests.support.callers import Callers, over, take_time, until
 
-A_SECOND, AN_HOUR = 900_000, 3_000_000_000
+A_SECOND = 900_000
+AN_HOUR = 3_000_000_000
 """Rounds of a patient model, about."""
 CUT_OFF = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 SOON_S = 15
@@ -45,13 +46,19 @@ def alive(pid: int) -> bool:
 
 
 def health(channel) -> str:
-    check = channel.unary_unary("/grpc.health.v1.Health/Check", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString)
+    check = channel.unary_unary(
+        "/grpc.health.v1.Health/Check",
+        HealthCheckRequest.SerializeToString,
+        HealthCheckResponse.FromString,
+    )
     return HealthCheckResponse.ServingStatus.Name(check(HealthCheckRequest(), timeout=5).status)
 
 
 def http(gateway, path: str) -> int:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{gateway.http_port}{path}", timeout=5) as response:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{gateway.http_port}{path}", timeout=5
+        ) as response:
             return response.status
     except urllib.error.HTTPError as error:
         return error.code
@@ -94,9 +101,12 @@ def test_until_the_drain_delay_is_over_only_readiness_has_ended(begin, connect):
     assert time.monotonic() - begun >= 5
 
 
-def test_a_call_longer_than_the_grace_is_cut_off_and_the_exit_status_is_that_of_a_stop(begin, connect):
+def test_a_call_longer_than_the_grace_is_cut_off_and_the_exit_status_is_that_of_a_stop(
+    begin, connect
+):
     running = begin("--drain-delay", "0s", "--grace", "1s")
-    short, endless = begin_call(connect(running), A_SECOND // 3), begin_call(connect(running), AN_HOUR)
+    short = begin_call(connect(running), A_SECOND // 3)
+    endless = begin_call(connect(running), AN_HOUR)
 
     begun = time.monotonic()
     assert running.stop(SOON_S) == 0

@@ -46,9 +46,15 @@ def serve(gateway, models, files, authority):
 
 def ask(running, authority: trustme.CA, client: trustme.LeafCert | None = None) -> float:
     """Calls with these roots, and with a certificate where there is one."""
-    key, chain = (client.private_key_pem.bytes(), client.cert_chain_pems[0].bytes()) if client else (None, None)
+    key, chain = (
+        (client.private_key_pem.bytes(), client.cert_chain_pems[0].bytes())
+        if client
+        else (None, None)
+    )
     credentials = grpc.ssl_channel_credentials(authority.cert_pem.bytes(), key, chain)
-    with grpc.secure_channel(running.address, credentials, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+    with grpc.secure_channel(
+        running.address, credentials, options=[("grpc.use_local_subchannel_pool", 1)]
+    ) as channel:
         stub = GRPCInferenceServiceStub(channel)
         assert stub.ServerReady(pb.ServerReadyRequest(), timeout=10).ready
         return factor_of(stub.ModelInfer(multiply("scale", 1.0), timeout=10), 1.0)
@@ -60,35 +66,55 @@ def code_of(call) -> grpc.StatusCode:
     return refused.value.code()
 
 
-def test_clients_that_trust_the_certificate_are_served_and_nobody_in_plain_text(serve, authority, stranger):
+def test_clients_that_trust_the_certificate_are_served_and_nobody_in_plain_text(
+    serve, authority, stranger
+):
     running = serve()
     assert "(TLS)" in running.text()
     for _ in range(4):  # whichever process it meets
         assert ask(running, authority) == 2.0
     assert code_of(lambda: ask(running, stranger)) is grpc.StatusCode.UNAVAILABLE
     with running.channel() as plain:
-        assert code_of(lambda: GRPCInferenceServiceStub(plain).ServerLive(pb.ServerLiveRequest(), timeout=5)) is grpc.StatusCode.UNAVAILABLE
+        assert (
+            code_of(
+                lambda: GRPCInferenceServiceStub(plain).ServerLive(
+                    pb.ServerLiveRequest(), timeout=5
+                )
+            )
+            is grpc.StatusCode.UNAVAILABLE
+        )
     assert ask(running, authority) == 2.0
 
 
-def test_with_a_client_ca_only_clients_with_its_certificates_are_served(serve, tmp_path, authority, stranger):
+def test_with_a_client_ca_only_clients_with_its_certificates_are_served(
+    serve, tmp_path, authority, stranger
+):
     authority.cert_pem.write_to_path(tmp_path / "clients.pem")
     running = serve("--tls-client-ca", str(tmp_path / "clients.pem"))
     for _ in range(4):
         assert ask(running, authority, authority.issue_cert("client.example")) == 2.0
     assert code_of(lambda: ask(running, authority)) is grpc.StatusCode.UNAVAILABLE
-    assert code_of(lambda: ask(running, authority, stranger.issue_cert("client.example"))) is grpc.StatusCode.UNAVAILABLE
+    assert (
+        code_of(lambda: ask(running, authority, stranger.issue_cert("client.example")))
+        is grpc.StatusCode.UNAVAILABLE
+    )
     assert ask(running, authority, authority.issue_cert("client.example")) == 2.0
 
 
-@pytest.mark.parametrize("fault", ["no key", "a key of another certificate", "no certificate in the file"])
-def test_unusable_files_end_the_start_with_a_clear_error(gateway, models, tmp_path, files, authority, fault):
+@pytest.mark.parametrize(
+    "fault", ["no key", "a key of another certificate", "no certificate in the file"]
+)
+def test_unusable_files_end_the_start_with_a_clear_error(
+    gateway, models, tmp_path, files, authority, fault
+):
     graphs.scale(models, "scale")
     options = list(files)
     if fault == "no key":
         options = options[:2]
     elif fault == "a key of another certificate":
-        authority.issue_cert("elsewhere.example").private_key_pem.write_to_path(tmp_path / "server.key")
+        authority.issue_cert("elsewhere.example").private_key_pem.write_to_path(
+            tmp_path / "server.key"
+        )
     else:
         (tmp_path / "server.pem").write_text("hello\n")
 

@@ -1,4 +1,7 @@
-"""A real Jaeger shows what went through real gateways: one trace for each request, whoever began it, and the way to its batch and back."""
+"""A real Jaeger shows what went through real gateways.
+
+One trace for each request, whoever began it, and the way to its batch and back.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +30,23 @@ def jaeger(tmp_path_factory):
 
 @pytest.fixture
 def serve(models, tmp_path, cache, request):
-    """Starts gateways whose traces go to an endpoint; their service is called as the test and the gateway are."""
+    """Starts gateways whose traces go to an endpoint.
+
+    Their service is called as the test and the gateway are.
+    """
 
     @contextmanager
     def start(endpoint, *options, name="one", processes=1, models=models):
         service = f"{request.node.name}-{name}"
         common = ("--processes", str(processes), "--otlp-endpoint", endpoint, *QUICK)
-        with RunningGateway(models, tmp_path / f"{name}.log", *common, *options, cache=cache, env={"OTEL_SERVICE_NAME": service}) as running:
+        with RunningGateway(
+            models,
+            tmp_path / f"{name}.log",
+            *common,
+            *options,
+            cache=cache,
+            env={"OTEL_SERVICE_NAME": service},
+        ) as running:
             running.service = service
             yield running
 
@@ -42,7 +55,10 @@ def serve(models, tmp_path, cache, request):
 
 @pytest.fixture
 def caller(jaeger):
-    """Makes a call inside a span of the caller's own, which Jaeger is told of as well: gives the trace's id."""
+    """Makes a call inside a span of the caller's own, which Jaeger is told of as well.
+
+    Gives the trace's id.
+    """
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
     from opentelemetry.propagate import inject
     from opentelemetry.sdk.resources import Resource
@@ -79,27 +95,45 @@ def sample(models, name):
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_a_call_is_one_trace_of_client_and_server_with_its_batch_one_link_away(jaeger, serve, models, connect, caller, protocol):
+def test_a_call_is_one_trace_of_client_and_server_with_its_batch_one_link_away(
+    jaeger, serve, models, connect, caller, protocol
+):
     graphs.scale(models, "scale")
-    with serve(getattr(jaeger, protocol), "--otlp-protocol", {"grpc": "grpc", "http": "http/protobuf"}[protocol]) as running:
+    with serve(
+        getattr(jaeger, protocol),
+        "--otlp-protocol",
+        {"grpc": "grpc", "http": "http/protobuf"}[protocol],
+    ) as running:
         trace_id = caller(GRPCInferenceServiceStub(connect(running)), multiply("scale", 3.0))
         spans = jaeger.trace(trace_id, 4)
-        client, server, queue, run = (one(spans, name) for name in ("ask", METHOD, "queue", "batch"))
+        client, server, queue, run = (
+            one(spans, name) for name in ("ask", METHOD, "queue", "batch")
+        )
         assert len(spans) == 4
         assert (client.service, server.service) == ("caller", running.service)
-        assert (server.parents, queue.parents, run.parents) == ([client.span_id], [server.span_id], [server.span_id])
+        assert (server.parents, queue.parents, run.parents) == (
+            [client.span_id],
+            [server.span_id],
+            [server.span_id],
+        )
         assert client.duration_us >= server.duration_us >= queue.duration_us
         assert abs(queue.start_us - server.start_us) <= 1
         assert abs(queue.start_us + queue.duration_us - run.start_us) <= 2
         assert client.start_us <= server.start_us
         assert server.tags["rpc.response.status_code"] == "OK"
-        assert (server.tags["gateway.model.name"], server.tags["gateway.model.version"]) == ("scale", 1)
+        assert (server.tags["gateway.model.name"], server.tags["gateway.model.version"]) == (
+            "scale",
+            1,
+        )
         assert server.tags["client.address"] == "127.0.0.1"
         assert server.tags["server.port"] == running.port
         ((batch_trace, batch_span),) = run.links
         (batch,) = jaeger.trace(batch_trace)
         assert (batch.name, batch.span_id) == ("batch scale", batch_span)
-        assert (batch_trace, batch_span) == (server.tags["gateway.batch.trace_id"], server.tags["gateway.batch.span_id"])
+        assert (batch_trace, batch_span) == (
+            server.tags["gateway.batch.trace_id"],
+            server.tags["gateway.batch.span_id"],
+        )
         assert batch.links == [(trace_id, server.span_id)]
 
 
@@ -108,12 +142,21 @@ def test_a_hop_over_two_gateways_is_one_trace(jaeger, serve, models, tmp_path, c
     front = tmp_path / "front"
     graphs.scale(front, "scale")
     with serve(jaeger.grpc, name="back") as behind:
-        (front / "scale" / "model.yaml").write_text(f"local: false\nremotes: ['{behind.address}']\n")
+        (front / "scale" / "model.yaml").write_text(
+            f"local: false\nremotes: ['{behind.address}']\n"
+        )
         with serve(jaeger.grpc, name="front", models=front) as before:
             trace_id = caller(GRPCInferenceServiceStub(connect(before)), multiply("scale", 3.0))
             spans = jaeger.trace(trace_id, 8)
-    asked, there = (one([span for span in spans if span.tags["span.kind"] == "server"], METHOD, of.service) for of in (before, behind))
-    (call,) = [span for span in spans if span.tags["span.kind"] == "client" and span.service == before.service]
+    asked, there = (
+        one([span for span in spans if span.tags["span.kind"] == "server"], METHOD, of.service)
+        for of in (before, behind)
+    )
+    (call,) = [
+        span
+        for span in spans
+        if span.tags["span.kind"] == "client" and span.service == before.service
+    ]
     assert asked.parents == [one(spans, "ask").span_id]
     assert call.parents == [asked.span_id]
     assert there.parents == [call.span_id]
@@ -131,7 +174,9 @@ def test_an_error_and_a_fallback_are_visible_as_such(jaeger, serve, models, conn
     (models / "guarded" / "model.yaml").write_text("breaker: off\nfallback: [{model: plain}]\n")
     with serve(jaeger.grpc) as running:
         stub = GRPCInferenceServiceStub(connect(running))
-        failed, degraded, unknown = (caller(stub, multiply(model, 500.0)) for model in ("fragile", "guarded", "nobody"))
+        failed, degraded, unknown = (
+            caller(stub, multiply(model, 500.0)) for model in ("fragile", "guarded", "nobody")
+        )
         server = one(jaeger.trace(failed, 2), METHOD)
         assert server.tags["error"] is True
         assert server.tags["error.type"] == server.tags["rpc.response.status_code"] == "INTERNAL"
@@ -143,47 +188,77 @@ def test_an_error_and_a_fallback_are_visible_as_such(jaeger, serve, models, conn
         assert server.tags["gateway.degraded"] is True
         assert server.tags["gateway.served_by"]
         assert server.tags["gateway.fallback_reason"]
-        assert [event["gateway.text"] for event in server.events if event["event"] == "gateway.fallback"] == ["model plain"]
+        assert [
+            event["gateway.text"] for event in server.events if event["event"] == "gateway.fallback"
+        ] == ["model plain"]
 
         server = one(jaeger.trace(unknown, 2), METHOD)
         assert "error" not in server.tags
         assert server.tags["rpc.response.status_code"] == "NOT_FOUND"
-        assert (server.tags["gateway.model.name"], server.tags["gateway.reason"]) == ("nobody", "model_not_found")
+        assert (server.tags["gateway.model.name"], server.tags["gateway.reason"]) == (
+            "nobody",
+            "model_not_found",
+        )
 
 
 def test_1000_concurrent_calls_over_two_processes_are_1000_traces(jaeger, serve, models, connect):
     graphs.scale(models, "scale")
     with serve(jaeger.grpc, "--max-concurrent-calls", "1000", processes=2) as running:
         stubs = [GRPCInferenceServiceStub(connect(running)) for _ in range(8)]
-        calls = [stubs[number % 8].ModelInfer.future(multiply("scale", float(number)), timeout=30) for number in range(1000)]
+        calls = [
+            stubs[number % 8].ModelInfer.future(multiply("scale", float(number)), timeout=30)
+            for number in range(1000)
+        ]
         assert all(call.result().model_name == "scale" for call in calls)
         traces = jaeger.traces(running.service, 1000, operation=METHOD)
         assert len(traces) == len({trace[0].trace_id for trace in traces}) == 1000
-        assert {tuple(sorted(span.name for span in trace)) for trace in traces} == {("batch", METHOD, "queue")}
+        assert {tuple(sorted(span.name for span in trace)) for trace in traces} == {
+            ("batch", METHOD, "queue")
+        }
         assert running.stop() == 0  # the spans of the last moment go out before it ends
     batches = jaeger.traces(running.service, operation="batch scale")
     linked = [link for trace in batches for span in trace for link in span.links]
-    assert sorted(linked) == sorted((span.trace_id, span.span_id) for trace in traces for span in trace if span.name == METHOD)
+    assert sorted(linked) == sorted(
+        (span.trace_id, span.span_id) for trace in traces for span in trace if span.name == METHOD
+    )
 
 
-def test_a_caller_decides_what_is_sampled_and_what_fails_is_kept_where_the_gateway_begins(jaeger, serve, models, connect):
+def test_a_caller_decides_what_is_sampled_and_what_fails_is_kept_where_the_gateway_begins(
+    jaeger, serve, models, connect
+):
     graphs.fragile(models, "fragile")
     sample(models, "fragile")
     (models / "fragile" / "model.yaml").write_text("breaker: off\n")
-    forbidden, wanted = os.urandom(16).hex(), os.urandom(16).hex()
+    forbidden = os.urandom(16).hex()
+    wanted = os.urandom(16).hex()
     with serve(jaeger.grpc, "--trace-ratio", "0.000001") as running:
         stub = GRPCInferenceServiceStub(connect(running))
         for trace_id, flag in ((forbidden, "00"), (wanted, "01")):
             for value in (1.0, 500.0):
-                call = stub.ModelInfer.future(multiply("fragile", value), metadata=(("traceparent", f"00-{trace_id}-{'12' * 8}-{flag}"),), timeout=20)
+                call = stub.ModelInfer.future(
+                    multiply("fragile", value),
+                    metadata=(("traceparent", f"00-{trace_id}-{'12' * 8}-{flag}"),),
+                    timeout=20,
+                )
                 assert (call.exception() is None) == (value == 1.0)
-        assert stub.ModelInfer.future(multiply("fragile", 500.0), timeout=20).exception() is not None
+        assert (
+            stub.ModelInfer.future(multiply("fragile", 500.0), timeout=20).exception() is not None
+        )
         assert running.stop() == 0  # and what it exports is there
-    spans = [span for trace in jaeger.traces(running.service, 2, operation=METHOD) for span in trace if span.name == METHOD]
+    spans = [
+        span
+        for trace in jaeger.traces(running.service, 2, operation=METHOD)
+        for span in trace
+        if span.name == METHOD
+    ]
     assert not [span for span in spans if span.trace_id == forbidden]
-    assert sorted(span.tags["rpc.response.status_code"] for span in spans if span.trace_id == wanted) == ["INTERNAL", "OK"]
+    assert sorted(
+        span.tags["rpc.response.status_code"] for span in spans if span.trace_id == wanted
+    ) == ["INTERNAL", "OK"]
     began = [span for span in spans if span.trace_id != wanted and "gateway.slow" not in span.tags]
-    assert [(span.parents, span.tags["rpc.response.status_code"]) for span in began] == [([], "INTERNAL")]
+    assert [(span.parents, span.tags["rpc.response.status_code"]) for span in began] == [
+        ([], "INTERNAL")
+    ]
 
 
 def test_serving_goes_on_where_nobody_takes_the_spans(serve, models, connect):

@@ -1,4 +1,7 @@
-"""tritonclient, unchanged, blocking and aio, against a gateway: every call it has and every datatype of the protocol."""
+"""tritonclient, unchanged, blocking and aio, against a gateway.
+
+Every call it has and every datatype of the protocol.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +22,22 @@ from tests.support import graphs
 from tests.support.checkout import ROOT
 from tests.support.running import RunningGateway
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("tritonclient") is None, reason="tritonclient is not installed")
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("tritonclient") is None, reason="tritonclient is not installed"
+)
 
 ELEMENTS = {
-    "BOOL": TensorProto.BOOL, "UINT8": TensorProto.UINT8, "UINT16": TensorProto.UINT16, "UINT32": TensorProto.UINT32,
-    "UINT64": TensorProto.UINT64, "INT8": TensorProto.INT8, "INT16": TensorProto.INT16, "INT32": TensorProto.INT32,
-    "INT64": TensorProto.INT64, "FP16": TensorProto.FLOAT16, "FP32": TensorProto.FLOAT, "FP64": TensorProto.DOUBLE,
+    "BOOL": TensorProto.BOOL, "UINT8": TensorProto.UINT8, "UINT16": TensorProto.UINT16,
+    "UINT32": TensorProto.UINT32, "UINT64": TensorProto.UINT64, "INT8": TensorProto.INT8,
+    "INT16": TensorProto.INT16, "INT32": TensorProto.INT32, "INT64": TensorProto.INT64,
+    "FP16": TensorProto.FLOAT16, "FP32": TensorProto.FLOAT, "FP64": TensorProto.DOUBLE,
     "BF16": TensorProto.BFLOAT16, "BYTES": TensorProto.STRING,
 }  # fmt: skip
 LIMITED = """
 backend: "onnxruntime"
 max_batch_size: 4
-dynamic_batching { priority_levels: 3 default_priority_level: 2 default_queue_policy { max_queue_size: 500 allow_timeout_override: true } }
+dynamic_batching { priority_levels: 3 default_priority_level: 2 default_queue_policy { \
+max_queue_size: 500 allow_timeout_override: true } }
 """
 
 
@@ -48,9 +55,19 @@ def build(repository: Path) -> None:
     graphs.scale(repository, "passing")
     graphs.patient(repository, "patient")
     scalar = [helper.make_node("Neg", ["x"], ["y"])]
-    graphs.save(repository / "scalar/1/model.onnx", scalar, [("x", TensorProto.FLOAT, [])], [("y", TensorProto.FLOAT, [])])
+    graphs.save(
+        repository / "scalar/1/model.onnx",
+        scalar,
+        [("x", TensorProto.FLOAT, [])],
+        [("y", TensorProto.FLOAT, [])],
+    )
     hits = [helper.make_node("NonZero", ["x"], ["y"])]
-    graphs.save(repository / "hits/1/model.onnx", hits, [("x", TensorProto.FLOAT, ["n"])], [("y", TensorProto.INT64, [1, "hits"])])
+    graphs.save(
+        repository / "hits/1/model.onnx",
+        hits,
+        [("x", TensorProto.FLOAT, ["n"])],
+        [("y", TensorProto.INT64, [1, "hits"])],
+    )
     look_up = [helper.make_node("Gather", ["table", "x"], ["y"])]
     table = numpy_helper.from_array(np.array([4, 5, 6], "f4"), "table")
     declared = [("x", TensorProto.INT64, ["N", 1])], [("y", TensorProto.FLOAT, ["N", 1])]
@@ -71,10 +88,29 @@ def served(request, tmp_path_factory) -> Iterator[RunningGateway]:
 def test_a_user_of_tritonclient_sees_what_tritons_users_see(served, client):
     """The facts are the tests of `tritonclient_program.py`."""
     models = served.log.parent / "models"
-    environment = {**os.environ, "GATEWAY_CLIENT": client, "GATEWAY_ADDRESS": served.address, "GATEWAY_MODELS": str(models)}
+    environment = {
+        **os.environ,
+        "GATEWAY_CLIENT": client,
+        "GATEWAY_ADDRESS": served.address,
+        "GATEWAY_MODELS": str(models),
+    }
     program = ROOT / "tests" / "support" / "tritonclient_program.py"
-    command = [sys.executable, "-m", "pytest", "--noconftest", "-p", "no:cacheprovider", "-p", "no:randomly", str(program)]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=110)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--noconftest",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:randomly",
+        str(program),
+    ]
+    done = subprocess.run(
+        command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=110
+    )
     print(done.stdout[-20000:], done.stderr[-2000:], served.text()[-5000:])
     assert done.returncode == 0
-    assert not re.search(r"This is a bug|never retrieved|Traceback", served.text()), "the gateway's log tells of no fault of its own"
+    assert not re.search(r"This is a bug|never retrieved|Traceback", served.text()), (
+        "the gateway's log tells of no fault of its own"
+    )

@@ -14,14 +14,17 @@ from tests.support import graphs
 from tests.support.callers import answered_so_far, factor_of, multiply, take_time, until
 from tests.support.checkout import ROOT
 
-CALLS, CONNECTIONS = 1000, 4
+CALLS = 1000
+CONNECTIONS = 4
 ROUNDS = 60_000  # of which 1000 calls take a second or more, in batches of 64
-WARM_UP, REPEATS = 3, 9
+WARM_UP = 3
+REPEATS = 9
 AT_ONCE_S = 2.0  # a busy machine
 
 
-# MiB. 36 on the completion queue if what belongs to a call waits for the garbage collector. grpc.aio keeps 3 to 4 for each thousand calls
-# that are cancelled while they wait (grpc/grpc#43360, up to 1.83.1).
+# MiB. 36 on the completion queue if what belongs to a call waits for the garbage collector.
+# grpc.aio keeps 3 to 4 for each thousand calls that are cancelled while they wait (grpc/grpc#43360,
+# up to 1.83.1).
 MAY_GROW = {"completion-queue": 20, "aio": 50}
 
 
@@ -46,7 +49,14 @@ def served(gateway, models, transport):
 def vanish(address: str, after_s: float) -> None:
     """A client makes its calls and is killed while they wait, so long after the last was sent."""
     client = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.vanishing_client", address, str(CALLS), str(CONNECTIONS)],
+        [
+            sys.executable,
+            "-m",
+            "tests.support.vanishing_client",
+            address,
+            str(CALLS),
+            str(CONNECTIONS),
+        ],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -64,11 +74,17 @@ def resident_mib(pid: int) -> float:
 
 
 def connections_of(pid: int) -> int:
-    return sum(descriptor.readlink().name.startswith("socket:") for descriptor in Path(f"/proc/{pid}/fd").iterdir())
+    return sum(
+        descriptor.readlink().name.startswith("socket:")
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir()
+    )
 
 
 def test_the_gateway_forgets_them_and_serves_others_at_once(served, may_grow_mib, connect):
-    """It lives, its queue empties without running what nobody waits for, and its memory does not grow from time to time."""
+    """It lives, its queue empties without running what nobody waits for.
+
+    Its memory does not grow from time to time.
+    """
     (pid,) = served.serving_pids()
     channel = connect(served)
     stub = GRPCInferenceServiceStub(channel)

@@ -40,10 +40,18 @@ from gateway.ipc.serving_link import ServingLink
 from gateway.records.breaker_state import Snapshot
 
 PLAN = VersionPlan(
-    model="m", version=3, path="/m", fingerprint="f", inputs=(TensorSpec("x", "FP32", (-1, 4)),), outputs=(), batching=BatchingPlan(8, splits=True)
+    model="m",
+    version=3,
+    path="/m",
+    fingerprint="f",
+    inputs=(TensorSpec("x", "FP32", (-1, 4)),),
+    outputs=(),
+    batching=BatchingPlan(8, splits=True),
 )
 BREAKERS = ((("m", 3, ""), Snapshot("m 3", "open", "", 5, 20, 5, 3.0, 1, "no memory")),)
-START = Start(settings={"any": "thing"}, addresses=("127.0.0.1:1",), slot=1, processes=2, grace_s=7.0)
+START = Start(
+    settings={"any": "thing"}, addresses=("127.0.0.1:1",), slot=1, processes=2, grace_s=7.0
+)
 
 
 class Recorder:
@@ -128,7 +136,14 @@ def test_messages_arrive_as_they_were_sent():
     for message in (
         START,
         Prepare(1, (PLAN,)),
-        Publish(2, True, (IndexEntry("m", "1", VersionState.READY, "because"),), {"a": ("x",)}, {"b": 1}, {("m", 1, ""): "open"}),
+        Publish(
+            2,
+            True,
+            (IndexEntry("m", "1", VersionState.READY, "because"),),
+            {"a": ("x",)},
+            {"b": 1},
+            {("m", 1, ""): "open"},
+        ),
         BreakerReport(3, BREAKERS),
         Reply(3, ModelNotFound("who?")),
         Ask(4, Change.LOAD, "m", {"config": "{}"}),
@@ -200,7 +215,9 @@ def test_an_abort_waits_until_the_preparing_has_ended():
         await pair.hear()
         pair.control.send(Publish(2, False, ()))
         await pair.hear()
-        assert pair.served.heard.index(("prepared", 1, (PLAN,))) < pair.served.heard.index(("abort", 1))
+        assert pair.served.heard.index(("prepared", 1, (PLAN,))) < pair.served.heard.index(
+            ("abort", 1)
+        )
 
     with_pair(test)
 
@@ -219,7 +236,12 @@ def test_what_is_asked_is_answered_or_raises_what_ended_it():
         good = asyncio.create_task(pair.serving.ask(Change.LOG_SETTINGS, parameters={"a": 1}))
         bad = asyncio.create_task(pair.serving.ask(Change.LOAD, "m"))
         first, second = await pair.hear(2)
-        assert (first.change, first.parameters, second.change, second.model) == (Change.LOG_SETTINGS, {"a": 1}, Change.LOAD, "m")
+        assert (first.change, first.parameters, second.change, second.model) == (
+            Change.LOG_SETTINGS,
+            {"a": 1},
+            Change.LOAD,
+            "m",
+        )
         pair.control.send(Reply(second.request_id, ModelFailed("broken")))
         pair.control.send(Reply(first.request_id, value={"a": 1}))
         assert await good == {"a": 1}
@@ -270,7 +292,8 @@ def test_callers_are_not_left_waiting_when_the_supervisor_goes():
 def test_a_process_that_cannot_start_says_so_before_it_goes():
     async def run():
         ours, theirs = socket.socketpair()
-        control, serving = await Channel.open(ours), await ServingLink.open(theirs.detach())
+        control = await Channel.open(ours)
+        serving = await ServingLink.open(theirs.detach())
         control.send(START)
         async with serving:
             await serving.start()

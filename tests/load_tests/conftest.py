@@ -22,5 +22,7 @@ def yardstick(models, payload, tmp_path_factory):
     """A running yardstick server on the benchmark models."""
     from load_tests.servers import YARDSTICK, serving
 
-    with serving(YARDSTICK, models, payload, tmp_path_factory.mktemp("log") / "yardstick.log") as server:
+    with serving(
+        YARDSTICK, models, payload, tmp_path_factory.mktemp("log") / "yardstick.log"
+    ) as server:
         yield server

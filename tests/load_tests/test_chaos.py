@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from load_tests.chaos import run, trials
 from load_tests.chaos_asking import ask
 from load_tests.chaos_ground import Ground, scaled
-from load_tests.chaos_judging import Finding, at_least, at_most, broken, exactly, fallen_short, table
+from load_tests.chaos_judging import (
+    Finding,
+    at_least,
+    at_most,
+    broken,
+    exactly,
+    fallen_short,
+    table,
+)
 from load_tests.http2 import INTERNAL, OK, UNAVAILABLE
 from load_tests.payloads import fault_of_message
 from load_tests.servers import Cores
@@ -30,20 +38,38 @@ class TestJudging:
         assert not at_most("t", "p50", math.nan, 60).holds
 
     def test_the_short_form_judges_counts_and_no_times(self):
-        findings = [at_least("t", "goodput", 0.1, 0.9), exactly("t", "failed calls", 3, 0), exactly("t", "opened", 1, 1)]
+        findings = [
+            at_least("t", "goodput", 0.1, 0.9),
+            exactly("t", "failed calls", 3, 0),
+            exactly("t", "opened", 1, 1),
+        ]
         assert [finding.verdict(short=True) for finding in findings] == ["-", "SHORT", "ok"]
         assert [finding.verdict(short=False) for finding in findings] == ["SHORT", "SHORT", "ok"]
         assert fallen_short(findings, short=True) == [findings[1]]
         assert fallen_short(findings, short=False) == findings[:2]
 
     def test_the_table_has_a_line_a_finding_under_one_head(self):
-        lines = table([at_most("slow one", "p50", 12.3456, 60, " ms", note="of many"), exactly("b", "failed calls", 0, 0)], short=False).splitlines()
+        lines = table(
+            [
+                at_most("slow one", "p50", 12.3456, 60, " ms", note="of many"),
+                exactly("b", "failed calls", 0, 0),
+            ],
+            short=False,
+        ).splitlines()
         assert [line.split() for line in lines] == [
             ["trial", "must", "measured"],
             ["slow", "one", "p50", "<=", "60", "ms", "ok", "12.3", "ms", "(of", "many)"],
             ["b", "failed", "calls:", "0", "ok", "0"],
         ]
-        assert len({line.index(what) for line, what in zip(lines, ("must", "p50", "failed"), strict=True)}) == 1
+        assert (
+            len(
+                {
+                    line.index(what)
+                    for line, what in zip(lines, ("must", "p50", "failed"), strict=True)
+                }
+            )
+            == 1
+        )
 
 
 def test_a_trial_that_breaks_off_falls_short_in_both_forms_and_the_next_one_runs(tmp_path):
@@ -55,7 +81,9 @@ def test_a_trial_that_breaks_off_falls_short_in_both_forms_and_the_next_one_runs
         yield exactly("second", "failed calls", 0, 0)
 
     for short in (True, False):
-        findings = run({"first": breaks, "second": works}, Ground(tmp_path, tmp_path, Cores(0, 0), short))
+        findings = run(
+            {"first": breaks, "second": works}, Ground(tmp_path, tmp_path, Cores(0, 0), short)
+        )
         assert [finding.verdict(short=short) for finding in findings] == ["ok", "SHORT", "ok"]
         assert "did not come up" in findings[1].measured
 
@@ -65,14 +93,19 @@ def test_every_trial_says_what_it_does():
 
 
 def test_an_error_is_told_by_its_kind_and_first_words():
-    assert broken("killed", TimeoutError("x" * 1000)) == Finding("killed", "comes to its end", "TimeoutError: " + "x" * 286, holds=False, timed=False)
+    assert broken("killed", TimeoutError("x" * 1000)) == Finding(
+        "killed", "comes to its end", "TimeoutError: " + "x" * 286, holds=False, timed=False
+    )
 
 
 @given(st.integers(0, 99), st.sampled_from([2.0, 5.0]))
 def test_answers_of_the_failing_version_and_of_its_fallback_are_told_apart(value, factor):
     from gateway.protocol.generated import inference_pb2
 
-    response = inference_pb2.ModelInferResponse(model_name="broken", raw_output_contents=[scaled("broken", value, factor).expected.tobytes()])
+    response = inference_pb2.ModelInferResponse(
+        model_name="broken",
+        raw_output_contents=[scaled("broken", value, factor).expected.tobytes()],
+    )
     response.outputs.add(name="probs", datatype="FP32", shape=[1, 4])
     reply = response.SerializeToString()
     assert fault_of_message(reply, scaled("broken", value, factor)) == ""
@@ -88,7 +121,9 @@ class TestAsking:
         assert load.goodput_per_s == pytest.approx(200 / load.took_s)
 
     def test_calls_that_fail_are_kept_with_their_status_and_time(self, yardstick, payload):
-        load = ask(yardstick.address, [scaled("no such model", 1, 1)], connections=1, streams=2, calls=10)
+        load = ask(
+            yardstick.address, [scaled("no such model", 1, 1)], connections=1, streams=2, calls=10
+        )
         assert load.failed == len(load.ended) == 10
         assert OK not in load.statuses
         assert math.isnan(load.latency_ms(50))

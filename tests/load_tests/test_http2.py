@@ -42,7 +42,8 @@ class TestHttp2:
         assert connection.has_room(b"2")
         connection.call(b"2")
         assert not connection.has_room(b"3")
-        assert not Connection("host:1", "/a/B").has_room(bytes(70_000))  # the first window is 65 535 bytes
+        # the first window is 65 535 bytes
+        assert not Connection("host:1", "/a/B").has_room(bytes(70_000))
         with pytest.raises(ValueError, match="h2load"):
             connection.call(bytes(LARGEST_FRAME + 1))
 
@@ -65,9 +66,14 @@ class TestHttp2:
         assert connection.take() == frame(PING, 1, 0, b"12345678")
 
     def test_resets_going_away_and_loss_end_calls(self, connection):
-        a, b = connection.call(b""), connection.call(b"")
-        assert connection.receive(frame(RST_STREAM, 0, a, b"\0\0\0\x08")) == [Answer(a, CANCELLED, b"")]
-        assert connection.receive(frame(GOAWAY, 0, 0, a.to_bytes(4, "big") + bytes(4))) == [Answer(b, UNAVAILABLE, b"")]
+        a = connection.call(b"")
+        b = connection.call(b"")
+        assert connection.receive(frame(RST_STREAM, 0, a, b"\0\0\0\x08")) == [
+            Answer(a, CANCELLED, b"")
+        ]
+        assert connection.receive(frame(GOAWAY, 0, 0, a.to_bytes(4, "big") + bytes(4))) == [
+            Answer(b, UNAVAILABLE, b"")
+        ]
         assert not connection.has_room(b"")
         assert connection.abandon() == []
 

@@ -14,18 +14,27 @@ from tests.support.http2_answers import answer
 
 def right_reply(payload):
     """A right reply as it comes off the wire."""
-    response = inference_pb2.ModelInferResponse(model_name=payload.model, raw_output_contents=[payload.expected.tobytes()])
+    response = inference_pb2.ModelInferResponse(
+        model_name=payload.model, raw_output_contents=[payload.expected.tobytes()]
+    )
     response.outputs.add(name="probs", datatype="FP32", shape=payload.expected.shape)
     message = response.SerializeToString()
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
 class StallingServer(asyncio.Protocol):
-    """Answers every call at once, but from call number `stall_at` on it stands still for `stall_s` (0: for ever)."""
+    """Answers every call at once.
+
+    But from call number `stall_at` on it stands still for `stall_s` (0: for ever).
+    """
 
     def __init__(self, reply, stall_at, stall_s):
-        self.reply, self.stall_at, self.stall_s = reply, stall_at, stall_s
-        self.received, self.calls, self.held = b"", 0, []
+        self.reply = reply
+        self.stall_at = stall_at
+        self.stall_s = stall_s
+        self.received = b""
+        self.calls = 0
+        self.held = []
 
     def connection_made(self, transport):
         self.transport = transport
@@ -54,7 +63,8 @@ class StallingServer(asyncio.Protocol):
 
     def go_on(self):
         self.transport.write(b"".join(answer(stream, self.reply) for stream in self.held))
-        self.held, self.stall_at = [], float("inf")
+        self.held = []
+        self.stall_at = float("inf")
 
 
 def address_of(server):
@@ -64,7 +74,9 @@ def address_of(server):
 
 def run_against_stall(load, reply, stall_at, stall_s):
     async def run():
-        server = await asyncio.get_running_loop().create_server(lambda: StallingServer(reply, stall_at, stall_s), "127.0.0.1", 0)
+        server = await asyncio.get_running_loop().create_server(
+            lambda: StallingServer(reply, stall_at, stall_s), "127.0.0.1", 0
+        )
         async with server:
             await load.run(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", 1)
 
@@ -81,13 +93,20 @@ class TestOpenLoop:
         assert gaps.std() == pytest.approx(gaps.mean(), rel=0.05)
 
     def test_latency_counts_from_the_intended_time(self, payload):
-        """Ten calls due while a generator stood still left together, were answered in 1 ms, and are late by what they waited."""
+        """Ten calls due while a generator stood still left together, were answered in 1 ms.
+
+        Are late by what they waited.
+        """
         framed = right_reply(payload)
-        calls = [Call(k * 0.01, payload, left_s=0.1, ended_s=0.101, status=OK, reply=framed) for k in range(10)]
+        calls = [
+            Call(k * 0.01, payload, left_s=0.1, ended_s=0.101, status=OK, reply=framed)
+            for k in range(10)
+        ]
         found = report(calls, seconds=0.1, deadline_s=0.05)
         assert found.latency_ms["p100"] == pytest.approx(101)
         assert found.latency_ms["p50"] == pytest.approx(51)
-        assert found.goodput_per_s == pytest.approx(40)  # those of the last 50 ms: 11, 21, 31 and 41 ms
+        # those of the last 50 ms: 11, 21, 31 and 41 ms
+        assert found.goodput_per_s == pytest.approx(40)
         assert found.left_late_p99_ms == pytest.approx(100)
 
     def test_wrong_answers_are_no_goodput(self, payload):
@@ -101,7 +120,8 @@ class TestOpenLoop:
         found = report(load.calls, seconds=1, deadline_s=10)
         assert (found.statuses, found.faults) == ({"OK": 200}, [])
         assert found.latency_ms["p100"] >= 390
-        assert sum(call.ended_s - call.intended_s > 0.1 for call in load.calls) >= 55  # of the 60 due in its first 0.3 s
+        # of the 60 due in its first 0.3 s
+        assert sum(call.ended_s - call.intended_s > 0.1 for call in load.calls) >= 55
 
     def test_a_call_ends_at_its_deadline_when_nobody_answers(self, payload):
         load = OpenLoop([Call(0.01 * k, payload) for k in range(5)], deadline_s=0.2)
@@ -116,7 +136,9 @@ class TestOpenLoop:
             async with server:
                 await OpenLoop([Call(0, payload)], deadline_s=1).run(address_of(server), 1)
 
-        with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:\d+: the server closed the connection"):
+        with pytest.raises(
+            ConnectionError, match=r"127\.0\.0\.1:\d+: the server closed the connection"
+        ):
             asyncio.run(run())
 
 

@@ -10,7 +10,9 @@ from load_tests.payloads import fault_of_framed, fault_of_message, faults_of, ma
 class TestReplies:
     @pytest.fixture
     def reply(self, payload):
-        response = inference_pb2.ModelInferResponse(model_name="small", raw_output_contents=[payload.expected.tobytes()])
+        response = inference_pb2.ModelInferResponse(
+            model_name="small", raw_output_contents=[payload.expected.tobytes()]
+        )
         response.outputs.add(name="probs", datatype="FP32", shape=[1, 10])
         return response
 
@@ -26,7 +28,11 @@ class TestReplies:
         assert "expected [" in fault_of_message(reply.SerializeToString(), payload)
 
     def test_size_shape_model_and_framing_are_looked_at(self, reply, payload):
-        wrong = {"shape": inference_pb2.ModelInferResponse(), "bytes": inference_pb2.ModelInferResponse(), "from 'other'": reply.__class__()}
+        wrong = {
+            "shape": inference_pb2.ModelInferResponse(),
+            "bytes": inference_pb2.ModelInferResponse(),
+            "from 'other'": reply.__class__(),
+        }
         for change in wrong.values():
             change.CopyFrom(reply)
         wrong["shape"].outputs[0].shape[:] = [10, 1]
@@ -35,7 +41,12 @@ class TestReplies:
         for word, change in wrong.items():
             assert word in fault_of_message(change.SerializeToString(), payload)
         message = reply.SerializeToString()
-        for broken in (b"", message, b"\1" + len(message).to_bytes(4, "big") + message, b"\0\0\0\0\1" + message):
+        for broken in (
+            b"",
+            message,
+            b"\1" + len(message).to_bytes(4, "big") + message,
+            b"\0\0\0\0\1" + message,
+        ):
             assert "not one uncompressed gRPC message" in fault_of_framed(broken, payload)
         assert len(faults_of([(b"", payload)] * 3)) == 3
 
@@ -43,4 +54,8 @@ class TestReplies:
         """Otherwise an answer given to the wrong caller would not show."""
         a, b = (make_payload(models, "small", seed=seed) for seed in (0, 1))
         assert not np.allclose(a.expected, b.expected, rtol=1e-2)
-        assert not np.allclose(make_payload(models, "small_000").expected, make_payload(models, "small_001").expected, rtol=1e-2)
+        assert not np.allclose(
+            make_payload(models, "small_000").expected,
+            make_payload(models, "small_001").expected,
+            rtol=1e-2,
+        )

@@ -12,16 +12,25 @@ requests: 40 total, 40 started, 40 done, 40 succeeded, 0 failed, 0 errored, 0 ti
 status codes: 40 2xx, 0 3xx, 0 4xx, 0 5xx
 traffic: 5.38KB (5504) total, 270B (270) headers (space savings 91.67%), 3.09KB (3160) data
 """
-H2LOAD_LOG = "1795487366471945\t200\t8098\n1795487366471945\t200\t2131\n1795487366471946\t200\t8132\n"
-GHZ_OUTPUT = """{"count": 4711, "rps": 4616.95, "errorDistribution": {"rpc error: code = Unavailable desc = full": 11},
+H2LOAD_LOG = (
+    "1795487366471945\t200\t8098\n1795487366471945\t200\t2131\n1795487366471946\t200\t8132\n"
+)
+GHZ_OUTPUT = """{"count": 4711, "rps": 4616.95, "errorDistribution": {"rpc error: code = \
+Unavailable desc = full": 11},
 "statusCodeDistribution": {"OK": 4700, "Unavailable": 11},
-"latencyDistribution": [{"percentage": 50, "latency": 25952588}, {"percentage": 99, "latency": 49649800}]}"""
+"latencyDistribution": [{"percentage": 50, "latency": 25952588}, {"percentage": 99, "latency": \
+49649800}]}"""
 
 
 class TestOutputOfOtherTools:
     def test_h2load_summary(self):
         output = parse_output(H2LOAD_OUTPUT)
-        assert (output.succeeded, output.failed, output.data_bytes, output.calls_per_s) == (40, 0, 3160, 1910.77)
+        assert (output.succeeded, output.failed, output.data_bytes, output.calls_per_s) == (
+            40,
+            0,
+            3160,
+            1910.77,
+        )
         assert output.fault(40, 79) == ""
 
     def test_h2load_successes_with_too_few_bytes_are_a_fault(self):
@@ -38,7 +47,11 @@ class TestOutputOfOtherTools:
 
     def test_ghz_report_counts_what_was_not_ok(self):
         found = parse_report(GHZ_OUTPUT)
-        assert (found.failed, found.statuses["Unavailable"], found.latency_ms[99]) == (11, 11, 49.6498)
+        assert (found.failed, found.statuses["Unavailable"], found.latency_ms[99]) == (
+            11,
+            11,
+            49.6498,
+        )
         assert "11 calls: rpc error" in str(found)
 
     def test_ghz_report_without_calls_is_a_failure(self):

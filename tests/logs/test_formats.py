@@ -15,7 +15,8 @@ from gateway.logs.formats import HumanFormatter, JsonFormatter, about, rfc3339
 from gateway.logs.redaction import printable, quoted
 from gateway.logs.setup import make_formatter
 
-TRACE, SPAN = bytes(range(16)), bytes(range(8))
+TRACE = bytes(range(16))
+SPAN = bytes(range(8))
 EVIL = "digits\n2026-01-01 00:00:00,000 ERROR   gateway: forged\x1b[2J\u202e\u2028"
 
 
@@ -30,7 +31,9 @@ def traceback_of(error):
 
 def record(message="told", *, error=None, level=logging.WARNING, **known):
     exc_info = None if error is None else (type(error), error, traceback_of(error))
-    return logging.getLogger("gateway.test").makeRecord("gateway.test", level, __file__, 1, message, (), exc_info, extra=about(**known))
+    return logging.getLogger("gateway.test").makeRecord(
+        "gateway.test", level, __file__, 1, message, (), exc_info, extra=about(**known)
+    )
 
 
 def as_json(made):
@@ -64,7 +67,10 @@ def test_what_is_long_is_cut():
     assert len(quoted("x" * 1_000_000)) < 300
     assert len(HumanFormatter("").format(record("m" * 1_000_000, model="n" * 1_000_000))) < 5000
     assert len(HumanFormatter("").format(record(error=ValueError("e" * 1_000_000)))) < 40_000
-    assert len(json.dumps(as_json(record("m" * 1_000_000, error=ValueError("e" * 1_000_000))))) < 30_000
+    assert (
+        len(json.dumps(as_json(record("m" * 1_000_000, error=ValueError("e" * 1_000_000)))))
+        < 30_000
+    )
 
 
 def test_no_line_of_a_traceback_begins_like_a_record():
@@ -76,18 +82,44 @@ def test_no_line_of_a_traceback_begins_like_a_record():
 
 
 def test_the_human_form_is_that_of_before_with_what_is_known_behind_it():
-    line = HumanFormatter("3").format(record(trace_id=TRACE, span_id=SPAN, model="digits", version=3, status="INTERNAL", reason="model_failed"))
+    line = HumanFormatter("3").format(
+        record(
+            trace_id=TRACE,
+            span_id=SPAN,
+            model="digits",
+            version=3,
+            status="INTERNAL",
+            reason="model_failed",
+        )
+    )
     assert re.fullmatch(
-        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} WARNING gateway\.test \[3\]: told reason=model_failed status=INTERNAL model=digits version=3"
-        r" trace_id=000102030405060708090a0b0c0d0e0f span_id=0001020304050607",
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} WARNING gateway\.test \[3\]: told "
+        r"reason=model_failed status=INTERNAL model=digits version=3 "
+        r"trace_id=000102030405060708090a0b0c0d0e0f span_id=0001020304050607",
         line,
     )
 
 
 def test_json_has_the_fields_that_are_promised():
-    found = as_json(record(trace_id=TRACE, span_id=SPAN, request_id="r", model="digits", version=3, status="INTERNAL", error=KeyError("k")))
+    found = as_json(
+        record(
+            trace_id=TRACE,
+            span_id=SPAN,
+            request_id="r",
+            model="digits",
+            version=3,
+            status="INTERNAL",
+            error=KeyError("k"),
+        )
+    )
     assert list(found)[:6] == ["time", "level", "logger", "message", "process", "pid"]
-    assert (found["level"], found["logger"], found["process"], found["version"], found["request_id"]) == (
+    assert (
+        found["level"],
+        found["logger"],
+        found["process"],
+        found["version"],
+        found["request_id"],
+    ) == (
         "WARNING",
         "gateway.test",
         "serving-0",
@@ -107,7 +139,10 @@ def test_times_are_rfc_3339_in_microseconds(micros):
     assert round((read - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1e6) == micros
 
 
-@pytest.mark.parametrize(("process", "shown", "named"), [("main", "", "main"), ("telemetry", " [telemetry]", "telemetry"), (2, " [2]", "serving-2")])
+@pytest.mark.parametrize(
+    ("process", "shown", "named"),
+    [("main", "", "main"), ("telemetry", " [telemetry]", "telemetry"), (2, " [2]", "serving-2")],
+)
 def test_every_process_says_which_it_is(process, shown, named):
     assert f"gateway.test{shown}: told" in make_formatter("human", process).format(record())
     assert json.loads(make_formatter("json", process).format(record()))["process"] == named
@@ -124,7 +159,9 @@ def test_in_json_even_what_nobody_catches_is_an_object():
         thread.join()
         raise ValueError("the end")
     """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     first, second, third = map(json.loads, done.stderr.splitlines())
     assert "warned" in first["message"]
@@ -133,20 +170,35 @@ def test_in_json_even_what_nobody_catches_is_an_object():
 
 
 def test_human_logs_do_not_bring_json_into_a_process():
-    script = "import sys; from gateway.logs.setup import begin_logs; begin_logs('human', 'info', 0); print(*sys.modules)"
-    modules = set(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split())
+    script = (
+        "import sys; from gateway.logs.setup import begin_logs; begin_logs('human', "
+        "'info', 0); print(*sys.modules)"
+    )
+    modules = set(
+        subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        ).stdout.split()
+    )
     assert not modules & {"json", "numpy", "asyncio", "structlog", "pythonjsonlogger"}
 
 
 def test_what_onnx_runtime_says_of_a_failed_node_is_left_out_for_it_quotes_inputs():
-    text = "it failed: [ONNXRuntimeError] : 2 : Non-zero status code returned while running Gather node. Name:'g' Status Message: idx=77\nidx=77"
+    text = (
+        "it failed: [ONNXRuntimeError] : 2 : Non-zero status code returned while running Gather "
+        "node. Name:'g' Status Message: idx=77\nidx=77"
+    )
     made = record(text, error=ValueError(text))
     for line in (HumanFormatter("").format(made), JsonFormatter("main").format(made)):
         assert "idx=77" not in line
-        assert "while running Gather node. Name:'g' Status Message: (left out: it may quote inputs)" in line
+        assert (
+            "while running Gather node. Name:'g' Status Message: (left out: it may quote inputs)"
+            in line
+        )
 
 
 @pytest.mark.parametrize("rows", ["in row 3, at [3, 1]", "at [1]"])
 def test_the_value_of_a_refused_output_is_left_out(rows):
-    made = record(f"not answered: output 'y' of model 'm' version 1 holds -77.5 {rows}; it must be 0 or more")
+    made = record(
+        f"not answered: output 'y' of model 'm' version 1 holds -77.5 {rows}; it must be 0 or more"
+    )
     assert f"holds a value {rows}; it must be 0 or more" in HumanFormatter("").format(made)

@@ -1,4 +1,7 @@
-"""However many records there are, the first of a kind is written at once and the others as a number every ten seconds."""
+"""However many records there are, the first of a kind is written at once.
+
+The others are written as a number every ten seconds.
+"""
 
 import asyncio
 import logging
@@ -49,7 +52,9 @@ def happen(limited, kind, words=""):
     return True
 
 
-def test_numbers_come_every_ten_seconds_until_there_are_none_and_then_there_is_a_first_again(limited, caplog):
+def test_numbers_come_every_ten_seconds_until_there_are_none_and_then_there_is_a_first_again(
+    limited, caplog
+):
     async def main():
         assert [happen(limited, "a", f"thing {i}") for i in range(4)] == [True, False, False, False]
         await asyncio.sleep(11)
@@ -67,11 +72,21 @@ def test_numbers_come_every_ten_seconds_until_there_are_none_and_then_there_is_a
 
 def test_kinds_are_counted_apart(limited, caplog):
     async def main():
-        assert [happen(limited, kind) for kind in "abbabb"] == [True, True, False, False, False, False]
+        assert [happen(limited, kind) for kind in "abbabb"] == [
+            True,
+            True,
+            False,
+            False,
+            False,
+            False,
+        ]
         limited.flush()
 
     run(main())
-    assert sorted(caplog.messages) == ["1 more things happened within 10 s", "3 more things happened within 10 s"]
+    assert sorted(caplog.messages) == [
+        "1 more things happened within 10 s",
+        "3 more things happened within 10 s",
+    ]
 
 
 def test_kinds_that_are_quiet_are_forgotten(limited):

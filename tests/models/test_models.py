@@ -17,30 +17,44 @@ import pytest
 from tests.support.checkout import ROOT
 
 MODELS = ROOT / "models"
-SAMPLES_RIGHT = {"breast_cancer/1": 12, "digits/1": 12, "digits/2": 12, "penguins/1": 11}  # of the twelve in samples.json
+# of the twelve in samples.json
+SAMPLES_RIGHT = {"breast_cancer/1": 12, "digits/1": 12, "digits/2": 12, "penguins/1": 11}
 VERSIONS = sorted(SAMPLES_RIGHT)
-NUMPY_TYPES = {"tensor(float)": np.dtype(np.float32), "tensor(int64)": np.dtype(np.int64), "tensor(string)": np.dtype(object)}
+NUMPY_TYPES = {
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(int64)": np.dtype(np.int64),
+    "tensor(string)": np.dtype(object),
+}
 
 
 def opened(version, intra_op_threads=1):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = intra_op_threads
-    return onnxruntime.InferenceSession(MODELS / version / "model.onnx", options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        MODELS / version / "model.onnx", options, providers=["CPUExecutionProvider"]
+    )
 
 
 def answers(session, rows):
-    return dict(zip([output.name for output in session.get_outputs()], session.run(None, rows), strict=True))
+    return dict(
+        zip([output.name for output in session.get_outputs()], session.run(None, rows), strict=True)
+    )
 
 
 def reference(name):
     with np.load(MODELS / name / "reference.npz") as file:
-        return {key: file[key].astype(object) if file[key].dtype.kind == "U" else file[key] for key in file.files}
+        return {
+            key: file[key].astype(object) if file[key].dtype.kind == "U" else file[key]
+            for key in file.files
+        }
 
 
 def samples(session, name):
     said = json.loads((MODELS / name / "samples.json").read_text(encoding="utf-8"))
     types = {tensor.name: NUMPY_TYPES[tensor.type] for tensor in session.get_inputs()}
-    return {key: np.array(said["inputs"][key], types[key]) for key in said["inputs"]}, said["labels"]
+    return {key: np.array(said["inputs"][key], types[key]) for key in said["inputs"]}, said[
+        "labels"
+    ]
 
 
 def labels(name):
@@ -48,7 +62,13 @@ def labels(name):
 
 
 def test_every_model_in_the_folder_is_tested_here():
-    assert sorted(f"{path.parent.parent.name}/{path.parent.name}" for path in MODELS.glob("*/*/model.onnx")) == VERSIONS
+    assert (
+        sorted(
+            f"{path.parent.parent.name}/{path.parent.name}"
+            for path in MODELS.glob("*/*/model.onnx")
+        )
+        == VERSIONS
+    )
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -72,13 +92,20 @@ def test_labelled_rows_are_answered_as_rightly_as_stated(version):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_decision_is_the_likeliest_class(version):
-    """The second output says in its own type (an index, or the label itself) what the probabilities say."""
+    """The second output says in its own type what the probabilities say.
+
+    Its type is an index, or the label itself.
+    """
     name = version.partition("/")[0]
     told = answers(opened(version), reference(name))
     likeliest = told.pop("probabilities").argmax(axis=1)
     (decision,) = told.values()
 
-    assert decision.tolist() == ([labels(name)[index] for index in likeliest] if decision.dtype == object else likeliest.tolist())
+    assert decision.tolist() == (
+        [labels(name)[index] for index in likeliest]
+        if decision.dtype == object
+        else likeliest.tolist()
+    )
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -108,7 +135,10 @@ def test_a_row_is_answered_the_same_alone_and_in_a_batch(version, intra_op_threa
     session = opened(version, intra_op_threads)
     rows = reference(version.partition("/")[0])
     together = answers(session, rows)
-    apart = [answers(session, {name: array[index : index + 1] for name, array in rows.items()}) for index in range(32)]
+    apart = [
+        answers(session, {name: array[index : index + 1] for name, array in rows.items()})
+        for index in range(32)
+    ]
 
     for name, batch in together.items():
         joined = np.concatenate([alone[name] for alone in apart])
@@ -123,17 +153,27 @@ def test_both_versions_of_digits_are_called_alike():
     linear, network = (opened(version) for version in ("digits/1", "digits/2"))
 
     for tensors in ("get_inputs", "get_outputs"):
-        one, two = ([(tensor.name, tensor.type, tensor.shape) for tensor in getattr(session, tensors)()] for session in (linear, network))
+        one, two = (
+            [(tensor.name, tensor.type, tensor.shape) for tensor in getattr(session, tensors)()]
+            for session in (linear, network)
+        )
         assert one == two
 
 
 def test_a_penguin_of_an_unknown_species_is_answered_from_its_measures():
     session = opened("penguins/1")
     rows = reference("penguins")
-    strange = {**rows, "species": np.array(["Macaroni"] * 32, object), "island": np.array([""] * 32, object)}
+    strange = {
+        **rows,
+        "species": np.array(["Macaroni"] * 32, object),
+        "island": np.array([""] * 32, object),
+    }
 
     assert set(answers(session, strange)["sex"]) == {"female", "male"}
-    assert answers(session, strange)["probabilities"].tolist() != answers(session, rows)["probabilities"].tolist()
+    assert (
+        answers(session, strange)["probabilities"].tolist()
+        != answers(session, rows)["probabilities"].tolist()
+    )
 
 
 def test_the_csv_of_penguins_says_what_its_json_says():
@@ -149,8 +189,15 @@ def test_the_csv_of_penguins_says_what_its_json_says():
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_readme_states_the_accuracy_that_was_measured(version):
-    """The share of held-out rows answered rightly stands in the file itself, and in the README's table."""
-    stated = re.search(rf"^\| `{version}` .*?(\d+\.\d) %", (MODELS / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    """The share of held-out rows answered rightly stands in the file itself.
+
+    In the README's table.
+    """
+    stated = re.search(
+        rf"^\| `{version}` .*?(\d+\.\d) %",
+        (MODELS / "README.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
     measured = float(opened(version).get_modelmeta().custom_metadata_map["held_out_accuracy"])
 
     assert stated is not None
@@ -185,7 +232,10 @@ class TestBuild:
     """What rebuilding gives; needs the packages that the models are trained with."""
 
     pytestmark = pytest.mark.skipif(
-        any(importlib.util.find_spec(package) is None for package in ("sklearn", "skl2onnx", "palmerpenguins", "threadpoolctl")),
+        any(
+            importlib.util.find_spec(package) is None
+            for package in ("sklearn", "skl2onnx", "palmerpenguins", "threadpoolctl")
+        ),
         reason="the dev extra is not installed",
     )
 
@@ -194,20 +244,36 @@ class TestBuild:
         checked = run_build("--into", built, "--check", hash_seed="2")
 
         assert checked.returncode == 0, checked.stdout
-        assert re.findall(r"^(\w+): all \d+ files are identical$", checked.stdout, re.MULTILINE) == ["breast_cancer", "digits", "penguins"]
+        assert re.findall(
+            r"^(\w+): all \d+ files are identical$", checked.stdout, re.MULTILINE
+        ) == ["breast_cancer", "digits", "penguins"]
 
     def test_a_build_writes_the_files_that_ship_and_no_others(self, built):
         written = {path.relative_to(built) for path in built.rglob("*") if path.is_file()}
-        shipped = {path.relative_to(MODELS) for name in ("breast_cancer", "digits", "penguins") for path in (MODELS / name).rglob("*.*")}
+        shipped = {
+            path.relative_to(MODELS)
+            for name in ("breast_cancer", "digits", "penguins")
+            for path in (MODELS / name).rglob("*.*")
+        }
 
-        assert written == {path for path in shipped if path.name not in ("model.yaml", "config.pbtxt")}
+        assert written == {
+            path for path in shipped if path.name not in ("model.yaml", "config.pbtxt")
+        }
 
     def test_the_models_that_ship_answer_as_those_built_here(self, built):
-        """Another processor or another scikit-learn may change a weight's last bits, hardly an answer."""
+        """Another processor or another scikit-learn may change a weight's last bits.
+
+        Hardly an answer.
+        """
         for version in VERSIONS:
             rows = reference(version.partition("/")[0])
-            session = onnxruntime.InferenceSession(built / version / "model.onnx", providers=["CPUExecutionProvider"])
-            differences = answers(opened(version), rows)["probabilities"] - answers(session, rows)["probabilities"]
+            session = onnxruntime.InferenceSession(
+                built / version / "model.onnx", providers=["CPUExecutionProvider"]
+            )
+            differences = (
+                answers(opened(version), rows)["probabilities"]
+                - answers(session, rows)["probabilities"]
+            )
             assert np.abs(differences).max() < 0.02, version
 
     def test_check_names_a_file_that_differs_and_by_how_much(self, built, tmp_path):
@@ -222,7 +288,11 @@ class TestBuild:
         checked = run_build("--into", tmp_path, "penguins", "--check")
 
         assert checked.returncode == 1
-        assert re.search(r"penguins/1/model.onnx: other bytes; its probabilities differ by at most \d\.\de-01 on", checked.stdout)
+        assert re.search(
+            r"penguins/1/model.onnx: other bytes; its probabilities "
+            r"differ by at most \d\.\de-01 on",
+            checked.stdout,
+        )
         assert "penguins/labels.txt: is missing: build it" in checked.stdout
         assert "penguins: 2 of 5 files differ" in checked.stdout
 

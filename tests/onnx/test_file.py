@@ -9,7 +9,14 @@ import pytest
 
 from gateway.onnx.file import FileHashes, external_files, file_hash
 from gateway.onnx.model_faults import OnnxFileFault
-from tests.support.repository_models import constant_model, external, linear_model, running_as_root, write, write_model
+from tests.support.repository_models import (
+    constant_model,
+    external,
+    linear_model,
+    running_as_root,
+    write,
+    write_model,
+)
 
 
 def external_model(folder, location="weights.bin", *, content=bytes(32)):
@@ -25,7 +32,9 @@ def test_external_data_beside_the_model_and_below_it_is_found(tmp_path):
     assert external_files(path) == (tmp_path / "deep/er/weights.bin",)
 
 
-@pytest.mark.parametrize("location", ["/etc/passwd", "../weights.bin", "a/../../weights.bin", "..", "./../x"])
+@pytest.mark.parametrize(
+    "location", ["/etc/passwd", "../weights.bin", "a/../../weights.bin", "..", "./../x"]
+)
 def test_a_location_that_leaves_the_folder_is_refused(tmp_path, location):
     write(tmp_path / "weights.bin", bytes(32))
     path = external_model(tmp_path / "1", location, content=None)
@@ -42,7 +51,10 @@ def test_a_location_that_is_no_file_name_is_refused(tmp_path, location):
 
 def test_a_missing_file_is_named(tmp_path):
     path = external_model(tmp_path, content=None)
-    with pytest.raises(OnnxFileFault, match=r"model\.onnx refers to the external data 'weights\.bin', which is missing"):
+    with pytest.raises(
+        OnnxFileFault,
+        match=r"model\.onnx refers to the external data 'weights\.bin', which is missing",
+    ):
         external_files(path)
 
 
@@ -90,7 +102,10 @@ def test_links_to_where_the_model_itself_is_are_followed(tmp_path):
     ("content", "fault"),
     [
         (b"", "model.onnx is empty"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer.*git lfs pull"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "Git LFS pointer.*git lfs pull",
+        ),
         (b"not a model at all", "model.onnx is not an ONNX model"),
         (linear_model().SerializeToString()[:-5], "model.onnx is truncated or corrupt"),
     ],
@@ -122,7 +137,9 @@ def test_a_file_that_may_not_be_read_is_a_fault(tmp_path):
 def test_a_file_beyond_protobufs_limit_is_a_fault(tmp_path):
     path = write_model(tmp_path / "model.onnx")
     os.truncate(path, 1 << 31)  # sparse: it takes no room
-    with pytest.raises(OnnxFileFault, match="ends at 2 GiB: save it with its weights as external data"):
+    with pytest.raises(
+        OnnxFileFault, match="ends at 2 GiB: save it with its weights as external data"
+    ):
         file_hash(path)
 
 
@@ -140,9 +157,16 @@ def test_the_hash_changes_with_the_model_and_with_its_external_data(tmp_path):
 
 
 def test_hashes_are_remembered_until_a_file_changes(tmp_path):
-    path, hashes = external_model(tmp_path), FileHashes()
-    first, opened, watching = hashes.of(path), [], [True]
-    sys.addaudithook(lambda event, arguments: opened.append(arguments[0]) if watching and event == "open" else None)
+    path = external_model(tmp_path)
+    hashes = FileHashes()
+    first = hashes.of(path)
+    opened = []
+    watching = [True]
+    sys.addaudithook(
+        lambda event, arguments: (
+            opened.append(arguments[0]) if watching and event == "open" else None
+        )
+    )
     assert hashes.of(path) == first
     watching.clear()  # a hook cannot be taken back
     assert not [name for name in opened if str(name).startswith(str(tmp_path))]
@@ -158,7 +182,15 @@ def test_hashes_are_remembered_until_a_file_changes(tmp_path):
 def test_what_is_accepted_is_what_onnx_runtime_opens(tmp_path):
     """A model saved by onnx with its weights outside is accepted here and opened there."""
     model = linear_model(columns=64, outputs=64)
-    onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    onnx.save(
+        model,
+        tmp_path / "model.onnx",
+        save_as_external_data=True,
+        location="w.bin",
+        size_threshold=0,
+    )
     assert external_files(tmp_path / "model.onnx") == (tmp_path / "w.bin",)
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        tmp_path / "model.onnx", providers=["CPUExecutionProvider"]
+    )
     assert [node.name for node in session.get_outputs()] == ["y"]

@@ -1,4 +1,7 @@
-"""The walker over an ONNX file's wire format sees every reference to external data that a full parser sees."""
+"""The walker over an ONNX file's wire format sees every reference to external data.
+
+It sees all that a full parser sees.
+"""
 
 import os
 import random
@@ -44,7 +47,8 @@ PLAIN = constant_model("w").SerializeToString()
 def varint(number: int) -> bytes:
     encoded = b""
     while number > 0x7F:
-        encoded, number = encoded + bytes([number & 0x7F | 0x80]), number >> 7
+        encoded = encoded + bytes([number & 0x7F | 0x80])
+        number = number >> 7
     return encoded + bytes([number])
 
 
@@ -53,7 +57,11 @@ def message(field: int, content: bytes) -> bytes:
 
 
 def test_tensors_are_found_wherever_onnx_has_room_for_them():
-    assert set(locations(EXTERNAL)) == {f"weights {i}.bin" for i in range(7)} == tensor_names(onnx.ModelProto.FromString(EXTERNAL))
+    assert (
+        set(locations(EXTERNAL))
+        == {f"weights {i}.bin" for i in range(7)}
+        == tensor_names(onnx.ModelProto.FromString(EXTERNAL))
+    )
 
 
 def test_a_model_without_external_data_refers_to_nothing():
@@ -69,14 +77,17 @@ def test_a_location_is_named_once():
 
 def test_parts_of_a_tensor_that_is_written_twice_are_seen_as_protobuf_merges_them():
     entry = message(13, message(1, b"location") + message(2, b"../secret"))
-    halves = message(5, entry) + message(5, b"\x70\x01")  # attribute.t: first where the data is, then that it is external
+    # attribute.t: first where the data is, then that it is external
+    halves = message(5, entry) + message(5, b"\x70\x01")
     data = message(7, message(1, message(5, halves)))
     assert tensor_names(onnx.ModelProto.FromString(data)) == {"../secret"}
     assert locations(data) == ("../secret",)
 
 
 def test_numbers_written_one_field_each_are_passed_over_across_chunks():
-    node = onnx.helper.make_node("T", [], ["y"], floats=[1.5] * 200_000, ints=[-1, 3, 2**62] * 50_000)
+    node = onnx.helper.make_node(
+        "T", [], ["y"], floats=[1.5] * 200_000, ints=[-1, 3, 2**62] * 50_000
+    )
     model = linear_model()
     model.graph.node.append(node)
     external(model.graph.initializer[0], "behind them.bin")
@@ -103,8 +114,16 @@ def test_large_tensors_are_skipped_not_read():
         (message(7, b"\x0b"), "wire type 3"),
         (message(7, message(5, message(13, b"\x08\x01"))), "external_data entry has wire type 0"),
         (message(7, message(5, message(13, b"\x0a\x7f"))), "goes on behind its end"),
-        (message(7, message(5, message(13, message(1, b"location") + message(2, b"\xff\xfe")))), "not UTF-8"),
-        (message(7, message(5, message(13, message(1, b"location") + message(2, b"a" * 20_000)))), "entry of 20"),
+        (
+            message(7, message(5, message(13, message(1, b"location") + message(2, b"\xff\xfe")))),
+            "not UTF-8",
+        ),
+        (
+            message(
+                7, message(5, message(13, message(1, b"location") + message(2, b"a" * 20_000)))
+            ),
+            "entry of 20",
+        ),
     ],
 )
 def test_what_is_no_onnx_file_is_a_fault_with_a_reason(data, fault):
@@ -150,7 +169,13 @@ def test_a_truncated_file_hides_nothing_that_a_parser_would_follow(length):
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, len(EXTERNAL) - 1), st.binary(min_size=0, max_size=6)), min_size=1, max_size=4))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, len(EXTERNAL) - 1), st.binary(min_size=0, max_size=6)),
+        min_size=1,
+        max_size=4,
+    )
+)
 def test_a_mutated_file_hides_nothing_that_a_parser_would_follow(mutations):
     data = EXTERNAL
     for position, replacement in mutations:

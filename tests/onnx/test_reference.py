@@ -32,15 +32,22 @@ def loaded(tmp_path, tensor, **arrays):
     ],
 )
 def test_arrays_take_the_graphs_datatype_and_rank(tmp_path, datatype, stored):
-    arrays, faults = loaded(tmp_path, SampleTensor("x", datatype, ("N", 3)), x=stored, label=np.ones(2))
+    arrays, faults = loaded(
+        tmp_path, SampleTensor("x", datatype, ("N", 3)), x=stored, label=np.ones(2)
+    )
 
     assert faults == ()
     assert arrays["x"].dtype == numpy_dtype(datatype)
     assert arrays["x"].shape == (stored.shape if stored.ndim == 2 else (1, 3))
-    assert arrays["x"].astype(np.float64).ravel().tolist() == stored.astype(np.float64).ravel().tolist()
+    assert (
+        arrays["x"].astype(np.float64).ravel().tolist()
+        == stored.astype(np.float64).ravel().tolist()
+    )
 
 
-@pytest.mark.parametrize("stored", [np.array([["grün"], ["b"]]), np.array([["grün".encode()], [b"b"]])])
+@pytest.mark.parametrize(
+    "stored", [np.array([["grün"], ["b"]]), np.array([["grün".encode()], [b"b"]])]
+)
 def test_text_is_text_however_numpy_stores_it(tmp_path, stored):
     arrays, faults = loaded(tmp_path, SampleTensor("x", "BYTES", ("N", 1)), x=stored)
 
@@ -52,13 +59,40 @@ def test_text_is_text_however_numpy_stores_it(tmp_path, stored):
 @pytest.mark.parametrize(
     ("datatype", "stored", "fault"),
     [
-        ("FP32", np.ones((2, 4)), "the reference sample's 'x' is not used: axis 1 has size 4, the model's input has 3"),
-        ("FP32", np.ones((2, 3, 1, 1)), "the reference sample's 'x' is not used: it has rank 4, the model's input has rank 2"),
+        (
+            "FP32",
+            np.ones((2, 4)),
+            "the reference sample's 'x' is not used: axis 1 has size 4, the model's input has 3",
+        ),
+        (
+            "FP32",
+            np.ones((2, 3, 1, 1)),
+            "the reference sample's 'x' is not used: it has rank 4, the model's input has rank 2",
+        ),
         ("FP32", np.ones((0, 3)), "the reference sample's 'x' is not used: it has no rows"),
-        ("INT32", np.full((1, 3), 0.5), "the reference sample's 'x' is not used: it holds float64 values that INT32 cannot"),
-        ("UINT8", np.full((1, 3), 300), "the reference sample's 'x' is not used: it holds int64 values that UINT8 cannot"),
-        ("FP32", np.full((1, 3), "a"), "the reference sample's 'x' is not used: it holds <U1, the model's input is FP32"),
-        ("BYTES", np.ones((1, 3)), "the reference sample's 'x' is not used: it holds float64, the model's input is BYTES; store text"),
+        (
+            "INT32",
+            np.full((1, 3), 0.5),
+            "the reference sample's 'x' is not used: it holds float64 values that INT32 cannot",
+        ),
+        (
+            "UINT8",
+            np.full((1, 3), 300),
+            "the reference sample's 'x' is not used: it holds int64 values that UINT8 cannot",
+        ),
+        (
+            "FP32",
+            np.full((1, 3), "a"),
+            "the reference sample's 'x' is not used: it holds <U1, the model's input is FP32",
+        ),
+        (
+            "BYTES",
+            np.ones((1, 3)),
+            (
+                "the reference sample's 'x' is not used: it holds float64, the "
+                "model's input is BYTES; store text"
+            ),
+        ),
     ],
 )
 def test_what_does_not_fit_is_left_out_and_said(tmp_path, datatype, stored, fault):
@@ -72,7 +106,10 @@ def test_a_file_that_names_no_input_or_is_none_is_said(tmp_path):
     np.savez(tmp_path / "pickled.npz", x=np.array([{}], object))
 
     assert loaded(tmp_path, tensor, y=np.ones(3))[1] == (
-        "the reference sample reference.npz is not used: it names none of the model's inputs (it has y)",
+        (
+            "the reference sample reference.npz is not used: it names none of "
+            "the model's inputs (it has y)"
+        ),
     )
     for name in ("single.npy", "text.npz", "pickled.npz", "missing.npz"):
         arrays, faults = load_reference(str(tmp_path / name), [tensor])
@@ -116,7 +153,16 @@ def test_a_configured_warm_up_that_does_not_fit_is_said(tmp_path):
         assert arrays == {}
         return faults[0]
 
-    assert fault(WarmupInput("y", "FP32", (3,))) == "the warm-up's 'y' is not used: the model has no such input"
-    assert fault(WarmupInput("x", "FP32", (3,), str(tmp_path / "short"))).endswith("short has 3 bytes, shape [3] of FP32 takes 12")
-    assert fault(WarmupInput("words", "BYTES", (1,), str(tmp_path / "words"))).startswith("the warm-up's 'words' is not used: incomplete")
-    assert fault(WarmupInput("x", "FP32", (3,), str(tmp_path / "none"))).startswith("the warm-up's 'x' is not used: ")
+    assert (
+        fault(WarmupInput("y", "FP32", (3,)))
+        == "the warm-up's 'y' is not used: the model has no such input"
+    )
+    assert fault(WarmupInput("x", "FP32", (3,), str(tmp_path / "short"))).endswith(
+        "short has 3 bytes, shape [3] of FP32 takes 12"
+    )
+    assert fault(WarmupInput("words", "BYTES", (1,), str(tmp_path / "words"))).startswith(
+        "the warm-up's 'words' is not used: incomplete"
+    )
+    assert fault(WarmupInput("x", "FP32", (3,), str(tmp_path / "none"))).startswith(
+        "the warm-up's 'x' is not used: "
+    )

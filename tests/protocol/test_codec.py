@@ -1,4 +1,7 @@
-"""Requests and answers through the codec: every datatype, raw and typed, and requests recognised by their layout."""
+"""Requests and answers through the codec.
+
+Every datatype, raw and typed, and requests recognised by their layout.
+"""
 
 import math
 import struct
@@ -21,14 +24,34 @@ from gateway.protocol.layout import Layouts
 from gateway.protocol.requests import ParsedRequest
 from gateway.protocol.tensors import encode_raw, fill_typed
 
-NUMBERS = ["BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP16", "FP32", "FP64", "BF16"]
+NUMBERS = [
+    "BOOL",
+    "INT8",
+    "INT16",
+    "INT32",
+    "INT64",
+    "UINT8",
+    "UINT16",
+    "UINT32",
+    "UINT64",
+    "FP16",
+    "FP32",
+    "FP64",
+    "BF16",
+]
 TYPED = [name for name in [*NUMBERS, BYTES] if name not in ("FP16", "BF16")]
 
 
 def codec(*inputs, outputs=None, max_batch_size=0, splits=False):
-    specs = tuple(TensorSpec(name, datatype, shape, optional) for name, datatype, shape, optional in inputs)
+    specs = tuple(
+        TensorSpec(name, datatype, shape, optional) for name, datatype, shape, optional in inputs
+    )
     outs = specs if outputs is None else tuple(TensorSpec(*o) for o in outputs)
-    return VersionCodec(VersionPlan("m", 3, "", "", specs, outs, BatchingPlan(max_batch_size=max_batch_size, splits=splits)))
+    return VersionCodec(
+        VersionPlan(
+            "m", 3, "", "", specs, outs, BatchingPlan(max_batch_size=max_batch_size, splits=splits)
+        )
+    )
 
 
 def message(*tensors, id="", raw=True, model="m", version="", outputs=()):  # noqa: A002
@@ -54,7 +77,9 @@ def tensors(draw, datatypes):
     datatype = draw(st.sampled_from(datatypes))
     shape = draw(hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))
     if datatype == BYTES:
-        texts = draw(st.lists(st.text(max_size=5), min_size=math.prod(shape), max_size=math.prod(shape)))
+        texts = draw(
+            st.lists(st.text(max_size=5), min_size=math.prod(shape), max_size=math.prod(shape))
+        )
         array = np.empty(len(texts), object)
         array[:] = texts
         return datatype, array.reshape(shape)
@@ -66,7 +91,11 @@ def tensors(draw, datatypes):
 def same(left, right):
     if left.dtype == object:
         return left.shape == right.shape and left.tolist() == right.tolist()
-    return left.dtype == right.dtype and left.shape == right.shape and left.tobytes() == right.tobytes()
+    return (
+        left.dtype == right.dtype
+        and left.shape == right.shape
+        and left.tobytes() == right.tobytes()
+    )
 
 
 @given(tensors([*NUMBERS, BYTES]), st.text(max_size=10))
@@ -83,7 +112,8 @@ def test_a_typed_tensor_arrives_as_it_was_sent(sent):
     datatype, array = sent
     made = codec(("x", datatype, array.shape, False))
     data = message(("x", datatype, array), raw=False)
-    if array.size == 0 and datatype == BYTES:  # nothing says that there is no data, or that there are no elements
+    # nothing says that there is no data, or that there are no elements
+    if array.size == 0 and datatype == BYTES:
         return
     got = read(made, data).request
     if datatype in ("FP32", "FP64"):
@@ -105,7 +135,9 @@ def test_an_answer_arrives_as_it_was_given(sent, request_id, typed):
         return
     answer = ModelInferResponse.FromString(made.answer(got, Prediction((array,))))
     assert (answer.model_name, answer.model_version, answer.id) == ("m", "3", request_id)
-    assert [(o.name, o.datatype, tuple(o.shape)) for o in answer.outputs] == [("x", datatype, array.shape)]
+    assert [(o.name, o.datatype, tuple(o.shape)) for o in answer.outputs] == [
+        ("x", datatype, array.shape)
+    ]
     assert len(answer.raw_output_contents) == (0 if typed else 1)
     assert answer.outputs[0].HasField("contents") is typed
     if not typed:
@@ -134,8 +166,12 @@ def two(rows, seed, request_id, *, text="hé"):
 @settings(max_examples=200)
 @given(SIZES, SIZES, st.text(max_size=3), st.text(max_size=3), st.integers(0, 9))
 def test_a_layout_reads_what_parsing_reads(rows, other_rows, request_id, other_id, seed):
-    """Whatever was learnt from one message, another that is recognised by it means what parsing says."""
-    made, layouts = codec(*TWO, max_batch_size=8), Layouts()
+    """Whatever was learnt from one message, another means what parsing says.
+
+    The other is one that is recognised by what was learnt.
+    """
+    made = codec(*TWO, max_batch_size=8)
+    layouts = Layouts()
     read(made, two(rows, 0, request_id), layouts=layouts, target="t")
     data = two(other_rows, seed, other_id)
     found = layouts.find(data)
@@ -154,7 +190,8 @@ def test_a_layout_reads_what_parsing_reads(rows, other_rows, request_id, other_i
 @given(st.data())
 def test_a_message_changed_anywhere_is_never_taken_for_another(data):
     """Flip any byte: either the layout is not found, or what it reads is what parsing reads."""
-    made, layouts = codec(*TWO, max_batch_size=8), Layouts()
+    made = codec(*TWO, max_batch_size=8)
+    layouts = Layouts()
     original = two(2, 1, "id-1")
     read(made, original, layouts=layouts)
     at = data.draw(st.integers(0, len(original) - 1))
@@ -177,7 +214,8 @@ def test_a_message_changed_anywhere_is_never_taken_for_another(data):
 
 
 def test_a_message_that_says_a_field_twice_is_not_learnt():
-    made, layouts = codec(("x", "FP32", (1,), False)), Layouts()
+    made = codec(("x", "FP32", (1,), False))
+    layouts = Layouts()
     data = message(("x", "FP32", np.ones(1, "f4")), id="one")
     end = data.index(b"one") + 3
     twice = data[:end] + b"\x1a\x03two" + data[end:]
@@ -186,7 +224,8 @@ def test_a_message_that_says_a_field_twice_is_not_learnt():
 
 
 def test_layouts_are_bounded():
-    made, layouts = codec(("x", "FP32", (-1,), False)), Layouts(capacity=4)
+    made = codec(("x", "FP32", (-1,), False))
+    layouts = Layouts(capacity=4)
     for n in range(50):
         read(made, message(("x", "FP32", np.ones(n + 1, "f4"))), layouts=layouts)
     assert len(layouts._known) <= 4
@@ -222,7 +261,8 @@ def test_a_message_that_breaks_off_is_malformed():
 
 def test_a_message_of_very_many_fields_is_still_read():
     array = np.ones(2, "f4")
-    data = message(("x", "FP32", array)) + b"\x90\x4e\x01" * 6000  # an unknown field, six thousand times
+    # an unknown field, six thousand times
+    data = message(("x", "FP32", array)) + b"\x90\x4e\x01" * 6000
     assert same(read(codec(("x", "FP32", (2,), False)), data).request.inputs[0], array)
 
 
@@ -238,28 +278,69 @@ def edit(change, *, id="7"):  # noqa: A002
 
 
 FAULTS = [
-    (lambda r: r.inputs.add(name="y", datatype="FP32", shape=[1]), "unexpected inference input 'y' for model 'm'"),
+    (
+        lambda r: r.inputs.add(name="y", datatype="FP32", shape=[1]),
+        "unexpected inference input 'y' for model 'm'",
+    ),
     (lambda r: r.inputs.add(name="x", datatype="FP32", shape=[1, 2]), "input 'x' already exists"),
-    (lambda r: setattr(r.inputs[0], "datatype", "INT32"), "inference input 'x' data-type is 'INT32', but model 'm' expects 'FP32'"),
-    (lambda r: r.inputs[0].shape.__setitem__(1, 3), r"unexpected shape for input 'x' for model 'm'. Expected \[-1,2\], got \[1,3\]"),
+    (
+        lambda r: setattr(r.inputs[0], "datatype", "INT32"),
+        "inference input 'x' data-type is 'INT32', but model 'm' expects 'FP32'",
+    ),
+    (
+        lambda r: r.inputs[0].shape.__setitem__(1, 3),
+        r"unexpected shape for input 'x' for model 'm'. Expected \[-1,2\], got \[1,3\]",
+    ),
     (lambda r: r.inputs[0].shape.append(1), r"Expected \[-1,2\], got \[1,2,1\]"),
     (lambda r: r.inputs[0].shape.__setitem__(0, -1), "sizes must be 0 or more"),
     (lambda r: r.inputs[0].shape.__setitem__(0, 1 << 62), "sizes must be 0 or more and fit"),
-    (lambda r: r.inputs[0].shape.__setitem__(slice(0, 2), [1 << 31, 0]), "sizes must be 0 or more and fit"),
-    (lambda r: r.inputs[0].shape.__setitem__(0, 5), "inference request batch-size must be <= 4 for 'm'|byte size mismatch"),
-    (lambda r: r.raw_input_contents.__setitem__(0, RAW8[:-1]), "input byte size mismatch for input 'x' for model 'm'. Expected 8, got 7"),
+    (
+        lambda r: r.inputs[0].shape.__setitem__(slice(0, 2), [1 << 31, 0]),
+        "sizes must be 0 or more and fit",
+    ),
+    (
+        lambda r: r.inputs[0].shape.__setitem__(0, 5),
+        "inference request batch-size must be <= 4 for 'm'|byte size mismatch",
+    ),
+    (
+        lambda r: r.raw_input_contents.__setitem__(0, RAW8[:-1]),
+        "input byte size mismatch for input 'x' for model 'm'. Expected 8, got 7",
+    ),
     (lambda r: r.raw_input_contents.append(RAW8), "raw_input_contents has 2 entries, 1 more"),
-    (lambda r: r.ClearField("raw_input_contents"), "unable to find data for input tensor 'x' for model 'm' in request."),
+    (
+        lambda r: r.ClearField("raw_input_contents"),
+        "unable to find data for input tensor 'x' for model 'm' in request.",
+    ),
     (
         lambda r: r.inputs[0].contents.fp32_contents.append(1),
         "contents field must not be specified when using raw_input_contents for 'x' for model 'm'",
     ),
-    (lambda r: r.ClearField("inputs") or r.ClearField("raw_input_contents"), r"missing required input\(s\) \['x'\]"),
+    (
+        lambda r: r.ClearField("inputs") or r.ClearField("raw_input_contents"),
+        r"missing required input\(s\) \['x'\]",
+    ),
     (lambda r: r.outputs.add(name="z"), "unexpected inference output 'z' for model 'm'"),
-    (lambda r: r.parameters["triton_x"].CopyFrom(type(r.parameters["q"])(bool_param=True)) or r.parameters.pop("q"), "reserved"),
-    (lambda r: setattr(r.parameters["priority"], "int64_param", -1), "parameter 'priority' must be a whole number"),
-    (lambda r: setattr(r.parameters["timeout"], "string_param", "soon"), "parameter 'timeout' must be a whole number"),
-    (lambda r: setattr(r.outputs.add(name="x").parameters["classification"], "string_param", "3"), "'classification' must be a whole number"),
+    (
+        lambda r: (
+            r.parameters["triton_x"].CopyFrom(type(r.parameters["q"])(bool_param=True))
+            or r.parameters.pop("q")
+        ),
+        "reserved",
+    ),
+    (
+        lambda r: setattr(r.parameters["priority"], "int64_param", -1),
+        "parameter 'priority' must be a whole number",
+    ),
+    (
+        lambda r: setattr(r.parameters["timeout"], "string_param", "soon"),
+        "parameter 'timeout' must be a whole number",
+    ),
+    (
+        lambda r: setattr(
+            r.outputs.add(name="x").parameters["classification"], "string_param", "3"
+        ),
+        "'classification' must be a whole number",
+    ),
 ]
 
 
@@ -271,7 +352,9 @@ def test_a_faulty_request_is_refused_with_its_id_and_what_is_wrong(change, text)
 
 
 def test_an_error_of_a_request_without_an_id_says_so():
-    with pytest.raises(InvalidRequest, match=r"^\[request id: <id_unknown>\] unexpected inference input"):
+    with pytest.raises(
+        InvalidRequest, match=r"^\[request id: <id_unknown>\] unexpected inference input"
+    ):
         read(codec(("y", "FP32", (-1,), False)), edit(lambda r: None, id=""))
 
 
@@ -284,7 +367,9 @@ def test_rows_over_a_configured_limit_are_refused_and_over_an_unconfigured_one_a
 
 def test_inputs_must_agree_on_their_rows():
     data = message(("a", "FP32", np.ones((2, 2), "f4")), ("b", BYTES, np.array([["x"]], object)))
-    with pytest.raises(InvalidRequest, match="input 'b' batch size does not match other inputs for 'm'"):
+    with pytest.raises(
+        InvalidRequest, match="input 'b' batch size does not match other inputs for 'm'"
+    ):
         read(codec(*TWO, max_batch_size=4), data)
 
 
@@ -298,7 +383,9 @@ def test_optional_inputs_may_be_left_out_and_change_the_line():
 
 
 def test_shared_memory_is_unsupported_and_says_what_to_do():
-    data = edit(lambda r: setattr(r.inputs[0].parameters["shared_memory_region"], "string_param", "r"))
+    data = edit(
+        lambda r: setattr(r.inputs[0].parameters["shared_memory_region"], "string_param", "r")
+    )
     with pytest.raises(Unsupported, match="raw_input_contents"):
         read(codec(X, max_batch_size=4), data)
 
@@ -321,7 +408,9 @@ def test_strings_that_do_not_fit_are_refused_naming_the_input(raw, text):
 
 def test_strings_may_hold_nul():
     array = np.array(["a\0b"], object)
-    assert read(codec(("s", BYTES, (1,), False)), message(("s", BYTES, array))).request.inputs[0].tolist() == ["a\0b"]
+    assert read(codec(("s", BYTES, (1,), False)), message(("s", BYTES, array))).request.inputs[
+        0
+    ].tolist() == ["a\0b"]
 
 
 def test_typed_contents_in_the_wrong_field_or_out_of_range_are_refused():
@@ -337,7 +426,9 @@ def test_typed_contents_in_the_wrong_field_or_out_of_range_are_refused():
 
 def test_typed_whole_numbers_keep_all_their_bits():
     values = np.array([0, 2**63 + 1, 2**64 - 1], "u8")
-    got = read(codec(("x", "UINT64", (3,), False)), message(("x", "UINT64", values), raw=False)).request.inputs[0]
+    got = read(
+        codec(("x", "UINT64", (3,), False)), message(("x", "UINT64", values), raw=False)
+    ).request.inputs[0]
     assert got.tolist() == values.tolist()
 
 
@@ -346,13 +437,18 @@ def test_requested_outputs_come_in_the_order_asked_for():
     made = codec(X, outputs=outputs, max_batch_size=4)
     got = read(made, message(("x", "FP32", F), outputs=("q", "p")))
     assert got.request.form.outputs == (1, 0)
-    answer = ModelInferResponse.FromString(made.answer(got, Prediction((np.zeros((1, 1), "f4"), F))))
+    answer = ModelInferResponse.FromString(
+        made.answer(got, Prediction((np.zeros((1, 1), "f4"), F)))
+    )
     assert [o.name for o in answer.outputs] == ["q", "p"]
 
 
 def test_classification_answers_value_index_and_label_largest_first():
     values = np.array([[0.1, 0.7, 0.2], [3, 1, 2]], "f4")
-    assert classify(values, 2, ("a", "b"), batched=True).tolist() == [["0.700000:1:b", "0.200000:2"], ["3.000000:0:a", "2.000000:2"]]
+    assert classify(values, 2, ("a", "b"), batched=True).tolist() == [
+        ["0.700000:1:b", "0.200000:2"],
+        ["3.000000:0:a", "2.000000:2"],
+    ]
     assert classify(values, 9, (), batched=False).shape == (6,)
 
 
@@ -361,20 +457,27 @@ def test_a_classified_output_travels_as_bytes():
     request = ModelInferRequest.FromString(message(("x", "FP32", F)))
     request.outputs.add(name="p").parameters["classification"].int64_param = 1
     got = read(made, request.SerializeToString())
-    answer = ModelInferResponse.FromString(made.answer(got, Prediction((np.array([[1, 5, 2]], "f4"),))))
+    answer = ModelInferResponse.FromString(
+        made.answer(got, Prediction((np.array([[1, 5, 2]], "f4"),)))
+    )
     assert answer.outputs[0].datatype == BYTES
     assert list(answer.outputs[0].shape) == [1, 1]
     assert answer.raw_output_contents[0] == struct.pack("<I", 10) + b"5.000000:1"
 
 
 def test_a_tag_is_what_protobuf_writes():
-    assert bytes_tag(6, 300) + b"x" * 300 == ModelInferResponse(raw_output_contents=[b"x" * 300]).SerializeToString()
+    assert (
+        bytes_tag(6, 300) + b"x" * 300
+        == ModelInferResponse(raw_output_contents=[b"x" * 300]).SerializeToString()
+    )
 
 
 def test_parameters_of_a_prediction_stand_in_the_answer():
     made = codec(X, max_batch_size=4)
     got = read(made, message(("x", "FP32", F)))
-    answer = ModelInferResponse.FromString(made.answer(got, Prediction((F,), {"degraded": True, "served_by": "v2", "age": 3})))
+    answer = ModelInferResponse.FromString(
+        made.answer(got, Prediction((F,), {"degraded": True, "served_by": "v2", "age": 3}))
+    )
     assert answer.parameters["degraded"].bool_param
     assert answer.parameters["served_by"].string_param == "v2"
     assert answer.parameters["age"].int64_param == 3

@@ -24,8 +24,13 @@ def script() -> ModuleType:
     return module
 
 
-def test_neighbours_are_imported_from_the_package_and_nothing_else_is_touched(script: ModuleType) -> None:
-    compiled = "import grpc\nimport a_pb2 as a__pb2\nfrom a_pb2 import X\nimport a_pb2\nimport a_pb2_grpc\nimport b_pb2 as b\n    import a_pb2\n"
+def test_neighbours_are_imported_from_the_package_and_nothing_else_is_touched(
+    script: ModuleType,
+) -> None:
+    compiled = (
+        "import grpc\nimport a_pb2 as a__pb2\nfrom a_pb2 import X\nimport a_pb2\nimport "
+        "a_pb2_grpc\nimport b_pb2 as b\n    import a_pb2\n"
+    )
     lines = script.finished(compiled, source="a.proto", modules=frozenset({"a_pb2"})).splitlines()
     assert "protos/a.proto" in lines[0]
     assert lines[1:] == [
@@ -41,14 +46,31 @@ def test_neighbours_are_imported_from_the_package_and_nothing_else_is_touched(sc
 
 def test_every_proto_has_its_stubs_and_every_stub_its_proto(script: ModuleType) -> None:
     stems = {path.stem for path in script.PROTOS.glob("*.proto")}
-    assert stems == {"inference", "model_config", "health", "reflection_v1", "reflection_v1alpha", "gateway_control"}
-    expected = {f"{stem}_pb2{suffix}" for stem in stems for suffix in (".py", ".pyi")} | {"inference_pb2_grpc.py", "gateway_control_pb2_grpc.py"}
+    assert stems == {
+        "inference",
+        "model_config",
+        "health",
+        "reflection_v1",
+        "reflection_v1alpha",
+        "gateway_control",
+    }
+    expected = {f"{stem}_pb2{suffix}" for stem in stems for suffix in (".py", ".pyi")} | {
+        "inference_pb2_grpc.py",
+        "gateway_control_pb2_grpc.py",
+    }
     assert script.present(script.GENERATED).keys() == expected
 
 
-def test_a_stub_that_is_old_missing_or_left_over_is_stale_until_written(script: ModuleType, tmp_path: Path) -> None:
+def test_a_stub_that_is_old_missing_or_left_over_is_stale_until_written(
+    script: ModuleType, tmp_path: Path
+) -> None:
     fresh = {"old_pb2.py": "new\n", "missing_pb2.pyi": "new\n", "same_pb2.py": "same\n"}
-    for name, text in {"__init__.py": "", "old_pb2.py": "old\n", "same_pb2.py": "same\n", "left_over_pb2.py": "old\n"}.items():
+    for name, text in {
+        "__init__.py": "",
+        "old_pb2.py": "old\n",
+        "same_pb2.py": "same\n",
+        "left_over_pb2.py": "old\n",
+    }.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     assert script.stale(tmp_path, fresh) == ["left_over_pb2.py", "missing_pb2.pyi", "old_pb2.py"]
     script.write(tmp_path, fresh)
@@ -62,7 +84,9 @@ def test_a_stub_that_is_old_missing_or_left_over_is_stale_until_written(script: 
     reason="the compiler is not installed; protos/generate.py installs it",
 )
 def test_the_committed_stubs_are_up_to_date() -> None:
-    done = subprocess.run([sys.executable, SCRIPT, "--check"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--check"], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -85,4 +109,6 @@ def test_the_client_stub_calls_every_path_of_the_service() -> None:
     inference_pb2_grpc.GRPCInferenceServiceStub(channel)
     methods = inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods
     assert channel.streaming == {"/inference.GRPCInferenceService/ModelStreamInfer"}
-    assert channel.unary | channel.streaming == {f"/inference.GRPCInferenceService/{method.name}" for method in methods}
+    assert channel.unary | channel.streaming == {
+        f"/inference.GRPCInferenceService/{method.name}" for method in methods
+    }

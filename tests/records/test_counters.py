@@ -24,7 +24,14 @@ from gateway.records.counters import (
     size_statistics_file,
 )
 from gateway.records.histogram_bounds import TIME_BOUNDS_S
-from gateway.records.version_counts import BUCKETS, MAX_REASONS, BatchCounts, Duration, Histogram, VersionCounts
+from gateway.records.version_counts import (
+    BUCKETS,
+    MAX_REASONS,
+    BatchCounts,
+    Duration,
+    Histogram,
+    VersionCounts,
+)
 
 
 def statistics_file(slots):
@@ -86,11 +93,18 @@ def test_what_ends_a_request_is_counted_with_its_time_and_reason(table):
 
     counts = table.read(6)
 
-    assert counts.request_time == Histogram((0, 0, 0, 0, 0, 2, *[0] * 10, 2), pytest.approx(198.006))
+    assert counts.request_time == Histogram(
+        (0, 0, 0, 0, 0, 2, *[0] * 10, 2), pytest.approx(198.006)
+    )
     assert counts.queue_time == Histogram((0, 2, *[0] * 15), pytest.approx(0.0004))
     assert counts.failure_time == Histogram((2, *[0] * 16), pytest.approx(0.0002))
     assert {REASONS[i]: n for i, n in enumerate(counts.failures) if n} == {"overloaded": 2}
-    assert (counts.degraded, counts.retries, counts.input_bytes, counts.output_bytes) == (2, 2, 200, 14)
+    assert (counts.degraded, counts.retries, counts.input_bytes, counts.output_bytes) == (
+        2,
+        2,
+        200,
+        14,
+    )
     assert (counts.success, counts.fail, counts.execution_count) == (Duration(), Duration(), 0)
 
 
@@ -99,7 +113,9 @@ def test_there_is_room_for_every_reason_and_the_last_keeps_off_its_neighbour(tab
 
     table.writer(0, 0).record_failure(MAX_REASONS - 1, 0.0)
 
-    assert table.read(0) == VersionCounts(failures=(*[0] * 23, 1), failure_time=Histogram((1, *[0] * 16)))
+    assert table.read(0) == VersionCounts(
+        failures=(*[0] * 23, 1), failure_time=Histogram((1, *[0] * 16))
+    )
 
 
 @given(time_s=st.one_of(st.floats(0, 20), st.sampled_from(TIME_BOUNDS_S)))
@@ -160,7 +176,12 @@ def test_what_a_killed_process_counted_stays_and_its_successor_goes_on(table):
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     for expected in (2, 4):
-        assert subprocess.run([sys.executable, "-c", code, str(table.fd)], pass_fds=[table.fd], check=False).returncode == -9
+        assert (
+            subprocess.run(
+                [sys.executable, "-c", code, str(table.fd)], pass_fds=[table.fd], check=False
+            ).returncode
+            == -9
+        )
         assert table.read(4).success == Duration(expected, expected * 5)
 
 

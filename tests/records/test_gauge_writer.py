@@ -34,8 +34,10 @@ def test_a_second_in_which_nothing_can_be_said_is_not_the_last(caplog):
     async def run():
         fd = os.memfd_create("rings")
         size_rings_file(fd, 1)
-        journal, reader = Journal(RingWriter(fd, 0), SamplingPlan(), None), ChunkReader(0, RingReader(fd, 0))
-        version, end = Version(), time.monotonic() + 20
+        journal = Journal(RingWriter(fd, 0), SamplingPlan(), None)
+        reader = ChunkReader(0, RingReader(fd, 0))
+        version = Version()
+        end = time.monotonic() + 20
         async with Pulse(journal, lambda: [version]):
             while True:
                 chunk = reader.read()

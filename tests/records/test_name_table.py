@@ -1,4 +1,7 @@
-"""Whose cells they are, and what their numbers stand for: known to a reader that came later, and after a ring was full."""
+"""Whose cells they are, and what their numbers stand for.
+
+Known to a reader that came later, and after a ring was full.
+"""
 
 import os
 
@@ -15,7 +18,8 @@ class Process:
     """The writing end, and readers that come and go."""
 
     def __init__(self, fd):
-        self._fd, self.ring = fd, RingWriter(fd, 0)
+        self._fd = fd
+        self.ring = RingWriter(fd, 0)
         self.naming = Naming(self.ring)
         self.reader = None
 
@@ -26,7 +30,9 @@ class Process:
         number = self.naming.peer(peer)
         at = self.ring.offset()
         if at >= 0:
-            REQUEST_PLAIN.pack_into(self.ring.cells, at, REQUEST, 0, 0, 0, 7, 1, 2, 0, 1, 1.0, 4, number, 0)
+            REQUEST_PLAIN.pack_into(
+                self.ring.cells, at, REQUEST, 0, 0, 0, 7, 1, 2, 0, 1, 1.0, 4, number, 0
+            )
         return at >= 0
 
     def read(self):

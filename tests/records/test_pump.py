@@ -42,7 +42,9 @@ def write(writer, count):
     for number in range(count):
         at = writer.offset()
         if at >= 0:
-            REQUEST_PLAIN.pack_into(writer.cells, at, REQUEST, 0, 0, 0, 0, number, number, 0, 1, 1.0, 4, 0, 0)
+            REQUEST_PLAIN.pack_into(
+                writer.cells, at, REQUEST, 0, 0, 0, 0, number, number, 0, 1, 1.0, 4, 0, 0
+            )
     writer.publish()
 
 

@@ -8,7 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.records.cells import BATCH, NOTE_ROOM, REQUEST, REQUEST_PLAIN
-from gateway.records.events import Began, Decided, Detail, Gauges, InstanceGauges, Named, VersionGauges, decode, encode
+from gateway.records.events import (
+    Began,
+    Decided,
+    Detail,
+    Gauges,
+    InstanceGauges,
+    Named,
+    VersionGauges,
+    decode,
+    encode,
+)
 from gateway.records.reader import ChunkReader
 from gateway.records.ring import LONGEST_NOTE, RingReader, RingWriter
 from gateway.records.ring_file import CELLS, size_rings_file
@@ -25,7 +35,9 @@ def rings_fd():
 def write(writer, number, kind=REQUEST):
     at = writer.offset()
     if at >= 0:
-        REQUEST_PLAIN.pack_into(writer.cells, at, kind, 0, 0, 0, 0, number, number, 0, 1, 1.0, 4, 0, 0)
+        REQUEST_PLAIN.pack_into(
+            writer.cells, at, kind, 0, 0, 0, 0, number, number, 0, 1, 1.0, 4, 0, 0
+        )
     return at >= 0
 
 
@@ -36,7 +48,8 @@ def read(reader):
 
 
 def test_what_is_not_published_is_not_read(rings_fd):
-    writer, reader = RingWriter(rings_fd, 1), ChunkReader(1, RingReader(rings_fd, 1))
+    writer = RingWriter(rings_fd, 1)
+    reader = ChunkReader(1, RingReader(rings_fd, 1))
     write(writer, 5)
     assert not read(reader)
     writer.publish()
@@ -47,7 +60,8 @@ def test_what_is_not_published_is_not_read(rings_fd):
 
 
 def test_a_full_ring_counts_what_it_lets_go_and_takes_more_when_it_was_read(rings_fd):
-    writer, reader = RingWriter(rings_fd, 0), RingReader(rings_fd, 0)
+    writer = RingWriter(rings_fd, 0)
+    reader = RingReader(rings_fd, 0)
     assert all(write(writer, number) for number in range(CELLS))
     assert not write(writer, CELLS)
     assert not writer.write_note(b"x" * 1000)
@@ -69,7 +83,10 @@ def test_what_a_writer_left_is_read_after_its_end_and_its_successor_goes_on(ring
     write(successor, 2)
     successor.publish()
     chunks = read(ChunkReader(0, RingReader(rings_fd, 0)))
-    assert [number for chunk in chunks for number in chunk.requests["arrived_ns"].tolist()] == [1, 2]
+    assert [number for chunk in chunks for number in chunk.requests["arrived_ns"].tolist()] == [
+        1,
+        2,
+    ]
 
 
 def test_a_reader_that_is_started_anew_goes_on_where_the_last_one_stopped(rings_fd):
@@ -96,7 +113,8 @@ def test_a_new_process_begins_a_chunk_in_which_old_numbers_mean_nothing(rings_fd
 
 
 def test_a_note_too_long_for_one_look_is_counted_and_nothing_waits_for_its_end(rings_fd):
-    writer, reader = RingWriter(rings_fd, 0), ChunkReader(0, RingReader(rings_fd, 0))
+    writer = RingWriter(rings_fd, 0)
+    reader = ChunkReader(0, RingReader(rings_fd, 0))
     assert not writer.write_note(encode(Detail(error="x" * (3 << 20))))
     assert writer.dropped > 3 << 13
     assert writer.write_note(encode(Detail(error="x" * (LONGEST_NOTE - 1) * NOTE_ROOM)))
@@ -116,13 +134,17 @@ def test_a_detail_is_written_only_where_its_request_finds_room_behind_it(rings_f
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.one_of(st.text(max_size=400), st.sampled_from([REQUEST, BATCH])), max_size=60), st.integers(0, CELLS - 1))
+@given(
+    st.lists(st.one_of(st.text(max_size=400), st.sampled_from([REQUEST, BATCH])), max_size=60),
+    st.integers(0, CELLS - 1),
+)
 def test_details_belong_to_the_request_behind_them_wherever_the_ring_ends(written, start):
     fd = os.memfd_create("rings")
     size_rings_file(fd, 1)
     np.frombuffer(__import__("mmap").mmap(fd, 4096), np.int64, 2)[:] = start
     try:
-        writer, reader = RingWriter(fd, 0), ChunkReader(0, RingReader(fd, 0))
+        writer = RingWriter(fd, 0)
+        reader = ChunkReader(0, RingReader(fd, 0))
         expected = []
         for number, what in enumerate(written):
             if isinstance(what, str):
@@ -145,6 +167,25 @@ def test_details_belong_to_the_request_behind_them_wherever_the_ring_ends(writte
 
 
 def test_every_note_comes_out_as_it_went_in():
-    gauges = Gauges(1, 2, 3.0, 4, 5, 6.0, 7, (VersionGauges(1, "m", 1, 0, 0, 0, 0, "closed", "", (InstanceGauges("a", True, 0, "open"),)),))
-    for note in (Began(1, b"x" * 16), Named("peer", 1, "p"), Detail("e", retries=2), Decided(1, "breaker", "m", 1, "", "open", "why"), gauges):
+    gauges = Gauges(
+        1,
+        2,
+        3.0,
+        4,
+        5,
+        6.0,
+        7,
+        (
+            VersionGauges(
+                1, "m", 1, 0, 0, 0, 0, "closed", "", (InstanceGauges("a", True, 0, "open"),)
+            ),
+        ),
+    )
+    for note in (
+        Began(1, b"x" * 16),
+        Named("peer", 1, "p"),
+        Detail("e", retries=2),
+        Decided(1, "breaker", "m", 1, "", "open", "why"),
+        gauges,
+    ):
         assert decode(encode(note)) == note

@@ -7,11 +7,15 @@ from gateway.records.slow_requests import Slowest
 
 
 def share_over(draw, looks=60, each=500):
-    slowest, answered, sum_s, over = Slowest(), 0, 0.0, 0
+    slowest = Slowest()
+    answered = 0
+    sum_s = 0.0
+    over = 0
     for look in range(looks):
         for _ in range(each):
             elapsed_s = draw()
-            answered, sum_s = answered + 1, sum_s + elapsed_s
+            answered = answered + 1
+            sum_s = sum_s + elapsed_s
             if elapsed_s > slowest.limit_s:
                 slowest.over += 1
                 over += look >= looks // 2

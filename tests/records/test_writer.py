@@ -11,7 +11,17 @@ from gateway.core.errors import REASONS, InvalidRequest, ModelFailed
 from gateway.core.request import RETRY, InferenceRequest, Prediction, RequestForm, Run
 from gateway.core.span_context import SpanContext
 from gateway.records.batch_writer import VersionJournal
-from gateway.records.cells import DEGRADED, HAS_IDS, HAS_PARENT, KEPT, MORE, NO_ROW, REFUSED_SAMPLING, SAMPLED, SLOW
+from gateway.records.cells import (
+    DEGRADED,
+    HAS_IDS,
+    HAS_PARENT,
+    KEPT,
+    MORE,
+    NO_ROW,
+    REFUSED_SAMPLING,
+    SAMPLED,
+    SLOW,
+)
 from gateway.records.reader import ChunkReader
 from gateway.records.request_details import Failure
 from gateway.records.ring import RingReader, RingWriter
@@ -21,7 +31,8 @@ from gateway.records.slow_requests import Slowest
 from gateway.records.writer import Journal
 
 FORM = RequestForm(names=("x",), key=("x",), rows=3, input_bytes=12, outputs=(0,), parameters={})
-TRACE, SPAN = bytes(range(16)), bytes(range(8, 16))
+TRACE = bytes(range(16))
+SPAN = bytes(range(8, 16))
 
 
 class Call:
@@ -56,7 +67,8 @@ class Desk:
     def __init__(self, plan=SamplingPlan(), **options):  # noqa: B008  # frozen
         self.fd = os.memfd_create("rings")
         size_rings_file(self.fd, 1)
-        self.house, self.version = Counts(), SimpleNamespace(row=7, counts=Counts(), slowest=Slowest())
+        self.house = Counts()
+        self.version = SimpleNamespace(row=7, counts=Counts(), slowest=Slowest())
         self.ring = RingWriter(self.fd, 0)
         self.journal = Journal(self.ring, plan, self.house, **options)
         self._reader = ChunkReader(0, RingReader(self.fd, 0))
@@ -72,11 +84,21 @@ class Desk:
 
     def failed(self, *metadata):
         failure = Failure(Call(*metadata), ModelFailed("it broke"), 13, time.monotonic())
-        failure.request, failure.version = self.request(*metadata), self.version
+        failure.request = self.request(*metadata)
+        failure.version = self.version
         self.journal.failed(failure)
 
     def batch(self, *requests, error=None):
-        batch = SimpleNamespace(told=Run(), requests=requests, started_ns=1, collated_ns=2, run_ns=3, rows=3, request_rows=3, error=error)
+        batch = SimpleNamespace(
+            told=Run(),
+            requests=requests,
+            started_ns=1,
+            collated_ns=2,
+            run_ns=3,
+            rows=3,
+            request_rows=3,
+            error=error,
+        )
         witness = VersionJournal(self.journal, "m/1", 7, None)
         witness.begun(batch)
         witness.ended(batch, "")
@@ -129,7 +151,13 @@ async def test_with_traces_every_answer_gets_a_cell(desk):
     desk.answered(id_field=b"\x1a\x03abc")
     chunk = await desk.read()
     (cell,) = chunk.requests
-    assert (cell["flags"], cell["status"], cell["version"], cell["rows"], cell["input_bytes"]) == (SAMPLED, 0, 7, 3, 12)
+    assert (cell["flags"], cell["status"], cell["version"], cell["rows"], cell["input_bytes"]) == (
+        SAMPLED,
+        0,
+        7,
+        3,
+        12,
+    )
     assert bytes(cell["request_id"][: cell["id_bytes"]]) == b"abc"
     assert chunk.names.peers[int(cell["peer"])] == "ipv4:127.0.0.1:5"
 
@@ -161,7 +189,9 @@ async def test_slow_and_degraded_answers_get_a_cell_without_traces_too(desk):
     desk.answered()
     assert (await desk.read()).requests["flags"].tolist() == [SLOW]
     desk.version.slowest.limit_s = float("inf")
-    desk.answered(parameters={"degraded": True, "served_by": "version 1", "fallback_reason": "failed: no"})
+    desk.answered(
+        parameters={"degraded": True, "served_by": "version 1", "fallback_reason": "failed: no"}
+    )
     chunk = await desk.read()
     assert chunk.requests["flags"].tolist() == [DEGRADED]
     detail = chunk.details[int(chunk.request_places[0])]
@@ -172,7 +202,9 @@ async def test_slow_and_degraded_answers_get_a_cell_without_traces_too(desk):
 @desk()
 async def test_a_failure_says_why_and_whose_it_was(desk):
     failure = Failure(Call(), ModelFailed("it broke"), 13, time.monotonic())
-    failure.request, failure.version, failure.request_id = desk.request(), desk.version, "r" * 60
+    failure.request = desk.request()
+    failure.version = desk.version
+    failure.request_id = "r" * 60
     desk.journal.failed(failure)
     chunk = await desk.read()
     (cell,) = chunk.requests
@@ -188,9 +220,11 @@ async def test_what_is_told_of_one_request_is_never_anothers_where_the_ring_is_f
     await desk.read()  # and its caller has a number
     while (at := desk.ring.offset()) >= 0:
         desk.ring.cells[at] = MORE
-    RingReader(desk.fd, 0).advance(desk.ring.written - CELLS + 1)  # room for one cell: for what is told of it, or for itself
+    # room for one cell: for what is told of it, or for itself
+    RingReader(desk.fd, 0).advance(desk.ring.written - CELLS + 1)
     failure = Failure(Call(), ModelFailed("one caller's trouble"), 13, time.monotonic())
-    failure.request, failure.version = desk.request(), desk.version
+    failure.request = desk.request()
+    failure.version = desk.version
     desk.journal.failed(failure)
     desk.journal.publish()
     await desk.read_all()
@@ -214,8 +248,11 @@ async def test_a_request_that_found_no_version_is_the_houses(desk):
 
 @desk()
 async def test_of_what_nobody_expected_no_more_is_written_than_its_caller_was_told(desk):
-    failure = Failure(Call(), ValueError("could not convert string to float: 'a secret'"), 13, time.monotonic())
-    failure.request, failure.version = desk.request(), desk.version
+    failure = Failure(
+        Call(), ValueError("could not convert string to float: 'a secret'"), 13, time.monotonic()
+    )
+    failure.request = desk.request()
+    failure.version = desk.version
     desk.journal.failed(failure)
     chunk = await desk.read()
     assert chunk.details[int(chunk.request_places[0])].error == "internal error: ValueError"
@@ -223,20 +260,28 @@ async def test_of_what_nobody_expected_no_more_is_written_than_its_caller_was_to
 
 @desk()
 async def test_no_value_of_an_output_is_in_what_was_decided_wherever_a_text_was_cut(desk):
-    text = f"output '{'y' * 150}' of model 'm' holds 4711.5 in row 3, at [3, 0]; it must be at most 1"
+    text = (
+        f"output '{'y' * 150}' of model 'm' holds 4711.5 in row 3, at [3, 0]; it must be at most 1"
+    )
     for cut in range(len(text)):
         request = desk.request()
         request.decided(0.5, RETRY, text[:cut])
-        desk.answered(request=request, parameters={"degraded": True, "served_by": "version 1", "fallback_reason": text[:cut]})
+        desk.answered(
+            request=request,
+            parameters={"degraded": True, "served_by": "version 1", "fallback_reason": text[:cut]},
+        )
     chunk = await desk.read()
     assert len(chunk.details) == len(text)
-    assert "47" not in str([(detail.fallback_reason, detail.moments[0][2]) for detail in chunk.details.values()])
+    assert "47" not in str(
+        [(detail.fallback_reason, detail.moments[0][2]) for detail in chunk.details.values()]
+    )
 
 
 @desk()
 async def test_a_cancelled_call_is_counted_and_gets_no_cell(desk):
     failure = Failure(Call(), asyncio.CancelledError(), 1, time.monotonic())
-    failure.request, failure.version = desk.request(), desk.version
+    failure.request = desk.request()
+    failure.version = desk.version
     desk.journal.failed(failure)
     assert len((await desk.read()).requests) == 0
     assert desk.version.counts.told == ["cancelled"]
@@ -262,7 +307,8 @@ def test_a_context_is_made_once_and_goes_on_with_the_callers(traces):
     asyncio.run(main())
 
 
-NONE, ALL = SamplingPlan(traces=True, ratio=0), SamplingPlan(traces=True)
+NONE = SamplingPlan(traces=True, ratio=0)
+ALL = SamplingPlan(traces=True)
 FEW = SamplingPlan(traces=True, ratio=1e-12)
 FEW_OF_ANYBODY = SamplingPlan(traces=True, parent_based=False, ratio=1e-12)
 NOTHING = SamplingPlan(traces=False, parent_based=False, ratio=0)
@@ -282,13 +328,18 @@ NOTHING = SamplingPlan(traces=False, parent_based=False, ratio=0)
         (SamplingPlan(), (parent(),), 0),
     ],
 )
-def test_what_fails_or_is_slow_is_kept_where_the_gateway_begins_traces_and_no_caller_forbids(plan, metadata, seen):
+def test_what_fails_or_is_slow_is_kept_where_the_gateway_begins_traces_and_no_caller_forbids(
+    plan, metadata, seen
+):
     @desk(plan)
     async def see(desk):
         desk.failed(*metadata)
         desk.version.slowest.limit_s = 0.0
         desk.answered(*metadata)
-        assert [flags & (SAMPLED | KEPT) for flags in (await desk.read()).requests["flags"]] == [seen, seen]
+        assert [flags & (SAMPLED | KEPT) for flags in (await desk.read()).requests["flags"]] == [
+            seen,
+            seen,
+        ]
 
     see()
 

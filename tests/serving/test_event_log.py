@@ -12,22 +12,38 @@ from gateway.records.writer import Journal
 from gateway.serving.event_log import note_decision
 from gateway.serving.runtime.process.worker_events import Fate, WorkerEvent
 
-SAID = "Non-zero status code returned while running Gather node. Name:'g' Status Message: idx=4711 must be within [0,8)"
+SAID = (
+    "Non-zero status code returned while running Gather node. Name:'g' Status "
+    "Message: idx=4711 must be within [0,8)"
+)
 
 
 def test_why_a_breaker_opened_or_a_worker_went_quotes_no_input_and_is_not_endless():
     async def run():
         fd = os.memfd_create("rings")
         size_rings_file(fd, 1)
-        journal, reader = Journal(RingWriter(fd, 0), SamplingPlan(), None), ChunkReader(0, RingReader(fd, 0))
-        note_decision(journal, Transition("m/1", "closed", "open", f"5 failures, with: {SAID}", 1.0, 5.0, ("m", 1, "")))
-        note_decision(journal, WorkerEvent("m", 1, "worker 1", 7, Fate.DIED, f"{SAID} {'x' * 100_000}"))
+        journal = Journal(RingWriter(fd, 0), SamplingPlan(), None)
+        reader = ChunkReader(0, RingReader(fd, 0))
+        note_decision(
+            journal,
+            Transition(
+                "m/1", "closed", "open", f"5 failures, with: {SAID}", 1.0, 5.0, ("m", 1, "")
+            ),
+        )
+        note_decision(
+            journal, WorkerEvent("m", 1, "worker 1", 7, Fate.DIED, f"{SAID} {'x' * 100_000}")
+        )
         journal.publish()
         reader.read()
         return reader.read().decided
 
     breaker, worker = asyncio.run(run())
-    assert (breaker.what, breaker.state, worker.what, worker.state) == ("breaker", "open", "worker", "died")
+    assert (breaker.what, breaker.state, worker.what, worker.state) == (
+        "breaker",
+        "open",
+        "worker",
+        "died",
+    )
     assert "Gather" in breaker.text
     assert "4711" not in breaker.text + worker.text
     assert len(worker.text) < 5000

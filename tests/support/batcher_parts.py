@@ -50,7 +50,9 @@ class PuppetWorkers:
     """Workers that finish when the test says so."""
 
     def __init__(self, count=1):
-        self.free, self.waiting, self.running = count, [], []
+        self.free = count
+        self.waiting = []
+        self.running = []
 
     def acquire(self, ready):
         if self.free:
@@ -96,9 +98,22 @@ class Doubler:
 
 class Counts:
     def __init__(self):
-        self.requests = self.rows = self.batches = 0
+        self.requests = 0
+        self.rows = 0
+        self.batches = 0
 
-    def record_batch(self, *, requests, rows, queue_ns, compute_input_ns, compute_infer_ns, compute_output_ns, success_ns, now_ms):
+    def record_batch(
+        self,
+        *,
+        requests,
+        rows,
+        queue_ns,
+        compute_input_ns,
+        compute_infer_ns,
+        compute_output_ns,
+        success_ns,
+        now_ms,
+    ):
         assert min(queue_ns, compute_input_ns, compute_infer_ns, compute_output_ns, success_ns) >= 0
         self.requests += requests
         self.rows += rows
@@ -114,22 +129,46 @@ SPEC = (TensorSpec("x", "FP32", (-1, 1)),)
 def plan(queue=None, instances=1, protection=None, **batching):
     batching = {"max_batch_size": 8, "useful_batch_size": 8, **batching}
     return VersionPlan(
-        "m", 1, "", "", SPEC, SPEC, BatchingPlan(**batching), queue or QueuePlan(), instances=instances, protection=protection or ProtectionPlan()
+        "m",
+        1,
+        "",
+        "",
+        SPEC,
+        SPEC,
+        BatchingPlan(**batching),
+        queue or QueuePlan(),
+        instances=instances,
+        protection=protection or ProtectionPlan(),
     )
 
 
 def request(value, rows=1, *, deadline=math.inf, priority=0, timeout_s=0.0, width=1):
     form = RequestForm(
-        names=("x",), key=("x", width), rows=rows, input_bytes=4 * rows, outputs=(0,), parameters={}, priority=priority, timeout_s=timeout_s
+        names=("x",),
+        key=("x", width),
+        rows=rows,
+        input_bytes=4 * rows,
+        outputs=(0,),
+        parameters={},
+        priority=priority,
+        timeout_s=timeout_s,
     )
     now = asyncio.get_running_loop().time()
     return InferenceRequest(form, (np.full((rows, width), value, "f4"),), now, deadline)
 
 
 def batcher(workers, queue=None, runner=None, **options):
-    made_plan, model = plan(queue, **options), runner or Doubler()
+    made_plan = plan(queue, **options)
+    model = runner or Doubler()
     retries = RetryBudget(made_plan.protection.retry, asyncio.get_running_loop().time)
-    return Batcher(made_plan, LocalThreads(model, workers, made_plan.instances), Counts(), ears=Deaf(), retries=retries, runner=model)
+    return Batcher(
+        made_plan,
+        LocalThreads(model, workers, made_plan.instances),
+        Counts(),
+        ears=Deaf(),
+        retries=retries,
+        runner=model,
+    )
 
 
 async def turns(count=5):

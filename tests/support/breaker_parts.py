@@ -27,7 +27,8 @@ class Told(list):
 
 def circuit(**plan):
     """A circuit, its clock and what it told."""
-    clock, told = Clock(), Told()
+    clock = Clock()
+    told = Told()
     return Circuit("m 1", BreakerPlan(**plan), clock, told), clock, told
 
 

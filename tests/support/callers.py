@@ -1,4 +1,7 @@
-"""Callers of a gateway under test: requests whose answers tell who answered, and loads that keep every outcome."""
+"""Callers of a gateway under test.
+
+Requests whose answers tell who answered, and loads that keep every outcome.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ T = TypeVar("T")
 
 def until(what: Callable[[], T], timeout_s: float = 30, pause_s: float = 0.02) -> T:
     """The first result that is true; a call that fails is tried again."""
-    deadline, last = time.monotonic() + timeout_s, None
+    deadline = time.monotonic() + timeout_s
+    last = None
     while True:
         try:
             if result := what():
@@ -34,20 +38,29 @@ def until(what: Callable[[], T], timeout_s: float = 30, pause_s: float = 0.02) -
 
 def multiply(model: str, x: float, *, version: str = "", width: int = 4) -> pb.ModelInferRequest:
     """A row of x for a model of `graphs.scale`."""
-    request = pb.ModelInferRequest(model_name=model, model_version=version, raw_input_contents=[np.full((1, width), x, "f4").tobytes()])
+    request = pb.ModelInferRequest(
+        model_name=model,
+        model_version=version,
+        raw_input_contents=[np.full((1, width), x, "f4").tobytes()],
+    )
     request.inputs.add(name="x", datatype="FP32", shape=[1, width])
     return request
 
 
 def take_time(model: str, rounds: int) -> pb.ModelInferRequest:
     """A call of a model of `graphs.patient`; a round takes a microsecond or so."""
-    request = pb.ModelInferRequest(model_name=model, raw_input_contents=[np.array([[rounds]], "i8").tobytes()])
+    request = pb.ModelInferRequest(
+        model_name=model, raw_input_contents=[np.array([[rounds]], "i8").tobytes()]
+    )
     request.inputs.add(name="x", datatype="INT64", shape=[1, 1])
     return request
 
 
 def factor_of(response: pb.ModelInferResponse, x: float) -> float:
-    """What the model multiplied x with; the same for every value, or it is no answer to that request."""
+    """What the model multiplied x with.
+
+    The same for every value, or it is no answer to that request.
+    """
     y = np.frombuffer(response.raw_output_contents[0], "f4")
     factors = set((y / np.float32(x)).tolist())
     assert len(factors) == 1, f"{x} became {y}"
@@ -56,13 +69,22 @@ def factor_of(response: pb.ModelInferResponse, x: float) -> float:
 
 def index(channel: grpc.Channel) -> dict[str, tuple[str, str]]:
     """RepositoryIndex: `model/version` to state and reason."""
-    response = GRPCInferenceServiceStub(channel).RepositoryIndex(pb.RepositoryIndexRequest(), timeout=10)
-    return {f"{entry.name}/{entry.version}": (entry.state, entry.reason) for entry in response.models}
+    response = GRPCInferenceServiceStub(channel).RepositoryIndex(
+        pb.RepositoryIndexRequest(), timeout=10
+    )
+    return {
+        f"{entry.name}/{entry.version}": (entry.state, entry.reason) for entry in response.models
+    }
 
 
 def answered_so_far(channel: grpc.Channel, model: str) -> int:
-    """The calls of a model, over all versions and processes, that ModelStatistics counts as answered."""
-    response = GRPCInferenceServiceStub(channel).ModelStatistics(pb.ModelStatisticsRequest(name=model), timeout=10)
+    """The calls of a model, over all versions and processes.
+
+    That ModelStatistics counts as answered.
+    """
+    response = GRPCInferenceServiceStub(channel).ModelStatistics(
+        pb.ModelStatisticsRequest(name=model), timeout=10
+    )
     return sum(statistics.inference_stats.success.count for statistics in response.model_stats)
 
 
@@ -82,7 +104,8 @@ class Outcome:
 class Callers:
     """Threads that each call in a closed loop while this is entered, and keep every outcome.
 
-    `infer(caller, request, timeout)` makes a call; each caller sends values that are its own and change from call to call.
+    `infer(caller, request, timeout)` makes a call; each caller sends values that are its own and
+    change from call to call.
     """
 
     def __init__(
@@ -94,16 +117,25 @@ class Callers:
         version: str = "",
         pause_s: float = 0.0,
     ) -> None:
-        self._infer, self._model, self._version, self._pause_s = infer, model, version, pause_s
+        self._infer = infer
+        self._model = model
+        self._version = version
+        self._pause_s = pause_s
         self._outcomes: list[list[Outcome]] = [[] for _ in range(count)]
         self._leaving = threading.Event()
-        self._threads = [threading.Thread(target=self._call_on, args=(caller,), daemon=True) for caller in range(count)]
+        self._threads = [
+            threading.Thread(target=self._call_on, args=(caller,), daemon=True)
+            for caller in range(count)
+        ]
         self._faults: list[BaseException] = []
 
     @property
     def outcomes(self) -> list[Outcome]:
         """All of them, by the time of their end."""
-        return sorted(itertools.chain.from_iterable(map(list, self._outcomes)), key=lambda outcome: outcome.ended_s)
+        return sorted(
+            itertools.chain.from_iterable(map(list, self._outcomes)),
+            key=lambda outcome: outcome.ended_s,
+        )
 
     @property
     def failures(self) -> list[Outcome]:
@@ -112,12 +144,21 @@ class Callers:
 
     def answered(self, since_s: float = 0.0) -> list[Outcome]:
         """The calls that were answered, of those that began since."""
-        return [outcome for outcome in self.outcomes if outcome.code is grpc.StatusCode.OK and outcome.began_s >= since_s]
+        return [
+            outcome
+            for outcome in self.outcomes
+            if outcome.code is grpc.StatusCode.OK and outcome.began_s >= since_s
+        ]
 
     def go_on(self, calls: int = 20) -> None:
         """Returns when so many more calls have begun and been answered, some of each caller."""
         now = time.monotonic()
-        until(lambda: len(fresh := self.answered(now)) >= calls and len({outcome.caller for outcome in fresh}) == len(self._threads))
+        until(
+            lambda: (
+                len(fresh := self.answered(now)) >= calls
+                and len({outcome.caller for outcome in fresh}) == len(self._threads)
+            )
+        )
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -129,7 +170,9 @@ class Callers:
         for thread in self._threads:
             thread.join(60)
         if kind is None:
-            assert not any(thread.is_alive() for thread in self._threads), "a call was never answered"
+            assert not any(thread.is_alive() for thread in self._threads), (
+                "a call was never answered"
+            )
             assert not self._faults, self._faults
 
     def _call_on(self, caller: int) -> None:
@@ -147,10 +190,18 @@ class Callers:
             response = self._infer(caller, multiply(self._model, x, version=self._version))
         except grpc.RpcError as error:
             return Outcome(caller, began, time.monotonic(), error.code(), error.details())
-        return Outcome(caller, began, time.monotonic(), version=response.model_version, factor=factor_of(response, x))
+        return Outcome(
+            caller,
+            began,
+            time.monotonic(),
+            version=response.model_version,
+            factor=factor_of(response, x),
+        )
 
 
-def over(channels: Iterable[grpc.Channel], timeout_s: float = 30) -> Callable[[int, pb.ModelInferRequest], pb.ModelInferResponse]:
+def over(
+    channels: Iterable[grpc.Channel], timeout_s: float = 30
+) -> Callable[[int, pb.ModelInferRequest], pb.ModelInferResponse]:
     """Calls over channels: each caller over its own, or in turn where there are fewer."""
     stubs = [GRPCInferenceServiceStub(channel) for channel in channels]
     return lambda caller, request: stubs[caller % len(stubs)].ModelInfer(request, timeout=timeout_s)

@@ -23,7 +23,11 @@ START_S = 60
 
 def chromium() -> str:
     """The program; a test without it is skipped, but never where it counts."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    found = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if found is None:
         if os.environ.get("CI") == "true":
             pytest.fail("chromium is missing")
@@ -32,27 +36,49 @@ def chromium() -> str:
 
 
 class Browser:
-    """One window with one page; `faults` holds what the page's console and network said that is no good."""
+    """One window with one page.
+
+    `faults` holds what the page's console and network said that is no good.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._program = folder, chromium()
+        self._folder = folder
+        self._program = chromium()
         self._stack = contextlib.AsyncExitStack()
         self._numbers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.faults: list[str] = []
 
     async def __aenter__(self) -> Self:
-        flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars")
-        command = [self._program, *flags, "--remote-debugging-port=0", f"--user-data-dir={self._folder}", "about:blank"]
+        flags = (
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--hide-scrollbars",
+        )
+        command = [
+            self._program,
+            *flags,
+            "--remote-debugging-port=0",
+            f"--user-data-dir={self._folder}",
+            "about:blank",
+        ]
         with (self._folder.parent / f"{self._folder.name}.log").open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)  # noqa: ASYNC220  # a fork at start
+            # a fork at start
+            self._process = subprocess.Popen(  # noqa: ASYNC220
+                command, stdout=log, stderr=log, start_new_session=True
+            )
         self._stack.callback(self._kill)
         try:
             port = await self._port()
             session = await self._stack.enter_async_context(aiohttp.ClientSession())
             async with session.get(f"http://127.0.0.1:{port}/json/list") as response:
                 page = next(target for target in await response.json() if target["type"] == "page")
-            self._socket = await self._stack.enter_async_context(session.ws_connect(page["webSocketDebuggerUrl"], max_msg_size=0))
+            self._socket = await self._stack.enter_async_context(
+                session.ws_connect(page["webSocketDebuggerUrl"], max_msg_size=0)
+            )
             self._reading = asyncio.create_task(self._read())
             self._stack.callback(self._reading.cancel)
             for domain in ("Page", "Runtime", "Log", "Network"):
@@ -68,22 +94,44 @@ class Browser:
     async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command; its answer."""
         number = next(self._numbers)
-        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        answer = asyncio.get_running_loop().create_future()
+        self._answers[number] = answer
         await self._socket.send_json({"id": number, "method": method, "params": parameters})
         return await asyncio.wait_for(answer, 30)
 
-    async def open(self, url: str, *, width: int = 1280, height: int = 900, dark: bool = False, phone: bool = False) -> None:
-        await self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2 if phone else 1, mobile=phone)
+    async def open(
+        self,
+        url: str,
+        *,
+        width: int = 1280,
+        height: int = 900,
+        dark: bool = False,
+        phone: bool = False,
+    ) -> None:
+        await self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=2 if phone else 1,
+            mobile=phone,
+        )
         await self.dark(dark)
         await self.call("Page.navigate", url=url)
-        await self.until(f"document.readyState === 'complete' && location.href === {json.dumps(url)}")
+        await self.until(
+            f"document.readyState === 'complete' && location.href === {json.dumps(url)}"
+        )
 
     async def dark(self, dark: bool) -> None:
-        await self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        await self.call(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
+        )
 
     async def value(self, expression: str) -> Any:
         """What a JavaScript expression, or a promise, comes to."""
-        answer = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        answer = await self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
@@ -91,17 +139,24 @@ class Browser:
         """The first value of the expression that is true."""
         give_up = time.monotonic() + timeout_s
         while not (value := await self.value(expression)):
-            assert time.monotonic() < give_up, f"still {value!r} after {timeout_s} s: {expression}; faults: {self.faults}"
+            assert time.monotonic() < give_up, (
+                f"still {value!r} after {timeout_s} s: {expression}; faults: {self.faults}"
+            )
             await asyncio.sleep(0.05)
         return value
 
     async def texts(self, selector: str) -> list[str]:
         """What is to be read in every element that is chosen and shown."""
-        chosen = f"[...document.querySelectorAll({json.dumps(selector)})].filter((node) => node.checkVisibility())"
+        chosen = (
+            f"[...document.querySelectorAll({json.dumps(selector)}"
+            ")].filter((node) => node.checkVisibility())"
+        )
         return await self.value(f"{chosen}.map((node) => node.innerText.trim())")
 
     async def screenshot(self, file: Path, *, whole: bool = True) -> None:
-        answer = await self.call("Page.captureScreenshot", captureBeyondViewport=whole, **await self._clip(whole))
+        answer = await self.call(
+            "Page.captureScreenshot", captureBeyondViewport=whole, **await self._clip(whole)
+        )
         await asyncio.to_thread(file.write_bytes, base64.b64decode(answer["data"]))
 
     async def _clip(self, whole: bool) -> dict[str, Any]:
@@ -111,10 +166,13 @@ class Browser:
         return {"clip": {**size, "scale": 1}}
 
     async def _port(self) -> int:
-        file, give_up = self._folder / "DevToolsActivePort", time.monotonic() + START_S
+        file = self._folder / "DevToolsActivePort"
+        give_up = time.monotonic() + START_S
         while not (file.exists() and "\n" in (text := file.read_text())):
             assert time.monotonic() < give_up, "chromium did not start"
-            assert self._process.poll() is None, (self._folder.parent / f"{self._folder.name}.log").read_text()
+            assert self._process.poll() is None, (
+                self._folder.parent / f"{self._folder.name}.log"
+            ).read_text()
             await asyncio.sleep(0.05)
         return int(text.splitlines()[0])
 
@@ -133,7 +191,11 @@ class Browser:
     def _note(self, method: str, told: dict[str, Any]) -> None:
         if method == "Runtime.exceptionThrown":
             self.faults.append(json.dumps(told["exceptionDetails"]))
-        elif method == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning", "assert"):
+        elif method == "Runtime.consoleAPICalled" and told["type"] in (
+            "error",
+            "warning",
+            "assert",
+        ):
             self.faults.append(json.dumps(told["args"]))
         elif method == "Log.entryAdded" and told["entry"]["level"] in ("error", "warning"):
             self.faults.append(f"{told['entry']['text']} {told['entry'].get('url', '')}")

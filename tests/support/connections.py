@@ -16,8 +16,13 @@ from tests.support.running import RunningGateway
 ESTABLISHED = "01"
 
 
-def connect_to_each(gateway: RunningGateway, connect: Callable[[RunningGateway], grpc.Channel], each: int = 1) -> dict[int, list[grpc.Channel]]:
-    """At least `each` channels to every serving process, by process id; which process takes a connection is the kernel's choice."""
+def connect_to_each(
+    gateway: RunningGateway, connect: Callable[[RunningGateway], grpc.Channel], each: int = 1
+) -> dict[int, list[grpc.Channel]]:
+    """At least `each` channels to every serving process, by process id.
+
+    Which process takes a connection is the kernel's choice.
+    """
     found: dict[int, list[grpc.Channel]] = {pid: [] for pid in gateway.serving_pids()}
     while min(map(len, found.values())) < each:
         before = client_ports(gateway.port)
@@ -30,12 +35,21 @@ def connect_to_each(gateway: RunningGateway, connect: Callable[[RunningGateway],
 def client_ports(server_port: int) -> set[int]:
     """The local ports of this process's connections to a server on this machine."""
     own = _sockets_of(os.getpid())
-    return {local for local, remote, inode in _connections() if remote == server_port and inode in own}
+    return {
+        local for local, remote, inode in _connections() if remote == server_port and inode in own
+    }
 
 
 def owner_of(server_port: int, client_port: int, pids: Iterable[int]) -> int:
     """The process whose connection it is; 0 while none has accepted it."""
-    inode = next((inode for local, remote, inode in _connections() if (local, remote) == (server_port, client_port)), 0)
+    inode = next(
+        (
+            inode
+            for local, remote, inode in _connections()
+            if (local, remote) == (server_port, client_port)
+        ),
+        0,
+    )
     return next((pid for pid in pids if inode and inode in _sockets_of(pid)), 0)
 
 
@@ -46,7 +60,11 @@ def _connections() -> Iterable[tuple[int, int, int]]:
             for line in Path(table).read_text().splitlines()[1:]:
                 words = line.split()
                 if words[3] == ESTABLISHED:
-                    yield int(words[1].rpartition(":")[2], 16), int(words[2].rpartition(":")[2], 16), int(words[9])
+                    yield (
+                        int(words[1].rpartition(":")[2], 16),
+                        int(words[2].rpartition(":")[2], 16),
+                        int(words[9]),
+                    )
 
 
 def _sockets_of(pid: int) -> set[int]:

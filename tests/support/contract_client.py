@@ -28,13 +28,30 @@ class Server:
 
     def __init__(self, transport, **options):
         transport, io_mode = transport.split("/")
-        encoded = {name: base64.b64encode(value).decode() if isinstance(value, bytes) else value for name, value in options.items()}
-        environ = {name: value for name, value in os.environ.items() if name != "GRPC_EXPERIMENTS"} | {"GRPC_VERBOSITY": "ERROR"}
+        encoded = {
+            name: base64.b64encode(value).decode() if isinstance(value, bytes) else value
+            for name, value in options.items()
+        }
+        environ = {
+            name: value for name, value in os.environ.items() if name != "GRPC_EXPERIMENTS"
+        } | {"GRPC_VERBOSITY": "ERROR"}
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by `exit`
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.contract_server", transport, io_mode, json.dumps(encoded)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=environ, cwd=ROOT,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "tests.support.contract_server",
+                transport,
+                io_mode,
+                json.dumps(encoded),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=environ,
+            cwd=ROOT,
+        )
         started = self._line()
         self.error = started.get("error")
         self.address = f"127.0.0.1:{started.get('port')}"
@@ -50,7 +67,9 @@ class Server:
         line = self._process.stdout.readline()
         if not line:
             self._process.wait(10)
-            raise AssertionError(f"the server's process has ended with {self._process.returncode}: {self.stderr()}")
+            raise AssertionError(
+                f"the server's process has ended with {self._process.returncode}: {self.stderr()}"
+            )
         return json.loads(line)
 
     def state(self):

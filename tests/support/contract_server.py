@@ -1,6 +1,9 @@
-"""A server of its own process, on the transport and with the options of its command line, for the tests of the transports' contract.
+"""A server of its own process, on the transport and with the options of its command line.
 
-Takes commands as lines of JSON on standard input and answers each with one line on standard output; the first line out is its port.
+For the tests of the transports' contract.
+
+Takes commands as lines of JSON on standard input and answers each with one line on standard output;
+the first line out is its port.
 """
 
 import asyncio
@@ -20,7 +23,10 @@ from gateway.serving.wire.transport.io_mode import apply_io_mode
 
 
 class Records(logging.Handler):
-    """Keeps what is logged at WARNING and above, tracebacks included, but for errors that were raised on purpose to end a call."""
+    """Keeps what is logged at WARNING and above, tracebacks included.
+
+    But for errors that were raised on purpose to end a call.
+    """
 
     def __init__(self):
         super().__init__(logging.WARNING)
@@ -47,14 +53,26 @@ class Service:
         from gateway.serving.wire.transport.interface import Methods
 
         unary = {
-            name: getattr(self, "unary_" + name.lower()) for name in ("Echo", "Describe", "Fail", "Wait", "WaitInTask", "Slow", "Sized", "Wrong")
+            name: getattr(self, "unary_" + name.lower())
+            for name in ("Echo", "Describe", "Fail", "Wait", "WaitInTask", "Slow", "Sized", "Wrong")
         }
         stream = {
             name: getattr(self, "stream_" + name.lower())
-            for name in ("Echo", "Count", "Fail", "Wait", "Flood", "Three", "Sized", "Ignore", "Describe")
+            for name in (
+                "Echo",
+                "Count",
+                "Fail",
+                "Wait",
+                "Flood",
+                "Three",
+                "Sized",
+                "Ignore",
+                "Describe",
+            )
         }
         return Methods(
-            unary={"/test.Contract/Hot": self.unary_echo} | {f"/test.Contract/{name}": method for name, method in unary.items()},
+            unary={"/test.Contract/Hot": self.unary_echo}
+            | {f"/test.Contract/{name}": method for name, method in unary.items()},
             stream={f"/test.Contract/Stream{name}": method for name, method in stream.items()},
             hot="/test.Contract/Hot",
         )
@@ -68,8 +86,17 @@ class Service:
 
     def _description(self, call):
         remaining = call.deadline - time.monotonic()
-        metadata = [[key, value.hex() if isinstance(value, bytes) else value] for key, value in call.metadata()]
-        return json.dumps({"metadata": metadata, "peer": call.peer(), "remaining_s": None if call.deadline == math.inf else remaining}).encode()
+        metadata = [
+            [key, value.hex() if isinstance(value, bytes) else value]
+            for key, value in call.metadata()
+        ]
+        return json.dumps(
+            {
+                "metadata": metadata,
+                "peer": call.peer(),
+                "remaining_s": None if call.deadline == math.inf else remaining,
+            }
+        ).encode()
 
     async def unary_fail(self, _call, message):
         raise failure(json.loads(message))
@@ -161,9 +188,13 @@ def failure(described):
     from gateway.core import errors
     from gateway.serving.wire.transport.interface import CallEnded
 
-    kind, text = described["kind"], described.get("text", "")
+    kind = described["kind"]
+    text = described.get("text", "")
     if kind == "CallEnded":
-        trailers = tuple((key, bytes.fromhex(value) if key.endswith("-bin") else value) for key, value in described.get("trailers", ()))
+        trailers = tuple(
+            (key, bytes.fromhex(value) if key.endswith("-bin") else value)
+            for key, value in described.get("trailers", ())
+        )
         return CallEnded(described["code"], text, trailers)
     if kind == "Cancelled":
         return asyncio.CancelledError()
@@ -174,8 +205,15 @@ def options_from(text):
     from gateway.serving.wire.transport.interface import TransportOptions
 
     given = json.loads(text)
-    of_bytes = {field.name for field in dataclasses.fields(TransportOptions) if field.type == "bytes"}
-    return TransportOptions(**{name: base64.b64decode(value) if name in of_bytes else value for name, value in given.items()})
+    of_bytes = {
+        field.name for field in dataclasses.fields(TransportOptions) if field.type == "bytes"
+    }
+    return TransportOptions(
+        **{
+            name: base64.b64decode(value) if name in of_bytes else value
+            for name, value in given.items()
+        }
+    )
 
 
 def resident_bytes():
@@ -186,7 +224,9 @@ async def serve(transport, options_text, records):
     if transport == "aio":
         from gateway.serving.wire.transport.aio import AioServer as Server
     else:
-        from gateway.serving.wire.transport.completion_queue.server import CompletionQueueServer as Server
+        from gateway.serving.wire.transport.completion_queue.server import (
+            CompletionQueueServer as Server,
+        )
     from gateway.serving.wire.call_errors import tell_rest
 
     service = Service()
@@ -228,7 +268,8 @@ async def serve(transport, options_text, records):
 
 def command_lines():
     """A queue that standard input's lines come through; its end counts as `exit`."""
-    loop, queue = asyncio.get_running_loop(), asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    queue = asyncio.Queue()
 
     def read():
         for line in sys.stdin:

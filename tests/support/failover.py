@@ -16,11 +16,18 @@ from gateway.protocol.generated.health_pb2 import HealthCheckRequest, HealthChec
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
 
 CONNECT_S = 0.1
-OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 200)]
+OPTIONS = [
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 200),
+]
 
 
 class WatchingClient:
-    """Sends each call to the next of the servers whose health says SERVING, once: nothing is repeated."""
+    """Sends each call to the next of the servers whose health says SERVING, once.
+
+    Nothing is repeated.
+    """
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self._channels = [grpc.insecure_channel(address, options=OPTIONS) for address in addresses]
@@ -28,7 +35,10 @@ class WatchingClient:
         self._serving = [threading.Event() for _ in addresses]
         self._turn = itertools.count()
         self._leaving = threading.Event()
-        self._watches = [threading.Thread(target=self._watch, args=(number,), daemon=True) for number in range(len(addresses))]
+        self._watches = [
+            threading.Thread(target=self._watch, args=(number,), daemon=True)
+            for number in range(len(addresses))
+        ]
 
     def infer(self, _caller: int, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
         """One answer; raises grpc.RpcError."""
@@ -49,7 +59,9 @@ class WatchingClient:
 
     def _watch(self, number: int) -> None:
         watch = self._channels[number].unary_stream(
-            "/grpc.health.v1.Health/Watch", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
+            "/grpc.health.v1.Health/Watch",
+            HealthCheckRequest.SerializeToString,
+            HealthCheckResponse.FromString,
         )
         while not self._leaving.wait(CONNECT_S):
             with suppress(grpc.RpcError):

@@ -27,10 +27,13 @@ def spec(name, shape=(-1, 2), datatype="FP32", **more):
     return TensorSpec(name, datatype, shape, **more)
 
 
-X, Y = spec("x"), spec("y")
+X = spec("x")
+Y = spec("y")
 
 
-def version_plan(*links, model="m", version=1, inputs=(X,), outputs=(Y,), rows=8, splits=False, guard=None):
+def version_plan(
+    *links, model="m", version=1, inputs=(X,), outputs=(Y,), rows=8, splits=False, guard=None
+):
     return VersionPlan(
         model,
         version,
@@ -46,11 +49,16 @@ def version_plan(*links, model="m", version=1, inputs=(X,), outputs=(Y,), rows=8
 def request(plan, *arrays, rows=1, deadline=math.inf, outputs=None, names=None):
     """A request of the arrays, for the inputs of these names; without arrays, one of zeros."""
     names = names or tuple(s.name for s in plan.inputs)
-    arrays = arrays or tuple(np.zeros((rows, *s.shape[1:]), numpy_dtype(s.datatype)) for s in plan.inputs)
+    arrays = arrays or tuple(
+        np.zeros((rows, *s.shape[1:]), numpy_dtype(s.datatype)) for s in plan.inputs
+    )
     batched = plan.batching.max_batch_size > 0
     form = RequestForm(
         names=names,
-        key=tuple((name, a.shape[1:] if batched else a.shape) for name, a in zip(names, arrays, strict=True)),
+        key=tuple(
+            (name, a.shape[1:] if batched else a.shape)
+            for name, a in zip(names, arrays, strict=True)
+        ),
         rows=len(arrays[0]) if batched else 1,
         input_bytes=sum(a.nbytes for a in arrays),
         outputs=tuple(range(len(plan.outputs))) if outputs is None else outputs,
@@ -63,7 +71,9 @@ class Inside:
     """A Predictor that raises what it is told to, or doubles the first input."""
 
     def __init__(self, error=None, parameters=None):
-        self.error, self.parameters, self.asked = error, parameters, []
+        self.error = error
+        self.parameters = parameters
+        self.asked = []
 
     async def predict(self, asked):
         self.asked.append(asked)
@@ -109,21 +119,27 @@ def live(plan, inner):
     async def close():
         pass
 
-    return Live(plan, inner, VersionCodec(plan), statistics=Counts(), now=time.monotonic, close=close)
+    return Live(
+        plan, inner, VersionCodec(plan), statistics=Counts(), now=time.monotonic, close=close
+    )
 
 
 def batcher(plan, runner, workers: ThreadWorkers):
     """The real way down to a runner, in threads."""
     retries = RetryBudget(plan.protection.retry, time.monotonic)
     circuit = Circuit("m", plan.protection.breaker, time.monotonic, lambda _transition: None)
-    return Batcher(plan, LocalThreads(runner, workers, plan.instances), Counts(), ears=circuit, retries=retries)
+    return Batcher(
+        plan, LocalThreads(runner, workers, plan.instances), Counts(), ears=circuit, retries=retries
+    )
 
 
 class ByHand(Driven):
     """Drives a coroutine the way the transport does."""
 
     def __init__(self, coroutine):
-        self.ended, self.value, self.error = asyncio.Event(), None, None
+        self.ended = asyncio.Event()
+        self.value = None
+        self.error = None
         self.start(coroutine)
 
     def _finished(self, value):

@@ -1,7 +1,7 @@
 """A main process with the stand-in for serving processes, on a folder of text files for models.
 
-A file is a model; its lines are versions: `1 ok`, `2 fail`, `3 crash`, `4 slow`, `5 unplannable`, `6 while FILE`; with `7 unserved`
-it is of a kind that is not served.
+A file is a model; its lines are versions: `1 ok`, `2 fail`, `3 crash`, `4 slow`, `5 unplannable`,
+`6 while FILE`; with `7 unserved` it is of a kind that is not served.
 """
 
 from __future__ import annotations
@@ -14,7 +14,13 @@ import logging
 import sys
 from pathlib import Path
 
-from gateway.config.control import ControlOptions, ModelControlMode, ModelControlOptions, RestartOptions, StopOptions
+from gateway.config.control import (
+    ControlOptions,
+    ModelControlMode,
+    ModelControlOptions,
+    RestartOptions,
+    StopOptions,
+)
 from gateway.config.settings import TelemetrySettings
 from gateway.config.trace_settings import trace_settings_of
 from gateway.control.lifecycle.model_record import CannotPlan, SourceModel
@@ -38,7 +44,10 @@ class TextSource:
         return SourceModel(name, tuple(versions), "" if versions else "no version is there")
 
     def versions(self, file):
-        return {int(number): " ".join(how) for number, *how in map(str.split, file.read_text().splitlines())}
+        return {
+            int(number): " ".join(how)
+            for number, *how in map(str.split, file.read_text().splitlines())
+        }
 
     async def reconfigured(self, model, configuration):
         try:
@@ -54,21 +63,32 @@ class TextSource:
         how = (model.details or self.versions(self.root / model.name))[version]
         if how == "unplannable":
             raise CannotPlan("its graph makes no sense")
-        return VersionPlan(model=model.name, version=version, path=how, fingerprint=how, inputs=(), outputs=())
+        return VersionPlan(
+            model=model.name, version=version, path=how, fingerprint=how, inputs=(), outputs=()
+        )
 
 
 def main() -> int:
-    root, options = Path(sys.argv[1]), json.loads(sys.argv[2])
+    root = Path(sys.argv[1])
+    options = json.loads(sys.argv[2])
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
     control = ControlOptions(
         port=options.get("port", 0),
         http_port=options.get("http_port"),
         processes=options.get("processes", 2),
         model_control=ModelControlOptions(
-            **{"progress_interval_s": 0.1, **options.get("model_control", {}), "mode": ModelControlMode(options.get("mode", "open"))}
+            **{
+                "progress_interval_s": 0.1,
+                **options.get("model_control", {}),
+                "mode": ModelControlMode(options.get("mode", "open")),
+            }
         ),
-        restart=RestartOptions(**{"first_delay_s": 0.02, "longest_delay_s": 0.1, **options.get("restart", {})}),
-        stop=StopOptions(**{"drain_delay_s": 0.3, "grace_s": 5.0, "kill_after_s": 2.0, **options.get("stop", {})}),
+        restart=RestartOptions(
+            **{"first_delay_s": 0.02, "longest_delay_s": 0.1, **options.get("restart", {})}
+        ),
+        stop=StopOptions(
+            **{"drain_delay_s": 0.3, "grace_s": 5.0, "kill_after_s": 2.0, **options.get("stop", {})}
+        ),
     )
 
     @contextlib.asynccontextmanager

@@ -20,7 +20,9 @@ def save(path: Path, nodes, inputs, outputs, initializers=(), opset=17) -> Path:
     return path
 
 
-def scale(repository: Path, name: str, version: int = 1, factor: float = 2.0, width: int = 4) -> Path:
+def scale(
+    repository: Path, name: str, version: int = 1, factor: float = 2.0, width: int = 4
+) -> Path:
     """`y = factor * x`, FP32 [N, width]."""
     weights = numpy_helper.from_array(np.array([factor], "f4"), "factor")
     return save(
@@ -35,14 +37,27 @@ def scale(repository: Path, name: str, version: int = 1, factor: float = 2.0, wi
 def identity(repository: Path, name: str, element_type: int, shape, version: int = 1) -> Path:
     """`y = x` of any element type."""
     node = helper.make_node("Identity", ["x"], ["y"])
-    return save(repository / name / str(version) / "model.onnx", [node], [("x", element_type, shape)], [("y", element_type, shape)])
+    return save(
+        repository / name / str(version) / "model.onnx",
+        [node],
+        [("x", element_type, shape)],
+        [("y", element_type, shape)],
+    )
 
 
-def slow(repository: Path, name: str, version: int = 1, repeats: int = 40, width: int = 512) -> Path:
-    """A chain of matrix products that keeps a core busy for some milliseconds; `y` has the rows of `x`."""
+def slow(
+    repository: Path, name: str, version: int = 1, repeats: int = 40, width: int = 512
+) -> Path:
+    """A chain of matrix products that keeps a core busy for some milliseconds.
+
+    `y` has the rows of `x`.
+    """
     rng = np.random.default_rng(0)
-    weights = numpy_helper.from_array((rng.standard_normal((width, width)) / width**0.5).astype("f4"), "w")
-    nodes, at = [], "x"
+    weights = numpy_helper.from_array(
+        (rng.standard_normal((width, width)) / width**0.5).astype("f4"), "w"
+    )
+    nodes = []
+    at = "x"
     for k in range(repeats):
         nodes.append(helper.make_node("MatMul", [at, "w"], [f"h{k}"]))
         at = f"h{k}"
@@ -57,9 +72,12 @@ def slow(repository: Path, name: str, version: int = 1, repeats: int = 40, width
 
 
 def patient(repository: Path, name: str, version: int = 1, reference_rounds: int = 400) -> Path:
-    """`y = x`, INT64 [N, 1], after as many rounds of a loop as the largest value of x says: a call takes as long as its caller wants.
+    """`y = x`, INT64 [N, 1], after as many rounds of a loop as the largest value of x says.
 
-    A reference sample of `reference_rounds` lies beside it, so that inspection sees how long it takes, too.
+    A call takes as long as its caller wants.
+
+    A reference sample of `reference_rounds` lies beside it, so that
+    inspection sees how long it takes, too.
     """
     rng = np.random.default_rng(0)
     body = helper.make_graph(
@@ -74,7 +92,10 @@ def patient(repository: Path, name: str, version: int = 1, reference_rounds: int
             helper.make_tensor_value_info("more", TensorProto.BOOL, []),
             helper.make_tensor_value_info("state", TensorProto.FLOAT, [1, 64]),
         ],
-        [helper.make_tensor_value_info("go_on", TensorProto.BOOL, []), helper.make_tensor_value_info("next", TensorProto.FLOAT, [1, 64])],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("next", TensorProto.FLOAT, [1, 64]),
+        ],
         [numpy_helper.from_array((rng.standard_normal((64, 64)) / 8).astype("f4"), "w")],
     )
     nodes = [
@@ -96,15 +117,35 @@ def patient(repository: Path, name: str, version: int = 1, reference_rounds: int
     return path
 
 
-def fragile(repository: Path, name: str, version: int = 1, factor: float = 2.0, limit: int = 100) -> Path:
-    """`y = factor * x` for whole x from 0 up to the limit, FP32 [N, 4]; a larger one fails the run it is in."""
+def fragile(
+    repository: Path, name: str, version: int = 1, factor: float = 2.0, limit: int = 100
+) -> Path:
+    """`y = factor * x` for whole x from 0 up to the limit, FP32 [N, 4].
+
+    A larger one fails the run it is in.
+    """
     table = numpy_helper.from_array((np.arange(limit) * factor).astype("f4"), "table")
-    nodes = [helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT64), helper.make_node("Gather", ["table", "i"], ["y"])]
+    nodes = [
+        helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "i"], ["y"]),
+    ]
     shape = ["N", 4]
-    return save(repository / name / str(version) / "model.onnx", nodes, [("x", TensorProto.FLOAT, shape)], [("y", TensorProto.FLOAT, shape)], [table])
+    return save(
+        repository / name / str(version) / "model.onnx",
+        nodes,
+        [("x", TensorProto.FLOAT, shape)],
+        [("y", TensorProto.FLOAT, shape)],
+        [table],
+    )
 
 
 def logarithm(repository: Path, name: str, version: int = 1) -> Path:
     """`y = log x`, FP32 [N, 4]: NaN for what is negative."""
-    shape, node = ["N", 4], helper.make_node("Log", ["x"], ["y"])
-    return save(repository / name / str(version) / "model.onnx", [node], [("x", TensorProto.FLOAT, shape)], [("y", TensorProto.FLOAT, shape)])
+    shape = ["N", 4]
+    node = helper.make_node("Log", ["x"], ["y"])
+    return save(
+        repository / name / str(version) / "model.onnx",
+        [node],
+        [("x", TensorProto.FLOAT, shape)],
+        [("y", TensorProto.FLOAT, shape)],
+    )

@@ -10,13 +10,21 @@ from gateway.protocol.generated import inference_pb2 as pb
 from tests.support.tensor_bytes import DTYPES, datatype_of, from_raw, raw
 
 _TYPED = {
-    "BOOL": "bool_contents", "INT8": "int_contents", "INT16": "int_contents", "INT32": "int_contents", "INT64": "int64_contents",
-    "UINT8": "uint_contents", "UINT16": "uint_contents", "UINT32": "uint_contents", "UINT64": "uint64_contents", "FP32": "fp32_contents",
-    "FP64": "fp64_contents", "BYTES": "bytes_contents",
+    "BOOL": "bool_contents", "INT8": "int_contents", "INT16": "int_contents",
+    "INT32": "int_contents", "INT64": "int64_contents", "UINT8": "uint_contents",
+    "UINT16": "uint_contents", "UINT32": "uint_contents", "UINT64": "uint64_contents",
+    "FP32": "fp32_contents", "FP64": "fp64_contents", "BYTES": "bytes_contents",
 }  # fmt: skip
 
 
-def request(model: str, feed: Mapping[str, np.ndarray], *, id: str = "", version: str = "", typed: bool = False) -> pb.ModelInferRequest:  # noqa: A002
+def request(
+    model: str,
+    feed: Mapping[str, np.ndarray],
+    *,
+    id: str = "",  # noqa: A002
+    version: str = "",
+    typed: bool = False,
+) -> pb.ModelInferRequest:
     """A ModelInferRequest of these inputs."""
     message = pb.ModelInferRequest(model_name=model, model_version=version, id=id)
     for name, array in feed.items():
@@ -28,13 +36,19 @@ def request(model: str, feed: Mapping[str, np.ndarray], *, id: str = "", version
         tensor.contents.SetInParent()
         elements = array.ravel().tolist()
         if datatype == "BYTES":
-            elements = [element if isinstance(element, bytes) else str(element).encode() for element in elements]
+            elements = [
+                element if isinstance(element, bytes) else str(element).encode()
+                for element in elements
+            ]
         getattr(tensor.contents, _TYPED[datatype]).extend(elements)
     return message
 
 
 def outputs(response: pb.ModelInferResponse) -> dict[str, np.ndarray]:
-    """The tensors of an answer, from raw or typed contents; an answer that has both, or too few, is an error."""
+    """The tensors of an answer, from raw or typed contents.
+
+    An answer that has both, or too few, is an error.
+    """
     raw_entries = list(response.raw_output_contents)
     assert not raw_entries or len(raw_entries) == len(response.outputs), "one raw entry an output"
     found = {}

@@ -1,4 +1,7 @@
-"""Jaeger, as `make tools` builds it, on ports of its own, with all spans in memory; and what its query API answers."""
+"""Jaeger, as `make tools` builds it, on ports of its own, with all spans in memory.
+
+And what its query API answers.
+"""
 
 import json
 import os
@@ -16,7 +19,8 @@ from tests.support.checkout import ROOT
 
 JAEGER = ROOT / ".tools" / "bin" / "jaeger"
 
-# What its built-in configuration has, without other receivers, without batching (a span is to be found at once) and on 127.0.0.1 alone.
+# What its built-in configuration has, without other receivers, without batching (a span is to be
+# found at once) and on 127.0.0.1 alone.
 _CONFIGURATION = """
 service:
   extensions: [jaeger_storage, jaeger_query]
@@ -50,13 +54,25 @@ class Jaeger:
         self._query = f"http://127.0.0.1:{ports['query']}/api"
 
     def trace(self, trace_id, spans=1, timeout_s=20):
-        """The trace of this id (hexadecimal) as soon as it has so many spans: the spans as `Span`."""
-        return self._wait_for(lambda: self._trace(trace_id), lambda found: len(found) >= spans, timeout_s)
+        """The trace of this id (hexadecimal) as soon as it has so many spans.
+
+        The spans as `Span`.
+        """
+        return self._wait_for(
+            lambda: self._trace(trace_id), lambda found: len(found) >= spans, timeout_s
+        )
 
     def traces(self, service, count=1, timeout_s=20, **search):
-        """Traces of a service as soon as there are so many: lists of `Span`. `search`: Jaeger's own words, such as operation."""
-        query = urllib.parse.urlencode({"service": service, "limit": 100_000, "lookback": "1h", **search})
-        found = self._wait_for(lambda: self._get(f"/traces?{query}"), lambda found: len(found) >= count, timeout_s)
+        """Traces of a service as soon as there are so many: lists of `Span`.
+
+        `search`: Jaeger's own words, such as operation.
+        """
+        query = urllib.parse.urlencode(
+            {"service": service, "limit": 100_000, "lookback": "1h", **search}
+        )
+        found = self._wait_for(
+            lambda: self._get(f"/traces?{query}"), lambda found: len(found) >= count, timeout_s
+        )
         return [_spans(trace) for trace in found]
 
     def _trace(self, trace_id):
@@ -92,19 +108,31 @@ class Span:
     """One span as Jaeger tells it."""
 
     def __init__(self, data, service):
-        self.trace_id, self.span_id, self.name, self.service = data["traceID"], data["spanID"], data["operationName"], service
-        self.start_us, self.duration_us = data["startTime"], data["duration"]
+        self.trace_id = data["traceID"]
+        self.span_id = data["spanID"]
+        self.name = data["operationName"]
+        self.service = service
+        self.start_us = data["startTime"]
+        self.duration_us = data["duration"]
         self.tags = {tag["key"]: tag["value"] for tag in data["tags"]}
-        self.events = [{field["key"]: field["value"] for field in log["fields"]} for log in data["logs"]]
+        self.events = [
+            {field["key"]: field["value"] for field in log["fields"]} for log in data["logs"]
+        ]
         self.parents = [one["spanID"] for one in data["references"] if one["refType"] == "CHILD_OF"]
-        self.links = [(one["traceID"], one["spanID"]) for one in data["references"] if one["refType"] == "FOLLOWS_FROM"]
+        self.links = [
+            (one["traceID"], one["spanID"])
+            for one in data["references"]
+            if one["refType"] == "FOLLOWS_FROM"
+        ]
 
     def __repr__(self):
         return f"<Span {self.service}: {self.name}>"
 
 
 def _spans(trace):
-    return [Span(span, trace["processes"][span["processID"]]["serviceName"]) for span in trace["spans"]]
+    return [
+        Span(span, trace["processes"][span["processID"]]["serviceName"]) for span in trace["spans"]
+    ]
 
 
 def _free_ports(*names):
@@ -124,11 +152,16 @@ def running_jaeger(folder):
             pytest.fail(text)
         pytest.skip(text)
     ports = _free_ports("query", "query_grpc", "grpc", "http")
-    configuration, log = folder / "jaeger.yaml", folder / "jaeger.log"
+    configuration = folder / "jaeger.yaml"
+    log = folder / "jaeger.log"
     configuration.write_text(_CONFIGURATION.format(**ports))
-    with log.open("w") as out, subprocess.Popen([JAEGER, "--config", configuration], stdout=out, stderr=out) as process:
+    with (
+        log.open("w") as out,
+        subprocess.Popen([JAEGER, "--config", configuration], stdout=out, stderr=out) as process,
+    ):
         try:
-            jaeger, until = Jaeger(ports), time.monotonic() + 30
+            jaeger = Jaeger(ports)
+            until = time.monotonic() + 30
             while not jaeger.answers():
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < until, log.read_text()

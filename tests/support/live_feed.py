@@ -79,8 +79,8 @@ class Feed:
 
 
 NAMES = (
-    "fraud_scoring", "ranking", "digits", "penguins", "recommendations-candidates-wide-and-deep", "embeddings", "churn", "sentiment",
-    "language_id", "toxicity", "price_forecast",
+    "fraud_scoring", "ranking", "digits", "penguins", "recommendations-candidates-wide-and-deep",
+    "embeddings", "churn", "sentiment", "language_id", "toxicity", "price_forecast",
 )  # fmt: skip
 
 
@@ -89,7 +89,10 @@ class Traffic:
 
     def __init__(self, models: int = len(NAMES), clock: Clock | None = None) -> None:
         self.random = random.Random(5)
-        self.numbers = Numbers([*NAMES, *(f"model_{number:04d}" for number in range(len(NAMES), models))][:models], clock=clock)
+        self.numbers = Numbers(
+            [*NAMES, *(f"model_{number:04d}" for number in range(len(NAMES), models))][:models],
+            clock=clock,
+        )
         self._seconds = itertools.count()
         self._told()
 
@@ -97,15 +100,23 @@ class Traffic:
         numbers = self.numbers
         index = [IndexEntry(name, "1", VersionState.READY) for name in numbers.names]
         index[7:7] = [
-            IndexEntry("sentiment", "2", VersionState.UNAVAILABLE, "the model cannot be opened: Load model failed: Protobuf parsing failed."),
+            IndexEntry(
+                "sentiment",
+                "2",
+                VersionState.UNAVAILABLE,
+                "the model cannot be opened: Load model failed: Protobuf parsing failed.",
+            ),
             IndexEntry("vision", "3", VersionState.LOADING),
             IndexEntry("retired_model", "1", VersionState.UNAVAILABLE, "unloaded"),
         ]
-        numbers.live.told(numbers.overview(index=tuple(index), started_s=numbers.clock.unix_s() - 7300))
+        numbers.live.told(
+            numbers.overview(index=tuple(index), started_s=numbers.clock.unix_s() - 7300)
+        )
 
     def second(self) -> None:
         """One second's worth."""
-        second, now_ns = next(self._seconds), self.numbers.clock.ns()
+        second = next(self._seconds)
+        now_ns = self.numbers.clock.ns()
         wave = 1 + 0.3 * math.sin(second / 17) + 0.1 * self.random.random()
         for slot in self.numbers.slots:
             for row, share in enumerate((260, 180, 90, 34, 22, 12, 5)):
@@ -115,37 +126,88 @@ class Traffic:
             if second % 7 == slot.slot:
                 detail = Detail(served_by="penguins/1", fallback_reason="circuit_open")
                 slot.table.writer(slot.slot, 2).record_degraded()
-                slot.request(2, now_ns, took_ms=12.5, flags=DEGRADED, detail=detail, request_id=f"order-{second}")
+                slot.request(
+                    2,
+                    now_ns,
+                    took_ms=12.5,
+                    flags=DEGRADED,
+                    detail=detail,
+                    request_id=f"order-{second}",
+                )
             if second % 5 == slot.slot:
-                slot.request(self.random.randrange(4), now_ns, took_ms=self.random.uniform(80, 400), flags=SLOW)
+                slot.request(
+                    self.random.randrange(4),
+                    now_ns,
+                    took_ms=self.random.uniform(80, 400),
+                    flags=SLOW,
+                )
             self._gauge(slot, second, now_ns, wave)
             if second % 60 == 20 and slot.slot == 0:
-                slot.decide(now_ns, "breaker", "digits", 1, "open", "5 batches in a row failed: instance worker 0 died", "worker 0")
+                slot.decide(
+                    now_ns,
+                    "breaker",
+                    "digits",
+                    1,
+                    "open",
+                    "5 batches in a row failed: instance worker 0 died",
+                    "worker 0",
+                )
             if second % 60 == 55 and slot.slot == 0:
-                slot.decide(now_ns, "breaker", "digits", 1, "closed", "a trial succeeded", "worker 0")
+                slot.decide(
+                    now_ns, "breaker", "digits", 1, "closed", "a trial succeeded", "worker 0"
+                )
             slot.tell(self.numbers.live)
 
     def _answer(self, slot, row: int, calls: int) -> None:
         while calls > 0:
             batch = min(calls, self.random.randrange(4, 40))
             queue_s = self.random.expovariate(1 / 0.0012)
-            slot.answer(row, batch, 0.0011 * (row + 1) + queue_s + self.random.expovariate(1 / 0.001), queue_s=queue_s)
+            slot.answer(
+                row,
+                batch,
+                0.0011 * (row + 1) + queue_s + self.random.expovariate(1 / 0.001),
+                queue_s=queue_s,
+            )
             calls -= batch
 
     def _fail(self, slot, now_ns: int) -> None:
         reason, status, text = self.random.choice(
             (
                 ("deadline", 4, "the deadline of 20 ms passed while the request waited"),
-                ("invalid_request", 3, "[request id: 17] unexpected shape for input 'x' for model 'ranking'. Expected [-1,64], got [1,63]"),
-                ("instance_failed", 14, "worker 0 of digits 1 died while it ran the batch: signal 11"),
+                (
+                    "invalid_request",
+                    3,
+                    (
+                        "[request id: 17] unexpected shape for input 'x' for model 'ranking'. "
+                        "Expected [-1,64], got [1,63]"
+                    ),
+                ),
+                (
+                    "instance_failed",
+                    14,
+                    "worker 0 of digits 1 died while it ran the batch: signal 11",
+                ),
             )
         )
         row = {"deadline": 1, "invalid_request": 1}.get(reason, 2)
         slot.fail(row, reason)
-        slot.request(row, now_ns, took_ms=20.4, reason=reason, status=status, detail=Detail(error=text, retries=int(status == 14)))
+        slot.request(
+            row,
+            now_ns,
+            took_ms=20.4,
+            reason=reason,
+            status=status,
+            detail=Detail(error=text, retries=int(status == 14)),
+        )
 
     def _gauge(self, slot, second: int, now_ns: int, wave: float) -> None:
-        breaker = "closed" if second % 60 not in range(20, 55) or slot.slot else "open" if second % 60 < 27 else "open, to try"
+        breaker = (
+            "closed"
+            if second % 60 not in range(20, 55) or slot.slot
+            else "open"
+            if second % 60 < 27
+            else "open, to try"
+        )
         queued = self.random.randrange(0, int(14 * wave))
         versions = [
             gauged(
@@ -168,4 +230,8 @@ class Traffic:
 
 
 def _instances(row: int, breaker: str):
-    return [("worker 0", breaker == "closed", 1, breaker), ("worker 1", True, 0, "closed")] if row == 2 else []
+    return (
+        [("worker 0", breaker == "closed", 1, breaker), ("worker 1", True, 0, "closed")]
+        if row == 2
+        else []
+    )

@@ -1,4 +1,7 @@
-"""A gateway that is only numbers: a statistics table that is counted in, rings that are written to, a clock that stands still."""
+"""A gateway that is only numbers.
+
+A statistics table that is counted in, rings that are written to, a clock that stands still.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,24 @@ from typing import Self
 from gateway.core.errors import REASONS
 from gateway.ipc.messages import IndexEntry, VersionState
 from gateway.ipc.telemetry_messages import Overview, ProcessState
-from gateway.records.cells import CELL_BYTES, HAS_PARENT, REQUEST, REQUEST_ID_AT, REQUEST_IDS, REQUEST_PLAIN
+from gateway.records.cells import (
+    CELL_BYTES,
+    HAS_PARENT,
+    REQUEST,
+    REQUEST_ID_AT,
+    REQUEST_IDS,
+    REQUEST_PLAIN,
+)
 from gateway.records.counters import StatisticsTable, size_statistics_file
-from gateway.records.events import Began, Decided, Gauges, InstanceGauges, Named, VersionGauges, encode
+from gateway.records.events import (
+    Began,
+    Decided,
+    Gauges,
+    InstanceGauges,
+    Named,
+    VersionGauges,
+    encode,
+)
 from gateway.records.reader import ChunkReader
 from gateway.records.ring import RingReader, RingWriter
 from gateway.records.ring_file import size_rings_file
@@ -22,14 +40,17 @@ from gateway.telemetry.live.live_state import LiveState
 TRACES = "http://jaeger.test:16686/trace/{trace_id}"
 STARTED_S = 1_700_000_000.0
 PIDS = (4100, 4101)
-READY, LOADING, UNAVAILABLE = VersionState.READY, VersionState.LOADING, VersionState.UNAVAILABLE
+READY = VersionState.READY
+LOADING = VersionState.LOADING
+UNAVAILABLE = VersionState.UNAVAILABLE
 
 
 class Clock:
     """Both clocks, moved by hand."""
 
     def __init__(self, now_s: float = 1000.0) -> None:
-        self.now_s, self.wall_s = now_s, STARTED_S
+        self.now_s = now_s
+        self.wall_s = STARTED_S
 
     def ns(self) -> int:
         return int(self.now_s * 1e9)
@@ -42,26 +63,52 @@ class Slot:
     """One serving process: what it counts and what it writes down."""
 
     def __init__(self, table: StatisticsTable, rings_fd: int, slot: int) -> None:
-        self.table, self.slot, self.pid = table, slot, PIDS[slot]
-        self._writer, self._reader = RingWriter(rings_fd, slot), ChunkReader(slot, RingReader(rings_fd, slot))
+        self.table = table
+        self.slot = slot
+        self.pid = PIDS[slot]
+        self._writer = RingWriter(rings_fd, slot)
+        self._reader = ChunkReader(slot, RingReader(rings_fd, slot))
         self._write(Began(self.pid, random.randbytes(16)))
 
     def name(self, row: int, model: str, version: int) -> None:
         self._write(Named("version", row, f"{model}/{version}"))
 
-    def answer(self, row: int, requests: int, took_s: float, *, rows: int = 1, queue_s: float = 0.0) -> None:
+    def answer(
+        self, row: int, requests: int, took_s: float, *, rows: int = 1, queue_s: float = 0.0
+    ) -> None:
         """A batch of so many requests that were answered."""
         counters = self.table.writer(self.slot, row)
         for _ in range(requests):
             counters.record_request(took_s, queue_s)
             counters.record_bytes(256, 64)
         infer_ns = int((took_s - queue_s) * 1e9)
-        counters.record_batch(requests, requests * rows, int(queue_s * 1e9) * requests, 0, infer_ns, 0, int(took_s * 1e9) * requests, 0)
+        counters.record_batch(
+            requests,
+            requests * rows,
+            int(queue_s * 1e9) * requests,
+            0,
+            infer_ns,
+            0,
+            int(took_s * 1e9) * requests,
+            0,
+        )
 
     def fail(self, row: int, reason: str, took_s: float = 0.001) -> None:
         self.table.writer(self.slot, row).record_failure(REASONS.index(reason), took_s)
 
-    def request(self, row: int, ended_ns: int, *, took_ms=5, reason="", status=0, flags=0, trace=b"", request_id="", detail=None):
+    def request(
+        self,
+        row: int,
+        ended_ns: int,
+        *,
+        took_ms=5,
+        reason="",
+        status=0,
+        flags=0,
+        trace=b"",
+        request_id="",
+        detail=None,
+    ):
         """A request that somebody may want to look at."""
         if detail is not None:
             self._write(detail)
@@ -71,17 +118,49 @@ class Slot:
         flags |= HAS_PARENT if trace else 0
         word = request_id.encode()
         plain = REQUEST_PLAIN.pack(
-            REQUEST, status, flags, len(word), row, ended_ns - int(took_ms * 1e6), ended_ns, 0, 1, float("inf"), 256, 0, REASONS.index(reason)
+            REQUEST,
+            status,
+            flags,
+            len(word),
+            row,
+            ended_ns - int(took_ms * 1e6),
+            ended_ns,
+            0,
+            1,
+            float("inf"),
+            256,
+            0,
+            REASONS.index(reason),
         )
         self._writer.cells[at : at + len(plain)] = plain
         self._writer.cells[at + 56 : at + REQUEST_ID_AT] = REQUEST_IDS.pack(trace, b"", b"")
         self._writer.cells[at + REQUEST_ID_AT : at + REQUEST_ID_AT + len(word)] = word
 
-    def decide(self, at_ns: int, what: str, model: str, version: int, state: str, text: str, instance: str = "") -> None:
+    def decide(
+        self,
+        at_ns: int,
+        what: str,
+        model: str,
+        version: int,
+        state: str,
+        text: str,
+        instance: str = "",
+    ) -> None:
         self._write(Decided(at_ns, what, model, version, instance, state, text))
 
-    def gauges(self, at_ns: int, versions: tuple[VersionGauges, ...] = (), *, cpu_s=1.0, dropped=0, pid=0, in_flight=0) -> None:
-        self._write(Gauges(at_ns, pid or self.pid, 0.0004, in_flight, dropped, cpu_s, 180 << 20, versions))
+    def gauges(
+        self,
+        at_ns: int,
+        versions: tuple[VersionGauges, ...] = (),
+        *,
+        cpu_s=1.0,
+        dropped=0,
+        pid=0,
+        in_flight=0,
+    ) -> None:
+        self._write(
+            Gauges(at_ns, pid or self.pid, 0.0004, in_flight, dropped, cpu_s, 180 << 20, versions)
+        )
 
     def tell(self, live: LiveState) -> None:
         """Lets the state read what was written."""
@@ -94,15 +173,33 @@ class Slot:
         assert self._writer.write_note(encode(note))
 
 
-def gauged(row: int, model: str, version: int = 1, *, queued=0, running=0, breaker="closed", forced="", instances=()) -> VersionGauges:
+def gauged(
+    row: int,
+    model: str,
+    version: int = 1,
+    *,
+    queued=0,
+    running=0,
+    breaker="closed",
+    forced="",
+    instances=(),
+) -> VersionGauges:
     told = tuple(InstanceGauges(*each) for each in instances)
-    return VersionGauges(row, model, version, queued, queued * 256, queued + running, running, breaker, forced, told)
+    return VersionGauges(
+        row, model, version, queued, queued * 256, queued + running, running, breaker, forced, told
+    )
 
 
 class Numbers:
     """The parts, and a state that reads them."""
 
-    def __init__(self, names: Sequence[str] = ("digits", "penguins"), *, clock: Clock | None = None, trace_url: str = TRACES) -> None:
+    def __init__(
+        self,
+        names: Sequence[str] = ("digits", "penguins"),
+        *,
+        clock: Clock | None = None,
+        trace_url: str = TRACES,
+    ) -> None:
         self.clock = clock or Clock()
         self._stack = ExitStack()
         table_fd, rings_fd = (os.memfd_create(name) for name in ("statistics", "rings"))
@@ -130,7 +227,9 @@ class Numbers:
             "phase": "serving",
             "index": tuple(IndexEntry(name, "1", READY) for name in self.names),
             "rows": {row: (name, 1) for row, name in enumerate(self.names)},
-            "processes": tuple(ProcessState(slot, pid, "serving", 0) for slot, pid in enumerate(PIDS)),
+            "processes": tuple(
+                ProcessState(slot, pid, "serving", 0) for slot, pid in enumerate(PIDS)
+            ),
             "address": "127.0.0.1:8001",
             "started_s": STARTED_S,
         }

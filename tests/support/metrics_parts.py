@@ -15,7 +15,8 @@ from gateway.records.events import Gauges, InstanceGauges, VersionGauges
 from gateway.telemetry.metrics.collect import MetricsSource, NamesOf
 from gateway.telemetry.metrics.prometheus import encode
 
-ROW, OTHER_ROW = 3, 4
+ROW = 3
+OTHER_ROW = 4
 SECOND_NS = 1_000_000_000
 
 VERSION_GAUGES = VersionGauges(
@@ -34,11 +35,23 @@ VERSION_GAUGES = VersionGauges(
 
 @dataclass
 class Spans:
-    counts: dict = field(default_factory=lambda: {"otlp": (11, {"queue_full": 2}), "console": (10, {"queue_full": 0})})
+    counts: dict = field(
+        default_factory=lambda: {
+            "otlp": (11, {"queue_full": 2}),
+            "console": (10, {"queue_full": 0}),
+        }
+    )
 
 
 def gauges(pid, now_ns=0, versions=(VERSION_GAUGES,), **more):
-    values = {"loop_lag_s": 0.25, "in_flight": 7, "dropped": 4, "cpu_s": 1.5, "rss_bytes": 4096, **more}
+    values = {
+        "loop_lag_s": 0.25,
+        "in_flight": 7,
+        "dropped": 4,
+        "cpu_s": 1.5,
+        "rss_bytes": 4096,
+        **more,
+    }
     return Gauges(at_ns=now_ns, pid=pid, versions=tuple(versions), **values)
 
 
@@ -88,7 +101,11 @@ class Metrics:
     def values(self, name, whose=NamesOf.GATEWAY, **labels) -> list[float]:
         """Of all series of the name that have these labels."""
         wanted = set(labels.items())
-        return [value for (found, having), value in self.samples(whose).items() if found == name and wanted <= having]
+        return [
+            value
+            for (found, having), value in self.samples(whose).items()
+            if found == name and wanted <= having
+        ]
 
     def value(self, name, whose=NamesOf.GATEWAY, **labels) -> float:
         (value,) = self.values(name, whose, **labels)
@@ -100,7 +117,10 @@ def parsed(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     found: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            name = sample.name.removesuffix("_total") if family.name.startswith("nv_") else sample.name  # which the parser adds
+            # which the parser adds
+            name = (
+                sample.name.removesuffix("_total") if family.name.startswith("nv_") else sample.name
+            )
             key = name, frozenset(sample.labels.items())
             assert key not in found, key
             found[key] = sample.value

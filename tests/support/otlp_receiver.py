@@ -12,12 +12,19 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as pb
 
 class Received:
     def __init__(self):
-        self.requests, self.headers = [], []
+        self.requests = []
+        self.headers = []
         self.status = grpc.StatusCode.OK
 
     @property
     def spans(self):
-        return [span for request in self.requests for resource in request.resource_spans for scope in resource.scope_spans for span in scope.spans]
+        return [
+            span
+            for request in self.requests
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
 
 
 @contextmanager
@@ -33,9 +40,17 @@ def grpc_receiver():
         return pb.ExportTraceServiceResponse()
 
     server = grpc.server(ThreadPoolExecutor(1))
-    method = grpc.unary_unary_rpc_method_handler(export, pb.ExportTraceServiceRequest.FromString, pb.ExportTraceServiceResponse.SerializeToString)
+    method = grpc.unary_unary_rpc_method_handler(
+        export,
+        pb.ExportTraceServiceRequest.FromString,
+        pb.ExportTraceServiceResponse.SerializeToString,
+    )
     server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler("opentelemetry.proto.collector.trace.v1.TraceService", {"Export": method}),)
+        (
+            grpc.method_handlers_generic_handler(
+                "opentelemetry.proto.collector.trace.v1.TraceService", {"Export": method}
+            ),
+        )
     )
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

@@ -1,4 +1,7 @@
-"""A gRPC client that speaks HTTP/2 by itself, so that it can stop, vanish or misbehave at any byte."""
+"""A gRPC client that speaks HTTP/2 by itself.
+
+So that it can stop, vanish or misbehave at any byte.
+"""
 
 import socket
 import struct
@@ -29,13 +32,20 @@ def parsed(body):
 
 
 class RawClient:
-    """One connection. `trailers`, `bodies` and `resets` by stream; `goaway` is the code of the last GOAWAY."""
+    """One connection.
+
+    `trailers`, `bodies` and `resets` by stream; `goaway` is the code of the last GOAWAY.
+    """
 
     def __init__(self, server, *, reads=True):
         self._reads = reads
         self._http2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
         self._socket = socket.create_connection(("127.0.0.1", server.port))
-        self.trailers, self.bodies, self.resets, self.headers, self.goaway = {}, {}, {}, {}, None
+        self.trailers = {}
+        self.bodies = {}
+        self.resets = {}
+        self.headers = {}
+        self.goaway = None
         self.settings = {}
         self.closed = False
         self._unread = b""
@@ -112,11 +122,17 @@ class RawClient:
         self._socket.close()
 
     def _without_goaway(self, data):
-        """Whole frames only, and no GOAWAY: h2 takes it for the connection's end, but streams that are open may go on."""
+        """Whole frames only, and no GOAWAY.
+
+        h2 takes it for the connection's end, but streams that are open may go on.
+        """
         self._unread += data
         passed = b""
-        while len(self._unread) >= 9 and len(self._unread) >= 9 + (length := int.from_bytes(self._unread[:3], "big")):
-            frame, self._unread = self._unread[: 9 + length], self._unread[9 + length :]
+        while len(self._unread) >= 9 and len(self._unread) >= 9 + (
+            length := int.from_bytes(self._unread[:3], "big")
+        ):
+            frame = self._unread[: 9 + length]
+            self._unread = self._unread[9 + length :]
             if frame[3] == GOAWAY:
                 self.goaway = int.from_bytes(frame[13:17], "big")
             else:
@@ -137,7 +153,9 @@ class RawClient:
             case h2.events.StreamReset():
                 self.resets[event.stream_id] = event.error_code
             case h2.events.RemoteSettingsChanged():
-                self.settings |= {code: changed.new_value for code, changed in event.changed_settings.items()}
+                self.settings |= {
+                    code: changed.new_value for code, changed in event.changed_settings.items()
+                }
 
     def _flush(self):
         data = self._http2.data_to_send()

@@ -20,13 +20,21 @@ from gateway.protocol.generated.health_pb2 import HealthCheckResponse
 from gateway.serving.runtime.remote.grpc_channel import Channels
 from gateway.serving.runtime.remote.remote_instance import RemoteInstance
 
-SERVING, NOT_SERVING, SERVICE_UNKNOWN = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING, HealthCheckResponse.SERVICE_UNKNOWN
+SERVING = HealthCheckResponse.SERVING
+NOT_SERVING = HealthCheckResponse.NOT_SERVING
+SERVICE_UNKNOWN = HealthCheckResponse.SERVICE_UNKNOWN
 
 
 def version(name="m", datatype="FP32", shape=(-1, 4), batch=64) -> VersionPlan:
     """A version with an input x and an output y of one form."""
     return VersionPlan(
-        name, 1, "", "", (TensorSpec("x", datatype, shape),), (TensorSpec("y", datatype, shape),), batching=BatchingPlan(max_batch_size=batch)
+        name,
+        1,
+        "",
+        "",
+        (TensorSpec("x", datatype, shape),),
+        (TensorSpec("y", datatype, shape),),
+        batching=BatchingPlan(max_batch_size=batch),
     )
 
 
@@ -34,20 +42,28 @@ class Piece:
     """A work of one input; counts how often it was settled."""
 
     def __init__(self, x, *, deadline_in_s=math.inf, wanted=(0,), axis=True, input_bytes=None):
-        self.x, self.wanted, self.rows = x, wanted, len(x) if axis else -1
+        self.x = x
+        self.wanted = wanted
+        self.rows = len(x) if axis else -1
         self.deadline = time.monotonic() + deadline_in_s
         self.input_bytes = x.nbytes if input_bytes is None else input_bytes
-        self.outputs, self.error, self.settled, self.collated_in, self.alone = None, None, 0, None, True
+        self.outputs = None
+        self.error = None
+        self.settled = 0
+        self.collated_in = None
+        self.alone = True
 
     def collate(self):
         self.collated_in = threading.current_thread()
         return {"x": self.x}
 
     def finish(self, outputs):
-        self.outputs, self.settled = outputs, self.settled + 1
+        self.outputs = outputs
+        self.settled = self.settled + 1
 
     def fail(self, error):
-        self.error, self.settled = error, self.settled + 1
+        self.error = error
+        self.settled = self.settled + 1
 
 
 def rows(count, width=4) -> np.ndarray:
@@ -55,7 +71,10 @@ def rows(count, width=4) -> np.ndarray:
 
 
 def start(instance, work) -> asyncio.Future[None]:
-    """Runs the work; the future is done when `done` was called, which must not happen twice nor inside `run`."""
+    """Runs the work; the future is done when `done` was called.
+
+    Which must not happen twice nor inside `run`.
+    """
     over = asyncio.get_running_loop().create_future()
     instance.run(work, lambda: over.set_result(None))
     assert not over.done()
@@ -83,14 +102,19 @@ async def until(true, timeout_s=20.0, what="it"):
 async def remote(address, of=None, metadata=None, **plan):
     """A started instance on channels of its own."""
     hook = {} if metadata is None else {"metadata": metadata}
-    async with Channels() as channels, RemoteInstance(of or version(), RemotePlan(address, **plan), channels, **hook) as instance:
+    async with (
+        Channels() as channels,
+        RemoteInstance(of or version(), RemotePlan(address, **plan), channels, **hook) as instance,
+    ):
         yield instance
 
 
 def doubled(request: pb.ModelInferRequest) -> pb.ModelInferResponse:
     """`y = 2 * x`, as a server answers it."""
     x = np.frombuffer(request.raw_input_contents[0], "f4").reshape(request.inputs[0].shape)
-    response = pb.ModelInferResponse(model_name=request.model_name, model_version="1", raw_output_contents=[(x * 2).tobytes()])
+    response = pb.ModelInferResponse(
+        model_name=request.model_name, model_version="1", raw_output_contents=[(x * 2).tobytes()]
+    )
     response.outputs.add(name="y", datatype="FP32", shape=x.shape)
     return response
 
@@ -98,22 +122,51 @@ def doubled(request: pb.ModelInferRequest) -> pb.ModelInferResponse:
 class Stand:
     """A gRPC server on a port of its own.
 
-    `infer`: request and context to a response (or bytes); `ready`: whether the model is, or a function that says so; `health`: a list that a
-    Watch repeats and then follows (see `says`); None: no Watch.
+    `infer`: request and context to a response (or bytes); `ready`: whether the model is, or a
+    function that says so; `health`: a list that a Watch repeats and then follows (see `says`);
+    None: no Watch.
     """
 
-    def __init__(self, infer=lambda request, _context: doubled(request), *, ready=True, health=None, port=0, credentials=None, options=()):
-        self.requests, self.calls, self.asked, self.watched = [], [], 0, []
-        self._infer, self.ready, self._changed, self._stopping = infer, ready, threading.Condition(), False
+    def __init__(
+        self,
+        infer=lambda request, _context: doubled(request),
+        *,
+        ready=True,
+        health=None,
+        port=0,
+        credentials=None,
+        options=(),
+    ):
+        self.requests = []
+        self.calls = []
+        self.asked = 0
+        self.watched = []
+        self._infer = infer
+        self.ready = ready
+        self._changed = threading.Condition()
+        self._stopping = False
         self._health = health
-        self._server = grpc.server(ThreadPoolExecutor(16), options=(("grpc.so_reuseport", 0), *options))
-        methods = {"ModelInfer": self._unary(self._model_infer), "ModelReady": self._unary(self._model_ready)}
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("inference.GRPCInferenceService", methods),))
+        self._server = grpc.server(
+            ThreadPoolExecutor(16), options=(("grpc.so_reuseport", 0), *options)
+        )
+        methods = {
+            "ModelInfer": self._unary(self._model_infer),
+            "ModelReady": self._unary(self._model_ready),
+        }
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("inference.GRPCInferenceService", methods),)
+        )
         if health is not None:
             watch = {"Watch": grpc.unary_stream_rpc_method_handler(self._watch)}
-            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("grpc.health.v1.Health", watch),))
+            self._server.add_generic_rpc_handlers(
+                (grpc.method_handlers_generic_handler("grpc.health.v1.Health", watch),)
+            )
         where = f"127.0.0.1:{port}"
-        self.port = self._server.add_secure_port(where, credentials) if credentials else self._server.add_insecure_port(where)
+        self.port = (
+            self._server.add_secure_port(where, credentials)
+            if credentials
+            else self._server.add_insecure_port(where)
+        )
         assert self.port
         self.address = f"127.0.0.1:{self.port}"
         self._server.start()

@@ -26,18 +26,32 @@ def linear_model(rows=None, columns=4, outputs=3) -> onnx.ModelProto:
 
 
 def constant_model(*names: str) -> onnx.ModelProto:
-    """A graph with tensors everywhere ONNX has room for them: node attributes, subgraphs, sparse initialisers, functions, training."""
+    """A graph with tensors everywhere ONNX has room for them.
+
+    Node attributes, subgraphs, sparse initialisers, functions, training.
+    """
 
     def tensor(name):
         return numpy_helper.from_array(np.arange(8, dtype=np.float32), name)
 
-    branch = helper.make_graph([helper.make_node("Constant", [], ["b"], value=tensor("in a subgraph"))], "branch", [], [])
-    sparse = helper.make_sparse_tensor(tensor("sparse values"), numpy_helper.from_array(np.arange(8, dtype=np.int64), "i"), [8])
+    branch = helper.make_graph(
+        [helper.make_node("Constant", [], ["b"], value=tensor("in a subgraph"))], "branch", [], []
+    )
+    sparse = helper.make_sparse_tensor(
+        tensor("sparse values"), numpy_helper.from_array(np.arange(8, dtype=np.int64), "i"), [8]
+    )
     graph = helper.make_graph(
         [
             helper.make_node("Constant", [], ["c"], value=tensor("in an attribute")),
             helper.make_node("If", ["c"], ["d"], then_branch=branch, else_branch=branch),
-            helper.make_node("TreeEnsemble", [], ["t"], floats=[0.5] * 1000, ints=[1, -1, 2**40] * 300, strings=["leaf"] * 50),
+            helper.make_node(
+                "TreeEnsemble",
+                [],
+                ["t"],
+                floats=[0.5] * 1000,
+                ints=[1, -1, 2**40] * 300,
+                strings=["leaf"] * 50,
+            ),
         ],
         "constants",
         [],
@@ -46,10 +60,21 @@ def constant_model(*names: str) -> onnx.ModelProto:
         sparse_initializer=[sparse],
     )
     function = helper.make_function(
-        "local", "f", [], ["o"], [helper.make_node("Constant", [], ["o"], value=tensor("in a function"))], [helper.make_opsetid("", 17)]
+        "local",
+        "f",
+        [],
+        ["o"],
+        [helper.make_node("Constant", [], ["o"], value=tensor("in a function"))],
+        [helper.make_opsetid("", 17)],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("local", 1)], functions=[function])
-    model.training_info.add().algorithm.CopyFrom(helper.make_graph([], "training", [], [], [tensor("in training")]))
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("local", 1)],
+        functions=[function],
+    )
+    model.training_info.add().algorithm.CopyFrom(
+        helper.make_graph([], "training", [], [], [tensor("in training")])
+    )
     return model
 
 
@@ -77,7 +102,10 @@ def write(path: Path, text: str | bytes) -> Path:
 
 
 def tensor_names(message) -> set[str]:
-    """The `location` of every tensor anywhere in a parsed message that ONNX Runtime would read from a file."""
+    """The `location` of every tensor that ONNX Runtime would read from a file.
+
+    It may stand anywhere in a parsed message.
+    """
     found = set()
     if isinstance(message, TensorProto):
         if message.data_location == TensorProto.EXTERNAL:
@@ -90,7 +118,9 @@ def tensor_names(message) -> set[str]:
     return found
 
 
-def graph_tensor(name: str, shape: tuple, onnx_type: str = "tensor(float)", *, optional: bool = False) -> GraphTensor:
+def graph_tensor(
+    name: str, shape: tuple, onnx_type: str = "tensor(float)", *, optional: bool = False
+) -> GraphTensor:
     return GraphTensor(name, onnx_type, shape, optional)
 
 
@@ -107,9 +137,17 @@ def findings(**more) -> Findings:
     )
 
 
-def found_model(configuration: ModelConfiguration | None = None, **more) -> tuple[FoundModel, FoundVersion]:
+def found_model(
+    configuration: ModelConfiguration | None = None, **more
+) -> tuple[FoundModel, FoundVersion]:
     version = FoundVersion(1, Path("/models/m/1/model.onnx"))
-    model = FoundModel("m", Path("/models/m"), configuration or ModelConfiguration(), (version,), sidecars=Sidecars(**more))
+    model = FoundModel(
+        "m",
+        Path("/models/m"),
+        configuration or ModelConfiguration(),
+        (version,),
+        sidecars=Sidecars(**more),
+    )
     return model, version
 
 

@@ -31,19 +31,36 @@ def free_port() -> int:
 class RunningGateway:
     """`gateway serve` on ports of its own; `log` holds all that it printed."""
 
-    def __init__(self, models: Path, log: Path, *options: str, cache: Path | None = None, env: dict[str, str] | None = None) -> None:
-        self.port, self.http_port = free_port(), free_port()
-        self.address, self.log = f"127.0.0.1:{self.port}", log
+    def __init__(
+        self,
+        models: Path,
+        log: Path,
+        *options: str,
+        cache: Path | None = None,
+        env: dict[str, str] | None = None,
+    ) -> None:
+        self.port = free_port()
+        self.http_port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.log = log
         self._command = [
-            sys.executable, "-m", "gateway", "serve", "--models", str(models), "--port", str(self.port), "--http-port", str(self.http_port),
-            "--cache-dir", str(cache or log.parent / "cache"), *options,
+            sys.executable, "-m", "gateway", "serve", "--models", str(models), "--port",
+            str(self.port), "--http-port", str(self.http_port), "--cache-dir",
+            str(cache or log.parent / "cache"), *options,
         ]  # fmt: skip
         self._env = {**os.environ, **(env or {})}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> RunningGateway:
         with self.log.open("ab") as out:
-            self.process = subprocess.Popen(self._command, stdout=out, stderr=out, cwd=ROOT, env=self._env, start_new_session=True)
+            self.process = subprocess.Popen(
+                self._command,
+                stdout=out,
+                stderr=out,
+                cwd=ROOT,
+                env=self._env,
+                start_new_session=True,
+            )
         return self
 
     def wait_ready(self, timeout_s: float = START_S) -> RunningGateway:
@@ -57,7 +74,10 @@ class RunningGateway:
                         return self
                 assert self.process is not None
                 if self.process.poll() is not None or time.monotonic() > until:
-                    raise AssertionError(f"the gateway did not come up (exit status {self.process.poll()}):\n{self.text()}")
+                    raise AssertionError(
+                        "the gateway did not come up (exit status "
+                        f"{self.process.poll()}):\n{self.text()}"
+                    )
                 time.sleep(0.05)
 
     def wait_text(self, pattern: str, timeout_s: float = START_S) -> str:
@@ -66,7 +86,10 @@ class RunningGateway:
         while (found := re.search(pattern, self.text())) is None:
             assert self.process is not None
             if self.process.poll() is not None or time.monotonic() > until:
-                raise AssertionError(f"the gateway did not say {pattern!r} (exit status {self.process.poll()}):\n{self.text()}")
+                raise AssertionError(
+                    f"the gateway did not say {pattern!r} (exit status "
+                    f"{self.process.poll()}):\n{self.text()}"
+                )
             time.sleep(0.02)
         return found[1]
 
@@ -74,7 +97,9 @@ class RunningGateway:
         return self.log.read_text(errors="replace")
 
     def channel(self, **options: object) -> grpc.Channel:
-        return grpc.insecure_channel(self.address, options=[("grpc.max_receive_message_length", -1), *options.items()])
+        return grpc.insecure_channel(
+            self.address, options=[("grpc.max_receive_message_length", -1), *options.items()]
+        )
 
     def serving_pids(self) -> list[int]:
         """The serving processes, found among the children of the main process."""
@@ -122,5 +147,9 @@ class RunningGateway:
 
 def _children(pid: int) -> list[int]:
     with contextlib.suppress(OSError):
-        return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+        return [
+            int(child)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            for child in (task / "children").read_text().split()
+        ]
     return []

@@ -19,7 +19,10 @@ PATIENCE_S = 20.0
 
 
 def until(holds, patience_s: float = PATIENCE_S):
-    """Asks again and again until the answer is true, and returns it: for what other processes do in their own time."""
+    """Asks again and again until the answer is true, and returns it.
+
+    For what other processes do in their own time.
+    """
     end_s = time.monotonic() + patience_s
     while time.monotonic() < end_s:
         with contextlib.suppress(OSError):
@@ -37,7 +40,13 @@ class Gateway:
         self.stderr_path = models.parent / "stderr.txt"
         with self.stderr_path.open("a") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.gateway_stand_in", str(models), json.dumps(options)],
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.support.gateway_stand_in",
+                    str(models),
+                    json.dumps(options),
+                ],
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
@@ -93,7 +102,10 @@ class Gateway:
         return connection
 
     def index(self) -> dict[str, tuple[str, str]]:
-        return {f"{model}/{version}": (state, reason) for model, version, state, reason in self.ask("state")["index"]}
+        return {
+            f"{model}/{version}": (state, reason)
+            for model, version, state, reason in self.ask("state")["index"]
+        }
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)

@@ -23,19 +23,35 @@ INTERVAL = "500ms"
 
 
 class Prometheus:
-    """Scrapes `/metrics` of these HTTP ports every half second, and evaluates the rules that are shipped."""
+    """Scrapes `/metrics` of these HTTP ports every half second.
+
+    Evaluates the rules that are shipped.
+    """
 
     def __init__(self, folder: Path, ports: Sequence[int], path: str = "/metrics") -> None:
-        self._port, self._folder = free_port(), folder
+        self._port = free_port()
+        self._folder = folder
         rules = folder / "rules.yaml"
-        rules.write_bytes((files("gateway.telemetry") / "dashboards" / "prometheus_rules.yaml").read_bytes())
+        rules.write_bytes(
+            (files("gateway.telemetry") / "dashboards" / "prometheus_rules.yaml").read_bytes()
+        )
         (folder / "prometheus.yml").write_text(
             yaml.safe_dump(
                 {
-                    "global": {"scrape_interval": INTERVAL, "scrape_timeout": INTERVAL, "evaluation_interval": "1s"},
+                    "global": {
+                        "scrape_interval": INTERVAL,
+                        "scrape_timeout": INTERVAL,
+                        "evaluation_interval": "1s",
+                    },
                     "rule_files": [str(rules)],
                     "scrape_configs": [
-                        {"job_name": "gateway", "metrics_path": path, "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in ports]}]}
+                        {
+                            "job_name": "gateway",
+                            "metrics_path": path,
+                            "static_configs": [
+                                {"targets": [f"127.0.0.1:{port}" for port in ports]}
+                            ],
+                        }
                     ],
                 }
             )
@@ -49,7 +65,8 @@ class Prometheus:
             assert os.environ.get("CI") != "true", text
             pytest.skip(text)
         command = [
-            program, f"--config.file={self._folder / 'prometheus.yml'}", f"--storage.tsdb.path={self._folder / 'data'}",
+            program, f"--config.file={self._folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={self._folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{self._port}", "--log.level=warn",
         ]  # fmt: skip
         with (self._folder / "prometheus.log").open("wb") as log:
@@ -67,7 +84,10 @@ class Prometheus:
         """What the query comes to now, by labels."""
         answer = json.loads(self._get(f"/api/v1/query?{urllib.parse.urlencode({'query': query})}"))
         assert answer["status"] == "success", answer
-        return {tuple(sorted(each["metric"].items())): float(each["value"][1]) for each in answer["data"]["result"]}
+        return {
+            tuple(sorted(each["metric"].items())): float(each["value"][1])
+            for each in answer["data"]["result"]
+        }
 
     def value(self, query: str) -> float:
         """The one number that it comes to; -1: there is none."""
@@ -77,13 +97,18 @@ class Prometheus:
 
     def history(self, query: str) -> list[float]:
         """All samples of the last ten minutes of the one series that the query names."""
-        answer = json.loads(self._get(f"/api/v1/query?{urllib.parse.urlencode({'query': f'{query}[10m]'})}"))
+        answer = json.loads(
+            self._get(f"/api/v1/query?{urllib.parse.urlencode({'query': f'{query}[10m]'})}")
+        )
         (series,) = answer["data"]["result"]
         return [float(value) for _, value in series["values"]]
 
     def targets(self) -> list[tuple[str, str]]:
         """Health and last error of each target."""
-        return [(each["health"], each["lastError"]) for each in json.loads(self._get("/api/v1/targets"))["data"]["activeTargets"]]
+        return [
+            (each["health"], each["lastError"])
+            for each in json.loads(self._get("/api/v1/targets"))["data"]["activeTargets"]
+        ]
 
     def _get(self, path: str) -> bytes:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=10) as response:

@@ -1,4 +1,7 @@
-"""All services behind a real server in a thread, with parts of our own at the seams to the control side and to the models."""
+"""All services behind a real server in a thread.
+
+With parts of our own at the seams to the control side and to the models.
+"""
 
 import asyncio
 import contextlib
@@ -14,8 +17,17 @@ from gateway.core.predictor import Description
 from gateway.core.request import Prediction
 from gateway.ipc.messages import IndexEntry, Publish, VersionState
 from gateway.protocol.codec import VersionCodec
-from gateway.protocol.generated import gateway_control_pb2_grpc, inference_pb2_grpc, model_config_pb2
-from gateway.protocol.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse
+from gateway.protocol.generated import (
+    gateway_control_pb2_grpc,
+    inference_pb2_grpc,
+    model_config_pb2,
+)
+from gateway.protocol.generated.health_pb2 import (
+    HealthCheckRequest,
+    HealthCheckResponse,
+    HealthListRequest,
+    HealthListResponse,
+)
 from gateway.records.counters import StatisticsTable, size_statistics_file
 from gateway.serving.routing.catalogue import Catalogue, Live
 from gateway.serving.wire.health_status import Health
@@ -35,26 +47,46 @@ from gateway.serving.wire.transport.completion_queue.server import CompletionQue
 from gateway.serving.wire.transport.interface import TransportOptions
 
 PROCESSES = 2
-TRACE_SETTINGS = {"trace_level": ("TIMESTAMPS", "TENSORS"), "trace_rate": 1000, "trace_file": "", "trace_ids": True}
-LOG_SETTINGS = {"log_info": True, "log_error": True, "log_verbose_level": 0, "log_file": "", "log_format": "default"}
+TRACE_SETTINGS = {
+    "trace_level": ("TIMESTAMPS", "TENSORS"),
+    "trace_rate": 1000,
+    "trace_file": "",
+    "trace_ids": True,
+}
+LOG_SETTINGS = {
+    "log_info": True,
+    "log_error": True,
+    "log_verbose_level": 0,
+    "log_file": "",
+    "log_format": "default",
+}
 
 
 def plan(model="m", version=1, *, row=-1, batched=True) -> VersionPlan:
     """A plan for a model that doubles its input; the optional input is not used."""
     axis = (-1,) if batched else ()
-    config = model_config_pb2.ModelConfig(name=model, platform="onnxruntime_onnx", max_batch_size=8 if batched else 0)
+    config = model_config_pb2.ModelConfig(
+        name=model, platform="onnxruntime_onnx", max_batch_size=8 if batched else 0
+    )
     config.input.add(name="x", data_type=model_config_pb2.TYPE_FP32, dims=[4])
     config.input.add(name="bias", data_type=model_config_pb2.TYPE_FP32, dims=[4], optional=True)
     config.output.add(name="y", data_type=model_config_pb2.TYPE_FP32, dims=[4])
     if batched:
         config.dynamic_batching.SetInParent()
     return VersionPlan(
-        model, version, path=f"/models/{model}/{version}/model.onnx", fingerprint=f"{model}{version}",
-        inputs=(TensorSpec("x", "FP32", (*axis, 4)), TensorSpec("bias", "FP32", (*axis, 4), optional=True)),
+        model,
+        version,
+        path=f"/models/{model}/{version}/model.onnx",
+        fingerprint=f"{model}{version}",
+        inputs=(
+            TensorSpec("x", "FP32", (*axis, 4)),
+            TensorSpec("bias", "FP32", (*axis, 4), optional=True),
+        ),
         outputs=(TensorSpec("y", "FP32", (*axis, 4), labels=("a", "b", "c", "d")),),
         batching=BatchingPlan(max_batch_size=8 if batched else 0),
-        model_config=config.SerializeToString(), statistics_row=row,
-    )  # fmt: skip
+        model_config=config.SerializeToString(),
+        statistics_row=row,
+    )
 
 
 class Doubling:
@@ -65,7 +97,16 @@ class Doubling:
 
     async def predict(self, request):
         if self._statistics is not None:
-            self._statistics.record_batch(1, 1, queue_ns=1, compute_input_ns=1, compute_infer_ns=1, compute_output_ns=1, success_ns=4, now_ms=1)
+            self._statistics.record_batch(
+                1,
+                1,
+                queue_ns=1,
+                compute_input_ns=1,
+                compute_infer_ns=1,
+                compute_output_ns=1,
+                success_ns=4,
+                now_ms=1,
+            )
         return Prediction((request.inputs[0] * 2,))
 
     def describe(self):
@@ -81,7 +122,14 @@ def live(of: VersionPlan, statistics=None) -> Live:
     async def close():
         pass
 
-    return Live(of, Doubling(statistics), VersionCodec(of), statistics=Uncounted(), now=time.monotonic, close=close)
+    return Live(
+        of,
+        Doubling(statistics),
+        VersionCodec(of),
+        statistics=Uncounted(),
+        now=time.monotonic,
+        close=close,
+    )
 
 
 class LedControlSide:
@@ -111,9 +159,17 @@ class Blind:
 class Served:
     """The services of one process; `do` carries something out on its event loop."""
 
-    def __init__(self, options: AuthorizationOptions = AuthorizationOptions(), transport=CompletionQueueServer):  # noqa: B008  # frozen
+    # frozen
+    def __init__(
+        self,
+        options: AuthorizationOptions = AuthorizationOptions(),  # noqa: B008
+        transport=CompletionQueueServer,
+    ):
         self._transport = transport
-        self.catalogue, self.state, self.streams, self.control = Catalogue(), ServerState(), OpenStreams(), LedControlSide()
+        self.catalogue = Catalogue()
+        self.state = ServerState()
+        self.streams = OpenStreams()
+        self.control = LedControlSide()
         self.health = Health(self.state, self.catalogue)
         statistics_fd = os.memfd_create("statistics")
         size_statistics_file(statistics_fd, PROCESSES)
@@ -168,8 +224,15 @@ class Served:
         return self.run(on_the_loop())
 
     def make_live(self, *plans, retire=()):
-        rows = [self.table.writer(0, each.statistics_row) if each.statistics_row >= 0 else None for each in plans]
-        self.do(self.catalogue.swap, [live(each, row) for each, row in zip(plans, rows, strict=True)], retire)
+        rows = [
+            self.table.writer(0, each.statistics_row) if each.statistics_row >= 0 else None
+            for each in plans
+        ]
+        self.do(
+            self.catalogue.swap,
+            [live(each, row) for each, row in zip(plans, rows, strict=True)],
+            retire,
+        )
 
     def publish(self, *index, ready=True, trace=TRACE_SETTINGS, log=LOG_SETTINGS):
         self._sequence += 1
@@ -178,14 +241,16 @@ class Served:
     def start_up(self, *plans):
         """As after a start: these are live, and all is ready."""
         self.make_live(*plans)
-        self.publish(*(IndexEntry(each.model, str(each.version), VersionState.READY) for each in plans))
+        self.publish(
+            *(IndexEntry(each.model, str(each.version), VersionState.READY) for each in plans)
+        )
 
     @contextlib.contextmanager
     def watching(self, service):
         """The statuses of a watch, as an iterator of names."""
         watch = self.channel.unary_stream(
-            "/grpc.health.v1.Health/Watch",
-            request_serializer=HealthCheckRequest.SerializeToString, response_deserializer=HealthCheckResponse.FromString,
+            "/grpc.health.v1.Health/Watch", request_serializer=HealthCheckRequest.SerializeToString,
+            response_deserializer=HealthCheckResponse.FromString,
         )  # fmt: skip
         call = watch(HealthCheckRequest(service=service), timeout=20)
         try:
@@ -195,7 +260,9 @@ class Served:
 
     def _unary(self, name, request, response):
         return self.channel.unary_unary(
-            f"/grpc.health.v1.Health/{name}", request_serializer=request.SerializeToString, response_deserializer=response.FromString
+            f"/grpc.health.v1.Health/{name}",
+            request_serializer=request.SerializeToString,
+            response_deserializer=response.FromString,
         )
 
 
@@ -213,7 +280,8 @@ class PuppetCall:
     deadline = float("inf")
 
     def __init__(self, peer="ipv4:127.0.0.1:5000", metadata=()):
-        self._peer, self._metadata = peer, tuple(metadata)
+        self._peer = peer
+        self._metadata = tuple(metadata)
 
     def peer(self):
         return self._peer

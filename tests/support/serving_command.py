@@ -15,7 +15,9 @@ class Served:
     """A gateway that runs: `banner` is what it printed, `address` where it says it is."""
 
     def __init__(self, process, stdout, stderr):
-        self._process, self._stdout, self._stderr = process, stdout, stderr
+        self._process = process
+        self._stdout = stdout
+        self._stderr = stderr
         self.banner = self._wait_for_banner()
         self.address = re.search(r"gRPC +(\S+)", self.banner)[1]
 
@@ -26,7 +28,9 @@ class Served:
             if "try it:" in text and text.endswith("'\n"):
                 return text
             time.sleep(0.02)
-        raise AssertionError(f"the gateway did not start ({self._process.poll()}): {self._stderr.read_text()}")
+        raise AssertionError(
+            f"the gateway did not start ({self._process.poll()}): {self._stderr.read_text()}"
+        )
 
     def stop(self):
         self._process.terminate()
@@ -35,10 +39,31 @@ class Served:
 
 def serve(folder, cache, *options):
     """Starts `gateway serve` on a free port."""
-    stdout, stderr = folder / "stdout", folder / "stderr"
-    command = [sys.executable, "-m", "gateway", "serve", "--port", "0", "--http-port", "off", "--drain-delay", "0s", "--processes", "1", *options]
+    stdout = folder / "stdout"
+    stderr = folder / "stderr"
+    command = [
+        sys.executable,
+        "-m",
+        "gateway",
+        "serve",
+        "--port",
+        "0",
+        "--http-port",
+        "off",
+        "--drain-delay",
+        "0s",
+        "--processes",
+        "1",
+        *options,
+    ]
     with stdout.open("wb") as out, stderr.open("wb") as err:
-        process = subprocess.Popen(command, stdout=out, stderr=err, cwd=ROOT, env={**os.environ, "XDG_CACHE_HOME": str(cache)})
+        process = subprocess.Popen(
+            command,
+            stdout=out,
+            stderr=err,
+            cwd=ROOT,
+            env={**os.environ, "XDG_CACHE_HOME": str(cache)},
+        )
     try:
         return Served(process, stdout, stderr)
     except BaseException:

@@ -1,4 +1,7 @@
-"""A serving process without gRPC and ONNX Runtime: it speaks the real control link and answers lines of text on the real port."""
+"""A serving process without gRPC and ONNX Runtime.
+
+It speaks the real control link and answers lines of text on the real port.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,17 @@ from gateway.serving.policies.breaker.breaker_registry import Circuits
 
 
 class StandIn:
-    """Does as plans' paths and the settings say: `fail`, `crash`, `slow`, `while FILE` (is there) while preparing."""
+    """Does as plans' paths and the settings say.
+
+    `fail`, `crash`, `slow`, `while FILE` (is there) while preparing.
+    """
 
     def __init__(self, link: ServingLink, start, statistics: StatisticsTable) -> None:
-        self.link, self.start, self.statistics = link, start, statistics
-        self.prepared, self.live = {}, {}
+        self.link = link
+        self.start = start
+        self.statistics = statistics
+        self.prepared = {}
+        self.live = {}
         self.circuits = Circuits(time.monotonic, lambda _: None)
         self.publication: Publish | None = None
         self.draining = False
@@ -49,7 +58,10 @@ class StandIn:
                 os.kill(os.getpid(), signal.SIGSEGV)
             if plan.path in ("fail", f"fail in {self.start.slot}"):
                 errors.append((plan.key, "it is broken"))
-            if plan.path.startswith("while ") and not os.path.exists(plan.path.removeprefix("while ")):  # noqa: ASYNC240, PTH110  # at once
+            # at once
+            if plan.path.startswith("while ") and not os.path.exists(  # noqa: ASYNC240, PTH110
+                plan.path.removeprefix("while ")
+            ):
                 errors.append((plan.key, "its file is gone"))
             if plan.path == "slow":
                 await asyncio.sleep(0.5)
@@ -103,34 +115,58 @@ class StandIn:
     async def answer(self, what, *arguments):
         match what:
             case "state":
-                index = [dataclasses.astuple(entry) for entry in self.publication.index] if self.publication else None
+                index = (
+                    [dataclasses.astuple(entry) for entry in self.publication.index]
+                    if self.publication
+                    else None
+                )
                 return {
                     "pid": os.getpid(),
                     "slot": self.start.slot,
-                    "live": sorted(f"{plan.model}/{plan.version}/{plan.fingerprint}" for plan in self.live.values()),
+                    "live": sorted(
+                        f"{plan.model}/{plan.version}/{plan.fingerprint}"
+                        for plan in self.live.values()
+                    ),
                     "prepared": len(self.prepared),
                     "ready": self.publication is not None and self.publication.ready,
                     "draining": self.draining,
                     "in_flight": self.in_flight - 1,
                     "index": index,
-                    "log_settings": dict(self.publication.log_settings) if self.publication else None,
-                    "trace_settings": dict(self.publication.trace_settings) if self.publication else None,
-                    "trace_changes": dict(self.publication.trace_changes) if self.publication else None,
+                    "log_settings": dict(self.publication.log_settings)
+                    if self.publication
+                    else None,
+                    "trace_settings": dict(self.publication.trace_settings)
+                    if self.publication
+                    else None,
+                    "trace_changes": dict(self.publication.trace_changes)
+                    if self.publication
+                    else None,
                 }
             case "infer":
                 plan = next(plan for plan in self.live.values() if plan.model == arguments[0])
                 if len(arguments) > 1:
                     await asyncio.sleep(float(arguments[1]))
-                self.statistics.writer(self.start.slot, plan.statistics_row).record_batch(1, 1, 0, 0, 0, 0, 1, 1)
+                self.statistics.writer(self.start.slot, plan.statistics_row).record_batch(
+                    1, 1, 0, 0, 0, 0, 1, 1
+                )
                 return "answered"
             case "count":
                 plan = next(plan for plan in self.live.values() if plan.model == arguments[0])
                 return self.statistics.read(plan.statistics_row).success.count
             case "load" | "unload":
-                return await self.ask(Change(what), arguments[0], dict(word.split("=") for word in arguments[1:]))
+                return await self.ask(
+                    Change(what), arguments[0], dict(word.split("=") for word in arguments[1:])
+                )
             case "log_settings" | "trace_settings":
                 values = json.loads(" ".join(arguments)) if arguments else {}
-                return await self.ask(Change(what), "", {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+                return await self.ask(
+                    Change(what),
+                    "",
+                    {
+                        name: tuple(value) if isinstance(value, list) else value
+                        for name, value in values.items()
+                    },
+                )
         return await self.answer_of_breakers(what, *arguments)
 
     async def answer_of_breakers(self, what, *arguments):
@@ -140,14 +176,23 @@ class StandIn:
                 return {
                     "forced": {_joined(key): mode for key, mode in survey.forced.items()},
                     "reports": {
-                        slot: None if report is None else {_joined(key): (snapshot.state, snapshot.forced) for key, snapshot in report}
+                        slot: None
+                        if report is None
+                        else {
+                            _joined(key): (snapshot.state, snapshot.forced)
+                            for key, snapshot in report
+                        }
                         for slot, report in survey.reports.items()
                     },
                 }
             case "force":
                 model, version, instance = arguments[0].split("/")
                 mode = arguments[1] if len(arguments) > 1 else ""
-                return await self.ask(Change.BREAKERS, model, {"keys": [(model, int(version), instance)], "mode": mode})
+                return await self.ask(
+                    Change.BREAKERS,
+                    model,
+                    {"keys": [(model, int(version), instance)], "mode": mode},
+                )
         return "what?"
 
     async def ask(self, change, model, parameters):

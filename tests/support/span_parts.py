@@ -18,7 +18,8 @@ OFFSET_NS = 1_700_000_000_000_000_000
 
 def spans_of(*chunks, links=128, all_children=True):
     """All spans of these chunks of a slot, as messages."""
-    rows, encoder = SlotRows(links), SpanEncoder(*encode_origin(RESOURCE, SCOPE), SERVER, all_children=all_children)
+    rows = SlotRows(links)
+    encoder = SpanEncoder(*encode_origin(RESOURCE, SCOPE), SERVER, all_children=all_children)
     encoded = [one for chunk in chunks for one in encoder.encode(rows.take(chunk, OFFSET_NS))]
     return parsed([*encoded, *encoder.encode(rows.rest())])
 
@@ -35,7 +36,9 @@ def parsed(encoded):
 
 
 def attributes(span):
-    return {pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in span.attributes}
+    return {
+        pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in span.attributes
+    }
 
 
 def named(spans, name):

@@ -1,4 +1,7 @@
-"""Tensors as the protocol's raw bytes, and told apart bit for bit, without the gateway's own codec (or anything else of it)."""
+"""Tensors as the protocol's raw bytes, and told apart bit for bit.
+
+Without the gateway's own codec (or anything else of it).
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ import numpy as np
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
 DTYPES = {
-    "BOOL": np.dtype("?"), "UINT8": np.dtype("u1"), "UINT16": np.dtype("<u2"), "UINT32": np.dtype("<u4"), "UINT64": np.dtype("<u8"),
-    "INT8": np.dtype("i1"), "INT16": np.dtype("<i2"), "INT32": np.dtype("<i4"), "INT64": np.dtype("<i8"), "FP16": np.dtype("<f2"),
-    "FP32": np.dtype("<f4"), "FP64": np.dtype("<f8"), "BF16": BF16, "BYTES": np.dtype("O"),
+    "BOOL": np.dtype("?"), "UINT8": np.dtype("u1"), "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"), "UINT64": np.dtype("<u8"), "INT8": np.dtype("i1"),
+    "INT16": np.dtype("<i2"), "INT32": np.dtype("<i4"), "INT64": np.dtype("<i8"),
+    "FP16": np.dtype("<f2"), "FP32": np.dtype("<f4"), "FP64": np.dtype("<f8"), "BF16": BF16,
+    "BYTES": np.dtype("O"),
 }  # fmt: skip
 _DATATYPES = {dtype: name for name, dtype in DTYPES.items()}
 
@@ -25,7 +30,10 @@ def raw(array: np.ndarray) -> bytes:
     """Raw contents."""
     if datatype_of(array) != "BYTES":
         return array.tobytes()
-    elements = [element if isinstance(element, bytes) else str(element).encode() for element in array.ravel()]
+    elements = [
+        element if isinstance(element, bytes) else str(element).encode()
+        for element in array.ravel()
+    ]
     return b"".join(struct.pack("<I", len(element)) + element for element in elements)
 
 
@@ -33,7 +41,8 @@ def from_raw(data: bytes, datatype: str, shape: tuple[int, ...]) -> np.ndarray:
     """The tensor; BYTES as an array of bytes objects."""
     if datatype != "BYTES":
         return np.frombuffer(data, DTYPES[datatype]).reshape(shape)
-    elements, at = [], 0
+    elements = []
+    at = 0
     while at < len(data):
         (length,) = struct.unpack_from("<I", data, at)
         elements.append(data[at + 4 : at + 4 + length])
@@ -51,5 +60,16 @@ def difference(got: np.ndarray, want: np.ndarray) -> str:
         return f"{datatype_of(got)} instead of {datatype_of(want)}"
     if raw(got) == raw(want):
         return ""
-    apart = [i for i, (a, b) in enumerate(zip(got.ravel(), want.ravel(), strict=True)) if raw(np.array(a)) != raw(np.array(b))]
-    return f"{len(apart)} of {want.size} elements, first {got.ravel()[apart[0]]!r} instead of {want.ravel()[apart[0]]!r}" if apart else "contents"
+    apart = [
+        i
+        for i, (a, b) in enumerate(zip(got.ravel(), want.ravel(), strict=True))
+        if raw(np.array(a)) != raw(np.array(b))
+    ]
+    return (
+        (
+            f"{len(apart)} of {want.size} elements, first {got.ravel()[apart[0]]!r} instead "
+            f"of {want.ravel()[apart[0]]!r}"
+        )
+        if apart
+        else "contents"
+    )

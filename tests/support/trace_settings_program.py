@@ -1,4 +1,6 @@
-"""Reads and changes trace settings by tritonclient, in a process of its own (its stubs and ours declare the same symbols).
+"""Reads and changes trace settings by tritonclient.
+
+In a process of its own (its stubs and ours declare the same symbols).
 
 python -m tests.support.trace_settings_program ADDRESS: a line of JSON on stdin holds the
 arguments of a change, an empty object those of a question, `model_name` in either; a line of
@@ -17,7 +19,10 @@ from tritonclient.utils import InferenceServerException
 def answer(client: triton.InferenceServerClient, asked: dict) -> object:
     call = client.update_trace_settings if "settings" in asked else client.get_trace_settings
     try:
-        return {name: each.get("value", []) for name, each in call(**asked, as_json=True).get("settings", {}).items()}
+        return {
+            name: each.get("value", [])
+            for name, each in call(**asked, as_json=True).get("settings", {}).items()
+        }
     except InferenceServerException as error:
         return [error.status(), error.message()]
 

@@ -1,4 +1,7 @@
-"""Calls a server by tritonclient, in a process of its own (its stubs and ours declare the same symbols), and prints what it saw as JSON.
+"""Calls a server by tritonclient.
+
+In a process of its own (its stubs and ours declare the same symbols),
+and prints what it saw as JSON.
 
 python -m tests.support.triton_caller ADDRESS FUNCTION
 """
@@ -25,7 +28,9 @@ def describe(client):
     return {
         "live": client.is_server_live(),
         "ready": client.is_server_ready(),
-        "models": {name: client.is_model_ready(*name.split("/")) for name in ("m", "m/1", "m/3", "nobody")},
+        "models": {
+            name: client.is_model_ready(*name.split("/")) for name in ("m", "m/1", "m/3", "nobody")
+        },
         "server": client.get_server_metadata(as_json=True),
         "metadata": client.get_model_metadata("m", as_json=True),
         "config": client.get_model_config("m", "1", as_json=True),
@@ -58,7 +63,9 @@ def configure(client):
     return {
         "trace": client.get_trace_settings(as_json=True),
         "log": client.get_log_settings(as_json=True),
-        "changed trace": client.update_trace_settings(settings={"trace_rate": "5", "trace_level": ["OFF"], "trace_file": None}, as_json=True),
+        "changed trace": client.update_trace_settings(
+            settings={"trace_rate": "5", "trace_level": ["OFF"], "trace_file": None}, as_json=True
+        ),
         "unknown": refusal(client.update_trace_settings, settings={"rate": "5"}),
         "wrong": refusal(client.update_log_settings, {"log_info": None}),
     }
@@ -66,7 +73,9 @@ def configure(client):
 
 def change_log(client):
     """Log settings alone."""
-    return client.update_log_settings({"log_info": False, "log_verbose_level": 2, "log_format": "ISO8601"}, as_json=True)
+    return client.update_log_settings(
+        {"log_info": False, "log_verbose_level": 2, "log_format": "ISO8601"}, as_json=True
+    )
 
 
 def share(client):
@@ -92,13 +101,19 @@ def profile(client):
             for each in config["input"]:
                 if not each.get("optional"):
                     shape = [1, *map(int, shapes[each["name"]])]
-                    inputs.append(triton.InferInput(each["name"], shape, metadata["inputs"][0]["datatype"]))
+                    inputs.append(
+                        triton.InferInput(each["name"], shape, metadata["inputs"][0]["datatype"])
+                    )
                     inputs[-1].set_data_from_numpy(np.ones(shape, np.float32))
             client.infer("m", inputs, priority=1)
         version = max(metadata["versions"], key=int)
         (one,) = client.get_inference_statistics("m", version, as_json=True)["model_stats"]
         queued.append(int(one["inference_stats"]["queue"].get("count", 0)))
-    return {"has statistics": "statistics" in server["extensions"], "shapes": shapes, "queued": queued}
+    return {
+        "has statistics": "statistics" in server["extensions"],
+        "shapes": shapes,
+        "queued": queued,
+    }
 
 
 if __name__ == "__main__":

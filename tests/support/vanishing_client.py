@@ -1,6 +1,9 @@
-"""A client with many calls in flight, to be killed: ``python -m tests.support.vanishing_client HOST:PORT CALLS CONNECTIONS < message``.
+"""A client with many calls in flight, to be killed.
 
-Sends the message from stdin (a serialised ModelInferRequest) in CALLS calls, says so on stdout and waits; it reads no answer.
+``python -m tests.support.vanishing_client HOST:PORT CALLS CONNECTIONS < message``.
+
+Sends the message from stdin (a serialised ModelInferRequest) in CALLS calls, says so on stdout and
+waits; it reads no answer.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from load_tests.payloads import METHOD
 def connect(address: str) -> tuple[socket.socket, Connection]:
     """A connection whose server has told its limits."""
     host, _, port = address.rpartition(":")
-    connected, connection = socket.create_connection((host, int(port))), Connection(address, METHOD)
+    connected = socket.create_connection((host, int(port)))
+    connection = Connection(address, METHOD)
     while not connection.settled:
         connected.sendall(connection.take())
         connection.receive(connected.recv(1 << 16))

@@ -1,4 +1,7 @@
-"""Entries of worker processes that misbehave: named by the tests, run by `gateway.serving.runtime.process.worker_main`."""
+"""Entries of worker processes that misbehave.
+
+Named by the tests, run by `gateway.serving.runtime.process.worker_main`.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,21 @@ from gateway.onnx.session import Session
 from gateway.serving.runtime.process.arena_model import ArenaModel
 from gateway.serving.runtime.process.arena_tensors import put, view
 from gateway.serving.runtime.process.worker import answer_runs, serve
-from gateway.serving.runtime.process.worker_messages import Opened, Ran, decode_run, encode, handed_over
+from gateway.serving.runtime.process.worker_messages import (
+    Opened,
+    Ran,
+    decode_run,
+    encode,
+    handed_over,
+)
 
 
 class Echo:
     """Answers `y = x + x` without a session; does what `x[0, 0]` says."""
 
     def __init__(self, arena):
-        self.arena, self.kept = arena, []
+        self.arena = arena
+        self.kept = []
 
     def answer(self, packet):
         run = decode_run(packet)
@@ -83,11 +93,22 @@ def lies(link, arena):
     link.send(encode(Opened()))
     while packet := link.recv(1 << 18):
         run = decode_run(packet)
-        link.send(encode(Ran(tuple(type(place)("y", "FP32", arena.size - 8, 32, (2, 4)) for place in run.inputs))))
+        link.send(
+            encode(
+                Ran(
+                    tuple(
+                        type(place)("y", "FP32", arena.size - 8, 32, (2, 4)) for place in run.inputs
+                    )
+                )
+            )
+        )
 
 
 def tells_bound(link, arena):
-    """Serves, and prints into the plan's model folder how many shapes it has bound after each batch."""
+    """Serves, and prints how many shapes it has bound after each batch.
+
+    It prints into the plan's model folder.
+    """
     plan = handed_over(arena)
     model = ArenaModel(plan, Session(plan.path, plan.session), arena)
 

@@ -21,17 +21,23 @@ from gateway.serving.runtime.process.process_workers import ProcessWorkers
 from gateway.serving.runtime.runner import VersionRunner
 
 TYPES = {
-    "BOOL": TensorProto.BOOL, "INT8": TensorProto.INT8, "INT16": TensorProto.INT16, "INT32": TensorProto.INT32, "INT64": TensorProto.INT64,
-    "UINT8": TensorProto.UINT8, "UINT16": TensorProto.UINT16, "UINT32": TensorProto.UINT32, "UINT64": TensorProto.UINT64,
-    "FP16": TensorProto.FLOAT16, "FP32": TensorProto.FLOAT, "FP64": TensorProto.DOUBLE, "BF16": TensorProto.BFLOAT16, "BYTES": TensorProto.STRING,
+    "BOOL": TensorProto.BOOL, "INT8": TensorProto.INT8, "INT16": TensorProto.INT16,
+    "INT32": TensorProto.INT32, "INT64": TensorProto.INT64, "UINT8": TensorProto.UINT8,
+    "UINT16": TensorProto.UINT16, "UINT32": TensorProto.UINT32, "UINT64": TensorProto.UINT64,
+    "FP16": TensorProto.FLOAT16, "FP32": TensorProto.FLOAT, "FP64": TensorProto.DOUBLE,
+    "BF16": TensorProto.BFLOAT16, "BYTES": TensorProto.STRING,
 }  # fmt: skip
 
 
 def save(folder, nodes, inputs, outputs, initializers=()):
     """The path of a model; inputs and outputs are (name, datatype, shape)."""
-    infos = lambda given: [helper.make_tensor_value_info(name, TYPES[datatype], shape) for name, datatype, shape in given]  # noqa: E731
+    infos = lambda given: [  # noqa: E731
+        helper.make_tensor_value_info(name, TYPES[datatype], shape)
+        for name, datatype, shape in given
+    ]
     made = helper.make_model(
-        helper.make_graph(nodes, "g", infos(inputs), infos(outputs), list(initializers)), opset_imports=[helper.make_opsetid("", 17)]
+        helper.make_graph(nodes, "g", infos(inputs), infos(outputs), list(initializers)),
+        opset_imports=[helper.make_opsetid("", 17)],
     )
     made.ir_version = 9
     path = folder / "model.onnx"
@@ -40,16 +46,23 @@ def save(folder, nodes, inputs, outputs, initializers=()):
 
 
 def plan_of(path, inputs, outputs, *, batch=0, warm=(), **workers):
-    specs = lambda given: tuple(spec if isinstance(spec, TensorSpec) else TensorSpec(*spec) for spec in given)  # noqa: E731
+    specs = lambda given: tuple(  # noqa: E731
+        spec if isinstance(spec, TensorSpec) else TensorSpec(*spec) for spec in given
+    )
     return VersionPlan(
-        "m", 1, str(path), "", specs(inputs), specs(outputs), BatchingPlan(max_batch_size=batch), warmup_batch_sizes=warm,
-        protection=ProtectionPlan(workers=ProcessWorkersPlan(**workers)),
+        "m", 1, str(path), "", specs(inputs), specs(outputs), BatchingPlan(max_batch_size=batch),
+        warmup_batch_sizes=warm, protection=ProtectionPlan(workers=ProcessWorkersPlan(**workers)),
     )  # fmt: skip
 
 
 def doubling(folder, **workers):
     """A plan of `y = x + x`, FP32 [N, 4]."""
-    path = save(folder, [helper.make_node("Add", ["x", "x"], ["y"])], [("x", "FP32", ["N", 4])], [("y", "FP32", ["N", 4])])
+    path = save(
+        folder,
+        [helper.make_node("Add", ["x", "x"], ["y"])],
+        [("x", "FP32", ["N", 4])],
+        [("y", "FP32", ["N", 4])],
+    )
     return plan_of(path, [("x", "FP32", (-1, 4))], [("y", "FP32", (-1, 4))], batch=64, **workers)
 
 
@@ -68,9 +81,13 @@ class SomeWork:
     """A `gateway.core.instance.Work` of given inputs."""
 
     def __init__(self, feed, rows=-1, wanted=(0,), deadline=math.inf):
-        self.feed, self.rows, self.wanted, self.deadline = feed, rows, wanted, deadline
+        self.feed = feed
+        self.rows = rows
+        self.wanted = wanted
+        self.deadline = deadline
         self.input_bytes = sum(array.nbytes for array in feed.values())
-        self.outputs = self.error = None
+        self.outputs = None
+        self.error = None
         self.settled = 0
 
     def collate(self, room=None):
@@ -82,10 +99,12 @@ class SomeWork:
         return feed
 
     def finish(self, outputs):
-        self.outputs, self.settled = outputs, self.settled + 1
+        self.outputs = outputs
+        self.settled = self.settled + 1
 
     def fail(self, error):
-        self.error, self.settled = error, self.settled + 1
+        self.error = error
+        self.settled = self.settled + 1
 
 
 def some(rows=2):

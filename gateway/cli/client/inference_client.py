@@ -1,4 +1,7 @@
-"""A gateway, or any server of the protocol, as `gateway infer` asks it; what goes wrong is said with what to do about it."""
+"""A gateway, or any server of the protocol, as `gateway infer` asks it.
+
+What goes wrong is said with what to do about it.
+"""
 
 from __future__ import annotations
 
@@ -60,23 +63,37 @@ class Client:
         self._stub = GRPCInferenceServiceStub(self._channel)  # type: ignore[no-untyped-call]
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self._channel.close()
 
     def inputs(self, model: str, version: str) -> tuple[TensorSpec, ...]:
         """The inputs of a model, none of them known to be optional."""
-        metadata = self._ask(self._stub.ModelMetadata, ModelMetadataRequest(name=model, version=version), model)
-        return tuple(TensorSpec(tensor.name, tensor.datatype, tuple(tensor.shape)) for tensor in metadata.inputs)
+        metadata = self._ask(
+            self._stub.ModelMetadata, ModelMetadataRequest(name=model, version=version), model
+        )
+        return tuple(
+            TensorSpec(tensor.name, tensor.datatype, tuple(tensor.shape))
+            for tensor in metadata.inputs
+        )
 
     def optional_inputs(self, model: str, version: str) -> frozenset[str]:
         """Names of inputs that may be left out; none where the server does not tell."""
         try:
-            config = self._ask(self._stub.ModelConfig, ModelConfigRequest(name=model, version=version), model).config
+            config = self._ask(
+                self._stub.ModelConfig, ModelConfigRequest(name=model, version=version), model
+            ).config
         except CommandFault:
             return frozenset()
         return frozenset(tensor.name for tensor in config.input if tensor.optional)
 
-    def infer(self, model: str, version: str, inputs: Mapping[str, Array], datatypes: Mapping[str, str]) -> ModelInferResponse:
+    def infer(
+        self, model: str, version: str, inputs: Mapping[str, Array], datatypes: Mapping[str, str]
+    ) -> ModelInferResponse:
         """The model's answer."""
         request = ModelInferRequest(model_name=model, model_version=version)
         for name, array in inputs.items():
@@ -89,7 +106,8 @@ class Client:
         try:
             return method(request, timeout=max(0.0, self._ends - time.monotonic()))
         except grpc.RpcError as error:
-            code, details = error.code(), error.details() or "no details"
+            code = error.code()
+            details = error.details() or "no details"
             hints = self._hints(code, details, model)
             raise CommandFault([f"{code.name}: {details}", *hints], FAILED) from None
 
@@ -114,40 +132,77 @@ def hint(code: Any, details: str, options: ClientOptions) -> str:
     if code is _CODES.UNAVAILABLE:
         return _unavailable_hint(details.lower(), options)
     if code is _CODES.DEADLINE_EXCEEDED:
-        return f"{options.address} did not answer within {format_duration(options.timeout_s)}: give it longer with --timeout"
+        return (
+            f"{options.address} did not answer within {format_duration(options.timeout_s)}: "
+            "give it longer with --timeout"
+        )
     if code is _CODES.RESOURCE_EXHAUSTED:
         return "send fewer rows (--rows N), or try again when the server is less busy"
     if code is _CODES.UNIMPLEMENTED:
-        return f"{options.address} is a gRPC server, but does not speak the Open Inference Protocol: is it the right port?"
+        return (
+            f"{options.address} is a gRPC server, but does not speak the Open Inference "
+            "Protocol: is it the right port?"
+        )
     return ""
 
 
 def _unavailable_hint(details: str, options: ClientOptions) -> str:
     """Only the words tell whether nobody was there or somebody who would not talk."""
-    address, secure = options.address, _is_secure(options)
+    address = options.address
+    secure = _is_secure(options)
     if "wrong_version_number" in details:
         return f"{address} does not speak TLS: leave out --tls and its like"
     if any(word in details for word in ("handshake", "certificate", "verification")):
-        return "TLS failed: give the roots of the server's certificate with --tls-ca, and the name in it with --tls-server-name"
+        return (
+            "TLS failed: give the roots of the server's certificate with --tls-ca, and the name "
+            "in it with --tls-server-name"
+        )
     if "http/2" in details:
         return f"{address} is no gRPC server: is it the right port?"
     if "closed" in details or "reset" in details:
-        wants = "a certificate of its clients (--tls-cert FILE --tls-key FILE)" if secure else "TLS (--tls-ca FILE)"
-        return f"{address} took the connection and closed it: does it want {wants}, or is it no gRPC server?"
+        wants = (
+            "a certificate of its clients (--tls-cert FILE --tls-key FILE)"
+            if secure
+            else "TLS (--tls-ca FILE)"
+        )
+        return (
+            f"{address} took the connection and closed it: does it want "
+            f"{wants}, or is it no gRPC server?"
+        )
     if "connect" in details or "dns" in details:
-        return f"nothing answers at {address}: start a server there with `gateway serve --models DIR`, or say where it is with --address"
-    left_alone = "is not asked at the moment" in details or "nothing is left that could run" in details
-    otherwise = "it may be loading still, or stopping: try again; `gateway check DIR` tells what is wrong with a model"
-    return f"`gateway breakers --address {address}` tells how its breakers stand, and sets them" if left_alone else otherwise
+        return (
+            f"nothing answers at {address}: start a server there with `gateway serve --models "
+            "DIR`, or say where it is with --address"
+        )
+    left_alone = (
+        "is not asked at the moment" in details or "nothing is left that could run" in details
+    )
+    otherwise = (
+        "it may be loading still, or stopping: try again; `gateway check DIR` "
+        "tells what is wrong with a model"
+    )
+    return (
+        f"`gateway breakers --address {address}` tells how its breakers stand, and sets them"
+        if left_alone
+        else otherwise
+    )
 
 
 def _open_channel(options: ClientOptions) -> Any:
-    arguments = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.enable_retries", 0)]
+    arguments = [
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.enable_retries", 0),
+    ]
     if not _is_secure(options):
         return grpc.insecure_channel(options.address, arguments)
     if options.tls_server_name:
-        arguments.append(("grpc.ssl_target_name_override", options.tls_server_name))  # type: ignore[arg-type]  # numbers or texts
-    files = {option: _read(option, getattr(options, option)) for option in ("tls_ca", "tls_cert", "tls_key")}
+        # numbers or texts
+        arguments.append(("grpc.ssl_target_name_override", options.tls_server_name))  # type: ignore[arg-type]
+    files = {
+        option: _read(option, getattr(options, option))
+        for option in ("tls_ca", "tls_cert", "tls_key")
+    }
     if (files["tls_cert"] is None) != (files["tls_key"] is None):
         raise CommandFault("--tls-cert and --tls-key, the client's own, come together")
     credentials = grpc.ssl_channel_credentials(files["tls_ca"], files["tls_key"], files["tls_cert"])
@@ -155,11 +210,15 @@ def _open_channel(options: ClientOptions) -> Any:
 
 
 def _is_secure(options: ClientOptions) -> bool:
-    return options.tls or bool(options.tls_ca or options.tls_cert or options.tls_key or options.tls_server_name)
+    return options.tls or bool(
+        options.tls_ca or options.tls_cert or options.tls_key or options.tls_server_name
+    )
 
 
 def _read(option: str, path: str) -> bytes | None:
     try:
         return Path(path).read_bytes() if path else None
     except OSError as error:
-        raise CommandFault(f"--{option.replace('_', '-')}: {path} cannot be read: {error.strerror}") from error
+        raise CommandFault(
+            f"--{option.replace('_', '-')}: {path} cannot be read: {error.strerror}"
+        ) from error

@@ -20,7 +20,10 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True)
 class State:
-    """What it said, as in the JSON of /v2/gateway/state; texts hold nothing that a terminal would obey."""
+    """What it said, as in the JSON of /v2/gateway/state.
+
+    Texts hold nothing that a terminal would obey.
+    """
 
     made_at_s: float
     window_s: float
@@ -33,10 +36,15 @@ class State:
 
 
 class LiveClient:
-    """Asks anew each time: a connection that is kept would not notice that another gateway has the port."""
+    """Asks anew each time.
+
+    A connection that is kept would not notice that another gateway has the port.
+    """
 
     def __init__(self, host: str, port: int, timeout_s: float) -> None:
-        self._host, self._port, self._timeout_s = host, port, timeout_s
+        self._host = host
+        self._port = port
+        self._timeout_s = timeout_s
         self._where = f"{f'[{host}]' if ':' in host else host}:{port}"
 
     def state(self) -> State:
@@ -45,14 +53,16 @@ class LiveClient:
         try:
             connection.request("GET", PATH)
             response = connection.getresponse()
-            status, body = response.status, response.read(_MOST_BYTES)
+            status = response.status
+            body = response.read(_MOST_BYTES)
         except UnicodeError as error:
             raise NoAnswer(f"{self._where}: no host can be called so") from error
         except TimeoutError as error:
             raise NoAnswer(f"{self._where} does not answer within {self._timeout_s:g} s") from error
         except http.client.HTTPException as error:
             raise NoAnswer(
-                f"what answers at {self._where} does not speak HTTP; the gateway's HTTP port is meant (gateway serve --http-port)"
+                f"what answers at {self._where} does not speak HTTP; the gateway's HTTP port is "
+                "meant (gateway serve --http-port)"
             ) from error
         except OSError as error:
             why = (error.strerror or str(error)).lower()
@@ -64,10 +74,16 @@ class LiveClient:
     def _read(self, status: int, body: bytes) -> State:
         try:
             told = _harmless(json.loads(body)) if status == http.client.OK else {}
-            lists = {name: tuple(told[name]) for name in ("notices", "versions", "processes", "events")}
-            return State(told["made_at_s"], told["window_s"], told["gateway"], told["total"], **lists)
+            lists = {
+                name: tuple(told[name]) for name in ("notices", "versions", "processes", "events")
+            }
+            return State(
+                told["made_at_s"], told["window_s"], told["gateway"], told["total"], **lists
+            )
         except (ValueError, KeyError, TypeError) as error:
-            raise NoAnswer(f"{self._where} answers {PATH} with HTTP status {status}, and not as a gateway does") from error
+            raise NoAnswer(
+                f"{self._where} answers {PATH} with HTTP status {status}, and not as a gateway does"
+            ) from error
 
     def __repr__(self) -> str:
         return f"<LiveClient {self._where}>"
@@ -76,7 +92,11 @@ class LiveClient:
 def _harmless(value: Any) -> Any:
     """Without control characters: callers choose some of these words, and a terminal obeys them."""
     if isinstance(value, str):
-        return re.sub(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", "\N{REPLACEMENT CHARACTER}", value)
+        return re.sub(
+            r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]",
+            "\N{REPLACEMENT CHARACTER}",
+            value,
+        )
     if isinstance(value, list):
         return [_harmless(each) for each in value]
     if isinstance(value, dict):

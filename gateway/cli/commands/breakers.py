@@ -34,9 +34,12 @@ from gateway.serving.wire.security.authorization import read_token
 DESCRIPTION = """\
 Shows the circuit breakers of a gateway, in all its processes, or sets them.
 
-Each process has a breaker for every version, and one for every instance of it that can fail on its own (a worker process, a remote address). It
-opens when too many batches fail: requests are then refused at once, or answered by the fallback, until a request that is let through to try
-succeeds. An operator can hold it open (nothing passes, nothing is tried) or closed (everything passes, whatever fails) until it is set to
+Each process has a breaker for every version, and one for every instance of it that can fail on \
+its own (a worker process, a remote address). It
+opens when too many batches fail: requests are then refused at once, or answered by the fallback, \
+until a request that is let through to try
+succeeds. An operator can hold it open (nothing passes, nothing is tried) or closed (everything \
+passes, whatever fails) until it is set to
 automatic again or the gateway is started anew.
 
 Setting is for callers on the gateway's own machine, and for those with its admin token."""
@@ -48,15 +51,38 @@ examples:
   gateway breakers digits:2 --force-open
   gateway breakers digits --automatic --address 127.0.0.1:8001"""
 
-_HEADER: Final = ("model", "version", "instance", "set to", "process", "state", "in a row", "in window", "next try", "opened", "last error")
+_HEADER: Final = (
+    "model",
+    "version",
+    "instance",
+    "set to",
+    "process",
+    "state",
+    "in a row",
+    "in window",
+    "next try",
+    "opened",
+    "last error",
+)
 _MODES: Final = {AUTOMATIC: "automatic", FORCE_OPEN: "forced open", FORCE_CLOSED: "forced closed"}
 _LONGEST_ERROR: Final = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("model", metavar="MODEL[:VERSION]", nargs="?", default="", help="whose breakers [default: all; all its versions]")
-    parser.add_argument("--instance", metavar="NAME", default="", help="only this instance's breaker, such as 'worker 1'")
+    parser.add_argument(
+        "model",
+        metavar="MODEL[:VERSION]",
+        nargs="?",
+        default="",
+        help="whose breakers [default: all; all its versions]",
+    )
+    parser.add_argument(
+        "--instance",
+        metavar="NAME",
+        default="",
+        help="only this instance's breaker, such as 'worker 1'",
+    )
     modes = parser.add_mutually_exclusive_group()
     for option, mode, help_text in (
         ("--force-open", FORCE_OPEN, "let nothing pass"),
@@ -64,7 +90,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--automatic", AUTOMATIC, "let the breaker decide again, beginning with closed"),
     ):
         modes.add_argument(option, dest="mode", action="store_const", const=mode, help=help_text)
-    parser.add_argument("--token-file", metavar="FILE", help="holds the gateway's admin token, for setting from another machine")
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="holds the gateway's admin token, for setting from another machine",
+    )
     add_connection_arguments(parser)
 
 
@@ -76,14 +106,23 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.mode is None:
             print(_report(client.list_breakers(model, version), arguments.instance))
             return 0
-        done = client.set_breaker(SetBreakerRequest(model=model, version=version, instance=arguments.instance, mode=arguments.mode))
+        done = client.set_breaker(
+            SetBreakerRequest(
+                model=model, version=version, instance=arguments.instance, mode=arguments.mode
+            )
+        )
     for each in done.breakers:
-        print(f"{each.model} version {each.version}{f' on {each.instance}' if each.instance else ''}: {_MODES[arguments.mode]} in every process")
+        print(
+            f"{each.model} version "
+            f"{each.version}{f' on {each.instance}' if each.instance else ''}: "
+            f"{_MODES[arguments.mode]} in every process"
+        )
     return 0
 
 
 def _read(arguments: argparse.Namespace) -> tuple[ClientOptions, str]:
-    faults, token = [], ""
+    faults = []
+    token = ""
     if arguments.mode is not None and not arguments.model:
         faults.append("name the MODEL, or MODEL:VERSION, whose breakers are to be set")
     try:
@@ -115,7 +154,12 @@ class _ControlClient(Client):
         return self
 
     def list_breakers(self, model: str, version: str) -> ListBreakersResponse:
-        return cast("ListBreakersResponse", self._ask(self._control.ListBreakers, ListBreakersRequest(model=model, version=version), model))
+        return cast(
+            "ListBreakersResponse",
+            self._ask(
+                self._control.ListBreakers, ListBreakersRequest(model=model, version=version), model
+            ),
+        )
 
     def set_breaker(self, request: SetBreakerRequest) -> SetBreakerResponse:
         self._set = request
@@ -124,12 +168,17 @@ class _ControlClient(Client):
 
     def _why_no_instance(self) -> Sequence[str]:
         """Where the gateway found none at all; those that there are it names itself."""
-        asked, self._set = self._set, SetBreakerRequest()
+        asked = self._set
+        self._set = SetBreakerRequest()
         try:
             there = self.list_breakers(asked.model, asked.version)
         except CommandFault:  # nor is there such a model
             return self._other_models(asked.model)
-        return () if any(breaker.instance for breaker in there.breakers) else (_no_instance(there, asked.instance),)
+        return (
+            ()
+            if any(breaker.instance for breaker in there.breakers)
+            else (_no_instance(there, asked.instance),)
+        )
 
     def _hints(self, code: Any, details: str, model: str) -> Sequence[str]:
         if code.name == "UNIMPLEMENTED":
@@ -144,7 +193,13 @@ class _ControlClient(Client):
 def _report(response: ListBreakersResponse, instance: str) -> str:
     breakers = [breaker for breaker in response.breakers if instance in ("", breaker.instance)]
     none = _no_instance(response, instance) if instance else "there are no breakers"
-    lines = [table(_HEADER, [row for breaker in breakers for row in _rows(breaker)], room=terminal_width()) if breakers else none]
+    lines = [
+        table(
+            _HEADER, [row for breaker in breakers for row in _rows(breaker)], room=terminal_width()
+        )
+        if breakers
+        else none
+    ]
     lines += [f"process {process}: no answer" for process in response.silent_processes]
     return "\n".join(lines)
 
@@ -154,15 +209,26 @@ def _no_instance(response: ListBreakersResponse, instance: str) -> str:
     if names := sorted({breaker.instance for breaker in response.breakers if breaker.instance}):
         return f"no instance is called '{instance}' (instances: {', '.join(names)})"
     if silent := response.silent_processes:
-        return f"which instances there are is not known: process {', '.join(map(str, silent))} did not answer; try again"
+        return (
+            "which instances there are is not known: process "
+            f"{', '.join(map(str, silent))} did not answer; try again"
+        )
     if not response.breakers:
         return "there are no breakers: no process serves it at present"
-    return f"there is no instance '{instance}': threads of the serving processes run it, with the version's own breaker; leave out --instance"
+    return (
+        f"there is no instance '{instance}': threads of the serving processes run it, with the "
+        "version's own breaker; leave out --instance"
+    )
 
 
 def _rows(breaker: Breaker) -> Iterator[tuple[str, ...]]:
     """A row for all processes in which it stands alike."""
-    name = (breaker.model, breaker.version, breaker.instance or "-", _MODES.get(breaker.mode, BreakerMode.Name(breaker.mode)))
+    name = (
+        breaker.model,
+        breaker.version,
+        breaker.instance or "-",
+        _MODES.get(breaker.mode, BreakerMode.Name(breaker.mode)),
+    )
     alike: dict[tuple[str, ...], list[str]] = {}
     for process in breaker.processes:
         alike.setdefault(_cells(process), []).append(str(process.process))
@@ -185,7 +251,10 @@ def _cells(process: ProcessBreaker) -> tuple[str, ...]:
 
 
 def _next_try(process: ProcessBreaker) -> str:
-    """An open breaker stays so until somebody calls, however long ago its time to be tried has come."""
+    """An open breaker stays so until somebody calls.
+
+    However long ago its time to be tried has come.
+    """
     if math.isinf(process.retry_in_s):
         return "never"
     if process.retry_in_s:

@@ -11,12 +11,16 @@ from gateway.cli.reports.check_report import as_json, as_text
 from gateway.cli.reports.repository_check import examine
 
 DESCRIPTION = """\
-Looks at a folder of models as `gateway serve` would, without serving it: what would be live, how each version would be batched and why.
+Looks at a folder of models as `gateway serve` would, without serving it: what would be live, how \
+each version would be batched and why.
 
-Each model file is opened, and tried with rows together and apart, in a process of its own; a file that crashes it does no harm. What is found
-is kept in the cache that `gateway serve` uses, so that a server which is started next need not look again.
+Each model file is opened, and tried with rows together and apart, in a process of its own; a file \
+that crashes it does no harm. What is found
+is kept in the cache that `gateway serve` uses, so that a server which is started next need not \
+look again.
 
-Everything that keeps a model or a version from being served is told, on stderr; the exit status is then 1. What is of a kind that is not served
+Everything that keeps a model or a version from being served is told, on stderr; the exit status \
+is then 1. What is of a kind that is not served
 (other backends, ensembles) is named with the reason and is no fault, nor are warnings."""
 
 EXAMPLES = """\
@@ -29,23 +33,43 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("folder", metavar="DIR", help="NAME/VERSION/model.onnx below it; or one model, with model.onnx or version folders at its top")
-    parser.add_argument("--name", metavar="NAME", help="what one model by itself is called [default: as its folder]")
     parser.add_argument(
-        "--measure", action="store_true", help="show what a run costs by its rows, which decides what rows are worth putting together"
+        "folder",
+        metavar="DIR",
+        help="NAME/VERSION/model.onnx below it; or one model, with model.onnx "
+        "or version folders at its top",
+    )
+    parser.add_argument(
+        "--name", metavar="NAME", help="what one model by itself is called [default: as its folder]"
+    )
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="show what a run costs by its rows, which decides what "
+        "rows are worth putting together",
     )
     parser.add_argument("--json", action="store_true", help="everything that was found, as JSON")
     parser.add_argument(
         "--cache-dir",
         metavar="DIR",
-        help="where findings are kept; an empty folder has everything measured anew [default: onnx-gateway/inspection in XDG_CACHE_HOME]",
+        help="where findings are kept; an empty folder has everything measured anew [default: "
+        "onnx-gateway/inspection in XDG_CACHE_HOME]",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Reports; returns 0, or raises `CommandFault` with every fault found."""
-    examined = examine(Path(arguments.folder), arguments.name, Path(arguments.cache_dir) if arguments.cache_dir else None)
-    print(json.dumps(as_json(examined), indent=2) if arguments.json else as_text(examined, measured=arguments.measure), flush=True)
+    examined = examine(
+        Path(arguments.folder),
+        arguments.name,
+        Path(arguments.cache_dir) if arguments.cache_dir else None,
+    )
+    print(
+        json.dumps(as_json(examined), indent=2)
+        if arguments.json
+        else as_text(examined, measured=arguments.measure),
+        flush=True,
+    )
     if examined.faults:
         raise CommandFault(examined.faults, FAILED)
     return 0

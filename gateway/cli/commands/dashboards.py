@@ -10,9 +10,11 @@ from typing import Final
 from gateway.cli.command_errors import FAILED, CommandFault
 
 DESCRIPTION = """\
-Writes a Grafana dashboard and alert rules for Prometheus, made for what a gateway shows at /metrics on its HTTP port.
+Writes a Grafana dashboard and alert rules for Prometheus, made for what a gateway shows at \
+/metrics on its HTTP port.
 
-In Grafana: Dashboards, New, Import, and the JSON file. In Prometheus: the YAML file goes under rule_files; its limits (a latency, a share of
+In Grafana: Dashboards, New, Import, and the JSON file. In Prometheus: the YAML file goes under \
+rule_files; its limits (a latency, a share of
 errors, a length of queues) are to be set to what your callers expect.
 
 A file of the same name that says something else is left alone, unless --force is given."""
@@ -22,12 +24,20 @@ examples:
   gateway dashboards --out monitoring
   gateway dashboards --out monitoring --force"""
 
-_FILES: Final = {"grafana.json": "gateway-dashboard.json", "prometheus_rules.yaml": "gateway-alerts.yaml"}
+_FILES: Final = {
+    "grafana.json": "gateway-dashboard.json",
+    "prometheus_rules.yaml": "gateway-alerts.yaml",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("--out", metavar="DIR", required=True, help="the folder to write to; made where there is none")
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        required=True,
+        help="the folder to write to; made where there is none",
+    )
     parser.add_argument("--force", action="store_true", help="write over files that were changed")
 
 
@@ -39,16 +49,28 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         _write(folder, texts, force=arguments.force)
     except OSError as error:
-        raise CommandFault(f"--out: {error.filename} cannot be written: {error.strerror}", FAILED) from None
+        raise CommandFault(
+            f"--out: {error.filename} cannot be written: {error.strerror}", FAILED
+        ) from None
     for path in texts:
         print(path)
     return 0
 
 
 def _write(folder: Path, texts: dict[Path, bytes], *, force: bool) -> None:
-    changed = [path for path, text in texts.items() if not force and path.exists() and path.read_bytes() != text]
+    changed = [
+        path
+        for path, text in texts.items()
+        if not force and path.exists() and path.read_bytes() != text
+    ]
     if changed:
-        raise CommandFault([f"{path} is there and says something else (--force writes over it)" for path in changed], FAILED)
+        raise CommandFault(
+            [
+                f"{path} is there and says something else (--force writes over it)"
+                for path in changed
+            ],
+            FAILED,
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
         path.write_bytes(text)

@@ -20,7 +20,8 @@ from gateway.serving.policies.admission.admission import Room
 from gateway.serving.policies.breaker.circuit_breaker import Circuit
 
 DESCRIPTION = """\
-Shows what the requests of each model go through: the tree of predictors that its configuration builds, outermost first, and what runs it."""
+Shows what the requests of each model go through: the tree of predictors that its configuration \
+builds, outermost first, and what runs it."""
 
 EXAMPLES = """\
 examples:
@@ -30,42 +31,81 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("folder", metavar="DIR", help="NAME/VERSION/model.onnx below it; or one model, with model.onnx or version folders at its top")
+    parser.add_argument(
+        "folder",
+        metavar="DIR",
+        help="NAME/VERSION/model.onnx below it; or one model, with model.onnx "
+        "or version folders at its top",
+    )
     parser.add_argument("models", metavar="MODEL", nargs="*", help="only these [default: all]")
-    parser.add_argument("--name", metavar="NAME", help="what one model by itself is called [default: as its folder]")
-    parser.add_argument("--cache-dir", metavar="DIR", help="where findings are kept [default: onnx-gateway/inspection in XDG_CACHE_HOME]")
+    parser.add_argument(
+        "--name", metavar="NAME", help="what one model by itself is called [default: as its folder]"
+    )
+    parser.add_argument(
+        "--cache-dir",
+        metavar="DIR",
+        help="where findings are kept [default: onnx-gateway/inspection in XDG_CACHE_HOME]",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints a tree for each version that would be live; raises `CommandFault` where a model asked for has none."""
-    examined = examine(Path(arguments.folder), arguments.name, Path(arguments.cache_dir) if arguments.cache_dir else None)
+    """Prints a tree for each version that would be live.
+
+    Raises `CommandFault` where a model asked for has none.
+    """
+    examined = examine(
+        Path(arguments.folder),
+        arguments.name,
+        Path(arguments.cache_dir) if arguments.cache_dir else None,
+    )
     names = [model.found.name for model in examined.models]
     if unknown := [name for name in arguments.models if name not in names]:
-        raise CommandFault([f"there is no model '{name}' in {arguments.folder}{nearest(name, names)}" for name in unknown])
+        raise CommandFault(
+            [
+                f"there is no model '{name}' in {arguments.folder}{nearest(name, names)}"
+                for name in unknown
+            ]
+        )
     wanted = [model for model in examined.models if model.found.name in (arguments.models or names)]
     print("\n\n".join(asyncio.run(_blocks(wanted))), flush=True)
-    if faults := (tuple(fault for model in wanted for fault in model.faults) if arguments.models else examined.faults):
+    if faults := (
+        tuple(fault for model in wanted for fault in model.faults)
+        if arguments.models
+        else examined.faults
+    ):
         raise CommandFault(faults, FAILED)
     return 0
 
 
 async def _blocks(models: list[ExaminedModel]) -> list[str]:
-    """A text for each version that would be live, and for each model of a kind that is not served."""
+    """A text for each version that would be live.
+
+    For each model of a kind that is not served.
+    """
     blocks: list[str] = []
     for model in models:
         if model.found.skipped:
             blocks.append(f"{model.found.name} is skipped: {model.found.skipped}")
-        blocks += ["\n".join(tree(version.plan)) for version in model.versions if version.plan is not None]
+        blocks += [
+            "\n".join(tree(version.plan)) for version in model.versions if version.plan is not None
+        ]
     return blocks
 
 
 def tree(plan: VersionPlan) -> list[str]:
-    """The predictors of a version, one a line, outermost first, and below them what runs it. Needs a running event loop."""
+    """The predictors of a version, one a line, outermost first, and below them what runs it.
+
+    Needs a running event loop.
+    """
     unused: Any = _Unused()
-    in_threads = plan.protection.local and plan.protection.workers is None and not plan.protection.remotes
+    in_threads = (
+        plan.protection.local and plan.protection.workers is None and not plan.protection.remotes
+    )
     backing = Backing(unused, unused if in_threads else None)
     circuit = Circuit(plan.model, plan.protection.breaker, time.monotonic, unused)
-    surroundings = Surroundings(processes=1, house=Room("the gateway", 0, 0), targets=unused, told=unused)
+    surroundings = Surroundings(
+        processes=1, house=Room("the gateway", 0, 0), targets=unused, told=unused
+    )
     try:
         stack = build_stack(plan, backing, circuit, unused, surroundings).outermost
     except ValueError as error:  # a fallback that cannot be made
@@ -89,7 +129,10 @@ def _runners(plan: VersionPlan) -> Iterator[Description]:
 
 
 class _Unused:
-    """Stands where a served version has its session, threads and counters: nothing is predicted here."""
+    """Stands where a served version has its session, threads and counters.
+
+    Nothing is predicted here.
+    """
 
     lanes = 1
     unreachable = None

@@ -21,17 +21,21 @@ from gateway.core.request import Array
 DESCRIPTION = """\
 Asks a model for a prediction, over gRPC, and prints what it answers.
 
-FILE is one of these; what it holds is made into the datatypes and shapes that the server says the model takes:
-  JSON   {"x": [[1, 2], [3, 4]]}, the same under "inputs", or the protocol's own {"inputs": [{"name": ..., "shape": ..., "data": ...}]}
+FILE is one of these; what it holds is made into the datatypes and shapes that the server says the \
+model takes:
+  JSON   {"x": [[1, 2], [3, 4]]}, the same under "inputs", or the protocol's own {"inputs": \
+[{"name": ..., "shape": ..., "data": ...}]}
   .npz   an array for each input
-  CSV    a column for each input of one value a row; or, for a model with one input, a column for each of its values
+  CSV    a column for each input of one value a row; or, for a model with one input, a column for \
+each of its values
 What a file has besides, such as a column `label`, is not sent."""
 
 EXAMPLES = """\
 examples:
   gateway infer digits --input models/digits/samples.json --rows 3
   gateway infer penguins --input models/penguins/samples.csv
-  gateway infer digits --version 1 --address 127.0.0.1:8001 --input models/digits/reference.npz --output-format json
+  gateway infer digits --version 1 --address 127.0.0.1:8001 --input models/digits/reference.npz \
+--output-format json
   echo '{"features": [[0.5, 1.5]]}' | gateway infer NAME --input -
   gateway infer breast_cancer --rows 4"""
 
@@ -39,27 +43,55 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
     parser.add_argument("model", metavar="MODEL", help="its name")
-    parser.add_argument("--version", metavar="N", default="", help="the model's version [default: the server's choice, the newest]")
-    parser.add_argument("--input", metavar="FILE", help="JSON, .npz or CSV; - is standard input [default: zeros and empty texts]")
-    parser.add_argument("--rows", metavar="N", help="send no more than the first N rows; without --input, so many are made up [default: all, 1]")
-    parser.add_argument("--output-format", metavar="FORMAT", default="table", help="table, json or npz [default: table]")
-    parser.add_argument("--output", metavar="FILE", help="where the answer is written [default: standard output]")
+    parser.add_argument(
+        "--version",
+        metavar="N",
+        default="",
+        help="the model's version [default: the server's choice, the newest]",
+    )
+    parser.add_argument(
+        "--input",
+        metavar="FILE",
+        help="JSON, .npz or CSV; - is standard input [default: zeros and empty texts]",
+    )
+    parser.add_argument(
+        "--rows",
+        metavar="N",
+        help="send no more than the first N rows; without --input, so many "
+        "are made up [default: all, 1]",
+    )
+    parser.add_argument(
+        "--output-format",
+        metavar="FORMAT",
+        default="table",
+        help="table, json or npz [default: table]",
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", help="where the answer is written [default: standard output]"
+    )
     add_connection_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Asks and prints; returns the exit status."""
     options, rows = _read(arguments)
-    model, version = arguments.model, arguments.version
+    model = arguments.model
+    version = arguments.version
     with Client(options) as client:
         specs = client.inputs(model, version)
         if arguments.input is None:
             optional = client.optional_inputs(model, version)
-            inputs = {spec.name: make_zeros(spec, 1 if rows is None else rows) for spec in specs if spec.name not in optional}
+            inputs = {
+                spec.name: make_zeros(spec, 1 if rows is None else rows)
+                for spec in specs
+                if spec.name not in optional
+            }
         else:
             inputs = _inputs(arguments.input, specs, rows)
         asked = time.perf_counter()
-        response = client.infer(model, version, inputs, {spec.name: spec.datatype for spec in specs})
+        response = client.infer(
+            model, version, inputs, {spec.name: spec.datatype for spec in specs}
+        )
         took_ms = (time.perf_counter() - asked) * 1000
     try:
         outputs = read_outputs(response)
@@ -70,16 +102,24 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.output_format == "json":
         _write(arguments.output, f"{as_json(response, outputs)}\n".encode())
     else:
-        heading = f"{response.model_name} version {response.model_version} answered in {took_ms:.1f} ms"
+        heading = (
+            f"{response.model_name} version {response.model_version} answered in {took_ms:.1f} ms"
+        )
         _write(arguments.output, f"{heading}\n\n{as_table(outputs)}\n".encode())
     return 0
 
 
 def _read(arguments: argparse.Namespace) -> tuple[ClientOptions, int | None]:
-    """What the arguments say beyond texts; raises `CommandFault` with all that is wrong with them."""
-    faults, rows = [], arguments.rows
+    """What the arguments say beyond texts.
+
+    Raises `CommandFault` with all that is wrong with them.
+    """
+    faults = []
+    rows = arguments.rows
     if arguments.output_format not in ("table", "json", "npz"):
-        faults.append(f"--output-format: expected table, json or npz, got {arguments.output_format!r}")
+        faults.append(
+            f"--output-format: expected table, json or npz, got {arguments.output_format!r}"
+        )
     elif arguments.output_format == "npz" and arguments.output is None and sys.stdout.isatty():
         faults.append("--output-format npz is not for the screen: name a file with --output")
     if rows is not None and not (rows.isascii() and rows.isdigit() and int(rows) > 0):
@@ -90,7 +130,11 @@ def _read(arguments: argparse.Namespace) -> tuple[ClientOptions, int | None]:
 def _inputs(source: str, specs: tuple[TensorSpec, ...], rows: int | None) -> dict[str, Array]:
     inputs, strangers = make_tensors(read_inputs(source, specs), specs, source)
     if strangers:
-        print(f"gateway infer: note: {_not_sent(strangers, 'standard input' if source == '-' else source)}", file=sys.stderr)
+        print(
+            "gateway infer: note: "
+            f"{_not_sent(strangers, 'standard input' if source == '-' else source)}",
+            file=sys.stderr,
+        )
     free = {spec.name for spec in specs if spec.shape[:1] == (-1,)}
     return {name: array[:rows] if name in free else array for name, array in inputs.items()}
 
@@ -98,7 +142,11 @@ def _inputs(source: str, specs: tuple[TensorSpec, ...], rows: int | None) -> dic
 def _not_sent(strangers: Sequence[str], source: str) -> str:
     """Sample files hold the true answers as well."""
     names = ", ".join(f"'{name}'" for name in strangers)
-    what = "is not an input of the model and is not sent" if len(strangers) == 1 else "are not inputs of the model and are not sent"
+    what = (
+        "is not an input of the model and is not sent"
+        if len(strangers) == 1
+        else "are not inputs of the model and are not sent"
+    )
     return f"{names} in {source} {what}"
 
 

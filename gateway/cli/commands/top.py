@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from gateway.cli.client.live_client import State
 
 DESCRIPTION = """\
-Shows what a gateway does at this moment: its models, the busiest first, their calls, errors, latency, batches, queue and breakers, its serving
-processes, and what happened last. The same as its page at http://HOST:PORT/, in a terminal; Ctrl-C ends it. A narrow terminal shows fewer
+Shows what a gateway does at this moment: its models, the busiest first, their calls, errors, \
+latency, batches, queue and breakers, its serving
+processes, and what happened last. The same as its page at http://HOST:PORT/, in a terminal; \
+Ctrl-C ends it. A narrow terminal shows fewer
 columns; what is not written to a terminal has them all, unless COLUMNS says how wide it may be.
 
-Rates and percentiles are those of the last five seconds. Where a model has several instances or processes, its breaker is the worst of them."""
+Rates and percentiles are those of the last five seconds. Where a model has several instances or \
+processes, its breaker is the worst of them."""
 
 EXAMPLES = """\
 examples:
@@ -43,10 +46,23 @@ _TIMEOUT_S = 5.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("--address", metavar="HOST:PORT", default="127.0.0.1:8002", help="its HTTP port [default: 127.0.0.1:8002]")
-    parser.add_argument("--interval", metavar="DURATION", default="1s", help="between two looks [default: 1s]")
-    parser.add_argument("--once", action="store_true", help="print one table and end; needs no terminal")
-    parser.add_argument("--all", action="store_true", help="every version, not only as many as there is room for; with --once")
+    parser.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        default="127.0.0.1:8002",
+        help="its HTTP port [default: 127.0.0.1:8002]",
+    )
+    parser.add_argument(
+        "--interval", metavar="DURATION", default="1s", help="between two looks [default: 1s]"
+    )
+    parser.add_argument(
+        "--once", action="store_true", help="print one table and end; needs no terminal"
+    )
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="every version, not only as many as there is room for; with --once",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -60,7 +76,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.once:
         terminal = sys.stdout.isatty()
-        console = Console(width=None if terminal or "COLUMNS" in os.environ else _WIDTH_OF_NO_TERMINAL, highlight=False)
+        console = Console(
+            width=None if terminal or "COLUMNS" in os.environ else _WIDTH_OF_NO_TERMINAL,
+            highlight=False,
+        )
         _print_once(console, state, whole=arguments.all or not terminal)
         return 0
     if not sys.stdout.isatty():
@@ -71,10 +90,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _read(arguments: argparse.Namespace) -> tuple[LiveClient, float]:
-    faults, interval_s = [], 0.0
+    faults = []
+    interval_s = 0.0
     found = re.fullmatch(r"(?:http://)?([^\s/]+):(\d{1,5})/?", arguments.address)
     if found is None:
-        faults.append(f"--address: expected HOST:PORT, such as 127.0.0.1:8002, got {arguments.address!r}")
+        faults.append(
+            f"--address: expected HOST:PORT, such as 127.0.0.1:8002, got {arguments.address!r}"
+        )
     try:
         interval_s = parse_duration_s(arguments.interval)
     except ValueError as error:
@@ -96,7 +118,10 @@ def _print_once(console: Console, state: State, *, whole: bool) -> None:
 
 
 def _follow(console: Console, client: LiveClient, state: State, interval_s: float) -> None:
-    """Until Ctrl-C. A gateway that does not answer any more is asked again, and what it said last stays."""
+    """Until Ctrl-C.
+
+    A gateway that does not answer any more is asked again, and what it said last stays.
+    """
     from rich.live import Live  # noqa: PLC0415  # where it is used
 
     from gateway.cli.reports.live_tables import screen  # noqa: PLC0415  # rich
@@ -104,10 +129,13 @@ def _follow(console: Console, client: LiveClient, state: State, interval_s: floa
     lost = ""
     with Live(console=console, screen=True, auto_refresh=False) as shown:
         while True:
-            rows = max(console.height - _LINES_BESIDE - len(state.processes) - len(state.notices), 3)
+            rows = max(
+                console.height - _LINES_BESIDE - len(state.processes) - len(state.notices), 3
+            )
             shown.update(screen(state, rows=rows, lost=lost), refresh=True)
             time.sleep(interval_s)
             try:
-                state, lost = client.state(), ""
+                state = client.state()
+                lost = ""
             except NoAnswer as no_answer:
                 lost = lost or f"no connection since {time.strftime('%H:%M:%S')}: {no_answer}"

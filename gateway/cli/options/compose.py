@@ -10,11 +10,20 @@ from typing import Any, TypeVar
 
 from gateway.cli.command_errors import CommandFault
 from gateway.cli.options.config_file import ConfigFile, ProcessCount
-from gateway.config.control import ControlOptions, ModelControlMode, ModelControlOptions, StopOptions
+from gateway.config.control import (
+    ControlOptions,
+    ModelControlMode,
+    ModelControlOptions,
+    StopOptions,
+)
 from gateway.config.opentelemetry import OtelOptions, apply
 from gateway.config.quantities import format_duration
 from gateway.config.settings import ServingSettings, Settings, TelemetrySettings
-from gateway.control.processes.process_count import ProcessChoice, choose_processes_here, usable_cores
+from gateway.control.processes.process_count import (
+    ProcessChoice,
+    choose_processes_here,
+    usable_cores,
+)
 
 T = TypeVar("T")
 
@@ -26,7 +35,10 @@ _MOST_CONNECTION_AGE_S = 20 * 86400.0  # gRPC counts it in milliseconds, in 32 b
 
 
 def compose(said: ConfigFile) -> Settings:
-    """The settings, with the files read that they name; raises `CommandFault` with all that is wrong."""
+    """The settings, with the files read that they name.
+
+    Raises `CommandFault` with all that is wrong.
+    """
     faults: list[str] = []
     models = _models(said.models, faults)
     choice = _processes(said.processes, models)
@@ -57,12 +69,19 @@ def compose(said: ConfigFile) -> Settings:
 
 def _models(said: str | None, faults: list[str]) -> Path | None:
     if not said:
-        faults.append("no models are named: give the folder that holds them with --models DIR (or the key `models` of the --config file)")
+        faults.append(
+            "no models are named: give the folder that holds them with --models DIR (or the key "
+            "`models` of the --config file)"
+        )
         return None
     path = Path(said).absolute()
     if path.is_dir():
         return path
-    what = f"is a file; give the folder that holds it: {path.parent}" if path.exists() else "does not exist"
+    what = (
+        f"is a file; give the folder that holds it: {path.parent}"
+        if path.exists()
+        else "does not exist"
+    )
     faults.append(f"--models: {path} {what}")
     return None
 
@@ -87,13 +106,20 @@ def _control(said: ConfigFile, processes: int, faults: list[str]) -> ControlOpti
         ),
         faults,
     )
-    stop = _tried(lambda: StopOptions(**_as_said(drain_delay_s=said.drain_delay, grace_s=said.grace)), faults)
-    values = _as_said(host=said.host, port=said.port, processes=processes, model_control=model_control, stop=stop)
+    stop = _tried(
+        lambda: StopOptions(**_as_said(drain_delay_s=said.drain_delay, grace_s=said.grace)), faults
+    )
+    values = _as_said(
+        host=said.host, port=said.port, processes=processes, model_control=model_control, stop=stop
+    )
     if said.http_port is not None:
         values["http_port"] = None if said.http_port < 0 else int(said.http_port)
     options = _tried(lambda: ControlOptions(**values), faults)
     if options is not None and options.port and options.port == options.http_port:
-        faults.append(f"--port and --http-port are both {options.port}: choose another one for either (--http-port off: no HTTP)")
+        faults.append(
+            f"--port and --http-port are both {options.port}: choose another one for "
+            "either (--http-port off: no HTTP)"
+        )
     return options
 
 
@@ -124,7 +150,8 @@ def _serving(said: ConfigFile, processes: int, faults: list[str]) -> ServingSett
 
 
 def _telemetry(said: ConfigFile, faults: list[str]) -> TelemetrySettings:
-    otel, environment = OtelOptions(), dict[str, str | None]()
+    otel = OtelOptions()
+    environment = dict[str, str | None]()
     try:
         otel, environment = apply(
             os.environ,
@@ -141,7 +168,8 @@ def _telemetry(said: ConfigFile, faults: list[str]) -> TelemetrySettings:
         environment=tuple(environment.items()),
         **_as_said(
             metrics_names=said.metrics_names,
-            trace_url=None if said.trace_url is None else str(said.trace_url),  # other processes read it, who do not know the type
+            # other processes read it, who do not know the type
+            trace_url=None if said.trace_url is None else str(said.trace_url),
             log_level=said.log_level,
             log_format=said.log_format,
             access_log=said.access_log,
@@ -155,18 +183,28 @@ def _share(said: int | None, processes: int) -> int | None:
 
 
 def _tls_faults(said: ConfigFile) -> Iterator[str]:
-    from gateway.cli.options.tls_files import tls_faults  # noqa: PLC0415  # brings OpenSSL, which most starts can do without
+    # brings OpenSSL, which most starts can do without
+    from gateway.cli.options.tls_files import tls_faults  # noqa: PLC0415
 
     return tls_faults(said.tls_cert, said.tls_key, said.tls_client_ca)
 
 
 def _limit_faults(said: ConfigFile) -> Iterator[str]:
-    for option, size in (("--max-message-size", said.max_message_size), ("--max-queue-size", said.max_queue_size)):
+    for option, size in (
+        ("--max-message-size", said.max_message_size),
+        ("--max-queue-size", said.max_queue_size),
+    ):
         if size == 0:
             yield f"{option}: must be more than 0B"
     if (said.max_message_size or 0) > _MOST_MESSAGE_BYTES:
-        yield f"--max-message-size: must be below 2GiB, which is as much as gRPC can send, got {said.max_message_size}"
-    for option, age in (("--max-connection-age", said.max_connection_age), ("--max-connection-age-grace", said.max_connection_age_grace)):
+        yield (
+            "--max-message-size: must be below 2GiB, which is as much as gRPC can "
+            f"send, got {said.max_message_size}"
+        )
+    for option, age in (
+        ("--max-connection-age", said.max_connection_age),
+        ("--max-connection-age-grace", said.max_connection_age_grace),
+    ):
         if (age or 0) > _MOST_CONNECTION_AGE_S:
             yield f"{option}: at most {format_duration(_MOST_CONNECTION_AGE_S)}, got {age}"
 
@@ -185,7 +223,8 @@ def _content(path: str | None, option: str, faults: list[str]) -> bytes:
 def _token(path: str | None, faults: list[str]) -> str:
     if path is None:
         return ""
-    from gateway.serving.wire.security.authorization import read_token  # noqa: PLC0415  # 5 ms that most starts need not pay
+    # 5 ms that most starts need not pay
+    from gateway.serving.wire.security.authorization import read_token  # noqa: PLC0415
 
     try:
         return read_token(Path(path))

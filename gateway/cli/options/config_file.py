@@ -38,7 +38,11 @@ class ProcessCount(int):
     @classmethod
     def parse(cls, value: object) -> Self:
         """The number that is said; raises ValueError."""
-        return cls(0) if value == "auto" else cls(_whole_number(value, 1, 64, "a number of 1 to 64, or auto"))
+        return (
+            cls(0)
+            if value == "auto"
+            else cls(_whole_number(value, 1, 64, "a number of 1 to 64, or auto"))
+        )
 
 
 class Ratio(float):
@@ -50,7 +54,11 @@ class Ratio(float):
     def parse(cls, value: object) -> Self:
         """The share that is said; raises ValueError."""
         try:
-            share = float(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else -1.0
+            share = (
+                float(value)
+                if isinstance(value, (str, int, float)) and not isinstance(value, bool)
+                else -1.0
+            )
         except ValueError:
             share = -1.0
         if not 0 <= share <= 1:
@@ -65,14 +73,26 @@ class TraceUrl(str):
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """The URL that is said; raises ValueError. It stands in a link of the page, so a scheme that runs something is refused."""
-        if value != "" and not (isinstance(value, str) and re.fullmatch(r"https?://[^\s/?#{}]+[/?#]\S*", value) and "{trace_id}" in value):
-            raise ValueError(f"expected http:// or https://, a host, and {{trace_id}} in the id's place, such as {_TRACE_URL}, got {value!r}")
+        """The URL that is said; raises ValueError.
+
+        It stands in a link of the page, so a scheme that runs something is refused.
+        """
+        if value != "" and not (
+            isinstance(value, str)
+            and re.fullmatch(r"https?://[^\s/?#{}]+[/?#]\S*", value)
+            and "{trace_id}" in value
+        ):
+            raise ValueError(
+                "expected http:// or https://, a host, and {trace_id} in the id's place, such "
+                f"as {_TRACE_URL}, got {value!r}"
+            )
         return cls(str(value))
 
 
 class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """The keys of the file given with `--config` (YAML). Each is the command line's option of the same name, which wins over it.
+    """The keys of the file given with `--config` (YAML).
+
+    Each is the command line's option of the same name, which wins over it.
 
     None: nothing was said.
     """
@@ -128,7 +148,12 @@ PATHS = ("models", "tls_cert", "tls_key", "tls_client_ca", "admin_token_file", "
 def merge(first: ConfigFile, second: ConfigFile) -> ConfigFile:
     """What either says; where both speak, the first."""
     names = ConfigFile.__struct_fields__
-    return ConfigFile(**{name: getattr(second, name) if getattr(first, name) is None else getattr(first, name) for name in names})
+    return ConfigFile(
+        **{
+            name: getattr(second, name) if getattr(first, name) is None else getattr(first, name)
+            for name in names
+        }
+    )
 
 
 def _whole_number(value: object, least: int, most: int, expected: str) -> int:

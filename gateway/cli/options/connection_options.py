@@ -14,21 +14,48 @@ _NAMES = ("address", "tls", "tls_ca", "tls_cert", "tls_key", "tls_server_name")
 
 def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
     """The address, the time-out, and a group for TLS."""
-    parser.add_argument("--address", metavar="HOST:PORT", default="127.0.0.1:8001", help="where the server is [default: 127.0.0.1:8001]")
-    parser.add_argument("--timeout", metavar="DURATION", default="5s", help="for everything that is asked [default: 5s]")
+    parser.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        default="127.0.0.1:8001",
+        help="where the server is [default: 127.0.0.1:8001]",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="DURATION",
+        default="5s",
+        help="for everything that is asked [default: 5s]",
+    )
     tls = parser.add_argument_group("TLS")
     tls.add_argument("--tls", action="store_true", help="speak TLS; so does every option below")
-    tls.add_argument("--tls-ca", metavar="FILE", default="", help="roots that the server's certificate leads to, PEM [default: gRPC's own]")
-    tls.add_argument("--tls-cert", metavar="FILE", default="", help="the client's own certificate, PEM")
+    tls.add_argument(
+        "--tls-ca",
+        metavar="FILE",
+        default="",
+        help="roots that the server's certificate leads to, PEM [default: gRPC's own]",
+    )
+    tls.add_argument(
+        "--tls-cert", metavar="FILE", default="", help="the client's own certificate, PEM"
+    )
     tls.add_argument("--tls-key", metavar="FILE", default="", help="its key, PEM")
-    tls.add_argument("--tls-server-name", metavar="NAME", default="", help="the name in the server's certificate [default: as in HOST:PORT]")
+    tls.add_argument(
+        "--tls-server-name",
+        metavar="NAME",
+        default="",
+        help="the name in the server's certificate [default: as in HOST:PORT]",
+    )
 
 
 def connection_options(arguments: argparse.Namespace, faults: list[str]) -> ClientOptions:
-    """What these arguments say; raises `CommandFault` with `faults`, found already, and all that is wrong with these."""
+    """What these arguments say.
+
+    Raises `CommandFault` with `faults`, found already, and all that is wrong with these.
+    """
     timeout_s = 0.0
     if not re.fullmatch(r".+:\d{1,5}|unix:.+", arguments.address):
-        faults.append(f"--address: expected HOST:PORT, such as 127.0.0.1:8001, got {arguments.address!r}")
+        faults.append(
+            f"--address: expected HOST:PORT, such as 127.0.0.1:8001, got {arguments.address!r}"
+        )
     try:
         timeout_s = parse_duration_s(arguments.timeout)
     except ValueError as error:

@@ -14,21 +14,36 @@ from gateway.config.typed_yaml import TypedYamlFault, decode_mapping, decode_yam
 
 
 def read_config_file(path: Path) -> ConfigFile:
-    """What the file says, its relative paths made absolute (they start at its folder); raises `CommandFault` with all that is wrong in it."""
+    """What the file says, its relative paths made absolute (they start at its folder).
+
+    Raises `CommandFault` with all that is wrong in it.
+    """
     try:
         said = decode_yaml(path.read_text(encoding="utf-8"), ConfigFile)
     except OSError as error:
         raise CommandFault(f"--config: {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise CommandFault(f"--config: {path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+        raise CommandFault(
+            f"--config: {path} is not UTF-8 text: {error.reason} at byte {error.start}"
+        ) from error
     except TypedYamlFault as error:
         raise CommandFault([f"{path}: {fault}" for fault in error.faults]) from error
     folder = path.absolute().parent
-    return msgspec.structs.replace(said, **{key: str(folder / Path(value).expanduser()) for key in PATHS if (value := getattr(said, key))})
+    return msgspec.structs.replace(
+        said,
+        **{
+            key: str(folder / Path(value).expanduser())
+            for key in PATHS
+            if (value := getattr(said, key))
+        },
+    )
 
 
 def read_options(options: Mapping[str, Any]) -> ConfigFile:
-    """What the command line says, by key (None: not given); raises `CommandFault` with all that is wrong."""
+    """What the command line says, by key (None: not given).
+
+    Raises `CommandFault` with all that is wrong.
+    """
     try:
         return decode_mapping(options, ConfigFile)
     except TypedYamlFault as error:

@@ -1,4 +1,7 @@
-"""The server's TLS files, tried before anything is started with them: gRPC would take anything and fail each handshake."""
+"""The server's TLS files, tried before anything is started with them.
+
+GRPC would take anything and fail each handshake.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ def tls_faults(certificate: str | None, key: str | None, client_ca: str | None) 
     elif certificate:
         yield "--tls-cert is given without --tls-key: TLS takes both"
     elif key or client_ca:
-        yield f"--tls-{'key' if key else 'client-ca'} is given without --tls-cert: TLS takes --tls-cert and --tls-key"
+        yield (
+            f"--tls-{'key' if key else 'client-ca'} is given without --tls-cert: TLS "
+            "takes --tls-cert and --tls-key"
+        )
     if client_ca and Path(client_ca).is_file():
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(client_ca)
@@ -27,7 +33,10 @@ def _pair_faults(certificate: str, key: str) -> Iterator[str]:
         # the empty password keeps OpenSSL from asking the terminal for one
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
     except ssl.SSLError as error:
-        yield f"--tls-cert {certificate} and --tls-key {key} cannot be used together, PEM files without a password: {_reason(error)}"
+        yield (
+            f"--tls-cert {certificate} and --tls-key {key} cannot be used together, PEM files "
+            f"without a password: {_reason(error)}"
+        )
     except OSError:
         pass  # whoever reads the files says which cannot be read
 

@@ -21,7 +21,10 @@ _SAMPLES = ("samples.json", "reference.npz")
 
 @dataclass(frozen=True)
 class Programs:
-    """How this gateway and its Python are called from the folder it was started in, so that what is printed can be pasted."""
+    """How this gateway and its Python are called from the folder it was started in.
+
+    So that what is printed can be pasted.
+    """
 
     gateway: tuple[str, ...] = ("gateway",)
     python: str = "python"
@@ -37,8 +40,17 @@ class Programs:
         return cls(("gateway" if known else str(_relative(Path(argv0))),), python)
 
 
-def banner(settings: Settings, started: Started, io_mode: str, programs: Programs = Programs(), room: int | None = None) -> str:
-    """The text, some lines without a last newline. `io_mode`: grpcio's, with the reason. Names are cut where a line has only `room`; None: never."""
+def banner(
+    settings: Settings,
+    started: Started,
+    io_mode: str,
+    programs: Programs = Programs(),
+    room: int | None = None,
+) -> str:
+    """The text, some lines without a last newline. `io_mode`: grpcio's, with the reason.
+
+    Names are cut where a line has only `room`; None: never.
+    """
     secure = bool(settings.serving.tls_certificate)
     live = [entry for entry in started.index if entry.state is VersionState.READY]
     failed = [entry for entry in started.index if entry.state is VersionState.UNAVAILABLE]
@@ -46,13 +58,20 @@ def banner(settings: Settings, started: Started, io_mode: str, programs: Program
     facts = [
         ("gRPC", f"{started.address}{' (TLS)' if secure else ''}"),
         ("HTTP", started.http_address and f"http://{started.http_address}/v2/health/ready"),
-        ("processes", f"{count}{f' ({settings.processes_reason})' if settings.processes_reason else ''}"),
+        (
+            "processes",
+            f"{count}{f' ({settings.processes_reason})' if settings.processes_reason else ''}",
+        ),
         ("transport", started.transport),
         ("I/O", io_mode),
     ]
     lines = [f"gateway is serving {settings.models} (started in {started.elapsed_s:.2f} s)"]
     lines += [f"  {name:<10} {value}" for name, value in facts if value]
-    lines += ["", "live:", *_some(_live_lines(live, room), "models")] if live else ["", "no model is live"]
+    lines += (
+        ["", "live:", *_some(_live_lines(live, room), "models")]
+        if live
+        else ["", "no model is live"]
+    )
     if failed:
         lines += ["", "not served:", *_some([_failure(entry) for entry in failed], "failures")]
     if live:
@@ -64,7 +83,10 @@ def _live_lines(live: Iterable[IndexEntry], room: int | None) -> list[str]:
     versions: dict[str, list[str]] = {}
     for entry in live:
         versions.setdefault(entry.model, []).append(entry.version)
-    told = [(model, f"version{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}") for model, numbers in versions.items()]
+    told = [
+        (model, f"version{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}")
+        for model, numbers in versions.items()
+    ]
     return table((), told, "  ", room).splitlines()
 
 
@@ -73,11 +95,19 @@ def _failure(entry: IndexEntry) -> str:
 
 
 def _some(lines: list[str], what: str) -> list[str]:
-    return lines if len(lines) <= _MOST_LINES else [*lines[:_MOST_LINES], f"  ... and {len(lines) - _MOST_LINES} more {what}"]
+    return (
+        lines
+        if len(lines) <= _MOST_LINES
+        else [*lines[:_MOST_LINES], f"  ... and {len(lines) - _MOST_LINES} more {what}"]
+    )
 
 
 def _calls(settings: Settings, address: str, model: str, programs: Programs) -> list[str]:
-    return [f"  {_infer_call(settings, address, model, programs)}", "", f"  {_client_call(settings, address, model, programs)}"]
+    return [
+        f"  {_infer_call(settings, address, model, programs)}",
+        "",
+        f"  {_client_call(settings, address, model, programs)}",
+    ]
 
 
 def _infer_call(settings: Settings, address: str, model: str, programs: Programs) -> str:
@@ -96,12 +126,22 @@ def _client_call(settings: Settings, address: str, model: str, programs: Program
     files = {"root_certificates": "ca.pem"} if settings.serving.tls_certificate else {}
     if settings.serving.tls_client_ca:
         files |= {"private_key": "client.key", "certificate_chain": "client.pem"}
-    secure = "".join([", ssl=True", *(f", {name}={_text(file)}" for name, file in files.items())]) if files else ""
+    secure = (
+        "".join([", ssl=True", *(f", {name}={_text(file)}" for name, file in files.items())])
+        if files
+        else ""
+    )
     steps = (
         "import numpy as np, tritonclient.grpc as t",
         f"c = t.InferenceServerClient({_text(address)}{secure})",
-        f"x = [t.InferInput(i.name, [max(n, 1) for n in i.shape], i.datatype) for i in c.get_model_metadata({_text(model)}).inputs]",
-        "[i.set_data_from_numpy(np.zeros(i.shape(), t.triton_to_np_dtype(i.datatype()))) for i in x]",
+        (
+            "x = [t.InferInput(i.name, [max(n, 1) for n in i.shape], i.datatype) for i in "
+            f"c.get_model_metadata({_text(model)}).inputs]"
+        ),
+        (
+            "[i.set_data_from_numpy(np.zeros(i.shape(), "
+            "t.triton_to_np_dtype(i.datatype()))) for i in x]"
+        ),
         f"print(c.infer({_text(model)}, x).get_response())",
     )
     return f"{shlex.quote(programs.python)} -c {shlex.quote('; '.join(steps))}"

@@ -32,8 +32,15 @@ def as_json(examined: Examined) -> dict[str, Any]:
 
 
 def _summary(examined: Examined) -> str:
-    plans = [version.plan for model in examined.models for version in model.versions if version.plan is not None]
-    models, faults, skipped = len({plan.model for plan in plans}), len(examined.faults), sum(bool(m.found.skipped) for m in examined.models)
+    plans = [
+        version.plan
+        for model in examined.models
+        for version in model.versions
+        if version.plan is not None
+    ]
+    models = len({plan.model for plan in plans})
+    faults = len(examined.faults)
+    skipped = sum(bool(m.found.skipped) for m in examined.models)
     parts = [f"{count(models, 'model')} with {count(len(plans), 'version')} would be served"]
     if skipped:
         parts.append(f"{count(skipped, 'model')} skipped")
@@ -48,7 +55,9 @@ def _model(model: ExaminedModel, *, measured: bool) -> Iterator[str]:
     yield from (f"  not served: {fault}" for fault in found.faults)
     idle = [str(version.version) for version in found.versions if version not in found.live]
     if idle and not (found.skipped or found.faults):
-        yield f"  version {', '.join(idle)} is not asked for by the version policy, {found.policy!r}"
+        yield (
+            f"  version {', '.join(idle)} is not asked for by the version policy, {found.policy!r}"
+        )
     said = [version.plan.warnings for version in model.versions if version.plan is not None]
     if not said:
         yield from (f"  warning: {warning}" for warning in found.warnings)
@@ -78,12 +87,18 @@ def _version(version: ExaminedVersion, *, measured: bool) -> Iterator[str]:
 
 def batching_text(batching: BatchingPlan) -> str:
     """How requests travel together, in one line."""
-    limit, useful = batching.max_batch_size, batching.useful_batch_size
+    limit = batching.max_batch_size
+    useful = batching.useful_batch_size
     if limit == 0:
         return "none: each request runs alone"
     if not batching.dynamic:
         return f"none: each request runs alone, of up to {count(limit, 'row')}"
-    parts = [f"up to {count(limit, 'row')}, of which {useful} {'is' if useful == 1 else 'are'} worth putting together"]
+    parts = [
+        (
+            f"up to {count(limit, 'row')}, of which {useful} "
+            f"{'is' if useful == 1 else 'are'} worth putting together"
+        )
+    ]
     if batching.splits:
         parts.append("larger requests are run in parts")
     if batching.max_queue_delay_s:
@@ -102,7 +117,15 @@ def cost_table(cost_us: dict[int, float], batching: BatchingPlan) -> str:
     rows = []
     for batch, cost in sorted(cost_us.items()):
         where = "event loop" if batch <= batching.loop_batch_size else "thread"
-        rows.append([str(batch), f"{cost:.1f}", f"{cost / batch:.2f}", where, "<- useful batch" if batch == batching.useful_batch_size else ""])
+        rows.append(
+            [
+                str(batch),
+                f"{cost:.1f}",
+                f"{cost / batch:.2f}",
+                where,
+                "<- useful batch" if batch == batching.useful_batch_size else "",
+            ]
+        )
     return table(("rows", "us", "us per row", "runs in", ""), rows)
 
 
@@ -111,9 +134,14 @@ def _tensors(specs: Iterable[TensorSpec]) -> str:
 
 
 def _tensor(spec: TensorSpec) -> str:
-    reshaped = f" (as {shape_text(spec.model_shape)} in the graph)" if spec.model_shape is not None else ""
+    reshaped = (
+        f" (as {shape_text(spec.model_shape)} in the graph)" if spec.model_shape is not None else ""
+    )
     labels = f" with {len(spec.labels)} labels" if spec.labels else ""
-    return f"{spec.name} {spec.datatype} {shape_text(spec.shape)}{reshaped}{labels}{' optional' if spec.optional else ''}"
+    return (
+        f"{spec.name} {spec.datatype} "
+        f"{shape_text(spec.shape)}{reshaped}{labels}{' optional' if spec.optional else ''}"
+    )
 
 
 def _list(numbers: Sequence[int]) -> str:

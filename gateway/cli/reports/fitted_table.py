@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
 
 _BESIDE: Final = 2
-"""What a column takes beside its cells: the space at its right and the divider, or the edges of the table."""
+"""What a column takes beside its cells.
+
+The space at its right and the divider, or the edges of the table.
+"""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column, with its rank: of those with the highest number the table lets go first. One of rank 0 always stays."""
+    """One column, with its rank: of those with the highest number the table lets go first.
+
+    One of rank 0 always stays.
+    """
 
     name: str
     rank: int
@@ -34,24 +40,51 @@ class Column:
 class FittedTable:
     """Shows as many of its columns as the console is wide, a line for each row."""
 
-    def __init__(self, columns: Sequence[Column], rows: Sequence[Sequence[Text]], caption: str = "") -> None:
-        self._columns, self._rows, self._caption = columns, rows, caption
-        self._widths = [max(cell_len(column.name), column.usual, *(row[at].cell_len for row in rows)) for at, column in enumerate(columns)]
+    def __init__(
+        self, columns: Sequence[Column], rows: Sequence[Sequence[Text]], caption: str = ""
+    ) -> None:
+        self._columns = columns
+        self._rows = rows
+        self._caption = caption
+        self._widths = [
+            max(cell_len(column.name), column.usual, *(row[at].cell_len for row in rows))
+            for at, column in enumerate(columns)
+        ]
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> Iterator[Table]:
         widths = self._fit(options.max_width)
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, header_style="bold")
-        table.caption, table.caption_style, table.caption_justify = self._caption or None, "dim", "left"
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            padding=(0, 1),
+            collapse_padding=True,
+            header_style="bold",
+        )
+        table.caption = self._caption or None
+        table.caption_style = "dim"
+        table.caption_justify = "left"
         for at, width in widths.items():
             column = self._columns[at]
-            table.add_column(column.name, width=width, justify="right" if column.number else "left", no_wrap=True, overflow="ellipsis")
+            table.add_column(
+                column.name,
+                width=width,
+                justify="right" if column.number else "left",
+                no_wrap=True,
+                overflow="ellipsis",
+            )
         for row in self._rows:
             table.add_row(*(row[at] for at in widths))
         yield table
 
     def _fit(self, room: int) -> dict[int, int]:
-        """By place, how wide the columns are that stay: first each as narrow as it may be, then what is left to those that were cut."""
-        least = [width if column.least is None else min(width, column.least) for column, width in zip(self._columns, self._widths, strict=True)]
+        """By place, how wide the columns are that stay.
+
+        First each as narrow as it may be, then what is left to those that were cut.
+        """
+        least = [
+            width if column.least is None else min(width, column.least)
+            for column, width in zip(self._columns, self._widths, strict=True)
+        ]
         kept = []
         for at in sorted(range(len(self._columns)), key=lambda at: self._columns[at].rank):
             needed = least[at] + _BESIDE
@@ -67,4 +100,7 @@ class FittedTable:
         return widths
 
     def __repr__(self) -> str:
-        return f"<FittedTable {' '.join(column.name for column in self._columns)}, {len(self._rows)} rows>"
+        return (
+            f"<FittedTable {' '.join(column.name for column in self._columns)}, "
+            f"{len(self._rows)} rows>"
+        )

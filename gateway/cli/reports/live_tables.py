@@ -20,7 +20,10 @@ _EVENTS: Final = 4
 _NOTHING: Final = "-"
 _TONES: Final = {
     **dict.fromkeys(("READY", "serving", "closed"), "green"),
-    **dict.fromkeys(("LOADING", "UNLOADING", "half-open", "starting", "draining", "stopping", "silent"), "yellow"),
+    **dict.fromkeys(
+        ("LOADING", "UNLOADING", "half-open", "starting", "draining", "stopping", "silent"),
+        "yellow",
+    ),
     **dict.fromkeys(("UNAVAILABLE", "open", "restarting"), "bold red"),
 }
 _OF_VERSIONS: Final = (
@@ -54,32 +57,51 @@ _SECOND_MS: Final = 1000
 
 
 def screen(state: State, *, rows: int | None, lost: str = "") -> RenderableType:
-    """Everything; at most so many versions, None: all. `lost`: why this is not how it is any more."""
+    """Everything; at most so many versions, None: all.
+
+    `lost`: why this is not how it is any more.
+    """
     return Group(*_head(state, lost), _versions(state, rows), _processes(state), *_events(state))
 
 
 def _head(state: State, lost: str) -> Iterator[Text]:
-    gateway, total = state.gateway, state.total
-    phase = gateway["phase"] if gateway["ready"] or gateway["phase"] != "serving" else "serving, not ready"
+    gateway = state.gateway
+    total = state.total
+    phase = (
+        gateway["phase"]
+        if gateway["ready"] or gateway["phase"] != "serving"
+        else "serving, not ready"
+    )
     line = Text.assemble(("ONNX gateway ", "bold"), (phase, _tone(phase)))
     up_s = state.made_at_s - gateway["started_at_s"] if gateway["started_at_s"] else 0
     line.append(
-        f"  {gateway['address']}{f'  up {_span(up_s)}' if up_s else ''}  as of {time.strftime('%H:%M:%S', time.localtime(state.made_at_s))}", "dim"
+        f"  {gateway['address']}{f'  up {_span(up_s)}' if up_s else ''}  as of "
+        f"{time.strftime('%H:%M:%S', time.localtime(state.made_at_s))}",
+        "dim",
     )
     yield line
     if lost:
         yield Text(lost, "bold red")
-    yield from (Text(notice["text"], "yellow" if notice["level"] == "warning" else "cyan") for notice in state.notices)
+    yield from (
+        Text(notice["text"], "yellow" if notice["level"] == "warning" else "cyan")
+        for notice in state.notices
+    )
     figures = Text.assemble(
         (_rate(total["calls_per_s"]), "bold"), " calls/s  ",
-        (_rate(total["errors_per_s"]), "bold red" if total["errors_per_s"] else "bold"), " errors/s  p50 ",
-        (_milliseconds(total["latency_p50_ms"]), "bold"), "  p90 ", (_milliseconds(total["latency_p90_ms"]), "bold"),
-        "  p99 ", (_milliseconds(total["latency_p99_ms"]), "bold"), "  ", (f"{total['queued']:,}", "bold"), " waiting  ",
-        (f"{total['in_flight']:,}", "bold"), " in flight",
+        (_rate(total["errors_per_s"]), "bold red" if total["errors_per_s"] else "bold"),
+        " errors/s  p50 ", (_milliseconds(total["latency_p50_ms"]), "bold"), "  p90 ",
+        (_milliseconds(total["latency_p90_ms"]), "bold"), "  p99 ",
+        (_milliseconds(total["latency_p99_ms"]), "bold"), "  ", (f"{total['queued']:,}", "bold"),
+        " waiting  ", (f"{total['in_flight']:,}", "bold"), " in flight",
     )  # fmt: skip
     reasons = sorted(total["errors_per_s_by_reason"].items(), key=lambda each: -each[1])
     if reasons:
-        figures.append("  (" + ", ".join(f"{reason.replace('_', ' ')} {_rate(value)}" for reason, value in reasons) + ")", "dim")
+        figures.append(
+            "  ("
+            + ", ".join(f"{reason.replace('_', ' ')} {_rate(value)}" for reason, value in reasons)
+            + ")",
+            "dim",
+        )
     yield figures
 
 
@@ -87,7 +109,9 @@ def _versions(state: State, rows: int | None) -> FittedTable:
     ordered = sorted(state.versions, key=_busiest_first)
     shown = ordered if rows is None else ordered[:rows]
     left = len(ordered) - len(shown)
-    return FittedTable(_OF_VERSIONS, [_version(each) for each in shown], f"and {left:,} more" if left else "")
+    return FittedTable(
+        _OF_VERSIONS, [_version(each) for each in shown], f"and {left:,} more" if left else ""
+    )
 
 
 def _version(each: Entry) -> list[Text]:
@@ -97,7 +121,10 @@ def _version(each: Entry) -> list[Text]:
         Text(_state_word(each), _tone(each["state"]) if each["reason"] != "unloaded" else "dim"),
         Text(_rate(each["calls_per_s"])),
         Text(_rate(each["errors_per_s"]), "bold red" if each["errors_per_s"] else ""),
-        *(Text(_milliseconds(each[name])) for name in ("latency_p50_ms", "latency_p90_ms", "latency_p99_ms", "queue_p90_ms")),
+        *(
+            Text(_milliseconds(each[name]))
+            for name in ("latency_p50_ms", "latency_p90_ms", "latency_p99_ms", "queue_p90_ms")
+        ),
         Text(_NOTHING if each["rows_per_batch"] is None else f"{each['rows_per_batch']:.1f}"),
         Text(f"{each['queued']:,}"),
         Text(f"{each['in_flight']:,}"),
@@ -116,7 +143,9 @@ def _process(each: Entry) -> list[Text]:
         Text(word, _tone(word)),
         Text(str(each["pid"] or _NOTHING)),
         Text(_NOTHING if each["cpu_percent"] is None else f"{each['cpu_percent']:.0f} %"),
-        Text(_NOTHING if each["memory_bytes"] is None else f"{each['memory_bytes'] / 2**20:.0f} MiB"),
+        Text(
+            _NOTHING if each["memory_bytes"] is None else f"{each['memory_bytes'] / 2**20:.0f} MiB"
+        ),
         Text(_milliseconds(each["loop_lag_ms"])),
         Text(_NOTHING if each["in_flight"] is None else f"{each['in_flight']:,}"),
         Text(f"{each['restarts']:,}"),
@@ -130,18 +159,33 @@ def _events(state: State) -> Iterator[Text]:
         who = " ".join(filter(None, (event["model"], event["version"], event["instance"])))
         what = f"{event['what']} {event['state'].lower().replace('_', ' ')}"
         line = Text(no_wrap=True, overflow="ellipsis")
-        line.append(f"{when}  ", "dim").append(what, _tone(event["state"])).append("  " + "  ".join(filter(None, (who, event["text"]))))
+        line.append(f"{when}  ", "dim").append(what, _tone(event["state"])).append(
+            "  " + "  ".join(filter(None, (who, event["text"])))
+        )
         yield line
 
 
 def _busiest_first(version: Entry) -> tuple[float, int, int, str, str]:
-    troubled = version["state"] in ("LOADING", "UNLOADING", "UNAVAILABLE") and version["reason"] != "unloaded"
+    troubled = (
+        version["state"] in ("LOADING", "UNLOADING", "UNAVAILABLE")
+        and version["reason"] != "unloaded"
+    )
     rank = 0 if troubled else 1 if version["state"] == "READY" else 2
-    return (-version["calls_per_s"], -version["queued"], rank, version["model"], version["version"].zfill(20))
+    return (
+        -version["calls_per_s"],
+        -version["queued"],
+        rank,
+        version["model"],
+        version["version"].zfill(20),
+    )
 
 
 def _state_word(version: Entry) -> str:
-    return "unloaded" if version["reason"] == "unloaded" else str(version["state"]).lower().replace("_", " ")
+    return (
+        "unloaded"
+        if version["reason"] == "unloaded"
+        else str(version["state"]).lower().replace("_", " ")
+    )
 
 
 def _breaker_word(version: Entry) -> str:
@@ -149,8 +193,15 @@ def _breaker_word(version: Entry) -> str:
         return f"forced {version['breaker_forced']}"
     instances = version["instances"]
     away = sum(not each["available"] or each["breaker"] == "open" for each in instances)
-    tries = ", next call tries" if 0 < version["breaker_to_try_processes"] == version["breaker_open_processes"] else ""
-    return f"{version['breaker'] or _NOTHING}{tries}{f', {away} of {len(instances)} away' if away else ''}"
+    tries = (
+        ", next call tries"
+        if 0 < version["breaker_to_try_processes"] == version["breaker_open_processes"]
+        else ""
+    )
+    return (
+        f"{version['breaker'] or _NOTHING}{tries}"
+        f"{f', {away} of {len(instances)} away' if away else ''}"
+    )
 
 
 def _tone(word: str) -> str:
@@ -158,7 +209,15 @@ def _tone(word: str) -> str:
 
 
 def _rate(value: float) -> str:
-    return "0" if not value else f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"  # noqa: PLR2004
+    return (
+        "0"
+        if not value
+        else f"{value:,.0f}"
+        if value >= 100  # noqa: PLR2004
+        else f"{value:.1f}"
+        if value >= 1
+        else f"{value:.2f}"
+    )
 
 
 def _milliseconds(value: float | None) -> str:

@@ -9,7 +9,14 @@ from typing import Any
 
 from gateway.config.quantities import format_bytes, format_duration
 from gateway.core.plan import BatchingPlan, VersionPlan
-from gateway.core.protection import AdmissionPlan, BreakerPlan, FallbackLink, OutputGuardPlan, ProtectionPlan, RetryPlan
+from gateway.core.protection import (
+    AdmissionPlan,
+    BreakerPlan,
+    FallbackLink,
+    OutputGuardPlan,
+    ProtectionPlan,
+    RetryPlan,
+)
 
 
 def protection_text(plan: ProtectionPlan) -> str:
@@ -25,17 +32,32 @@ def protection_text(plan: ProtectionPlan) -> str:
 
 def runs_text(plan: VersionPlan) -> str:
     """Where and how many at a time, in one line."""
-    return "; ".join([local_text(plan)] * plan.protection.local + [f"remote: {remote}" for remote in remote_texts(plan)])
+    return "; ".join(
+        [local_text(plan)] * plan.protection.local
+        + [f"remote: {remote}" for remote in remote_texts(plan)]
+    )
 
 
 def local_text(plan: VersionPlan) -> str:
     """How it is run here."""
-    threads = f"{count(plan.session.intra_op_threads, 'thread')} each, by {', '.join(plan.session.providers)}"
+    threads = (
+        f"{count(plan.session.intra_op_threads, 'thread')} each, by "
+        f"{', '.join(plan.session.providers)}"
+    )
     workers = plan.protection.workers
     if workers is None:
-        return f"{_where(plan.batching)}; at most {plan.instances} at a time in one process, {threads}"
-    limit = f", replaced at {format_bytes(workers.memory_limit_bytes)}" if workers.memory_limit_bytes else ""
-    return f"in {count(workers.count, 'worker process', 'worker processes')} of each serving process, {threads}{limit}"
+        return (
+            f"{_where(plan.batching)}; at most {plan.instances} at a time in one process, {threads}"
+        )
+    limit = (
+        f", replaced at {format_bytes(workers.memory_limit_bytes)}"
+        if workers.memory_limit_bytes
+        else ""
+    )
+    return (
+        f"in {count(workers.count, 'worker process', 'worker processes')} of each "
+        f"serving process, {threads}{limit}"
+    )
 
 
 def remote_texts(plan: VersionPlan) -> list[str]:
@@ -45,13 +67,18 @@ def remote_texts(plan: VersionPlan) -> list[str]:
         as_ = " ".join(filter(None, (remote.model, remote.version and f"version {remote.version}")))
         how = f"{'TLS' if remote.tls_ca else 'plaintext'}{' with a token' if remote.token else ''}"
         batches = count(remote.concurrent_batches, "batch", "batches")
-        texts.append(f"{remote.address}{f' as {as_}' if as_ else ''}, at most {batches} at a time, {how}")
+        texts.append(
+            f"{remote.address}{f' as {as_}' if as_ else ''}, at most {batches} at a time, {how}"
+        )
     return texts
 
 
 def protection_json(plan: ProtectionPlan) -> dict[str, Any]:
     """The plan for programs, without the tokens."""
-    remotes = [{**asdict(remote), "tls_ca": bool(remote.tls_ca), "token": bool(remote.token)} for remote in plan.remotes]
+    remotes = [
+        {**asdict(remote), "tls_ca": bool(remote.tls_ca), "token": bool(remote.token)}
+        for remote in plan.remotes
+    ]
     shown: dict[str, Any] = _plain({**asdict(plan), "remotes": remotes})
     return shown
 
@@ -74,7 +101,11 @@ def _where(batching: BatchingPlan) -> str:
     on_loop = batching.loop_batch_size
     if on_loop == 0:
         return "in threads"
-    return "on the event loop" if on_loop >= batching.max_batch_size else f"on the event loop up to {count(on_loop, 'row')}, in threads beyond"
+    return (
+        "on the event loop"
+        if on_loop >= batching.max_batch_size
+        else f"on the event loop up to {count(on_loop, 'row')}, in threads beyond"
+    )
 
 
 def _breaker(plan: BreakerPlan) -> Iterator[str]:
@@ -93,14 +124,24 @@ def _retry(plan: RetryPlan) -> Iterator[str]:
 
 def _changed(plan: Any, default: Any) -> str:
     """The fields that differ, by the names that model.yaml has for them."""
-    said = {field.name: getattr(plan, field.name) for field in fields(plan) if getattr(plan, field.name) != getattr(default, field.name)}
-    return ", ".join(f"{name.removesuffix('_s')} {format_duration(value) if name.endswith('_s') else value}" for name, value in said.items())
+    said = {
+        field.name: getattr(plan, field.name)
+        for field in fields(plan)
+        if getattr(plan, field.name) != getattr(default, field.name)
+    }
+    return ", ".join(
+        f"{name.removesuffix('_s')} {format_duration(value) if name.endswith('_s') else value}"
+        for name, value in said.items()
+    )
 
 
 def _link(link: FallbackLink) -> str:
     on = f" on {'/'.join(sorted(link.errors))}" if link.errors != FallbackLink().errors else ""
     slack = f" with {format_duration(link.minimum_slack_s)} left" if link.minimum_slack_s else ""
-    return f"{link.name}{f' {format_duration(link.cache_age_s)}' if link.cache_age_s else ''}{on}{slack}"
+    return (
+        f"{link.name}{f' {format_duration(link.cache_age_s)}' if link.cache_age_s else ''}"
+        f"{on}{slack}"
+    )
 
 
 def _guard(plan: OutputGuardPlan) -> Iterator[str]:

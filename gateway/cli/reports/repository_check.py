@@ -1,4 +1,7 @@
-"""A repository looked at as `gateway serve` would: scanned, inspected in processes of their own, planned. Nothing is served."""
+"""A repository looked at as `gateway serve` would.
+
+Scanned, inspected in processes of their own, planned. Nothing is served.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,11 @@ class ExaminedModel:
     def faults(self) -> tuple[str, ...]:
         """Everything that keeps it, or a version of it, from being served, with its name."""
         name = self.found.name
-        bad = [f"{name} version {version.version}: {version.fault}" for version in self.versions if version.fault]
+        bad = [
+            f"{name} version {version.version}: {version.fault}"
+            for version in self.versions
+            if version.fault
+        ]
         return (*(f"{name}: {fault}" for fault in self.found.faults), *bad)
 
 
@@ -64,30 +71,57 @@ class Examined:
 
 
 def examine(root: Path, name: str | None = None, cache_dir: Path | None = None) -> Examined:
-    """Looks at everything, with progress on stderr where that takes long; raises `CommandFault` where there is no such folder."""
+    """Looks at everything, with progress on stderr where that takes long.
+
+    Raises `CommandFault` where there is no such folder.
+    """
     if not root.is_dir():
-        what = f"is a file; give the folder that holds it: {root.absolute().parent}" if root.exists() else "does not exist"
+        what = (
+            f"is a file; give the folder that holds it: {root.absolute().parent}"
+            if root.exists()
+            else "does not exist"
+        )
         raise CommandFault(f"{root} {what}")
     repository = scan(root, name, available_providers=installed_providers())
     cores = max(1, usable_cores() // choose_processes_here(root).processes)
-    options = SourceOptions(models=root.absolute(), name=name or "", cache_dir=cache_dir, cores=cores)
+    options = SourceOptions(
+        models=root.absolute(), name=name or "", cache_dir=cache_dir, cores=cores
+    )
     models = asyncio.run(_examine_models(repository, options))
-    if not any(model.found.alone for model in models):  # the others are beside it, and were not looked at
-        models = tuple(_with_warnings(model, list(fallback_warnings(model, models))) for model in models)
+    # the others are beside it, and were not looked at
+    if not any(model.found.alone for model in models):
+        models = tuple(
+            _with_warnings(model, list(fallback_warnings(model, models))) for model in models
+        )
     return Examined(repository, models)
 
 
 def fallback_warnings(model: ExaminedModel, models: Sequence[ExaminedModel]) -> Iterator[str]:
-    """What keeps its fallbacks on other models from answering: a model is planned without knowing the others, which may come."""
-    mine = next((version.plan for version in reversed(model.versions) if version.plan is not None), None)
+    """What keeps its fallbacks on other models from answering.
+
+    A model is planned without knowing the others, which may come.
+    """
+    mine = next(
+        (version.plan for version in reversed(model.versions) if version.plan is not None), None
+    )
     for i, said in enumerate(model.found.configuration.fallback or ()):
         if said.model is None or mine is None:
             continue
         key = f"fallback[{i}].model {said.model}"
         other = next((one for one in models if one.found.name == said.model), None)
-        plan = next((version.plan for version in reversed(other.versions) if version.plan is not None), None) if other else None
+        plan = (
+            next(
+                (version.plan for version in reversed(other.versions) if version.plan is not None),
+                None,
+            )
+            if other
+            else None
+        )
         if other is None:
-            yield f"{key} is not there{nearest(said.model, [one.found.name for one in models if one is not model])}"
+            yield (
+                f"{key} is not there"
+                f"{nearest(said.model, [one.found.name for one in models if one is not model])}"
+            )
         elif plan is None:
             yield f"{key} has no version that can be served"
         elif difference := _difference(mine, plan):
@@ -96,14 +130,22 @@ def fallback_warnings(model: ExaminedModel, models: Sequence[ExaminedModel]) -> 
 
 def _difference(mine: VersionPlan, other: VersionPlan) -> str:
     """Why the other version cannot answer my requests; empty where it can."""
-    for kind, ours, theirs in (("input", mine.inputs, other.inputs), ("output", mine.outputs, other.outputs)):
+    for kind, ours, theirs in (
+        ("input", mine.inputs, other.inputs),
+        ("output", mine.outputs, other.outputs),
+    ):
         specs = {spec.name: spec for spec in theirs}
         for spec in ours:
             if (its := specs.pop(spec.name, None)) is None:
                 return f"it has no {kind} '{spec.name}'"
-            agree = len(its.shape) == len(spec.shape) and all(-1 in (a, b) or a == b for a, b in zip(its.shape, spec.shape, strict=True))
+            agree = len(its.shape) == len(spec.shape) and all(
+                -1 in (a, b) or a == b for a, b in zip(its.shape, spec.shape, strict=True)
+            )
             if its.datatype != spec.datatype or not (agree or not its.shape or not spec.shape):
-                return f"its {kind} '{spec.name}' is {its.datatype} {shape_text(its.shape)}, not {spec.datatype} {shape_text(spec.shape)}"
+                return (
+                    f"its {kind} '{spec.name}' is {its.datatype} {shape_text(its.shape)}, not "
+                    f"{spec.datatype} {shape_text(spec.shape)}"
+                )
         if more := [spec.name for spec in specs.values() if kind == "input" and not spec.optional]:
             return f"it asks for the input '{more[0]}' as well"
     return ""
@@ -113,7 +155,10 @@ def _with_warnings(model: ExaminedModel, warnings: list[str]) -> ExaminedModel:
     if not warnings:
         return model
     plans = ((version, version.plan) for version in model.versions)
-    versions = (replace(version, plan=plan and replace(plan, warnings=(*plan.warnings, *warnings))) for version, plan in plans)
+    versions = (
+        replace(version, plan=plan and replace(plan, warnings=(*plan.warnings, *warnings)))
+        for version, plan in plans
+    )
     return replace(model, versions=tuple(versions))
 
 
@@ -133,24 +178,37 @@ class _Source(FolderSource):
         return ExaminedVersion(version, findings, plan)
 
 
-async def _examine_models(repository: Repository, options: SourceOptions) -> tuple[ExaminedModel, ...]:
+async def _examine_models(
+    repository: Repository, options: SourceOptions
+) -> tuple[ExaminedModel, ...]:
     total = sum(len(model.live) for model in repository.models)
     async with _Source(options) as source:
         done: list[int] = []
-        reporting = asyncio.create_task(_report(lambda: f"inspected {len(done)} of {total} versions"))
+        reporting = asyncio.create_task(
+            _report(lambda: f"inspected {len(done)} of {total} versions")
+        )
         try:
-            return tuple(await asyncio.gather(*(_examine_model(source, model, done.append) for model in repository.models)))
+            return tuple(
+                await asyncio.gather(
+                    *(_examine_model(source, model, done.append) for model in repository.models)
+                )
+            )
         finally:
             reporting.cancel()
 
 
-async def _examine_model(source: _Source, model: FoundModel, done: Callable[[int], None]) -> ExaminedModel:
+async def _examine_model(
+    source: _Source, model: FoundModel, done: Callable[[int], None]
+) -> ExaminedModel:
     async def examine_version(version: int) -> ExaminedVersion:
         examined = await source.examine(model, version)
         done(version)
         return examined
 
-    return ExaminedModel(model, tuple(await asyncio.gather(*(examine_version(version.version) for version in model.live))))
+    return ExaminedModel(
+        model,
+        tuple(await asyncio.gather(*(examine_version(version.version) for version in model.live))),
+    )
 
 
 async def _report(text: Callable[[], str]) -> None:

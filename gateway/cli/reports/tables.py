@@ -12,27 +12,38 @@ LONGEST_NAME: Final = 40
 """Characters of a name that are shown where there is little room."""
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], indent: str = "", room: int | None = None) -> str:
+def table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], indent: str = "", room: int | None = None
+) -> str:
     """Columns under their names, two spaces apart; the last one may be of any width.
 
-    Empty `header`: they have none. Where a line would be longer than `room`, names in the first column are cut; None: never.
+    Empty `header`: they have none. Where a line would be longer than `room`, names in the first
+    column are cut; None: never.
     """
     heads = [header] if header else []
     widths = _widths((*heads, *rows))
     if room is not None and len(indent) + sum(widths) + 2 * (len(widths) - 1) > room:
         rows = [(shortened(row[0]), *row[1:]) for row in rows]
         widths = _widths((*heads, *rows))
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (*heads, *rows))
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (*heads, *rows)
+    )
     return "\n".join(indent + line for line in lines)
 
 
 def shortened(name: str) -> str:
     """A name of `LONGEST_NAME` characters at most."""
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return (
+        name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    )
 
 
 def terminal_width() -> int | None:
-    """Of what standard output is shown on, or COLUMNS where that is set; None: nobody's screen, so nothing has to be cut."""
+    """Of what standard output is shown on, or COLUMNS where that is set.
+
+    None: nobody's screen, so nothing has to be cut.
+    """
     if re.fullmatch("[1-9][0-9]{0,5}", columns := os.environ.get("COLUMNS", "")):
         return int(columns)
     try:

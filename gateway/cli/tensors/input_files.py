@@ -20,13 +20,20 @@ _ZIP: Final = b"PK\x03\x04"
 
 
 def read_inputs(source: str, specs: Sequence[TensorSpec]) -> dict[str, Any]:
-    """What the file has, by name, not yet checked against the model; `-` is standard input. Raises `CommandFault`."""
+    """What the file has, by name, not yet checked against the model; `-` is standard input.
+
+    Raises `CommandFault`.
+    """
     try:
         content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
     except OSError as error:
         raise CommandFault(f"{source} cannot be read: {error.strerror}") from error
     try:
-        return _read_npz(content) if content.startswith(_ZIP) else _read_text(content.decode("utf-8-sig"), source, specs)
+        return (
+            _read_npz(content)
+            if content.startswith(_ZIP)
+            else _read_text(content.decode("utf-8-sig"), source, specs)
+        )
     except UnicodeDecodeError as error:
         raise CommandFault(f"{source}: is neither an .npz file nor UTF-8 text") from error
     except ValueError as error:
@@ -51,24 +58,37 @@ def _read_npz(content: bytes) -> dict[str, Any]:
 
 
 def _read_json(text: str, specs: Sequence[TensorSpec]) -> dict[str, Any]:
-    """`{name: values}`, the same under `inputs`, the protocol's own form (a list of tensors under `inputs`), or the values of the only input."""
+    """The arrays by name, in any of four forms.
+
+    `{name: values}`, the same under `inputs`, the protocol's own form (a list of tensors there), or
+    the values of the only input.
+    """
     try:
         document = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"is not JSON: {error}") from error
     inputs = document.get("inputs") if isinstance(document, dict) else document
-    if isinstance(inputs, list) and inputs and all(isinstance(item, dict) and "name" in item for item in inputs):
+    if (
+        isinstance(inputs, list)
+        and inputs
+        and all(isinstance(item, dict) and "name" in item for item in inputs)
+    ):
         return {str(item["name"]): _protocol_tensor(item) for item in inputs}
     if isinstance(document, list):
         if len(specs) != 1:
             form = ", ".join(f'"{spec.name}": [...]' for spec in specs)
-            raise ValueError(f"is a list, but the model has {len(specs)} inputs; name them: {{{form}}}")
+            raise ValueError(
+                f"is a list, but the model has {len(specs)} inputs; name them: {{{form}}}"
+            )
         return {specs[0].name: document}
     return inputs if isinstance(inputs, dict) else dict(document)
 
 
 def _protocol_tensor(item: dict[str, Any]) -> Any:
-    """The elements of a tensor as the protocol's JSON has it, flat or nested, in the shape it says."""
+    """The elements of a tensor as the protocol's JSON has it, flat or nested.
+
+    In the shape it says.
+    """
     if "data" not in item:
         raise ValueError(f"the tensor '{item['name']}' has no data")
     if "shape" not in item:
@@ -76,4 +96,6 @@ def _protocol_tensor(item: dict[str, Any]) -> Any:
     try:
         return np.array(item["data"], object).reshape(item["shape"])
     except (ValueError, TypeError) as error:
-        raise ValueError(f"the tensor '{item['name']}' does not have the shape {item['shape']}: {error}") from error
+        raise ValueError(
+            f"the tensor '{item['name']}' does not have the shape {item['shape']}: {error}"
+        ) from error

@@ -1,4 +1,7 @@
-"""Values as people write them become tensors of a model: the right datatype, the right shape, and a sentence where they do not fit."""
+"""Values as people write them become tensors of a model.
+
+The right datatype, the right shape, and a sentence where they do not fit.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,27 @@ _INTEGERS: Final = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT3
 _EXACT: Final = 2.0**53  # floats beyond it skip whole numbers
 
 
-def make_tensors(values: Mapping[str, Any], specs: Sequence[TensorSpec], source: str) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """The inputs by name, in the model's order, and the names in `values` that are no inputs; raises `CommandFault` with all that does not fit."""
+def make_tensors(
+    values: Mapping[str, Any], specs: Sequence[TensorSpec], source: str
+) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """The inputs by name, in the model's order, and the names in `values` that are no inputs.
+
+    Raises `CommandFault` with all that does not fit.
+    """
     names = [spec.name for spec in specs]
     strangers = [name for name in values if name not in names]
     missing = [name for name in names if name not in values]
-    misspelt = [f"{source}: '{name}' is no input of the model{hint}" for name in strangers if (hint := nearest(name, missing))]
+    misspelt = [
+        f"{source}: '{name}' is no input of the model{hint}"
+        for name in strangers
+        if (hint := nearest(name, missing))
+    ]
     if misspelt or (missing and len(missing) == len(names) and names):
-        raise CommandFault(misspelt or f"{source}: has none of the model's inputs ({', '.join(names)}), only {', '.join(strangers) or 'nothing'}")
+        raise CommandFault(
+            misspelt
+            or f"{source}: has none of the model's inputs ({', '.join(names)}), only "
+            f"{', '.join(strangers) or 'nothing'}"
+        )
     tensors: dict[str, Array] = {}
     faults: list[str] = []
     for spec in specs:
@@ -41,30 +57,50 @@ def make_tensors(values: Mapping[str, Any], specs: Sequence[TensorSpec], source:
 
 def make_tensor(values: Any, spec: TensorSpec) -> Array:
     """Nested lists or an array as one input; raises ValueError."""
-    return fit_shape(_texts(values) if spec.datatype == BYTES else _numbers(values, spec.datatype), spec.shape)
+    return fit_shape(
+        _texts(values) if spec.datatype == BYTES else _numbers(values, spec.datatype), spec.shape
+    )
 
 
 def make_zeros(spec: TensorSpec, rows: int) -> Array:
     """An input of zeros, or of empty texts; free sizes are 1, but the first, which is `rows`."""
-    shape = [(rows if axis == 0 else 1) if size < 0 else size for axis, size in enumerate(spec.shape)]
-    return np.full(shape, "", object) if spec.datatype == BYTES else np.zeros(shape, numpy_dtype(spec.datatype))
+    shape = [
+        (rows if axis == 0 else 1) if size < 0 else size for axis, size in enumerate(spec.shape)
+    ]
+    return (
+        np.full(shape, "", object)
+        if spec.datatype == BYTES
+        else np.zeros(shape, numpy_dtype(spec.datatype))
+    )
 
 
 def fit_shape(array: Array, shape: tuple[int, ...]) -> Array:
-    """The array in the shape, where -1 is free; a first axis of one may be left out, and a last one. Raises ValueError."""
+    """The array in the shape, where -1 is free.
+
+    A first axis of one may be left out, and a last one. Raises ValueError.
+    """
     last = [(*array.shape, 1)] if shape[-1:] == (1,) else []
     for candidate in (array.shape, *last, (1, *array.shape)):
         if fits(candidate, shape):
             return array.reshape(candidate)
     if array.size == 1 and all(size in (-1, 1) for size in shape):
         return array.reshape((1,) * len(shape))
-    raise ValueError(f"has the shape {shape_text(array.shape)}, the model takes {shape_text(shape)} (-1: any size)")
+    raise ValueError(
+        f"has the shape {shape_text(array.shape)}, the model takes "
+        f"{shape_text(shape)} (-1: any size)"
+    )
 
 
 def _texts(values: Any) -> Array:
-    array = np.array(values, object) if not isinstance(values, np.ndarray) else values.astype(object)
+    array = (
+        np.array(values, object) if not isinstance(values, np.ndarray) else values.astype(object)
+    )
     if odd := [element for element in array.ravel() if not isinstance(element, str | bytes)]:
-        raise ValueError("has rows of different lengths" if isinstance(odd[0], list) else f"takes texts, got {odd[0]!r}")
+        raise ValueError(
+            "has rows of different lengths"
+            if isinstance(odd[0], list)
+            else f"takes texts, got {odd[0]!r}"
+        )
     return array
 
 
@@ -79,10 +115,17 @@ def _numbers(values: Any, datatype: str) -> Array:
 
 
 def _python_numbers(values: Any, datatype: str) -> Array:
-    """Python's own numbers, kept as they are: numpy would make floats of whole numbers beyond 63 bits."""
+    """Python's own numbers, kept as they are.
+
+    Numpy would make floats of whole numbers beyond 63 bits.
+    """
     array = np.array(values, object)
     if odd := [element for element in array.ravel() if not isinstance(element, int | float)]:
-        raise ValueError("has rows of different lengths" if isinstance(odd[0], list) else f"takes numbers ({datatype}), got {odd[0]!r}")
+        raise ValueError(
+            "has rows of different lengths"
+            if isinstance(odd[0], list)
+            else f"takes numbers ({datatype}), got {odd[0]!r}"
+        )
     return array
 
 
@@ -97,9 +140,13 @@ def _whole_numbers(wide: Array, datatype: str) -> Array:
     if wide.dtype.kind in "biu" and np.can_cast(wide.dtype, numpy_dtype(datatype)):
         return wide.astype(numpy_dtype(datatype))
     for element in wide.ravel().tolist():
-        fraction = isinstance(element, float) and not (element.is_integer() and abs(element) <= _EXACT)
+        fraction = isinstance(element, float) and not (
+            element.is_integer() and abs(element) <= _EXACT
+        )
         if fraction or not bounds.min <= element <= bounds.max:
-            raise ValueError(f"takes whole numbers of {bounds.min} to {bounds.max} ({datatype}), got {element!r}")
+            raise ValueError(
+                f"takes whole numbers of {bounds.min} to {bounds.max} ({datatype}), got {element!r}"
+            )
     return wide.astype(numpy_dtype(datatype))
 
 
@@ -111,6 +158,10 @@ def _floats(wide: Array, datatype: str) -> Array:
             raise ValueError(f"a number is too large for {datatype}") from error
     with np.errstate(over="ignore"):
         narrow = wide.astype(numpy_dtype(datatype))
-    if datatype != BF16 and wide.dtype.name != "bfloat16" and (lost := np.isinf(narrow) & ~np.isinf(wide)).any():
+    if (
+        datatype != BF16
+        and wide.dtype.name != "bfloat16"
+        and (lost := np.isinf(narrow) & ~np.isinf(wide)).any()
+    ):
         raise ValueError(f"{wide[lost].ravel()[0]!s} is too large for {datatype}")
     return narrow

@@ -32,7 +32,10 @@ class Output:
 
 
 def read_outputs(response: ModelInferResponse) -> tuple[Output, ...]:
-    """The outputs of an answer, raw or typed; raises InvalidRequest where they are not well formed."""
+    """The outputs of an answer, raw or typed.
+
+    Raises InvalidRequest where they are not well formed.
+    """
     outputs = []
     for i, tensor in enumerate(response.outputs):
         shape = tuple(tensor.shape)
@@ -48,35 +51,62 @@ def read_outputs(response: ModelInferResponse) -> tuple[Output, ...]:
 def as_table(outputs: Sequence[Output]) -> str:
     """A line a row where all outputs have a row for each; other outputs below, each by itself."""
     rows = {output.array.shape[0] for output in outputs if output.array.ndim in (1, _MATRIX)}
-    in_rows = [output for output in outputs if output.array.ndim in (1, _MATRIX)] if len(rows) == 1 else []
+    in_rows = (
+        [output for output in outputs if output.array.ndim in (1, _MATRIX)]
+        if len(rows) == 1
+        else []
+    )
     parts = []
     if in_rows:
         header = ["row", *(f"{output.name} {output.datatype}" for output in in_rows)]
-        cells = [[str(row), *(_cell(output.array[row]) for output in in_rows)] for row in range(min(rows))]
+        cells = [
+            [str(row), *(_cell(output.array[row]) for output in in_rows)]
+            for row in range(min(rows))
+        ]
         parts.append(table(header, cells))
     for output in outputs:
         if output not in in_rows:
             text = np.array2string(_shown(output), threshold=200, max_line_width=120)
-            parts.append(f"{output.name} {output.datatype} {shape_text(output.array.shape)}\n{text}")
+            parts.append(
+                f"{output.name} {output.datatype} {shape_text(output.array.shape)}\n{text}"
+            )
     return "\n\n".join(parts)
 
 
 def as_json(response: ModelInferResponse, outputs: Sequence[Output]) -> str:
     """The protocol's JSON: data nested as the shapes say."""
     described = [
-        {"name": output.name, "datatype": output.datatype, "shape": list(output.array.shape), "data": _shown(output).tolist()} for output in outputs
+        {
+            "name": output.name,
+            "datatype": output.datatype,
+            "shape": list(output.array.shape),
+            "data": _shown(output).tolist(),
+        }
+        for output in outputs
     ]
-    return json.dumps({"model_name": response.model_name, "model_version": response.model_version, "outputs": described}, ensure_ascii=False)
+    return json.dumps(
+        {
+            "model_name": response.model_name,
+            "model_version": response.model_version,
+            "outputs": described,
+        },
+        ensure_ascii=False,
+    )
 
 
 def as_npz(outputs: Sequence[Output]) -> bytes:
     """An .npz file with an array for each output; texts as numpy's own strings, BF16 as float32."""
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:  # np.savez has no room for an output called `file`
+    # np.savez has no room for an output called `file`
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
         for output in outputs:
             array = _shown(output)
             with file.open(f"{output.name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array.astype(np.str_) if output.datatype == BYTES else array, allow_pickle=False)
+                np.lib.format.write_array(
+                    member,
+                    array.astype(np.str_) if output.datatype == BYTES else array,
+                    allow_pickle=False,
+                )
     return content.getvalue()
 
 
@@ -93,4 +123,8 @@ def _cell(value: Any) -> str:
 
 
 def _number(value: Any, digits: int = 6) -> str:
-    return f"{float(value):.{digits}g}" if isinstance(value, float | np.floating) or type(value).__name__ == "bfloat16" else str(value)
+    return (
+        f"{float(value):.{digits}g}"
+        if isinstance(value, float | np.floating) or type(value).__name__ == "bfloat16"
+        else str(value)
+    )

@@ -1,4 +1,7 @@
-"""Findings kept from one start to the next: a small JSON file each, named by the key of what they depend on."""
+"""Findings kept from one start to the next.
+
+A small JSON file each, named by the key of what they depend on.
+"""
 
 from __future__ import annotations
 
@@ -31,20 +34,24 @@ def default_cache_dir() -> Path:
     """`onnx-gateway/inspection` under XDG_CACHE_HOME, which is ~/.cache where it is not set."""
     root = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if not root.is_absolute():
-        root = Path(os.path.expanduser("~")).absolute() / ".cache"  # noqa: PTH111  # Path.home raises where a user has no home
+        # Path.home raises where a user has no home
+        root = Path(os.path.expanduser("~")).absolute() / ".cache"  # noqa: PTH111
     return root / "onnx-gateway" / "inspection"
 
 
 class FindingsCache:
-    """Findings by key, in a folder that several gateways may share, and in memory where the folder cannot be written.
+    """Findings by key, in a folder that several gateways may share.
 
-    `get` and `put` block on the disk and may be called from any thread. Findings with an error are not kept: what caused it may lie
-    outside the file (missing external data, memory).
+    In memory where the folder cannot be written.
+
+    `get` and `put` block on the disk and may be called from any thread. Findings with an error are
+    not kept: what caused it may lie outside the file (missing external data, memory).
     """
 
     def __init__(self, directory: Path | None, *, max_entries: int = 20_000) -> None:
         """`directory` None: memory alone. Beyond `max_entries` the longest unused go."""
-        self._directory, self._max_entries = directory, max_entries
+        self._directory = directory
+        self._max_entries = max_entries
         self._memory: dict[str, Findings] = {}
         self._written = 0
         self._failed = False
@@ -97,9 +104,14 @@ class FindingsCache:
 
     def _say_failed(self, error: OSError) -> None:
         with self._lock:
-            first, self._failed = not self._failed, True
+            first = not self._failed
+            self._failed = True
         if first:
-            _log.warning("inspection's findings stay in memory, and models are inspected again at the next start: %s", error)
+            _log.warning(
+                "inspection's findings stay in memory, and models are inspected "
+                "again at the next start: %s",
+                error,
+            )
 
     def _write(self, directory: Path, key: str, findings: Findings) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -14,16 +14,19 @@ TOLERANCE = 1e-5
 
 
 def difference(got: Array, want: Array) -> float:
-    """The largest difference of two outputs as a part of their largest value; infinite where they cannot be compared.
+    """The largest difference of two outputs as a part of their largest value.
 
-    NaN equals NaN and nothing else, an infinity only itself.
-    Integers, booleans and strings are equal or infinitely far apart: a class that flips on a near tie is another answer.
+    Infinite where they cannot be compared.
+
+    NaN equals NaN and nothing else, an infinity only itself. Integers, booleans and strings are
+    equal or infinitely far apart: a class that flips on a near tie is another answer.
     """
     if got.shape != want.shape or got.dtype != want.dtype:
         return math.inf
     if want.dtype.kind in "biuOUS":
         return 0.0 if np.array_equal(got, want) else math.inf
-    got, want = _wide(got), _wide(want)
+    got = _wide(got)
+    want = _wide(want)
     differs = ~((got == want) | (np.isnan(got) & np.isnan(want)))
     if not differs.any():
         return 0.0
@@ -37,9 +40,14 @@ def difference(got: Array, want: Array) -> float:
 
 def tells(output: Array) -> bool:
     """False where an output is NaN or infinite all over, and so shows nothing."""
-    return output.size == 0 or output.dtype.kind in "biuOUS" or bool(np.isfinite(_wide(output)).any())
+    return (
+        output.size == 0 or output.dtype.kind in "biuOUS" or bool(np.isfinite(_wide(output)).any())
+    )
 
 
 def _wide(array: Array) -> Array:
-    """FP16 and BF16 (whose largest values overflow when subtracted) in a width that holds every difference."""
+    """FP16 and BF16 in a width that holds every difference.
+
+    Their largest values overflow when subtracted.
+    """
     return array.astype(np.float64)

@@ -1,7 +1,9 @@
-"""What a run costs by batch size: the curve that decides whether batching pays, how far, and where batches run.
+"""What a run costs by batch size.
 
-Sizes are climbed first (1, 2, 4, ...) and then visited again, so that a disturbance of some milliseconds spoils one visit and not a size:
-each visit gives a median, the least of them counts.
+The curve that decides whether batching pays, how far, and where batches run.
+
+Sizes are climbed first (1, 2, 4, ...) and then visited again, so that a disturbance of some
+milliseconds spoils one visit and not a size: each visit gives a median, the least of them counts.
 """
 
 from __future__ import annotations
@@ -44,8 +46,12 @@ def batch_sizes(most: int) -> list[int]:
     return [*sizes, most]
 
 
-def measure(run: Run, rows: Feed, most: int, limits: CostLimits = CostLimits()) -> tuple[dict[int, float], str]:
-    """Microseconds of a run by batch size, up to `most`, and what ended the climb where that was the model's refusal.
+def measure(
+    run: Run, rows: Feed, most: int, limits: CostLimits = CostLimits()
+) -> tuple[dict[int, float], str]:
+    """Microseconds of a run by batch size, up to `most`.
+
+    What ended the climb where that was the model's refusal.
 
     `rows` is a feed of rows that run alone; batches repeat them.
     """
@@ -63,7 +69,9 @@ def measure(run: Run, rows: Feed, most: int, limits: CostLimits = CostLimits()) 
             costs[size] = _visit(run, feed, limits, warm=True)
         except ModelFailed as failure:
             ran = max(costs, default=0)
-            return _revisited(run, feeds, costs, until, limits), f"a batch of {size} rows failed (the largest that ran: {ran}): {failure}"
+            return _revisited(
+                run, feeds, costs, until, limits
+            ), f"a batch of {size} rows failed (the largest that ran: {ran}): {failure}"
         feeds[size] = feed
         if costs[size] > limits.run_s * 1e6:
             break
@@ -79,7 +87,9 @@ def measure_one(run: Run, feed: Feed, limits: CostLimits = CostLimits()) -> dict
     return _revisited(run, {1: feed}, costs, time.perf_counter() + limits.total_s, limits)
 
 
-def _revisited(run: Run, feeds: Mapping[int, Feed], costs: dict[int, float], until: float, limits: CostLimits) -> dict[int, float]:
+def _revisited(
+    run: Run, feeds: Mapping[int, Feed], costs: dict[int, float], until: float, limits: CostLimits
+) -> dict[int, float]:
     for _ in range(limits.visits - 1):
         for size, feed in feeds.items():
             if time.perf_counter() + limits.runs * costs[size] / 1e6 < until:
@@ -88,9 +98,13 @@ def _revisited(run: Run, feeds: Mapping[int, Feed], costs: dict[int, float], unt
 
 
 def _visit(run: Run, feed: Feed, limits: CostLimits, *, warm: bool = False) -> float:
-    """The median time of a few runs, in microseconds; `warm`: of those after the first, which lays out the memory for this shape."""
+    """The median time of a few runs, in microseconds.
+
+    `warm`: of those after the first, which lays out the memory for this shape.
+    """
     times_ns: list[int] = []
-    begun = last = time.perf_counter_ns()
+    begun = time.perf_counter_ns()
+    last = begun
     for _ in range(limits.runs + warm):
         run(feed)
         now = time.perf_counter_ns()

@@ -1,4 +1,7 @@
-"""One model file examined from opening to cost curve, in the process that calls: what the inspecting process does with a job."""
+"""One model file examined from opening to cost curve, in the process that calls.
+
+What the inspecting process does with a job.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,9 @@ _TRIM_BYTES = 1 << 20
 
 
 def examine(job: InspectionJob, doing: Callable[[str], None] = lambda _: None) -> Findings:
-    """The findings for a job; a file that cannot be served gives findings with an error, nothing is raised.
+    """The findings for a job.
+
+    A file that cannot be served gives findings with an error, nothing is raised.
 
     `doing` is told what is about to be done, so that others know what killed the process.
     """
@@ -40,7 +45,8 @@ def examine(job: InspectionJob, doing: Callable[[str], None] = lambda _: None) -
         session = Session(job.path, job.session)
     except SessionNotOpened as error:
         return Findings(error=str(error))
-    memory = max(_resident_bytes() - before, file_bytes)  # weights that went where an earlier model's were add nothing to the process
+    # weights that went where an earlier model's were add nothing to the process
+    memory = max(_resident_bytes() - before, file_bytes)
     opened = Findings(inputs=session.inputs, outputs=session.outputs, memory_bytes=memory)
     refusal = unservable(session.inputs, session.outputs)
     if refusal:
@@ -48,8 +54,11 @@ def examine(job: InspectionJob, doing: Callable[[str], None] = lambda _: None) -
     doing("running it")
     try:
         return _tried(session, job, opened)
-    except Exception as error:  # noqa: BLE001  # a model too strange for our samples is still served, one request at a time
-        return replace(opened, evidence=f"the trial runs broke off: {type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001
+        # a model too strange for our samples is still served, one request at a time
+        return replace(
+            opened, evidence=f"the trial runs broke off: {type(error).__name__}: {error}"
+        )
 
 
 def _tried(session: Session, job: InspectionJob, opened: Findings) -> Findings:
@@ -71,10 +80,19 @@ def unservable(inputs: Sequence[GraphTensor], outputs: Sequence[GraphTensor]) ->
         return "the graph has no outputs, so there is nothing to answer"
     for side, tensors in (("input", inputs), ("output", outputs)):
         for tensor in tensors:
-            if tensor.onnx_type.startswith("tensor(") and datatype_of_onnx(tensor.onnx_type) is None:
-                return f"{side} '{tensor.name}' is {tensor.onnx_type}, which the protocol has no datatype for; cast it inside the graph"
+            if (
+                tensor.onnx_type.startswith("tensor(")
+                and datatype_of_onnx(tensor.onnx_type) is None
+            ):
+                return (
+                    f"{side} '{tensor.name}' is {tensor.onnx_type}, which the protocol has no "
+                    "datatype for; cast it inside the graph"
+                )
             if not tensor.onnx_type.startswith("tensor("):
-                return f"{side} '{tensor.name}' is {tensor.onnx_type}, and only tensors are served; {_advice(tensor.onnx_type)}"
+                return (
+                    f"{side} '{tensor.name}' is {tensor.onnx_type}, and only tensors are served; "
+                    f"{_advice(tensor.onnx_type)}"
+                )
     return ""
 
 
@@ -84,14 +102,23 @@ def _advice(onnx_type: str) -> str:
     return "export the model with tensors in its place"
 
 
-def _reference(job: InspectionJob, inputs: Sequence[SampleTensor]) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """The reference sample's arrays, the configured warm-up's for what it lacks, and what does not fit."""
+def _reference(
+    job: InspectionJob, inputs: Sequence[SampleTensor]
+) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """The reference sample's arrays, the configured warm-up's for what it lacks.
+
+    What does not fit.
+    """
     arrays, faults = load_reference(job.reference, inputs) if job.reference else ({}, ())
-    warmup, more = reference_of_warmup([entry for entry in job.warmup if entry.name not in arrays], inputs)
+    warmup, more = reference_of_warmup(
+        [entry for entry in job.warmup if entry.name not in arrays], inputs
+    )
     return warmup | arrays, faults + more
 
 
-def _costs(session: Session, job: InspectionJob, evidence: Evidence) -> tuple[dict[int, float], str]:
+def _costs(
+    session: Session, job: InspectionJob, evidence: Evidence
+) -> tuple[dict[int, float], str]:
     if not job.measure or not evidence.ran:
         return {}, ""
 
@@ -100,7 +127,12 @@ def _costs(session: Session, job: InspectionJob, evidence: Evidence) -> tuple[di
 
     batches = evidence.rows > 0 and (evidence.batchable or job.max_batch_size > 0)
     if not batches:
-        return measure_one(run, {name: array[:1] for name, array in evidence.feed.items()} if evidence.rows else evidence.feed), ""
+        return measure_one(
+            run,
+            {name: array[:1] for name, array in evidence.feed.items()}
+            if evidence.rows
+            else evidence.feed,
+        ), ""
     return measure(run, evidence.feed, min(job.max_batch_size or _DEFAULT_BATCH, _MOST_BATCH))
 
 
@@ -111,7 +143,10 @@ def _file_bytes(path: str) -> int:
 
 
 def _resident_bytes(*, settle: bool = False) -> int:
-    """Resident memory of this process, 0 where /proc does not say; `settle`: after the allocator gave back what it holds in vain."""
+    """Resident memory of this process, 0 where /proc does not say.
+
+    `settle`: after the allocator gave back what it holds in vain.
+    """
     with contextlib.suppress(OSError, ValueError, AttributeError):
         if settle:
             ctypes.CDLL(None).malloc_trim(0)

@@ -1,7 +1,10 @@
-"""The program that opens model files nobody has opened before: `python -m gateway.control.inspection.inspection_main PARENT_PID`.
+"""The program that opens model files nobody has opened before.
 
-Jobs come on stdin, reports go to what was stdout; both in the frames of `gateway.control.inspection.job`. A file may kill this process,
-and nothing else: it leaves no core, dies with its parent, and is the first that a machine short of memory lets go.
+`python -m gateway.control.inspection.inspection_main PARENT_PID`.
+
+Jobs come on stdin, reports go to what was stdout; both in the frames of
+`gateway.control.inspection.job`. A file may kill this process, and nothing else: it leaves no core,
+dies with its parent, and is the first that a machine short of memory lets go.
 """
 
 from __future__ import annotations
@@ -39,7 +42,8 @@ def serve(jobs: BinaryIO, reports: BinaryIO) -> None:
 def _findings(job: InspectionJob, doing: Callable[[str], None]) -> Findings:
     try:
         return examine(job, doing)
-    except Exception as error:  # noqa: BLE001  # whatever a strange model makes of us is said of the model
+    except Exception as error:  # noqa: BLE001
+        # whatever a strange model makes of us is said of the model
         return Findings(error=f"it could not be inspected: {type(error).__name__}: {error}")
 
 

@@ -1,4 +1,8 @@
-"""Inspection as others see it: a job in, findings out, from the cache where they are known and from a process of their own where not."""
+"""Inspection as others see it.
+
+A job in, findings out, from the cache where they are known and from a
+process of their own where not.
+"""
 
 from __future__ import annotations
 
@@ -21,25 +25,39 @@ _RETIRE_BYTES = 256 << 20  # a process that held so large a model gives the memo
 class Inspector:
     """Inspects model files in child processes, each file once; `async with` ends them.
 
-    `max_children`: processes at most, 0: one a core. They start on demand and end `idle_s` after the last job.
-    `progress` is called with (done, asked) whenever a job is done; both begin anew when all are.
+    `max_children`: processes at most, 0: one a core. They start on demand and end `idle_s` after
+    the last job. `progress` is called with (done, asked) whenever a job is done; both begin anew
+    when all are.
     """
 
     def __init__(
-        self, cache: FindingsCache, *, max_children: int = 0, idle_s: float = 5.0, progress: Callable[[int, int], None] | None = None
+        self,
+        cache: FindingsCache,
+        *,
+        max_children: int = 0,
+        idle_s: float = 5.0,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        self._cache, self._idle_s, self._progress = cache, idle_s, progress
+        self._cache = cache
+        self._idle_s = idle_s
+        self._progress = progress
         self._slots = asyncio.Semaphore(max_children or len(os.sched_getaffinity(0)))
         self._idle: list[InspectingProcess] = []
         self._running: dict[str, asyncio.Task[Findings]] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._closing: asyncio.TimerHandle | None = None
-        self._asked = self._done = 0
+        self._asked = 0
+        self._done = 0
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         for task in self._running.values():
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
@@ -49,26 +67,35 @@ class Inspector:
         await asyncio.gather(*self._ending)
 
     async def inspect(self, job: InspectionJob) -> Findings:
-        """What inspecting the file showed; nothing is raised for a bad file (`Findings.error`). Equal jobs at one time share one inspection."""
+        """What inspecting the file showed; nothing is raised for a bad file (`Findings.error`).
+
+        Equal jobs at one time share one inspection.
+        """
         self._asked += 1
         try:
             key = await asyncio.to_thread(findings_key, job)
             task = self._running.get(key)
             if task is None:
-                task = self._running[key] = asyncio.create_task(self._found(key, job))
+                task = asyncio.create_task(self._found(key, job))
+                self._running[key] = task
                 task.add_done_callback(lambda _: self._running.pop(key))
             return await asyncio.shield(task)
         finally:
             self._count()
 
     def __repr__(self) -> str:
-        return f"<Inspector {self._done} of {self._asked} done, {len(self._running)} in flight, {len(self._idle)} idle processes>"
+        return (
+            f"<Inspector {self._done} of {self._asked} done, {len(self._running)} in flight, "
+            f"{len(self._idle)} idle processes>"
+        )
 
     def _count(self) -> None:
         self._done += 1
-        done, asked = self._done, self._asked
+        done = self._done
+        asked = self._asked
         if done == asked:
-            self._done = self._asked = 0
+            self._done = 0
+            self._asked = 0
         if self._progress is not None:
             self._progress(done, asked)
 
@@ -84,7 +111,11 @@ class Inspector:
     def _known(self, key: str, job: InspectionJob) -> Findings | None:
         """Findings with costs serve those who did not ask for them as well."""
         known = self._cache.get(key)
-        return known if known is not None or job.measure else self._cache.get(findings_key(replace(job, measure=True)))
+        return (
+            known
+            if known is not None or job.measure
+            else self._cache.get(findings_key(replace(job, measure=True)))
+        )
 
     async def _inspected(self, job: InspectionJob) -> Findings:
         if self._idle:
@@ -93,7 +124,8 @@ class Inspector:
             except ProcessLost as lost:
                 if lost.overstayed:
                     return Findings(error=str(lost))
-                # It had opened other files before, and one of them may have broken it: a fresh process decides.
+                # It had opened other files before, and one of them may have
+                # broken it: a fresh process decides.
         try:
             return await self._asked_of(await InspectingProcess.start(), job)
         except (ProcessLost, OSError) as lost:

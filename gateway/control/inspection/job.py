@@ -1,4 +1,7 @@
-"""What the inspecting process is asked and answers, and the frames they travel in: four bytes of length, then msgpack."""
+"""What the inspecting process is asked and answers, and the frames they travel in.
+
+Four bytes of length, then msgpack.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ class InspectionJob:
     warmup: tuple[WarmupInput, ...] = ()
     """A configured warm-up request, taken for inputs the reference sample lacks."""
     max_batch_size: int = 0
-    """Rows configured for a batch: the cost curve goes there even against the evidence; 0: to 64 where the evidence is for batching."""
+    """Rows configured for a batch: the cost curve goes there even against the evidence.
+
+    0: to 64 where the evidence is for batching.
+    """
     measure: bool = True
     """The cost curve is wanted."""
     timeout_s: float = 60.0

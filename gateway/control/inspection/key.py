@@ -20,31 +20,47 @@ SCHEMA: Final = 1
 """Grows when inspection looks at models in another way: findings made before are then made anew."""
 
 _CPU_FIELDS: Final = {
-    "vendor_id", "cpu family", "model", "model name", "stepping", "flags", "CPU implementer", "CPU architecture", "CPU part", "Features",
+    "vendor_id", "cpu family", "model", "model name", "stepping", "flags", "CPU implementer",
+    "CPU architecture", "CPU part", "Features",
 }  # fmt: skip
 
 
 def findings_key(job: InspectionJob) -> str:
-    """Hash over everything the findings of a job depend on: file, session, samples, ONNX Runtime, CPU. Reads the samples' files."""
+    """Hash over everything the findings of a job depend on.
+
+    File, session, samples, ONNX Runtime, CPU. Reads the samples' files.
+    """
     warmup = tuple(replace(entry, source=_source_hash(entry.source)) for entry in job.warmup)
-    what = replace(job, path="", reference=_content_hash(job.reference), warmup=warmup, timeout_s=0.0)
+    what = replace(
+        job, path="", reference=_content_hash(job.reference), warmup=warmup, timeout_s=0.0
+    )
     form = [field.name for kind in (Findings, GraphTensor) for field in fields(kind)]
-    return hashlib.sha256(msgspec.json.encode([SCHEMA, form, onnxruntime_version(), cpu(), what])).hexdigest()
+    return hashlib.sha256(
+        msgspec.json.encode([SCHEMA, form, onnxruntime_version(), cpu(), what])
+    ).hexdigest()
 
 
 @functools.cache
 def onnxruntime_version() -> str:
-    """Version of the installed ONNX Runtime, read without importing it: the control side has no use for its 30 MB."""
+    """Version of the installed ONNX Runtime, read without importing it.
+
+    The control side has no use for its 30 MB.
+    """
     spec = importlib.util.find_spec("onnxruntime")
     if spec is None or spec.origin is None:
         return ""
-    found = re.search(r'^__version__ = "([^"]+)"', Path(spec.origin).read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.search(
+        r'^__version__ = "([^"]+)"', Path(spec.origin).read_text(encoding="utf-8"), re.MULTILINE
+    )
     return found[1] if found else str(Path(spec.origin).stat().st_mtime_ns)
 
 
 @functools.cache
 def cpu() -> str:
-    """What tells this machine's processor from others: kernels are chosen by it, and costs are its own."""
+    """What tells this machine's processor from others.
+
+    Kernels are chosen by it, and costs are its own.
+    """
     try:
         first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n", 1)[0]
     except OSError:

@@ -20,7 +20,10 @@ _PROGRAM = "gateway.control.inspection.inspection_main"
 
 
 class ProcessLost(Exception):
-    """The process is gone and the job it had is not answered; the text says what it was doing and how it ended."""
+    """The process is gone and the job it had is not answered.
+
+    The text says what it was doing and how it ended.
+    """
 
     def __init__(self, message: str, *, overstayed: bool = False) -> None:
         super().__init__(message)
@@ -34,7 +37,9 @@ class InspectingProcess:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
-        self._process, self._stdin, self._stdout = process, process.stdin, process.stdout
+        self._process = process
+        self._stdin = process.stdin
+        self._stdout = process.stdout
         self._tail = b""
         self._listening = asyncio.create_task(self._listen(process.stderr))
 
@@ -42,10 +47,15 @@ class InspectingProcess:
     async def start(cls) -> Self:
         """A fresh process; raises OSError where none can be started."""
         command = (sys.executable, "-m", _PROGRAM, str(os.getpid()))
-        return cls(await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE))
+        return cls(
+            await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        )
 
     async def inspect(self, job: InspectionJob) -> Findings:
-        """The findings; raises `ProcessLost` when the process dies, or overstays the job's time limit and is killed."""
+        """The findings; raises `ProcessLost` when the process dies.
+
+        Or overstays the job's time limit and is killed.
+        """
         doing = "starting"
         try:
             async with asyncio.timeout(job.timeout_s):
@@ -55,12 +65,20 @@ class InspectingProcess:
                     doing = report.doing
         except TimeoutError:
             await self.kill()
-            message = f"the process that opened the model was still {doing} after {job.timeout_s:g} s and was killed"
-            raise ProcessLost(f"{message}; a model that slow needs a longer time limit for inspection", overstayed=True) from None
+            message = (
+                f"the process that opened the model was still {doing} after "
+                f"{job.timeout_s:g} s and was killed"
+            )
+            raise ProcessLost(
+                f"{message}; a model that slow needs a longer time limit for inspection",
+                overstayed=True,
+            ) from None
         except (asyncio.IncompleteReadError, ConnectionError):
             raise ProcessLost(await self._obituary(doing)) from None
         except msgspec.DecodeError as error:
-            raise ProcessLost(f"the process that opened the model answered nonsense ({error}) while {doing}") from None
+            raise ProcessLost(
+                f"the process that opened the model answered nonsense ({error}) while {doing}"
+            ) from None
         return report.findings
 
     async def stop(self) -> None:
@@ -77,12 +95,18 @@ class InspectingProcess:
         await self._listening
 
     def __repr__(self) -> str:
-        state = "running" if self._process.returncode is None else f"ended with {self._process.returncode}"
+        state = (
+            "running"
+            if self._process.returncode is None
+            else f"ended with {self._process.returncode}"
+        )
         return f"<InspectingProcess {self._process.pid} {state}>"
 
     async def _report(self) -> Report:
         header = await self._stdout.readexactly(LENGTH.size)
-        return msgspec.msgpack.decode(await self._stdout.readexactly(LENGTH.unpack(header)[0]), type=Report)
+        return msgspec.msgpack.decode(
+            await self._stdout.readexactly(LENGTH.unpack(header)[0]), type=Report
+        )
 
     async def _listen(self, stderr: asyncio.StreamReader) -> None:
         """Keeps the end of what the process prints, and its pipe empty."""

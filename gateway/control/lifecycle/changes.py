@@ -16,13 +16,19 @@ class Change:
     """The caller's, to know it by when it settles."""
     model: str
     plans: tuple[VersionPlan, ...] = ()
-    """Versions that are to be live; those that are so already are left alone. None: the model is unloaded."""
+    """Versions that are to be live; those that are so already are left alone.
+
+    None: the model is unloaded.
+    """
     together: bool = False
     """All versions go live or none; else each that can."""
     replaces: bool = True
     """Live versions that are not among the plans go, once every plan is live."""
     retries: int = 0
-    """How often it is tried again, by itself, when a process dies while preparing it (not necessarily of it)."""
+    """How often it is tried again, by itself.
+
+    When a process dies while preparing it (not necessarily of it).
+    """
     alone: bool = False
     """Nothing else is prepared meanwhile: a death then tells which model it was."""
 

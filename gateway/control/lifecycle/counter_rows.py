@@ -9,19 +9,26 @@ from gateway.records.counters import HOUSE_ROW
 
 
 class StatisticsRows:
-    """Gives each version a row and keeps it as long as it can: a version that is loaded again goes on with its numbers.
+    """Gives each version a row and keeps it as long as it can.
 
-    Only when no row is unused is one given to another version: that of the version which has been gone longest.
+    A version that is loaded again goes on with its numbers.
+
+    Only when no row is unused is one given to another version: that of the
+    version which has been gone longest.
     """
 
     def __init__(self, clear: Callable[[int], None], rows: int = HOUSE_ROW) -> None:
         """`clear` sets a row to zero, before another version has it."""
-        self._clear, self._rows = clear, rows
+        self._clear = clear
+        self._rows = rows
         self._assigned: dict[Key, int] = {}
         self._gone: dict[Key, None] = {}
 
     def __repr__(self) -> str:
-        return f"<StatisticsRows {len(self._assigned)} of {self._rows} assigned, {len(self._gone)} of them to versions that are gone>"
+        return (
+            f"<StatisticsRows {len(self._assigned)} of {self._rows} assigned, {len(self._gone)} of "
+            "them to versions that are gone>"
+        )
 
     def assign(self, key: Key) -> int:
         """The version's row; -1 where every row is a live version's: it is then not counted."""

@@ -1,6 +1,9 @@
-"""The serving processes as one: carries out what the releases decide, and knows when all have agreed.
+"""The serving processes as one.
 
-Who starts and restarts the processes attaches their links here, detaches them, and passes on what they say.
+Carries out what the releases decide, and knows when all have agreed.
+
+Who starts and restarts the processes attaches their links here, detaches
+them, and passes on what they say.
 """
 
 from __future__ import annotations
@@ -10,13 +13,35 @@ import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
-from gateway.control.lifecycle.changes import Action, Change, Drained, Event, Joined, Lacking, Left, Send, Settled
+from gateway.control.lifecycle.changes import (
+    Action,
+    Change,
+    Drained,
+    Event,
+    Joined,
+    Lacking,
+    Left,
+    Send,
+    Settled,
+)
 from gateway.control.lifecycle.forced_breakers import BreakerBoard
 from gateway.control.lifecycle.two_phase_commit import Releases
 from gateway.core.plan import Key, VersionPlan
 from gateway.core.setting_value import Setting
 from gateway.ipc.channel import Channel
-from gateway.ipc.messages import BreakerReport, Committed, IndexEntry, Listen, Prepared, Publish, Published, Retired, ToControl, ToServing, encode
+from gateway.ipc.messages import (
+    BreakerReport,
+    Committed,
+    IndexEntry,
+    Listen,
+    Prepared,
+    Publish,
+    Published,
+    Retired,
+    ToControl,
+    ToServing,
+    encode,
+)
 
 log = logging.getLogger(__name__)
 
@@ -56,13 +81,19 @@ class Fleet:
         return self._releases.is_held(key)
 
     def observe(self, told: Callable[[Event], None]) -> None:
-        """Has every end of a change told, and what processes come to have or lack, in the order it happens."""
+        """Has every end of a change told, and what processes come to have or lack.
+
+        In the order it happens.
+        """
         self._observers.append(told)
 
     # Processes.
 
     def attach(self, slot: int, channel: Channel) -> None:
-        """A process has come up. It listens at once where nobody else does, else when it has all that the others serve."""
+        """A process has come up.
+
+        It listens at once where nobody else does, else when it has all that the others serve.
+        """
         self._channels[slot] = channel
         self._published[slot] = 0
         if self._publication is not None:
@@ -104,10 +135,22 @@ class Fleet:
 
     # What all are to agree on.
 
-    async def change(self, model: str, plans: Iterable[VersionPlan] = (), *, together: bool, replaces: bool = True, retries: int = 0) -> Settled:
-        """Makes the plans live in every process; see `Change`. No other change of the model may be under way."""
+    async def change(
+        self,
+        model: str,
+        plans: Iterable[VersionPlan] = (),
+        *,
+        together: bool,
+        replaces: bool = True,
+        retries: int = 0,
+    ) -> Settled:
+        """Makes the plans live in every process; see `Change`.
+
+        No other change of the model may be under way.
+        """
         change = Change(next(self._change_ids), model, tuple(plans), together, replaces, retries)
-        settled = self._changes[change.id] = asyncio.get_running_loop().create_future()
+        settled = asyncio.get_running_loop().create_future()
+        self._changes[change.id] = settled
         self._do(self._releases.begin(change))
         return await asyncio.shield(settled)
 
@@ -120,9 +163,20 @@ class Fleet:
         log_settings: Mapping[str, Setting] = NO_SETTINGS,
         trace_changes: Mapping[str, Setting] = NO_SETTINGS,
     ) -> None:
-        """Tells every process at once, and those that come up later, forced breakers too; returns when all that are up answer by it."""
+        """Tells every process at once, and those that come up later, forced breakers too.
+
+        Returns when all that are up answer by it.
+        """
         sequence = self._publication.sequence + 1 if self._publication is not None else 1
-        self._publication = Publish(sequence, ready, index, trace_settings, log_settings, self.breakers.forced, trace_changes)
+        self._publication = Publish(
+            sequence,
+            ready,
+            index,
+            trace_settings,
+            log_settings,
+            self.breakers.forced,
+            trace_changes,
+        )
         self.broadcast(self._publication)
         agreed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._agreements.append((sequence, agreed))
@@ -134,7 +188,9 @@ class Fleet:
         for action in actions:
             match action:
                 case Send(slot, message):
-                    frame = frames.get(id(message)) or frames.setdefault(id(message), encode(message))
+                    frame = frames.get(id(message)) or frames.setdefault(
+                        id(message), encode(message)
+                    )
                     self._channels[slot].send_encoded(frame)
                 case Settled(change):
                     self._tell(action)
@@ -146,7 +202,14 @@ class Fleet:
                     self._tell(action)
                 case Lacking(slot, errors):
                     for (model, version), text in errors:
-                        log.error("serving process %d could not open %s version %d again and serves without it: %s", slot, model, version, text)
+                        log.error(
+                            "serving process %d could not open %s version %d again "
+                            "and serves without it: %s",
+                            slot,
+                            model,
+                            version,
+                            text,
+                        )
                     self._tell(action)
 
     def _tell(self, what: Event) -> None:

@@ -15,18 +15,28 @@ from gateway.records.breaker_state import CircuitKey, Forced, Report, Survey
 log = logging.getLogger(__name__)
 
 PATIENCE_S: Final = 1.0
-"""A process that has not reported after this is told of as silent: it may be frozen, or starting."""
+"""A process that has not reported after this is told of as silent.
+
+It may be frozen, or starting.
+"""
 
 
 class BreakerBoard:
     """Knows which breakers are forced, and asks the processes how all of them stand.
 
-    `slots` are those of the processes that are up; `broadcast` tells them all. What is forced reaches them by the next publication, and is
-    forgotten with the gateway.
+    `slots` are those of the processes that are up; `broadcast` tells them all. What is forced
+    reaches them by the next publication, and is forgotten with the gateway.
     """
 
-    def __init__(self, slots: Collection[int], broadcast: Callable[[ReportBreakers], None], patience_s: float = PATIENCE_S) -> None:
-        self._slots, self._broadcast, self._patience_s = slots, broadcast, patience_s
+    def __init__(
+        self,
+        slots: Collection[int],
+        broadcast: Callable[[ReportBreakers], None],
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._slots = slots
+        self._broadcast = broadcast
+        self._patience_s = patience_s
         self._request_ids = itertools.count(1)
         self._surveys: dict[int, _Gathering] = {}
         self.forced: Mapping[CircuitKey, Forced] = {}
@@ -35,17 +45,27 @@ class BreakerBoard:
         return f"<BreakerBoard {len(self.forced)} forced, {len(self._surveys)} surveys under way>"
 
     def force(self, keys: Iterable[CircuitKey], mode: Forced) -> None:
-        """Holds from the next publication on; an empty mode lets them decide for themselves again."""
+        """Holds from the next publication on.
+
+        An empty mode lets them decide for themselves again.
+        """
         changed = dict.fromkeys(keys, mode)
         self.forced = {key: which for key, which in {**self.forced, **changed}.items() if which}
         for (model, version, instance), which in changed.items():
             what = f"is forced {which}" if which else "is set to automatic"
-            log.info("the breaker of '%s' version %d%s %s in every process", model, version, f" on {instance}" if instance else "", what)
+            log.info(
+                "the breaker of '%s' version %d%s %s in every process",
+                model,
+                version,
+                f" on {instance}" if instance else "",
+                what,
+            )
 
     async def survey(self) -> Survey:
         """How all breakers stand now, in every process that is up."""
         request_id = next(self._request_ids)
-        gathering = self._surveys[request_id] = _Gathering(self._slots)
+        gathering = _Gathering(self._slots)
+        self._surveys[request_id] = gathering
         self._broadcast(ReportBreakers(request_id))
         try:
             with contextlib.suppress(TimeoutError):

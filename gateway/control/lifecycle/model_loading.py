@@ -1,4 +1,7 @@
-"""One model loaded or taken away: planned version by version, changed in all processes, and kept in its record."""
+"""One model loaded or taken away.
+
+Planned version by version, changed in all processes, and kept in its record.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ log = logging.getLogger(__name__)
 
 
 class ModelLoading:
-    """Carries out what is decided about single models. The records are the caller's; this writes in them what became of them."""
+    """Carries out what is decided about single models.
+
+    The records are the caller's; this writes in them what became of them.
+    """
 
     def __init__(
         self,
@@ -31,19 +37,32 @@ class ModelLoading:
         lacks: Callable[[ModelRecord], None] = lambda _: None,
     ) -> None:
         """`lacks` is told whenever a process is known to lack a live version of the model."""
-        self._lacks, self._lacking = lacks, set[str]()
-        self._records, self._source, self._fleet, self._rows, self._bulletin = records, source, fleet, rows, bulletin
+        self._lacks = lacks
+        self._lacking = set[str]()
+        self._records = records
+        self._source = source
+        self._fleet = fleet
+        self._rows = rows
+        self._bulletin = bulletin
         fleet.observe(self._observe)
 
-    async def attempt(self, record: ModelRecord, found: SourceModel, fingerprint: str, *, together: bool) -> None:
-        """Loads the model as found; what went wrong stands in the record, whose lock the caller holds."""
-        record.fingerprint, record.fault, record.errors = fingerprint, found.skipped or found.fault, {}
+    async def attempt(
+        self, record: ModelRecord, found: SourceModel, fingerprint: str, *, together: bool
+    ) -> None:
+        """Loads the model as found.
+
+        What went wrong stands in the record, whose lock the caller holds.
+        """
+        record.fingerprint = fingerprint
+        record.fault = found.skipped or found.fault
+        record.errors = {}
         record.loading = tuple(version for version in found.versions if version not in record.live)
         self._bulletin.soon()
         try:
             if not record.fault:
                 await self._change(record, found, together=together)
-        except Exception as error:  # a fault of ours with one model must not keep the others from being served
+        except Exception as error:
+            # a fault of ours with one model must not keep the others from being served
             log.exception("loading %s", record.name)
             record.fault = f"{type(error).__name__}: {error}"
         finally:
@@ -55,7 +74,9 @@ class ModelLoading:
         """Takes the model out of service; the caller holds the record's lock."""
         if record.live:
             await self._fleet.change(record.name, together=True)
-        record.errors, record.fault, record.fingerprint = {}, "", None
+        record.errors = {}
+        record.fault = ""
+        record.fingerprint = None
 
     async def _change(self, record: ModelRecord, found: SourceModel, *, together: bool) -> None:
         outcomes = await asyncio.gather(*(self._plan(found, version) for version in found.versions))
@@ -66,7 +87,9 @@ class ModelLoading:
         if not plans or (together and record.errors):
             return
         retries = 0 if together else 1
-        settled = await self._fleet.change(record.name, plans, together=together, replaces=not record.errors, retries=retries)
+        settled = await self._fleet.change(
+            record.name, plans, together=together, replaces=not record.errors, retries=retries
+        )
         record.errors.update((version, text) for (_, version), text in settled.errors)
         for plan in plans:
             if plan.key not in self._fleet.live:
@@ -95,7 +118,9 @@ class ModelLoading:
                 continue
             mine = {version: slots for (model, version), slots in lacking.items() if model == name}
             record.lacking = {version: _lack_text(slots) for version, slots in mine.items()}
-            record.held_nowhere = {version for version in mine if not self._fleet.is_held((name, version))}
+            record.held_nowhere = {
+                version for version in mine if not self._fleet.is_held((name, version))
+            }
             if record.lacking:
                 self._lacks(record)
             self._bulletin.soon()
@@ -122,21 +147,36 @@ class ModelLoading:
 
 
 def requested_configuration(model: str, parameters: Mapping[str, object]) -> str:
-    """The configuration that came with a load; empty: none. Raises for every parameter that is not served."""
+    """The configuration that came with a load; empty: none.
+
+    Raises for every parameter that is not served.
+    """
     for name in parameters:
         if name.startswith("file:"):
-            raise Unsupported(f"failed to load '{model}', files are not taken from requests: put them into the model repository")
+            raise Unsupported(
+                f"failed to load '{model}', files are not taken from requests: put "
+                "them into the model repository"
+            )
         if name != "config":
-            raise InvalidRequest(f"failed to load '{model}', unrecognized load parameter '{name}': only config is known")
+            raise InvalidRequest(
+                f"failed to load '{model}', unrecognized load parameter "
+                f"'{name}': only config is known"
+            )
     configuration = parameters.get("config", "")
     if not isinstance(configuration, str):
-        raise InvalidRequest(f"failed to load '{model}', the parameter 'config' must be a string of JSON, got {type(configuration).__name__}")
+        raise InvalidRequest(
+            f"failed to load '{model}', the parameter 'config' must be a string of JSON, got "
+            f"{type(configuration).__name__}"
+        )
     return configuration
 
 
 def _lack_text(slots: Mapping[int, str]) -> str:
     """Which processes lack a version, and why."""
-    return "; ".join(f"serving process {slot} could not open it again after a restart: {text}" for slot, text in slots.items())
+    return "; ".join(
+        f"serving process {slot} could not open it again after a restart: {text}"
+        for slot, text in slots.items()
+    )
 
 
 def _log_attempt(record: ModelRecord, found: SourceModel) -> None:

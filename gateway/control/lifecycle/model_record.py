@@ -36,11 +36,17 @@ class Source(Protocol):
     """Where models come from."""
 
     async def scan(self) -> tuple[SourceModel, ...]:
-        """All models that are there; raises OSError where the repository as a whole cannot be read."""
+        """All models that are there.
+
+        Raises OSError where the repository as a whole cannot be read.
+        """
         ...
 
     async def reconfigured(self, model: SourceModel, configuration: str) -> SourceModel:
-        """The model under Triton's configuration, as JSON, in place of its files'; raises `CannotPlan` where that cannot be read."""
+        """The model under Triton's configuration, as JSON, in place of its files'.
+
+        Raises `CannotPlan` where that cannot be read.
+        """
         ...
 
     async def fingerprint(self, model: SourceModel) -> str:
@@ -60,7 +66,10 @@ class ModelRecord:
     found: SourceModel | None = None
     """None: it is not in the repository."""
     configuration: str = ""
-    """What a caller sent with the load, in place of what stands in the repository; empty: nothing."""
+    """What a caller sent with the load, in place of what stands in the repository.
+
+    Empty: nothing.
+    """
     wanted: bool = False
     """It is to be loaded: by the mode, or by a caller."""
     fingerprint: str | None = None
@@ -88,7 +97,10 @@ class ModelRecord:
 
     @property
     def skipped(self) -> bool:
-        """It is of a kind that is not served, and does not serve as something else it was before."""
+        """It is of a kind that is not served.
+
+        Does not serve as something else it was before.
+        """
         return self.found is not None and bool(self.found.skipped) and not self.live
 
     @property
@@ -99,27 +111,52 @@ class ModelRecord:
     @property
     def queued(self) -> set[int]:
         """Versions whose turn to be loaded has not come yet."""
-        return set(self.found.versions) if self.found is not None and self.wanted and self.fingerprint is None else set()
+        return (
+            set(self.found.versions)
+            if self.found is not None and self.wanted and self.fingerprint is None
+            else set()
+        )
 
     def load_failure(self) -> str:
         """What the caller of a load is told."""
-        reasons = [f"version {version} is at UNAVAILABLE state: {text}" for version, text in sorted(self.errors.items())]
+        reasons = [
+            f"version {version} is at UNAVAILABLE state: {text}"
+            for version, text in sorted(self.errors.items())
+        ]
         serving = "; what served before goes on" if self.live else ""
         return f"failed to load '{self.name}', {self.fault or '; '.join(reasons)}{serving}"
 
 
 def index_entries(records: Iterable[ModelRecord]) -> tuple[IndexEntry, ...]:
     """The lines of RepositoryIndex, by model and version."""
-    return tuple(entry for record in sorted(records, key=lambda record: record.name) for entry in _entries(record))
+    return tuple(
+        entry
+        for record in sorted(records, key=lambda record: record.name)
+        for entry in _entries(record)
+    )
 
 
 def all_ready(records: Iterable[ModelRecord]) -> bool:
-    """Every model that is wanted, and of a kind that is served, has a version that serves, and no process lacks one."""
-    return all(record.live and not record.lacking for record in records if record.wanted and not record.skipped)
+    """Every model that is wanted, and of a kind that is served, has a version that serves.
+
+    No process lacks one.
+    """
+    return all(
+        record.live and not record.lacking
+        for record in records
+        if record.wanted and not record.skipped
+    )
 
 
 def _entries(record: ModelRecord) -> Iterator[IndexEntry]:
-    versions = record.live | record.draining | set(record.loading) | record.queued | record.errors.keys() | record.gone
+    versions = (
+        record.live
+        | record.draining
+        | set(record.loading)
+        | record.queued
+        | record.errors.keys()
+        | record.gone
+    )
     for version in sorted(versions):
         yield IndexEntry(record.name, str(version), *_state(record, version))
     if not versions and record.fault:
@@ -130,7 +167,10 @@ def _entries(record: ModelRecord) -> Iterator[IndexEntry]:
 
 def _state(record: ModelRecord, version: int) -> tuple[VersionState, str]:
     if version in record.lacking:
-        return VersionState.UNAVAILABLE if version in record.held_nowhere else VersionState.READY, record.lacking[version]
+        return (
+            VersionState.UNAVAILABLE if version in record.held_nowhere else VersionState.READY,
+            record.lacking[version],
+        )
     if version in record.live:
         return VersionState.READY, _last_failure(record, version)
     if version in record.draining:

@@ -11,11 +11,16 @@ log = logging.getLogger(__name__)
 
 
 class Progress:
-    """Counts models that are being loaded, and says every second or so how far it is; `async with` bounds the time it does."""
+    """Counts models that are being loaded, and says every second or so how far it is.
+
+    `async with` bounds the time it does.
+    """
 
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s
-        self.total = self.done = self.failed = 0
+        self.total = 0
+        self.done = 0
+        self.failed = 0
         self._started_s = 0.0
         self._reporting: asyncio.Task[None] | None = None
 
@@ -43,7 +48,12 @@ class Progress:
         self._reporting = asyncio.create_task(self._report())
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         assert self._reporting is not None
         self._reporting.cancel()
         if self.total and error is None:

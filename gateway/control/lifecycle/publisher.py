@@ -11,17 +11,29 @@ log = logging.getLogger(__name__)
 
 
 class Bulletin:
-    """Publishes after changes: soon, and once for many, or at once for who waits for it. Nothing is published before `open`."""
+    """Publishes after changes: soon, and once for many, or at once for who waits for it.
 
-    def __init__(self, publish: Callable[[], Coroutine[Any, Any, None]], pause_s: float = 0.5) -> None:
-        """`publish` tells all processes how things are now; at most once a pause where nobody waits."""
-        self._publish, self._pause_s = publish, pause_s
+    Nothing is published before `open`.
+    """
+
+    def __init__(
+        self, publish: Callable[[], Coroutine[Any, Any, None]], pause_s: float = 0.5
+    ) -> None:
+        """`publish` tells all processes how things are now.
+
+        At most once a pause where nobody waits.
+        """
+        self._publish = publish
+        self._pause_s = pause_s
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._opened = False
 
     def __repr__(self) -> str:
-        return f"<Bulletin {'opened' if self._opened else 'not opened'}{', change pending' if self._timer else ''}>"
+        return (
+            f"<Bulletin {'opened' if self._opened else 'not opened'}"
+            f"{', change pending' if self._timer else ''}>"
+        )
 
     def open(self) -> None:
         """Publishes for the first time, to processes that may still be starting."""

@@ -14,11 +14,20 @@ _Kind = Literal[Change.TRACE_SETTINGS, Change.LOG_SETTINGS]
 
 
 class AgreedSettings:
-    """What TraceSetting and LogSettings answer. The names are fixed at start, the values change, and go back to the start's."""
+    """What TraceSetting and LogSettings answer.
+
+    The names are fixed at start, the values change, and go back to the start's.
+    """
 
     def __init__(self, trace: Mapping[str, Setting], log: Mapping[str, Setting]) -> None:
-        self._start: dict[_Kind, Mapping[str, Setting]] = {Change.TRACE_SETTINGS: trace, Change.LOG_SETTINGS: log}
-        self._changes: dict[_Kind, Mapping[str, Setting]] = {Change.TRACE_SETTINGS: {}, Change.LOG_SETTINGS: {}}
+        self._start: dict[_Kind, Mapping[str, Setting]] = {
+            Change.TRACE_SETTINGS: trace,
+            Change.LOG_SETTINGS: log,
+        }
+        self._changes: dict[_Kind, Mapping[str, Setting]] = {
+            Change.TRACE_SETTINGS: {},
+            Change.LOG_SETTINGS: {},
+        }
 
     def __repr__(self) -> str:
         return f"<AgreedSettings trace {self.trace} log {self.log}>"
@@ -43,7 +52,10 @@ class AgreedSettings:
 
         Raises `InvalidRequest` for a name, a type or a value that cannot be, and changes none.
         """
-        changes = {**self._changes[which], **{name: self._checked(which, name, value) for name, value in values.items()}}
+        changes = {
+            **self._changes[which],
+            **{name: self._checked(which, name, value) for name, value in values.items()},
+        }
         self._changes[which] = {name: value for name, value in changes.items() if value != ()}
         return self._current(which)
 
@@ -53,12 +65,16 @@ class AgreedSettings:
     def _checked(self, which: _Kind, name: str, value: object) -> Setting:
         start = self._start[which]
         if name not in start:
-            raise InvalidRequest(f"unknown setting '{name}': expected one of {', '.join(sorted(start)) or 'none'}")
+            raise InvalidRequest(
+                f"unknown setting '{name}': expected one of {', '.join(sorted(start)) or 'none'}"
+            )
         if value == ():
             return ()
         expected = type(start[name])
         if type(value) is not expected:
-            raise InvalidRequest(f"setting '{name}' must be of type {expected.__name__}, got {value!r}")
+            raise InvalidRequest(
+                f"setting '{name}' must be of type {expected.__name__}, got {value!r}"
+            )
         if which is Change.TRACE_SETTINGS:
             check_trace_setting(name, value)
         return value

@@ -1,12 +1,17 @@
-"""Which versions are live, agreed by all serving processes: decides, and leaves sending and waiting to the fleet.
+"""Which versions are live, agreed by all serving processes.
 
-A change concerns one model. Its versions are prepared in every process; only when all have them open and warm is the change committed, and
-only then anything goes live. A failure or a death before that aborts it everywhere: what was live stays.
+Decides, and leaves sending and waiting to the fleet.
 
-What is committed is what counts. A process that comes up, for the first time or again, is first brought to it (`Slot.catching_up`) and
-takes part in changes from then on; a process that dies owes nothing any more.
+A change concerns one model. Its versions are prepared in every process; only when all have them
+open and warm is the change committed, and only then anything goes live. A failure or a death before
+that aborts it everywhere: what was live stays.
 
-Every method takes one thing that happened and returns what is to be done about it, in order. Nothing here waits, sends or looks at a clock.
+What is committed is what counts. A process that comes up, for the first time or again, is first
+brought to it (`Slot.catching_up`) and takes part in changes from then on; a process that dies owes
+nothing any more.
+
+Every method takes one thing that happened and returns what is to be done about it, in order.
+Nothing here waits, sends or looks at a clock.
 """
 
 from __future__ import annotations
@@ -16,7 +21,15 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gateway.control.lifecycle.changes import Action, Change, Drained, Joined, Lacking, Send, Settled
+from gateway.control.lifecycle.changes import (
+    Action,
+    Change,
+    Drained,
+    Joined,
+    Lacking,
+    Send,
+    Settled,
+)
 from gateway.control.lifecycle.two_phase_state import Attempt, Slot
 from gateway.core.plan import Key, VersionPlan
 from gateway.ipc.messages import Abort, Commit, Committed, Prepare, Prepared, Retired
@@ -38,8 +51,8 @@ class Releases:
     def __repr__(self) -> str:
         joined = sum(slot.joined for slot in self._slots.values())
         return (
-            f"<Releases {len(self.committed)} live, {joined} of {len(self._slots)} processes joined,"
-            f" {len(self._running)} changes running, {len(self._queue)} waiting>"
+            f"<Releases {len(self.committed)} live, {joined} of {len(self._slots)} processes "
+            f"joined, {len(self._running)} changes running, {len(self._queue)} waiting>"
         )
 
     @property
@@ -59,7 +72,10 @@ class Releases:
     # What happens.
 
     def begin(self, change: Change) -> list[Action]:
-        """A change is wanted. The caller begins no other of the same model before it has settled."""
+        """A change is wanted.
+
+        The caller begins no other of the same model before it has settled.
+        """
         self._enqueue(change)
         return list(self._start_waiting())
 
@@ -77,8 +93,13 @@ class Releases:
 
     def prepared(self, slot: int, message: Prepared) -> list[Action]:
         """A process has opened what it was told to, or could not."""
-        state, running = self._slots.get(slot), self._running.get(message.change_id)
-        if state is not None and state.catching_up is not None and state.catching_up.change_id == message.change_id:
+        state = self._slots.get(slot)
+        running = self._running.get(message.change_id)
+        if (
+            state is not None
+            and state.catching_up is not None
+            and state.catching_up.change_id == message.change_id
+        ):
             return list(self._commit_catch_up(slot, state, dict(message.errors)))
         if running is None:
             if state is not None:
@@ -92,8 +113,13 @@ class Releases:
 
     def was_committed(self, slot: int, message: Committed) -> list[Action]:
         """A process serves by the change."""
-        state, running = self._slots.get(slot), self._running.get(message.change_id)
-        if state is not None and state.catching_up is not None and state.catching_up.change_id == message.change_id:
+        state = self._slots.get(slot)
+        running = self._running.get(message.change_id)
+        if (
+            state is not None
+            and state.catching_up is not None
+            and state.catching_up.change_id == message.change_id
+        ):
             return list(self._catch_up(slot))
         if running is None or running.commit is None:
             return []
@@ -112,7 +138,8 @@ class Releases:
 
     def _enqueue(self, change: Change) -> None:
         if change.together or not change.plans:
-            self._queue.appendleft(change)  # a caller waits for it; the others are the start-up pass or a look at the repository
+            # a caller waits for it; the others are the start-up pass or a look at the repository
+            self._queue.appendleft(change)
         else:
             self._queue.append(change)
 
@@ -134,7 +161,13 @@ class Releases:
     def _start(self, change: Change) -> Iterator[Action]:
         plans = {plan.key: plan for plan in change.plans if not self._is_live(plan)}
         joined = {number for number, slot in self._slots.items() if slot.joined}
-        running = Attempt(next(self._ids), change, plans, waiting=joined if plans else set(), slots=set() if plans else joined)
+        running = Attempt(
+            next(self._ids),
+            change,
+            plans,
+            waiting=joined if plans else set(),
+            slots=set() if plans else joined,
+        )
         self._running[running.id] = running
         if plans:
             prepare = Prepare(running.id, tuple(plans.values()))
@@ -144,7 +177,11 @@ class Releases:
 
     def _is_live(self, plan: VersionPlan) -> bool:
         live = self.committed.get(plan.key)
-        return live is not None and live.fingerprint == plan.fingerprint and not any(plan.key in slot.lacks for slot in self._slots.values())
+        return (
+            live is not None
+            and live.fingerprint == plan.fingerprint
+            and not any(plan.key in slot.lacks for slot in self._slots.values())
+        )
 
     # From prepared to settled.
 
@@ -167,10 +204,13 @@ class Releases:
     def _replaced(self, change: Change) -> Iterator[Key]:
         wanted = {plan.key for plan in change.plans}
         if change.replaces:
-            yield from (key for key in self.committed if key[0] == change.model and key not in wanted)
+            yield from (
+                key for key in self.committed if key[0] == change.model and key not in wanted
+            )
 
     def _commit(self, running: Attempt, commit: Commit) -> Iterator[Action]:
-        running.waiting, running.undrained = set(running.slots), set(running.slots)
+        running.waiting = set(running.slots)
+        running.undrained = set(running.slots)
         for number in sorted(running.slots):
             slot = self._slots[number]
             retire = tuple(key for key in commit.retire if key in slot.holds)
@@ -180,7 +220,9 @@ class Releases:
             for key in commit.live:
                 slot.holds[key] = running.plans[key]
                 slot.lacks.pop(key, None)
-            yield Send(number, commit if retire == commit.retire else replace(commit, retire=retire))
+            yield Send(
+                number, commit if retire == commit.retire else replace(commit, retire=retire)
+            )
 
     def _fail(self, running: Attempt) -> Iterator[Action]:
         yield from self._abort(running)
@@ -190,14 +232,21 @@ class Releases:
         del self._running[running.id]
         for slot in running.waiting:
             self._slots[slot].aborting.add(running.id)
-        yield from (Send(slot, Abort(running.id)) for slot in sorted(running.slots | running.waiting))
+        yield from (
+            Send(slot, Abort(running.id)) for slot in sorted(running.slots | running.waiting)
+        )
 
     def _settle(self, running: Attempt) -> Iterator[Action]:
         if running.waiting or running.commit is None or running.id not in self._running:
             return
         del self._running[running.id]
         self._draining[running.id] = running
-        yield Settled(running.change, running.commit.live, running.commit.retire, tuple(running.errors.items()))
+        yield Settled(
+            running.change,
+            running.commit.live,
+            running.commit.retire,
+            tuple(running.errors.items()),
+        )
         yield from self._drain(running)
 
     def _drain(self, running: Attempt) -> Iterator[Action]:
@@ -210,10 +259,17 @@ class Releases:
     # Processes that come and go.
 
     def _catch_up(self, number: int) -> Iterator[Action]:
-        """Brings a process nearer to what is committed, in rounds: it may change meanwhile. What the process lacks was tried before."""
+        """Brings a process nearer to what is committed, in rounds: it may change meanwhile.
+
+        What the process lacks was tried before.
+        """
         slot = self._slots[number]
         surplus = tuple(key for key in slot.holds if key not in self.committed)
-        missing = tuple(plan for key, plan in self.committed.items() if plan not in (slot.holds.get(key), slot.lacks.get(key)))
+        missing = tuple(
+            plan
+            for key, plan in self.committed.items()
+            if plan not in (slot.holds.get(key), slot.lacks.get(key))
+        )
         if surplus:
             slot.catching_up = Prepare(next(self._ids), ())
             for key in surplus:
@@ -228,7 +284,11 @@ class Releases:
 
     def _commit_catch_up(self, number: int, slot: Slot, errors: dict[Key, str]) -> Iterator[Action]:
         assert slot.catching_up is not None
-        wanted = {plan.key: plan for plan in slot.catching_up.plans if self.committed.get(plan.key) == plan}
+        wanted = {
+            plan.key: plan
+            for plan in slot.catching_up.plans
+            if self.committed.get(plan.key) == plan
+        }
         for key, plan in wanted.items():
             if key in errors:
                 slot.lacks[key] = plan
@@ -236,7 +296,10 @@ class Releases:
             else:
                 slot.holds[key] = plan
                 slot.lacks.pop(key, None)
-        yield Send(number, Commit(slot.catching_up.change_id, tuple(key for key in wanted if key not in errors)))
+        yield Send(
+            number,
+            Commit(slot.catching_up.change_id, tuple(key for key in wanted if key not in errors)),
+        )
         if lacking := tuple((key, errors[key]) for key in wanted if key in errors):
             yield Lacking(number, lacking)
 
@@ -263,12 +326,17 @@ class Releases:
                 yield from self._lose(running)
 
     def _lose(self, running: Attempt) -> Iterator[Action]:
-        """A process died while it prepared the change: once more where that is allowed, else a failure."""
+        """A process died while it prepared the change.
+
+        Once more where that is allowed, else a failure.
+        """
         change = running.change
         if change.retries:
             yield from self._abort(running)
             self._queue.appendleft(replace(change, retries=change.retries - 1, alone=True))
             return
         for key in running.plans:
-            running.errors.setdefault(key, "a serving process ended while it opened the version; nothing was changed")
+            running.errors.setdefault(
+                key, "a serving process ended while it opened the version; nothing was changed"
+            )
         yield from self._fail(running)

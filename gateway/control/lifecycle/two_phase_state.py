@@ -28,7 +28,10 @@ class Attempt:
     """A change that has begun."""
 
     id: int
-    """On the links. Another for every attempt: answers to one that was aborted may still be on their way."""
+    """On the links.
+
+    Another for every attempt: answers to one that was aborted may still be on their way.
+    """
     change: Change
     plans: dict[Key, VersionPlan]
     """Those that must be prepared."""

@@ -10,9 +10,12 @@ import threading
 
 
 class Child:
-    """A started process of this one, by its id: awaited and killed, never mistaken for another that got its id.
+    """A started process of this one, by its id.
 
-    It stays a zombie until the event loop has its status, so the id is its own for as long as this sends signals.
+    Awaited and killed, never mistaken for another that got its id.
+
+    It stays a zombie until the event loop has its status, so the id is its own for
+    as long as this sends signals.
     """
 
     def __init__(self, pid: int) -> None:

@@ -1,7 +1,8 @@
 """The main process: starts everything in the right order, keeps it, and ends it on a signal.
 
-It imports neither gRPC nor ONNX Runtime. The serving processes are started first, one of them before this module is imported: their own start
-takes longest, so whatever this process needs (the repository, HTTP) is imported while they come up.
+It imports neither gRPC nor ONNX Runtime. The serving processes are started first, one of them
+before this module is imported: their own start takes longest, so whatever this process needs (the
+repository, HTTP) is imported while they come up.
 """
 
 from __future__ import annotations
@@ -41,12 +42,23 @@ if TYPE_CHECKING:  # imported while the serving processes come up
 
 log = logging.getLogger(__name__)
 
-_PHASES = {Phase.SERVING: "serving", Phase.DRAINING: "draining", Phase.STOPPING: "stopping", Phase.KILLED: "stopping"}
+_PHASES = {
+    Phase.SERVING: "serving",
+    Phase.DRAINING: "draining",
+    Phase.STOPPING: "stopping",
+    Phase.KILLED: "stopping",
+}
 
 TELEMETRY_WAITS_S = 1.0
-"""The telemetry process is started after the start-up pass, so as not to delay it, or after this at the latest; HTTP's callers wait until then."""
+"""The telemetry process is started after the start-up pass, so as not to delay it.
+
+Or after this at the latest; HTTP's callers wait until then.
+"""
 TELEMETRY_ENDS_S = 6.0
-"""For what it may have to export when the gateway stops: more than all that it waits for then (`gateway.assembly.telemetry_exporters`) takes together."""
+"""For what it may have to export when the gateway stops.
+
+More than all that it waits for then (`gateway.assembly.telemetry_exporters`) takes together.
+"""
 INTERRUPTED = 130
 """Exit status after a second Ctrl-C, as shells have it."""
 
@@ -69,9 +81,10 @@ class Started:
 class MainProcess:
     """Everything between the start of the gateway and its exit status.
 
-    `settings` goes to the serving processes as it is, `telemetry_settings` to the telemetry process. `open_source` makes the source of the models;
-    it is called in a thread, once the serving processes are on their way, so it is the place for slow imports. `spawner` starts those processes;
-    it is the caller's to close.
+    `settings` goes to the serving processes as it is, `telemetry_settings` to the telemetry
+    process. `open_source` makes the source of the models; it is called in a thread, once the
+    serving processes are on their way, so it is the place for slow imports. `spawner` starts those
+    processes; it is the caller's to close.
     """
 
     def __init__(
@@ -86,8 +99,12 @@ class MainProcess:
         trace_settings: Mapping[str, Setting] = NO_SETTINGS,
         log_settings: Mapping[str, Setting] = NO_SETTINGS,
     ) -> None:
-        self._options, self._settings, self._open_source, self._announce = options, settings, open_source, announce
-        self._spawner, self._telemetry_settings = spawner, telemetry_settings
+        self._options = options
+        self._settings = settings
+        self._open_source = open_source
+        self._announce = announce
+        self._spawner = spawner
+        self._telemetry_settings = telemetry_settings
         self._telemetry: TelemetryKeeper | None = None
         self._started_s = time.time()
         self._stop = StopSequence()
@@ -103,7 +120,9 @@ class MainProcess:
         try:
             async with AsyncExitStack() as stack:
                 self._handle_signals(stack)
-                self._port = stack.enter_context(reserve_port(self._options.host, self._options.port))
+                self._port = stack.enter_context(
+                    reserve_port(self._options.host, self._options.port)
+                )
                 self._http_port = self._reserve_http(stack)
                 size_statistics_file(self._spawner.files.statistics, self._options.processes)
                 size_rings_file(self._spawner.files.rings, self._options.processes)
@@ -120,7 +139,10 @@ class MainProcess:
         return self._models is not None and self._models.ready and self._stop.phase is Phase.SERVING
 
     def model_ready(self, model: str, version: int | None = None) -> bool | None:
-        """A version, or any, is live, and the gateway is not on its way out; None: there is no such model."""
+        """A version, or any, is live, and the gateway is not on its way out.
+
+        None: there is no such model.
+        """
         live = self._models.model_ready(model, version) if self._models is not None else None
         return live and self._stop.phase is Phase.SERVING
 
@@ -138,15 +160,26 @@ class MainProcess:
         """It listens from the start: an early probe waits instead of being refused."""
         if self._options.http_port is None:
             return None
-        reserved = stack.enter_context(reserve_port(self._options.host, self._options.http_port, "--http-port"))
+        reserved = stack.enter_context(
+            reserve_port(self._options.host, self._options.http_port, "--http-port")
+        )
         reserved.listen()
         return reserved
 
     def _make_supervisor(self) -> Supervisor:
-        options, stop = self._options, self._options.stop
+        options = self._options
+        stop = self._options.stop
         orphan_limit_s = stop.grace_s + stop.kill_after_s
         starts = tuple(
-            Start(self._settings, self._port.addresses, slot, options.processes, stop.grace_s, orphan_limit_s) for slot in range(options.processes)
+            Start(
+                self._settings,
+                self._port.addresses,
+                slot,
+                options.processes,
+                stop.grace_s,
+                orphan_limit_s,
+            )
+            for slot in range(options.processes)
         )
         return Supervisor(
             options.restart,
@@ -162,7 +195,10 @@ class MainProcess:
 
     async def _serve_and_stop(self, stack: AsyncExitStack) -> int:
         loaded = asyncio.Event()
-        lives = [asyncio.create_task(self._load_models(stack, loaded)), asyncio.create_task(self._keep_telemetry(loaded))]
+        lives = [
+            asyncio.create_task(self._load_models(stack, loaded)),
+            asyncio.create_task(self._keep_telemetry(loaded)),
+        ]
         try:
             failure = await self._serve(lives)
             if failure is None:
@@ -194,11 +230,14 @@ class MainProcess:
         return None
 
     async def _load_models(self, stack: AsyncExitStack, loaded: asyncio.Event) -> None:
-        from gateway.control.lifecycle.model_control import ModelControl  # noqa: PLC0415  # the serving processes are on their way by now
+        # the serving processes are on their way by now
+        from gateway.control.lifecycle.model_control import ModelControl  # noqa: PLC0415
 
         source = await stack.enter_async_context(await asyncio.to_thread(self._open_source))
         rows = StatisticsRows(StatisticsTable(self._spawner.files.statistics).clear)
-        self._models = ModelControl(self._options.model_control, source, self._fleet, rows, self._bulletin)
+        self._models = ModelControl(
+            self._options.model_control, source, self._fleet, rows, self._bulletin
+        )
         await self._models.start_up()
         await self._supervisor.wait_listening()
         loaded.set()
@@ -219,7 +258,13 @@ class MainProcess:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(loaded.wait(), TELEMETRY_WAITS_S)
         sockets = self._http_port.sockets if self._http_port is not None else ()
-        self._telemetry = TelemetryKeeper(self._options.restart, self._telemetry_settings, sockets, self._spawner.spawn_telemetry, self._overview)
+        self._telemetry = TelemetryKeeper(
+            self._options.restart,
+            self._telemetry_settings,
+            sockets,
+            self._spawner.spawn_telemetry,
+            self._overview,
+        )
         self._telemetry.start()
 
     def _overview(self) -> Overview:
@@ -228,7 +273,11 @@ class MainProcess:
             ready=self.ready,
             phase=_PHASES[self._stop.phase] if models is not None else "starting",
             index=models.index if models is not None else (),
-            rows={plan.statistics_row: key for key, plan in self._fleet.live.items() if plan.statistics_row >= 0},
+            rows={
+                plan.statistics_row: key
+                for key, plan in self._fleet.live.items()
+                if plan.statistics_row >= 0
+            },
             processes=self._supervisor.states,
             address=self._port.local_address,
             started_s=self._started_s,
@@ -240,7 +289,11 @@ class MainProcess:
         assert self._models is not None
         self._tell_telemetry()
         agreed = self._agreed
-        settings = {"trace_settings": agreed.trace, "log_settings": agreed.log, "trace_changes": agreed.trace_changes}
+        settings = {
+            "trace_settings": agreed.trace,
+            "log_settings": agreed.log,
+            "trace_changes": agreed.trace_changes,
+        }
         await self._fleet.publish(ready=self.ready, index=self._models.index, **settings)
 
     def _tell_telemetry(self) -> None:
@@ -267,7 +320,9 @@ class MainProcess:
     async def _breakers(self, parameters: Mapping[str, object]) -> Survey | None:
         if not parameters:
             return await self._fleet.breakers.survey()
-        self._fleet.breakers.force(cast("Iterable[CircuitKey]", parameters["keys"]), cast("Forced", parameters["mode"]))
+        self._fleet.breakers.force(
+            cast("Iterable[CircuitKey]", parameters["keys"]), cast("Forced", parameters["mode"])
+        )
         await self._bulletin.now()
         return None
 
@@ -289,7 +344,10 @@ class MainProcess:
     async def _drain(self) -> None:
         if self._stop.phase is Phase.DRAINING:
             delay_s = self._options.stop.drain_delay_s
-            log.info("draining: not ready from here on, but everything is served for another %g s", delay_s)
+            log.info(
+                "draining: not ready from here on, but everything is served for another %g s",
+                delay_s,
+            )
             self._fleet.broadcast(Drain())
             self._bulletin.at_once()
             with contextlib.suppress(TimeoutError):

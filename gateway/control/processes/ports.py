@@ -1,8 +1,10 @@
 """One port for all serving processes, and for nobody else.
 
-Serving processes share their port by SO_REUSEPORT, under which Linux lets any socket of the same user in: a second gateway on the same port
-would silently take half of the calls. So the supervisor first binds the port as its only owner, then opens it to sockets that share, and
-holds it without listening: connections go to the serving processes only, and the port stays ours while all of them are dead.
+Serving processes share their port by SO_REUSEPORT, under which Linux lets any socket of the same
+user in: a second gateway on the same port would silently take half of the calls. So the supervisor
+first binds the port as its only owner, then opens it to sockets that share, and holds it without
+listening: connections go to the serving processes only, and the port stays ours while all of them
+are dead.
 """
 
 from __future__ import annotations
@@ -27,7 +29,10 @@ class ReservedPort:
         self.sockets = sockets
         self.port: int = sockets[0].getsockname()[1]
         self.addresses = tuple(_address_text(s) for s in sockets)
-        """Where serving processes listen, as gRPC writes addresses: `127.0.0.1:8001`, `[::1]:8001`."""
+        """Where serving processes listen, as gRPC writes addresses.
+
+        `127.0.0.1:8001`, `[::1]:8001`.
+        """
 
     def __repr__(self) -> str:
         return f"<ReservedPort {' '.join(self.addresses)}>"
@@ -57,10 +62,9 @@ class ReservedPort:
 def reserve_port(host: str, port: int, option: str = "--port") -> ReservedPort:
     """Reserves a port on every address of the host; 0 picks one that is free.
 
-    Args:
-        host: A name or an address; `0.0.0.0` and `::` are all addresses of both families, which is how gRPC takes them.
-        port: 0..65535.
-        option: What the user would change, for the error's text.
+    Args: host: A name or an address; `0.0.0.0` and `::` are all addresses of both families, which
+        is how gRPC takes them. port: 0..65535. option: What the user would change, for the error's
+        text.
 
     Raises:
         PortUnavailable: Somebody holds the port, or the host is not this machine.
@@ -80,11 +84,14 @@ def _resolve(host: str, option: str) -> list[tuple[socket.AddressFamily, str]]:
     if host in ("0.0.0.0", "::", "[::]", ""):  # noqa: S104  # asked for by the user
         return [(socket.AF_INET6, "::")] if _has_dual_stack() else [(socket.AF_INET, "0.0.0.0")]  # noqa: S104
     try:
-        found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(
+            host.strip("[]"), None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
     except OSError as error:
         raise PortUnavailable(
-            f"the host {host!r} cannot be resolved ({error.strerror or error}): give an address of this machine with --host"
-            f" (127.0.0.1 for local callers only, 0.0.0.0 for all), needed for {option}"
+            f"the host {host!r} cannot be resolved ({error.strerror or error}): give an "
+            "address of this machine with --host (127.0.0.1 for local callers only, 0.0.0.0 "
+            f"for all), needed for {option}"
         ) from error
     return list(dict.fromkeys((family, str(sockaddr[0])) for family, _, _, _, sockaddr in found))
 
@@ -98,8 +105,13 @@ def _has_dual_stack() -> bool:
     return False
 
 
-def _reserve_all(addresses: list[tuple[socket.AddressFamily, str]], port: int) -> list[socket.socket]:
-    """Raises OSError unless every address of this machine among them is reserved; `localhost` may name a family that is switched off."""
+def _reserve_all(
+    addresses: list[tuple[socket.AddressFamily, str]], port: int
+) -> list[socket.socket]:
+    """Raises OSError unless every address of this machine among them is reserved.
+
+    `localhost` may name a family that is switched off.
+    """
     held: list[socket.socket] = []
     missing: OSError | None = None
     try:
@@ -124,9 +136,11 @@ def _reserve_all(addresses: list[tuple[socket.AddressFamily, str]], port: int) -
 def _reserve(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
     alone = _unbound(family, address)
     try:
-        alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # over connections that linger in TIME_WAIT
+        # over connections that linger in TIME_WAIT
+        alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         alone.bind((address, port))  # fails if anything else holds the port
-        alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # or the next gateway could do the same until somebody listens
+        # or the next gateway could do the same until somebody listens
+        alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     except OSError:
         alone.close()
@@ -136,7 +150,9 @@ def _reserve(family: socket.AddressFamily, address: str, port: int) -> socket.so
 
 
 def _second(family: socket.AddressFamily, address: str, port: int) -> socket.socket | None:
-    """A socket that shares from its birth: the kernel also keeps, per port, how the sockets stood when they were bound.
+    """A socket that shares from its birth.
+
+    The kernel also keeps, per port, how the sockets stood when they were bound.
 
     None where a stranger's connections still linger; the first socket is held on to then.
     """
@@ -158,7 +174,9 @@ def _unbound(family: socket.AddressFamily, address: str) -> socket.socket:
 
 
 def _address_text(bound: socket.socket) -> str:
-    host, port = socket.getnameinfo(bound.getsockname(), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
+    host, port = socket.getnameinfo(
+        bound.getsockname(), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+    )
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -166,11 +184,17 @@ def _why(error: OSError, host: str, port: int, option: str) -> str:
     where = f"port {port} on {host or 'all addresses'}"
     if error.errno == errno.EADDRINUSE:
         return (
-            f"{where} is taken: another program holds it, maybe another gateway. `ss -ltnp 'sport = :{port}'` shows which;"
-            f" stop it, or choose another port with {option} (0 picks a free one)"
+            f"{where} is taken: another program holds it, maybe another gateway. `ss -ltnp "
+            f"'sport = :{port}'` shows which; stop it, or choose another port with "
+            f"{option} (0 picks a free one)"
         )
     if error.errno == errno.EACCES:
-        return f"{where} is for privileged programs only: choose a port of 1024 or more with {option}"
+        return (
+            f"{where} is for privileged programs only: choose a port of 1024 or more with {option}"
+        )
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"{host} is not an address of this machine: choose one with --host (127.0.0.1, or 0.0.0.0 for all)"
+        return (
+            f"{host} is not an address of this machine: choose one with --host "
+            "(127.0.0.1, or 0.0.0.0 for all)"
+        )
     return f"{where} cannot be had: {error.strerror or error}"

@@ -1,4 +1,7 @@
-"""How many serving processes: one a core, fewer where their copies of the models would fill the memory."""
+"""How many serving processes.
+
+One a core, fewer where their copies of the models would fill the memory.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from pathlib import Path
 from gateway.records.counters import MAX_SLOTS
 
 MEMORY_SHARE = 4
-"""All copies of the models together may take one part in this many: what runs and waits needs the rest."""
+"""All copies of the models together may take one part in this many.
+
+What runs and waits needs the rest.
+"""
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -24,32 +30,48 @@ class ProcessChoice:
 
 
 def choose_processes(cores: int, models_bytes: int, memory_bytes: int) -> ProcessChoice:
-    """Decides by the machine; `models_bytes` is what one process holds of all models, `memory_bytes` what the gateway may use."""
+    """Decides by the machine.
+
+    `models_bytes` is what one process holds of all models, `memory_bytes` what the gateway may use.
+    """
     wanted = max(1, min(cores, MAX_SLOTS))
     room = memory_bytes // (MEMORY_SHARE * models_bytes) if models_bytes else wanted
     if room >= wanted:
-        return ProcessChoice(wanted, f"one for each of {cores} cores" if wanted == cores else f"{wanted}, the most there can be")
+        return ProcessChoice(
+            wanted,
+            f"one for each of {cores} cores"
+            if wanted == cores
+            else f"{wanted}, the most there can be",
+        )
     processes = max(1, room)
     return ProcessChoice(
         processes,
-        f"{processes} of {wanted} possible: each holds the models ({_text(models_bytes)}), and together they are to stay under"
-        f" a quarter of the memory ({_text(memory_bytes)}); --processes N overrides",
+        f"{processes} of {wanted} possible: each holds the models ({_text(models_bytes)}), "
+        "and together they are to stay under a quarter of the memory "
+        f"({_text(memory_bytes)}); --processes N overrides",
     )
 
 
 def choose_processes_here(models: Path) -> ProcessChoice:
-    """`choose_processes` for this machine, its limits and a model repository; takes a walk over the files' sizes."""
+    """`choose_processes` for this machine, its limits and a model repository.
+
+    Takes a walk over the files' sizes.
+    """
     return choose_processes(usable_cores(), estimate_models_bytes(models), usable_memory_bytes())
 
 
 def usable_cores(cgroup: Path = CGROUP) -> int:
-    """Cores this process may use: its affinity, or less where its control group grants less time."""
+    """Cores this process may use.
+
+    Its affinity, or less where its control group grants less time.
+    """
     cores = len(os.sched_getaffinity(0))
     for group in _groups(cgroup):
         quota, _, period = _read(group / "cpu.max").partition(" ")
         if quota.isdecimal() and period.isdecimal():
             cores = min(cores, -(-int(quota) // int(period)))
-    quota, period = _read(cgroup / "cpu/cpu.cfs_quota_us"), _read(cgroup / "cpu/cpu.cfs_period_us")
+    quota = _read(cgroup / "cpu/cpu.cfs_quota_us")
+    period = _read(cgroup / "cpu/cpu.cfs_period_us")
     if quota.isdecimal() and period.isdecimal():
         cores = min(cores, -(-int(quota) // int(period)))
     return max(1, cores)
@@ -58,17 +80,23 @@ def usable_cores(cgroup: Path = CGROUP) -> int:
 def usable_memory_bytes(cgroup: Path = CGROUP) -> int:
     """The machine's memory, or less where a control group limits it."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    files = [group / "memory.max" for group in _groups(cgroup)] + [cgroup / "memory/memory.limit_in_bytes"]
+    files = [group / "memory.max" for group in _groups(cgroup)] + [
+        cgroup / "memory/memory.limit_in_bytes"
+    ]
     limits.extend(int(text) for file in files if (text := _read(file)).isdecimal())
     return min(limits)
 
 
 def estimate_models_bytes(models: Path) -> int:
-    """What the newest version of every model takes on disk, which is about what an open session takes in memory.
+    """What the newest version of every model takes on disk.
+
+    Which is about what an open session takes in memory.
 
     Only names and sizes are read. A folder that is one model itself counts as one.
     """
-    return _newest_version_bytes(models) or sum(_newest_version_bytes(folder) for folder in _folders(models))
+    return _newest_version_bytes(models) or sum(
+        _newest_version_bytes(folder) for folder in _folders(models)
+    )
 
 
 def _newest_version_bytes(model: Path) -> int:
@@ -79,7 +107,10 @@ def _newest_version_bytes(model: Path) -> int:
 
 
 def _tree_bytes(folder: Path) -> int:
-    return sum(_tree_bytes(entry) if entry.is_dir() and not entry.is_symlink() else _size(entry) for entry in _entries(folder))
+    return sum(
+        _tree_bytes(entry) if entry.is_dir() and not entry.is_symlink() else _size(entry)
+        for entry in _entries(folder)
+    )
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -101,14 +132,25 @@ def _size(file: Path) -> int:
 
 
 def _groups(cgroup: Path) -> Iterator[Path]:
-    """This process's control group and those around it (version 2); a limit on any of them counts."""
-    own = next((line[3:] for line in _read(Path("/proc/self/cgroup")).splitlines() if line.startswith("0::")), "/")
+    """This process's control group and those around it (version 2).
+
+    A limit on any of them counts.
+    """
+    own = next(
+        (
+            line[3:]
+            for line in _read(Path("/proc/self/cgroup")).splitlines()
+            if line.startswith("0::")
+        ),
+        "/",
+    )
     group = cgroup / own.lstrip("/")
     yield group
     while group != cgroup and cgroup in group.parents:
         group = group.parent
         yield group
-    if not (cgroup / own.lstrip("/")).exists():  # inside a container the path is the host's, the mount shows our own group at its top
+    # inside a container the path is the host's, the mount shows our own group at its top
+    if not (cgroup / own.lstrip("/")).exists():
         yield cgroup
 
 
@@ -120,4 +162,8 @@ def _read(file: Path) -> str:
 
 
 def _text(size_bytes: int) -> str:
-    return f"{size_bytes / (1 << 30):.1f} GiB" if size_bytes >= 1 << 30 else f"{size_bytes / (1 << 20):.0f} MiB"
+    return (
+        f"{size_bytes / (1 << 30):.1f} GiB"
+        if size_bytes >= 1 << 30
+        else f"{size_bytes / (1 << 20):.0f} MiB"
+    )

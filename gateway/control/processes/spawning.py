@@ -1,7 +1,8 @@
 """Starts the gateway's processes, the first that serves ahead of everything else.
 
-A serving process spends a quarter of a second on imports before it can be told anything. So the first is started before the command line is
-read, and imports while the main process does: it learns by its control link what it is to serve. Nothing slow may be imported here.
+A serving process spends a quarter of a second on imports before it can be told anything. So the
+first is started before the command line is read, and imports while the main process does: it learns
+by its control link what it is to serve. Nothing slow may be imported here.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ from typing import Self
 from gateway.ipc.shared_files import SharedFiles
 
 SERVING_ENTRY = "gateway.assembly.serving_process:run_serving_process"
-"""The function that makes a whole serving process; named, not imported, because it stands above this."""
+"""The function that makes a whole serving process.
+
+Named, not imported, because it stands above this.
+"""
 
 TELEMETRY_ENTRY = "gateway.assembly.telemetry_process:run_telemetry_process"
 """The one that makes the telemetry process."""
 
-_DRIVER, _TELEMETRY_DRIVER = "gateway.ipc.child_main", "gateway.ipc.telemetry_main"
+_DRIVER = "gateway.ipc.child_main"
+_TELEMETRY_DRIVER = "gateway.ipc.telemetry_main"
 _LEFT_TO_THE_SUPERVISOR = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Spawned = tuple[int, socket.socket]
@@ -29,9 +34,12 @@ Spawned = tuple[int, socket.socket]
 
 
 class Spawner:
-    """Starts fresh interpreters (gRPC does not survive a fork), each with an end of a socket pair and the shared files.
+    """Starts fresh interpreters (gRPC does not survive a fork).
 
-    What was started ahead and never taken ends with the spawner. `entry`: ``MODULE:FUNCTION``, see `gateway.ipc.child_main`.
+    Each with an end of a socket pair and the shared files.
+
+    What was started ahead and never taken ends with the spawner. `entry`: ``MODULE:FUNCTION``, see
+    `gateway.ipc.child_main`.
     """
 
     def __init__(self, entry: str = SERVING_ENTRY) -> None:
@@ -40,7 +48,10 @@ class Spawner:
         self._ahead: Spawned | None = None
 
     def __repr__(self) -> str:
-        return f"<Spawner of {self._entry}, {f'pid {self._ahead[0]} ahead' if self._ahead else 'none ahead'}>"
+        return (
+            f"<Spawner of {self._entry}, "
+            f"{f'pid {self._ahead[0]} ahead' if self._ahead else 'none ahead'}>"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -62,12 +73,18 @@ class Spawner:
 
     def spawn(self) -> Spawned:
         """A new process; the caller waits for its end. Raises OSError where none can be started."""
-        spawned, self._ahead = self._ahead or self._start(self._entry), None
+        spawned = self._ahead or self._start(self._entry)
+        self._ahead = None
         return spawned
 
     def spawn_telemetry(self, listening: Iterable[socket.socket] = ()) -> Spawned:
-        """A new telemetry process, which inherits these sockets under their numbers too. Raises OSError where none can be started."""
-        return self._start(TELEMETRY_ENTRY, _TELEMETRY_DRIVER, [each.fileno() for each in listening])
+        """A new telemetry process, which inherits these sockets under their numbers too.
+
+        Raises OSError where none can be started.
+        """
+        return self._start(
+            TELEMETRY_ENTRY, _TELEMETRY_DRIVER, [each.fileno() for each in listening]
+        )
 
     def close(self) -> None:
         """Ends what nobody took, and gives up the shared files."""
@@ -89,13 +106,19 @@ class Spawner:
                 pid = os.posix_spawn(
                     sys.executable,
                     [sys.executable, "-P", "-m", driver, entry, *map(str, passed)],
-                    {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},  # noqa: PTH109  # as text
-                    # A descriptor copied onto itself is inherited: the one way that no other thread's child gets it too.
+                    # as text
+                    {
+                        **os.environ,
+                        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # noqa: PTH109
+                    },
+                    # A descriptor copied onto itself is inherited: the one way that no other
+                    # thread's child gets it too.
                     file_actions=[
                         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                         *((os.POSIX_SPAWN_DUP2, fd, fd) for fd in (*passed, *besides)),
                     ],
-                    # A signal to the whole process group must not end a child before it has learnt to ignore it.
+                    # A signal to the whole process group must not end a child
+                    # before it has learnt to ignore it.
                     setsigmask=_LEFT_TO_THE_SUPERVISOR,
                 )
             except OSError:

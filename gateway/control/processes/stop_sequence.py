@@ -1,4 +1,7 @@
-"""What signals mean: SIGTERM drains and stops, Ctrl-C stops without the drain delay, a second Ctrl-C ends at once."""
+"""What signals mean.
+
+SIGTERM drains and stops, Ctrl-C stops without the drain delay, a second Ctrl-C ends at once.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ class Phase(IntEnum):
 
 
 def next_phase(phase: Phase, number: int) -> Phase:
-    """Where a signal leads. A service manager may repeat SIGTERM, or send it to the group and the process: once is enough."""
+    """Where a signal leads.
+
+    A service manager may repeat SIGTERM, or send it to the group and the process: once is enough.
+    """
     if number == signal.SIGTERM:
         return max(phase, Phase.DRAINING)
     return Phase.KILLED if phase >= Phase.STOPPING else Phase.STOPPING

@@ -1,6 +1,7 @@
 """Starts the serving processes, replaces those that die, and ends them all.
 
-How a process is started stands in `gateway.control.processes.spawning`, what it does then in `gateway.ipc.child_main`.
+How a process is started stands in `gateway.control.processes.spawning`, what it does then in
+`gateway.ipc.child_main`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class CannotServe(Exception):
 class Supervisor:
     """Keeps one serving process in every slot.
 
-    `starts`: the first message to each, by slot. `answer` carries out what a process asks for a caller. `changed` is called when `states` changes.
+    `starts`: the first message to each, by slot. `answer` carries out what a process asks for a
+    caller. `changed` is called when `states` changes.
     """
 
     def __init__(
@@ -47,8 +49,13 @@ class Supervisor:
         kill_after_s: float = 5.0,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
-        self._options, self._starts, self._spawner, self._fleet, self._answer = options, starts, spawner, fleet, answer
-        self._kill_after_s, self.changed = kill_after_s, changed
+        self._options = options
+        self._starts = starts
+        self._spawner = spawner
+        self._fleet = fleet
+        self._answer = answer
+        self._kill_after_s = kill_after_s
+        self.changed = changed
         self._processes: dict[int, Child] = {}
         self._keepers: list[asyncio.Task[None]] = []
         self._asks: set[asyncio.Task[None]] = set()
@@ -67,7 +74,10 @@ class Supervisor:
 
     def __repr__(self) -> str:
         pids = ", ".join(str(process.pid) for process in self._processes.values())
-        return f"<Supervisor of {len(self._starts)}: {len(self._listening)} listening, pids {pids or 'none'}>"
+        return (
+            f"<Supervisor of {len(self._starts)}: {len(self._listening)} "
+            f"listening, pids {pids or 'none'}>"
+        )
 
     @property
     def states(self) -> tuple[ProcessState, ...]:
@@ -75,12 +85,24 @@ class Supervisor:
         return tuple(self._state(start.slot) for start in self._starts)
 
     def _state(self, slot: int) -> ProcessState:
-        process, (restarts, reason) = self._processes.get(slot), self._deaths.get(slot, (0, ""))
-        state = "serving" if slot in self._listening else "starting" if process is not None or not restarts else "restarting"
-        return ProcessState(slot, process.pid if process is not None else 0, state, restarts, reason)
+        process = self._processes.get(slot)
+        restarts, reason = self._deaths.get(slot, (0, ""))
+        state = (
+            "serving"
+            if slot in self._listening
+            else "starting"
+            if process is not None or not restarts
+            else "restarting"
+        )
+        return ProcessState(
+            slot, process.pid if process is not None else 0, state, restarts, reason
+        )
 
     async def start(self) -> None:
-        """Starts every process; returns when each has been started, or could not be, for the first time."""
+        """Starts every process.
+
+        Returns when each has been started, or could not be, for the first time.
+        """
         self._keepers = [asyncio.create_task(self._keep(start)) for start in self._starts]
         for keeper in self._keepers:
             keeper.add_done_callback(self._keeper_ended)
@@ -91,13 +113,20 @@ class Supervisor:
         await self._ever_listened.wait()
 
     async def stop(self, grace_s: float) -> bool:
-        """Ends all: calls in flight have the grace; who stays longer is killed. True: every process answered all of its calls."""
+        """Ends all: calls in flight have the grace; who stays longer is killed.
+
+        True: every process answered all of its calls.
+        """
         self._stopping.set()
         self._fleet.broadcast(Stop(grace_s))
         if self._keepers:
             await asyncio.wait(self._keepers, timeout=grace_s + self._kill_after_s)
         if self._processes:
-            log.error("killing %d serving processes that did not stop within %g s", len(self._processes), grace_s + self._kill_after_s)
+            log.error(
+                "killing %d serving processes that did not stop within %g s",
+                len(self._processes),
+                grace_s + self._kill_after_s,
+            )
         self.kill()
         await asyncio.gather(*self._keepers, return_exceptions=True)
         return self._lost == 0
@@ -111,7 +140,8 @@ class Supervisor:
     # One slot.
 
     async def _keep(self, start: Start) -> None:
-        loop, deaths = asyncio.get_running_loop(), 0
+        loop = asyncio.get_running_loop()
+        deaths = 0
         while not self._stopping.is_set():
             started_s = loop.time()
             ending = await self._run_one(start)
@@ -125,11 +155,17 @@ class Supervisor:
             deaths = 1 if loop.time() - started_s >= self._options.stable_s else deaths + 1
             if deaths >= self._options.attempts and not self._ever_listened.is_set():
                 self._fail(
-                    f"serving process {start.slot} failed {deaths} times in a row before it could listen: it {ending}; what it wrote stands above"
+                    f"serving process {start.slot} failed {deaths} times in a row before it could "
+                    f"listen: it {ending}; what it wrote stands above"
                 )
                 return
             delay_s = self._options.delay_s(deaths, random.random())  # noqa: S311  # not a secret
-            log.error("serving process %d %s; another takes its place in %.1f s", start.slot, ending, delay_s)
+            log.error(
+                "serving process %d %s; another takes its place in %.1f s",
+                start.slot,
+                ending,
+                delay_s,
+            )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay_s)
 
@@ -143,7 +179,8 @@ class Supervisor:
             self._tried.add(start.slot)
             if len(self._tried) == len(self._starts):
                 self._all_tried.set()
-        process = self._processes[start.slot] = Child(pid)
+        process = Child(pid)
+        self._processes[start.slot] = process
         self._answered.discard(start.slot)
         channel = await Channel.open(link)
         channel.send(start)
@@ -161,8 +198,12 @@ class Supervisor:
         return ending
 
     async def _converse(self, slot: int, process: Child, channel: Channel) -> None:
-        """Hears the process out until it is gone, even if something it started keeps its end of the link open."""
-        hearing, exiting = asyncio.create_task(self._hear(slot, channel)), asyncio.create_task(process.wait())
+        """Hears the process out until it is gone.
+
+        Even if something it started keeps its end of the link open.
+        """
+        hearing = asyncio.create_task(self._hear(slot, channel))
+        exiting = asyncio.create_task(process.wait())
         try:
             await asyncio.wait((hearing, exiting), return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait((hearing,), timeout=LAST_WORDS_S)
@@ -199,7 +240,12 @@ class Supervisor:
             reply = Reply(ask.request_id, error)
         except Exception as error:  # a fault of ours: the caller is not left waiting
             log.exception("%s %s", ask.change, ask.model)
-            reply = Reply(ask.request_id, Unavailable(f"{ask.change} failed inside the gateway: {type(error).__name__}: {error}"))
+            reply = Reply(
+                ask.request_id,
+                Unavailable(
+                    f"{ask.change} failed inside the gateway: {type(error).__name__}: {error}"
+                ),
+            )
         channel.send(reply)
 
     async def _ended(self, process: Child) -> str:

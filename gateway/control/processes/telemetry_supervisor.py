@@ -1,4 +1,7 @@
-"""Keeps the telemetry process: starts it, tells it how the gateway stands, replaces it when it dies. Serving goes on without it."""
+"""Keeps the telemetry process.
+
+Starts it, tells it how the gateway stands, replaces it when it dies. Serving goes on without it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,11 @@ log = logging.getLogger(__name__)
 
 
 class TelemetryKeeper:
-    """One process at a time. `settings` goes to it as it is; `sockets` listen for HTTP already, and are the caller's to close."""
+    """One process at a time.
+
+    `settings` goes to it as it is; `sockets` listen for HTTP already,
+    and are the caller's to close.
+    """
 
     def __init__(
         self,
@@ -30,7 +37,11 @@ class TelemetryKeeper:
         spawn: Callable[[Sequence[socket.socket]], Spawned],
         overview: Callable[[], Overview],
     ) -> None:
-        self._options, self._settings, self._sockets, self._spawn, self._overview = options, settings, sockets, spawn, overview
+        self._options = options
+        self._settings = settings
+        self._sockets = sockets
+        self._spawn = spawn
+        self._overview = overview
         self._channel: Channel | None = None
         self._process: Child | None = None
         self._stopping = asyncio.Event()
@@ -56,13 +67,16 @@ class TelemetryKeeper:
         if self._keeper is not None:
             await asyncio.wait((self._keeper,), timeout=timeout_s)
             if not self._keeper.done() and self._process is not None:
-                log.warning("the telemetry process did not end within %g s and is killed", timeout_s)
+                log.warning(
+                    "the telemetry process did not end within %g s and is killed", timeout_s
+                )
                 self._process.kill()
                 await asyncio.wait((self._keeper,), timeout=1.0)
             self._keeper.cancel()
 
     async def _keep(self) -> None:
-        loop, deaths = asyncio.get_running_loop(), 0
+        loop = asyncio.get_running_loop()
+        deaths = 0
         while not self._stopping.is_set():
             started_s = loop.time()
             ending = await self._run_one()
@@ -70,7 +84,11 @@ class TelemetryKeeper:
                 return
             deaths = 1 if loop.time() - started_s >= self._options.stable_s else deaths + 1
             delay_s = self._options.delay_s(deaths, random.random())  # noqa: S311  # not a secret
-            log.error("the telemetry process %s; serving goes on, and another takes its place in %.1f s", ending, delay_s)
+            log.error(
+                "the telemetry process %s; serving goes on, and another takes its place in %.1f s",
+                ending,
+                delay_s,
+            )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay_s)
 
@@ -81,8 +99,13 @@ class TelemetryKeeper:
         except OSError as error:
             return f"cannot be started: {error}"
         self._process = Child(pid)
-        channel = self._channel = await Channel.open(link)
-        channel.send(TelemetryStart(self._settings, tuple(each.fileno() for each in self._sockets), self._overview()))
+        channel = await Channel.open(link)
+        self._channel = channel
+        channel.send(
+            TelemetryStart(
+                self._settings, tuple(each.fileno() for each in self._sockets), self._overview()
+            )
+        )
         if self._stopping.is_set():
             channel.send(Stop(0))
         hearing = asyncio.create_task(self._hear(channel))

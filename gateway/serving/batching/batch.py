@@ -15,21 +15,40 @@ class Runner(Protocol):
     """What runs a batch; blocks."""
 
     def run(self, feed: dict[str, Array], wanted: tuple[int, ...], rows: int) -> list[Array]:
-        """The wanted outputs by index; raises `ModelFailed`. `rows` is the length of the batch axis, -1 where there is none."""
+        """The wanted outputs by index; raises `ModelFailed`.
+
+        `rows` is the length of the batch axis, -1 where there is none.
+        """
         ...
 
 
 class Batch:
-    """Requests of one line and what became of them: a `gateway.core.instance.Work`. Times are nanoseconds of the monotonic clock.
+    """Requests of one line and what became of them: a `gateway.core.instance.Work`.
+
+    Times are nanoseconds of the monotonic clock.
 
     `told`: what its requests keep of it.
     `rows` has the padding in it, `request_rows` has not; both are -1 where there is no batch axis.
     """
 
-    __slots__ = ("collated_ns", "error", "outputs", "request_rows", "requests", "rows", "run_ns", "started_ns", "told", "wanted")
+    __slots__ = (
+        "collated_ns",
+        "error",
+        "outputs",
+        "request_rows",
+        "requests",
+        "rows",
+        "run_ns",
+        "started_ns",
+        "told",
+        "wanted",
+    )
 
-    def __init__(self, requests: Sequence[InferenceRequest], rows: int, pad_to: Sequence[int]) -> None:
-        self.requests, self.request_rows = requests, rows
+    def __init__(
+        self, requests: Sequence[InferenceRequest], rows: int, pad_to: Sequence[int]
+    ) -> None:
+        self.requests = requests
+        self.request_rows = rows
         self.rows = padded(rows, pad_to) if pad_to else rows
         self.wanted = wanted_outputs(requests)
         self.outputs: list[Array] = []
@@ -41,12 +60,18 @@ class Batch:
         """Joins the inputs and runs the model; blocks, and keeps an error instead of raising it."""
         try:
             self.finish(runner.run(self.collate(), self.wanted, self.rows))
-        except Exception as error:  # noqa: BLE001  # it belongs to the requests, not to the worker that runs them
+        except Exception as error:  # noqa: BLE001
+            # it belongs to the requests, not to the worker that runs them
             self.fail(error)
 
     def collate(self, room: Room | None = None) -> dict[str, Array]:
-        """The inputs of all requests, joined, in `room` where it is given; the run counts from here."""
-        self.started_ns = self.collated_ns = self.told.started_ns = time.monotonic_ns()
+        """The inputs of all requests, joined, in `room` where it is given.
+
+        The run counts from here.
+        """
+        self.started_ns = time.monotonic_ns()
+        self.collated_ns = self.started_ns
+        self.told.started_ns = self.started_ns
         feed = join(self.requests, self.request_rows, self.rows, room)
         self.collated_ns = time.monotonic_ns()
         return feed

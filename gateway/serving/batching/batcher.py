@@ -1,7 +1,8 @@
 """Requests wait here until somebody is free to run them; then whoever waits goes together.
 
-Pull, not push: first the free instance, then the batch, so it is as large as the load made it and nobody waits for a timer (`max_queue_delay`
-is for models where a fuller batch pays). This is the asyncio shell: `window` decides who goes, `dispatch` sees them through.
+Pull, not push: first the free instance, then the batch, so it is as large as the load made it and
+nobody waits for a timer (`max_queue_delay` is for models where a fuller batch pays). This is the
+asyncio shell: `window` decides who goes, `dispatch` sees them through.
 """
 
 from __future__ import annotations
@@ -27,9 +28,14 @@ from gateway.serving.batching.queued_request import Waiting
 
 _log = logging.getLogger(__name__)
 
-_OVERSTAY_NS: Final = 250_000  # CPU time of a run on the loop that is too long: five times the 50 us by which it was let on
-_OVERSTAYS: Final = 20  # so many times that long in all, and a version goes to threads for good: one run of 5 ms, or a few long ones
-_FORGIVEN: Final = 0.01  # what a run of the right length takes off: page faults and the collector make a long one now and then
+# CPU time of a run on the loop that is too long: five times the 50 us by which it was let on
+_OVERSTAY_NS: Final = 250_000
+# so many times that long in all, and a version goes to threads for good: one
+# run of 5 ms, or a few long ones
+_OVERSTAYS: Final = 20
+# what a run of the right length takes off: page faults and the
+# collector make a long one now and then
+_FORGIVEN: Final = 0.01
 _TURN_NS: Final = 1_000_000  # runs on the loop before everything else gets its turn
 
 
@@ -42,7 +48,10 @@ class Instances(Protocol):
         ...
 
     def acquire(self, ready: Callable[[], None]) -> Seat | None:
-        """Takes a place for one batch; without one, calls `ready` on the loop when asking again may help (nothing is held then)."""
+        """Takes a place for one batch.
+
+        Without one, calls `ready` on the loop when asking again may help (nothing is held then).
+        """
         ...
 
     def unreachable(self) -> str:
@@ -71,16 +80,23 @@ class Batcher:
         runner: Runner | None = None,
         witness: Witness | None = None,
     ) -> None:
-        self._plan, self._queue, self._batching = plan, plan.queue, plan.batching
-        self._instances, self._runner = instances, runner
+        self._plan = plan
+        self._queue = plan.queue
+        self._batching = plan.batching
+        self._instances = instances
+        self._runner = runner
         self._dispatch = Dispatch(plan, statistics, ears, retries, self._again, witness)
-        levels, admission = plan.queue.priority_levels, plan.protection.admission
-        self._window = Window(plan.batching, (admission.priority_shares or default_shares(levels)) if levels else ())
+        levels = plan.queue.priority_levels
+        admission = plan.protection.admission
+        self._window = Window(
+            plan.batching, (admission.priority_shares or default_shares(levels)) if levels else ()
+        )
         self._punctuality = Punctuality(plan, self._window, instances.lanes)
         self._default_deadline_s = admission.default_deadline_s
         self._loop = asyncio.get_running_loop()
         self._now = self._loop.time
-        self._waiting_bytes = self._running = 0
+        self._waiting_bytes = 0
+        self._running = 0
         self._overstays = 0.0
         self._pull_due = False
         self._loop_rows = plan.batching.loop_batch_size if runner is not None else 0
@@ -89,14 +105,19 @@ class Batcher:
         self._plain = not (levels or plan.queue.default_timeout_s or self._default_deadline_s)
 
     async def predict(self, request: InferenceRequest) -> Prediction:
-        """The prediction; raises QueueFull, Overloaded, DeadlineExpired, ModelFailed, InstanceFailed."""
+        """The prediction; raises QueueFull, Overloaded, DeadlineExpired, ModelFailed.
+
+        InstanceFailed.
+        """
         form = request.form
         if self._plain and not form.timeout_s:
             waiting = Waiting(self, request, 0, request.deadline)
         else:
             waiting = Waiting(self, request, self._level(form.priority), self._deadline(request))
         window = self._window
-        if window.count >= self._queue.max_requests or (self._waiting_bytes + form.input_bytes > self._queue.max_bytes and window.count):
+        if window.count >= self._queue.max_requests or (
+            self._waiting_bytes + form.input_bytes > self._queue.max_bytes and window.count
+        ):
             raise QueueFull(self._full_text())
         if waiting.deadline != math.inf:
             self._punctuality.require(waiting, self._running, self._now())
@@ -109,7 +130,11 @@ class Batcher:
     def describe(self) -> Description:
         """Where requests become batches."""
         b = self._batching
-        return Description("Batcher", b.reason or ("one by one" if not b.max_batch_size else f"up to {b.useful_batch_size} rows"))
+        return Description(
+            "Batcher",
+            b.reason
+            or ("one by one" if not b.max_batch_size else f"up to {b.useful_batch_size} rows"),
+        )
 
     @property
     def load(self) -> tuple[int, int, int]:
@@ -144,7 +169,8 @@ class Batcher:
         return min(priority or self._queue.default_priority or levels, levels)
 
     def _deadline(self, request: InferenceRequest) -> float:
-        deadline, limit = request.deadline, self._queue.default_timeout_s
+        deadline = request.deadline
+        limit = self._queue.default_timeout_s
         if deadline == math.inf and self._default_deadline_s:
             deadline = request.arrived + self._default_deadline_s
         asked = request.form.timeout_s if self._queue.allow_timeout_override else 0.0
@@ -154,8 +180,9 @@ class Batcher:
 
     def _full_text(self) -> str:
         return (
-            f"Exceeds maximum queue size: {self._window.count} requests ({self._waiting_bytes} bytes) wait for '{self._plan.model}' version "
-            f"{self._plan.version}, {self._queue.max_requests} requests and {self._queue.max_bytes} bytes may"
+            f"Exceeds maximum queue size: {self._window.count} requests ({self._waiting_bytes} "
+            f"bytes) wait for '{self._plan.model}' version {self._plan.version}, "
+            f"{self._queue.max_requests} requests and {self._queue.max_bytes} bytes may"
         )
 
     def _pull_soon(self) -> None:
@@ -166,7 +193,8 @@ class Batcher:
     def _pull(self) -> None:
         """Takes batches while there is who runs them."""
         self._pull_due = False
-        window, turn_ends = self._window, 0
+        window = self._window
+        turn_ends = 0
         while window.count:
             seat = None
             if window.next_rows() > self._loop_rows and (seat := self._acquire()) is None:
@@ -188,7 +216,10 @@ class Batcher:
             self._pull_soon()
 
     def _acquire(self) -> Seat | None:
-        """A place on an instance; without one, somebody will call `_pull` again, or nobody waits any more."""
+        """A place on an instance.
+
+        Without one, somebody will call `_pull` again, or nobody waits any more.
+        """
         seat = self._instances.acquire(self._pull)
         if seat is None and (why := self._instances.unreachable()):
             self._give_up(why)
@@ -228,7 +259,12 @@ class Batcher:
         if ran_ns > _OVERSTAY_NS:
             self._overstays += ran_ns / _OVERSTAY_NS
             if self._overstays > _OVERSTAYS:
-                _log.info("%s version %d held the event loop for %.1f ms: it runs in threads from here on", *self._plan.key, ran_ns / 1e6)
+                _log.info(
+                    "%s version %d held the event loop for %.1f ms: it "
+                    "runs in threads from here on",
+                    *self._plan.key,
+                    ran_ns / 1e6,
+                )
                 self._loop_rows = 0
         elif self._overstays:
             self._overstays = max(0.0, self._overstays - _FORGIVEN)
@@ -237,7 +273,12 @@ class Batcher:
         for entry in entries:
             entry.taken = True
             self._waiting_bytes -= entry.request.form.input_bytes
-            entry.fail(DeadlineExpired(f"Request timeout expired while it waited for '{self._plan.model}' version {self._plan.version}"))
+            entry.fail(
+                DeadlineExpired(
+                    f"Request timeout expired while it waited for '{self._plan.model}' "
+                    f"version {self._plan.version}"
+                )
+            )
 
     def _give_up(self, why: str) -> None:
         """Whoever waits would wait for nobody."""
@@ -245,10 +286,18 @@ class Batcher:
             waiting: Waiting = entry  # type: ignore[assignment]
             waiting.taken = True
             self._waiting_bytes -= waiting.request.form.input_bytes
-            waiting.fail(CircuitOpen(f"nothing is left that could run '{self._plan.model}' version {self._plan.version}: {why}"))
+            waiting.fail(
+                CircuitOpen(
+                    f"nothing is left that could run '{self._plan.model}' version "
+                    f"{self._plan.version}: {why}"
+                )
+            )
 
     def _watch_deadline(self, deadline: float) -> None:
-        """Expired requests are answered even while no instance is free: one timer for the earliest deadline."""
+        """Expired requests are answered even while no instance is free.
+
+        One timer for the earliest deadline.
+        """
         if self._timer is None or deadline < self._timer.when():
             if self._timer is not None:
                 self._timer.cancel()
@@ -261,4 +310,7 @@ class Batcher:
             self._watch_deadline(deadline)
 
     def __repr__(self) -> str:
-        return f"<Batcher {self._plan.model} {self._plan.version}: {self._window.count} waiting, {self._running} running>"
+        return (
+            f"<Batcher {self._plan.model} {self._plan.version}: {self._window.count} "
+            f"waiting, {self._running} running>"
+        )

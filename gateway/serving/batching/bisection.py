@@ -1,4 +1,7 @@
-"""A batch that failed and is run again in parts: what its parts came to is told once, when the last of them is over."""
+"""A batch that failed and is run again in parts.
+
+What its parts came to is told once, when the last of them is over.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,18 @@ from gateway.core.outcome import Ears, Outcome
 class Origin:
     """The batch as it was first formed. It starts as one part, which is over at once.
 
-    Where all requests of a part have left meanwhile, its end is never told, and nothing is learnt from the batch.
+    Where all requests of a part have left meanwhile, its end is never told, and
+    nothing is learnt from the batch.
     """
 
     __slots__ = ("_answered", "_ears", "_error", "_generation", "_parts", "_run_s", "runs")
 
     def __init__(self, ears: Ears, generation: int) -> None:
-        self._ears, self._generation = ears, generation
-        self._parts, self._answered, self._run_s = 1, False, 0.0
+        self._ears = ears
+        self._generation = generation
+        self._parts = 1
+        self._answered = False
+        self._run_s = 0.0
         self._error: Exception | None = None
         self.runs = 1
         """How often instances have been tried, where those were what failed."""
@@ -39,7 +46,9 @@ class Origin:
         self._run_s = max(self._run_s, run_s)
         if not self._parts:
             outcome = Outcome.SUCCESS if self._answered else Outcome.FAILURE
-            self._ears.end(self._generation, outcome, self._run_s, None if self._answered else self._error)
+            self._ears.end(
+                self._generation, outcome, self._run_s, None if self._answered else self._error
+            )
 
     def __repr__(self) -> str:
         return f"<Origin {self._parts} parts under way>"

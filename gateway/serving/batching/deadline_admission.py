@@ -1,4 +1,7 @@
-"""Refuses at arrival who would be answered too late, so that those who can be answered in time are not held up."""
+"""Refuses at arrival who would be answered too late.
+
+So that those who can be answered in time are not held up.
+"""
 
 from __future__ import annotations
 
@@ -10,29 +13,43 @@ from gateway.serving.batching.latency_forecast import Forecast
 from gateway.serving.batching.queue import Window
 from gateway.serving.batching.queued_request import Waiting
 
-_PATIENCE: Final = 0.5  # share of the time a request has besides its run that it may be expected to wait
+# share of the time a request has besides its run that it may be expected to wait
+_PATIENCE: Final = 0.5
 
 
 class Punctuality:
-    """What the deadlines of one version's requests allow. `lanes`: batches that run at the same time; `now` is the batcher's clock."""
+    """What the deadlines of one version's requests allow.
+
+    `lanes`: batches that run at the same time; `now` is the batcher's clock.
+    """
 
     def __init__(self, plan: VersionPlan, window: Window, lanes: int) -> None:
-        self._plan, self._window, self._lanes = plan, window, lanes
+        self._plan = plan
+        self._window = window
+        self._lanes = lanes
         self._forecast = Forecast(plan.cost_us, plan.batching.useful_batch_size, lanes)
         self._enabled = plan.protection.admission.predict_wait
 
     def require(self, waiting: Waiting, running: int, now: float) -> None:
-        """Raises DeadlineExpired where the answer would come too late, Overloaded where the queue is too long for the time there is.
+        """Raises DeadlineExpired where the answer would come too late.
 
-        A wait of up to half the time that is left besides the run is taken on: what is predicted is from the best pace of late, and the longer the
-        queue the longer everybody's answer takes.
+        Overloaded where the queue is too long for the time there is.
+
+        A wait of up to half the time that is left besides the run is taken on: what is predicted is
+        from the best pace of late, and the longer the queue the longer everybody's answer takes.
         """
-        forecast, ahead, slack_s = self._forecast, self._window.timed_rows, waiting.deadline - now
+        forecast = self._forecast
+        ahead = self._window.timed_rows
+        slack_s = waiting.deadline - now
         if slack_s <= 0:
-            raise DeadlineExpired(f"Request timeout expired before '{self._plan.model}' version {self._plan.version} had the request")
+            raise DeadlineExpired(
+                f"Request timeout expired before '{self._plan.model}' version "
+                f"{self._plan.version} had the request"
+            )
         if not self._enabled:
             return
-        if not (ahead or running):  # alone: a run that took long before may have been about other values
+        # alone: a run that took long before may have been about other values
+        if not (ahead or running):
             if (least_s := forecast.least_s(waiting.rows, now)) > slack_s:
                 raise DeadlineExpired(self._text(0.0, least_s, slack_s))
             return
@@ -46,9 +63,14 @@ class Punctuality:
             raise Overloaded(self._text(wait_s, answer_s, slack_s))
 
     def answered_at(self, now: float, running: int) -> float:
-        """When a batch taken now has its answers; with nobody's deadline to mind, or nobody else to run instead, now."""
+        """When a batch taken now has its answers.
+
+        With nobody's deadline to mind, or nobody else to run instead, now.
+        """
         window = self._window
-        if not (self._enabled and window.timed_rows) or (not running and window.rows <= max(1, window.limit)):
+        if not (self._enabled and window.timed_rows) or (
+            not running and window.rows <= max(1, window.limit)
+        ):
             return now
         return now + self._forecast.answer_s(window.next_rows(), now)
 
@@ -58,8 +80,9 @@ class Punctuality:
 
     def _text(self, wait_s: float, answer_s: float, slack_s: float) -> str:
         return (
-            f"'{self._plan.model}' version {self._plan.version} is too busy for this request's deadline: {slack_s * 1e3:.1f} ms are left, its turn "
-            f"comes in about {wait_s * 1e3:.1f} ms and takes {answer_s * 1e3:.1f} ms"
+            f"'{self._plan.model}' version {self._plan.version} is too busy for this request's "
+            f"deadline: {slack_s * 1e3:.1f} ms are left, its turn comes in about "
+            f"{wait_s * 1e3:.1f} ms and takes {answer_s * 1e3:.1f} ms"
         )
 
     def __repr__(self) -> str:

@@ -1,8 +1,11 @@
-"""From a batch that was taken to its requests' answers: run, counted, told to the breaker, and run again in parts where that may help.
+"""From a batch that was taken to its requests' answers.
 
-A batch that fails for a reason that may be one request's is bisected: halves, until the guilty request fails alone with its own message and
-all others are answered. A batch whose instance was lost under it is run once more, also in halves: if a request of it is what takes
-processes down, it takes half as many with it.
+Run, counted, told to the breaker, and run again in parts where that may help.
+
+A batch that fails for a reason that may be one request's is bisected: halves, until the guilty
+request fails alone with its own message and all others are answered. A batch whose instance was
+lost under it is run once more, also in halves: if a request of it is what takes processes down, it
+takes half as many with it.
 """
 
 from __future__ import annotations
@@ -42,7 +45,10 @@ class Statistics(Protocol):
         success_ns: int,
         now_ms: int,
     ) -> None:
-        """One batch that succeeded. `queue_ns` and `success_ns` are sums over its requests, the compute times are the batch's."""
+        """One batch that succeeded.
+
+        `queue_ns` and `success_ns` are sums over its requests, the compute times are the batch's.
+        """
         ...
 
     def record_bytes(self, input_bytes: int, output_bytes: int) -> None:
@@ -58,7 +64,10 @@ class Witness(Protocol):
         ...
 
     def ended(self, batch: Batch, instance: str) -> None:
-        """A batch has its answers, or failed. `instance`: who ran it; empty: threads of this process."""
+        """A batch has its answers, or failed.
+
+        `instance`: who ran it; empty: threads of this process.
+        """
         ...
 
     def retried(self, requests: Sequence[InferenceRequest], error: Exception) -> None:
@@ -92,7 +101,10 @@ class Retries(Protocol):
 
 
 class Dispatch:
-    """Runs the batches of one version and settles their requests; `again` lets requests wait once more, in lines of their own."""
+    """Runs the batches of one version and settles their requests.
+
+    `again` lets requests wait once more, in lines of their own.
+    """
 
     def __init__(
         self,
@@ -103,7 +115,11 @@ class Dispatch:
         again: Callable[[Sequence[Waiting]], None],
         witness: Witness | None = None,
     ) -> None:
-        self._plan, self._statistics, self._ears, self._retries, self._again = plan, statistics, ears, retries, again
+        self._plan = plan
+        self._statistics = statistics
+        self._ears = ears
+        self._retries = retries
+        self._again = again
         self._has_axis = plan.batching.max_batch_size > 0
         self._pad_to = plan.batching.pad_to
         self._runs = plan.protection.retry.attempts
@@ -111,16 +127,23 @@ class Dispatch:
 
     def run_here(self, entries: list[Waiting], rows: int, runner: Runner) -> int:
         """Runs a batch on the event loop; returns the CPU time of the run in nanoseconds."""
-        batch, generation = self._batch(entries, rows), self._ears.begin()
+        batch = self._batch(entries, rows)
+        generation = self._ears.begin()
         before_ns = time.thread_time_ns()
         batch.run(runner)
         ran_ns = time.thread_time_ns() - before_ns
         self._settle(entries, batch, generation, "")
         return ran_ns
 
-    def run_there(self, entries: list[Waiting], rows: int, seat: Seat, ran: Callable[[int, float], None]) -> None:
-        """Runs a batch on an instance; calls `ran` with its rows and seconds (0: it failed) before its requests are settled."""
-        batch, generation = self._batch(entries, rows), self._ears.begin()
+    def run_there(
+        self, entries: list[Waiting], rows: int, seat: Seat, ran: Callable[[int, float], None]
+    ) -> None:
+        """Runs a batch on an instance.
+
+        Calls `ran` with its rows and seconds (0: it failed) before its requests are settled.
+        """
+        batch = self._batch(entries, rows)
+        generation = self._ears.begin()
         self._retries.deposit()
 
         def done() -> None:
@@ -130,7 +153,9 @@ class Dispatch:
         seat.run(batch, done)
 
     def _batch(self, entries: list[Waiting], rows: int) -> Batch:
-        batch = Batch([entry.request for entry in entries], rows if self._has_axis else -1, self._pad_to)
+        batch = Batch(
+            [entry.request for entry in entries], rows if self._has_axis else -1, self._pad_to
+        )
         if self._witness is not None:
             self._witness.begun(batch)
         return batch
@@ -153,7 +178,9 @@ class Dispatch:
         for entry, prediction in zip(entries, predictions, strict=True):
             entry.settle(prediction)
 
-    def _failed(self, entries: list[Waiting], batch: Batch, error: Exception, generation: int) -> None:
+    def _failed(
+        self, entries: list[Waiting], batch: Batch, error: Exception, generation: int
+    ) -> None:
         if isinstance(error, DeadlineExpired):  # whoever ran it was not given the time
             self._ears.end(generation, Outcome.NEUTRAL, batch.run_s, error)
             self._fail(entries, error)
@@ -180,29 +207,44 @@ class Dispatch:
         middle = (len(entries) + 1) // 2
         parts = [part for part in (entries[:middle], entries[middle:]) if part]
         again = "in parts" if len(parts) > 1 else "as it is"
-        _log.info("a batch of %d requests for '%s' version %d failed and is run again %s: %s", len(entries), *self._plan.key, again, error)
+        _log.info(
+            "a batch of %d requests for '%s' version %d failed and is run again %s: %s",
+            len(entries),
+            *self._plan.key,
+            again,
+            error,
+        )
         origin.divide(len(parts))
         if self._witness is not None:
             self._witness.retried([entry.request for entry in entries], error)
         for part in parts:
             key = (next(_OWN),)
             for entry in part:
-                entry.key, entry.origin, entry.taken = key, origin, False
+                entry.key = key
+                entry.origin = origin
+                entry.taken = False
             self._again(part)
 
     def _fail(self, entries: list[Waiting], error: Exception) -> None:
         kind = type(error) if isinstance(error, GatewayError) else ModelFailed
         text = str(error)
         if not isinstance(error, GatewayError):
-            text = f"'{self._plan.model}' version {self._plan.version} failed: {type(error).__name__}: {error}"
+            text = (
+                f"'{self._plan.model}' version {self._plan.version} failed: "
+                f"{type(error).__name__}: {error}"
+            )
         for entry in entries:
-            entry.fail(kind(text))  # one of its own for each: a traceback is written into what is raised
+            # one of its own for each: a traceback is written into what is raised
+            entry.fail(kind(text))
 
     def _count(self, entries: list[Waiting], batch: Batch) -> None:
-        now_ns, n = time.monotonic_ns(), len(entries)
+        now_ns = time.monotonic_ns()
+        n = len(entries)
         arrived_ns = int(sum([entry.arrived for entry in entries]) * 1e9)
-        if n == 1 and type(entries[0].request) is Part:  # it fills a run by itself; rows and the run count, the request when its last part does
-            n = arrived_ns = 0
+        # it fills a run by itself; rows and the run count, the request when its last part does
+        if n == 1 and type(entries[0].request) is Part:
+            n = 0
+            arrived_ns = 0
         self._statistics.record_batch(
             requests=n,
             rows=max(batch.request_rows, 1),
@@ -213,7 +255,9 @@ class Dispatch:
             success_ns=max(0, n * now_ns - arrived_ns),
             now_ms=int(time.time() * 1000),
         )
-        self._statistics.record_bytes(batch.input_bytes, sum([array.nbytes for array in batch.outputs]))
+        self._statistics.record_bytes(
+            batch.input_bytes, sum([array.nbytes for array in batch.outputs])
+        )
 
     def __repr__(self) -> str:
         return f"<Dispatch {self._plan.model} {self._plan.version}>"

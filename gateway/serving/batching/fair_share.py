@@ -6,9 +6,13 @@ from collections.abc import Collection, Sequence
 
 
 class Shares:
-    """Levels are served by urgency; a level that waits earns its share of every row served, and goes first once it has earned a batch.
+    """Levels are served by urgency.
 
-    What is earned is worth at most two batches, and nothing once nobody of the level waits: a share is not saved up for later.
+    A level that waits earns its share of every row served, and goes
+    first once it has earned a batch.
+
+    What is earned is worth at most two batches, and nothing once nobody of the level waits: a share
+    is not saved up for later.
     """
 
     def __init__(self, shares: Sequence[float], batch_rows: int) -> None:
@@ -32,11 +36,14 @@ class Shares:
             if each in waiting or each == level:
                 paid = rows if each == level else 0
                 self._earned[each] = min(most, max(0.0, self._earned[each] + share * rows - paid))
-            else:  # a level that is served alone is not chosen among others, so it is here that those who have left are found out
+            else:
+                # a level that is served alone is not chosen among others, so it is here that those
+                # who have left are found out
                 self._earned[each] = 0.0
 
     def __repr__(self) -> str:
-        return f"<Shares {', '.join(f'{level}: {earned:.0f} rows earned' for level, earned in self._earned.items())}>"
+        earned = [f"{level}: {rows:.0f} rows earned" for level, rows in self._earned.items()]
+        return f"<Shares {', '.join(earned)}>"
 
 
 def default_shares(levels: int) -> tuple[float, ...]:

@@ -1,8 +1,9 @@
 """Who waits, and who goes now: decisions without clocks, loops or models.
 
-Requests whose datatypes and non-batch shapes agree, and whose priority level is the same, share a line. A batch is taken from the line whose
-first request is most urgent: lowest priority level (but every level gets its share), then earliest deadline, then first come. Expired requests
-are handed out apart; cancelled ones are forgotten.
+Requests whose datatypes and non-batch shapes agree, and whose priority level is the same, share a
+line. A batch is taken from the line whose first request is most urgent: lowest priority level (but
+every level gets its share), then earliest deadline, then first come. Expired requests are handed
+out apart; cancelled ones are forgotten.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ _URGENCY: Callable[[Entry], tuple[float, int]] = attrgetter("deadline", "order")
 
 @dataclass(slots=True)
 class Decision:
-    """What is to be done now. Without a batch, `wait_s` says when to ask again; None: when somebody comes or leaves."""
+    """What is to be done now.
+
+    Without a batch, `wait_s` says when to ask again; None: when somebody comes or leaves.
+    """
 
     batch: list[Entry] = field(default_factory=list)
     rows: int = 0
@@ -44,19 +48,26 @@ class Decision:
 
 
 class _Line:
-    """Requests that may share a batch; kept in the order they came, which is nearly always the order of urgency."""
+    """Requests that may share a batch.
+
+    Kept in the order they came, which is nearly always the order of urgency.
+    """
 
     __slots__ = ("entries", "key", "level", "ordered", "rows")
 
     def __init__(self, key: tuple[object, ...], level: int) -> None:
-        self.key, self.level = key, level
+        self.key = key
+        self.level = level
         self.entries: list[Entry] = []
-        self.ordered, self.rows = True, 0
+        self.ordered = True
+        self.rows = 0
 
     def add(self, entry: Entry) -> None:
         if self.entries and self.ordered:
             last = self.entries[-1]
-            self.ordered = last.deadline < entry.deadline or (last.deadline == entry.deadline and last.order < entry.order)
+            self.ordered = last.deadline < entry.deadline or (
+                last.deadline == entry.deadline and last.order < entry.order
+            )
         self.entries.append(entry)
         self.rows += entry.rows
 
@@ -67,7 +78,10 @@ class _Line:
 
 
 class Window:
-    """The waiting requests of one version. `timed_rows`: of those that have a deadline; `limit`: rows of a full batch, 0 where there is no axis.
+    """The waiting requests of one version.
+
+    `timed_rows`: of those that have a deadline; `limit`: rows of a full
+    batch, 0 where there is no axis.
 
     `shares`: least share of each priority level, level 1 first; empty: there are no levels.
     """
@@ -75,12 +89,16 @@ class Window:
     def __init__(self, plan: BatchingPlan, shares: Sequence[float] = ()) -> None:
         self.limit = max(1, plan.useful_batch_size) if plan.max_batch_size else 0
         self._delay_s = plan.max_queue_delay_s
-        self._preferred = max((size for size in plan.preferred_batch_sizes if size <= self.limit), default=self.limit)
+        self._preferred = max(
+            (size for size in plan.preferred_batch_sizes if size <= self.limit), default=self.limit
+        )
         self._lines: dict[tuple[object, ...], _Line] = {}
         self._sequence = itertools.count()
         self._tombstones = 0
         self._shares = Shares(shares, self.limit) if shares else None
-        self.count = self.rows = self.timed_rows = 0
+        self.count = 0
+        self.rows = 0
+        self.timed_rows = 0
 
     def add(self, entry: Entry) -> None:
         """Lets a request wait."""
@@ -92,7 +110,8 @@ class Window:
         key = self._key(entry)
         line = self._lines.get(key)
         if line is None:
-            line = self._lines[key] = _Line(key, entry.level)
+            line = _Line(key, entry.level)
+            self._lines[key] = line
         line.add(entry)
         self.count += 1
         self.rows += entry.rows
@@ -100,10 +119,14 @@ class Window:
             self.timed_rows += entry.rows
 
     def forget(self, entry: Entry) -> None:
-        """A waiting request was settled from outside (cancelled): it counts no more, and leaves when its line is next gone through."""
+        """A waiting request was settled from outside (cancelled).
+
+        It counts no more, and leaves when its line is next gone through.
+        """
         self._uncount(self._lines[self._key(entry)], entry)
         self._tombstones += 1
-        if self._tombstones > max(64, self.count):  # nobody may be taking batches just now: do not keep the dead for long
+        # nobody may be taking batches just now: do not keep the dead for long
+        if self._tombstones > max(64, self.count):
             self._bury()
 
     def next_rows(self) -> int:
@@ -113,7 +136,8 @@ class Window:
     def take(self, now: float, answered_at: float | None = None) -> Decision:
         """The next batch, if it is time; it and the expired wait no longer.
 
-        `answered_at`: when a batch taken now has its answers; whose deadline is earlier has expired already.
+        `answered_at`: when a batch taken now has its answers; whose deadline
+        is earlier has expired already.
         """
         decision = Decision()
         if self._delay_s:
@@ -136,20 +160,31 @@ class Window:
 
     def clear(self) -> list[Entry]:
         """Lets nobody wait any more; returns those who did."""
-        waiting = [entry for line in self._lines.values() for entry in line.entries if not entry.settled]
+        waiting = [
+            entry for line in self._lines.values() for entry in line.entries if not entry.settled
+        ]
         self._lines.clear()
-        self._tombstones = self.count = self.rows = self.timed_rows = 0
+        self._tombstones = 0
+        self.count = 0
+        self.rows = 0
+        self.timed_rows = 0
         return waiting
 
     def next_deadline(self) -> float:
         """The earliest deadline of those who wait; infinity if none has one."""
-        return min((e.deadline for line in self._lines.values() for e in line.entries if not e.settled), default=math.inf)
+        return min(
+            (e.deadline for line in self._lines.values() for e in line.entries if not e.settled),
+            default=math.inf,
+        )
 
     def _key(self, entry: Entry) -> tuple[object, ...]:
         return entry.key if self._shares is None else (entry.level, *entry.key)
 
     def _fill(self, line: _Line, now: float, decision: Decision) -> None:
-        taken, limit, batch, rows = 0, self.limit, decision.batch, 0
+        taken = 0
+        limit = self.limit
+        batch = decision.batch
+        rows = 0
         for entry in line.entries:
             if entry.settled:
                 self._tombstones -= 1
@@ -173,7 +208,9 @@ class Window:
         self.count -= len(batch)
         decision.rows = rows
         if self._shares is not None:
-            self._shares.served(line.level, max(1, rows), {other.level for other in self._lines.values()})
+            self._shares.served(
+                line.level, max(1, rows), {other.level for other in self._lines.values()}
+            )
         if not line.entries:
             del self._lines[line.key]
 
@@ -211,7 +248,9 @@ class Window:
     def _delay_left_s(self, line: _Line, now: float) -> float:
         if line.rows >= self._preferred:
             return 0.0
-        return min(entry.arrived for entry in line.entries if not entry.settled) + self._delay_s - now
+        return (
+            min(entry.arrived for entry in line.entries if not entry.settled) + self._delay_s - now
+        )
 
     def _expire(self, now: float, decision: Decision) -> None:
         for line in self._lines.values():

@@ -18,15 +18,40 @@ class Queue(Protocol):
 
 
 class Waiting(Waiter[Prediction]):
-    """A request that waits for its prediction. `taken`: it is in a batch; `origin`: that batch failed, and this is part of what is run again."""
+    """A request that waits for its prediction.
 
-    __slots__ = ("_queue", "arrived", "deadline", "key", "level", "order", "origin", "request", "rows", "taken")
+    `taken`: it is in a batch; `origin`: that batch failed, and this is part of what is run again.
+    """
 
-    def __init__(self, queue: Queue, request: InferenceRequest, level: int, deadline: float) -> None:
-        self.settled = self.taken = False
-        self._error = self._driver = self._callbacks = None
-        self._queue, self.request, self.level, self.deadline = queue, request, level, deadline
-        self.key, self.rows, self.arrived, self.order = request.form.key, request.form.rows, request.arrived, 0
+    __slots__ = (
+        "_queue",
+        "arrived",
+        "deadline",
+        "key",
+        "level",
+        "order",
+        "origin",
+        "request",
+        "rows",
+        "taken",
+    )
+
+    def __init__(
+        self, queue: Queue, request: InferenceRequest, level: int, deadline: float
+    ) -> None:
+        self.settled = False
+        self.taken = False
+        self._error = None
+        self._driver = None
+        self._callbacks = None
+        self._queue = queue
+        self.request = request
+        self.level = level
+        self.deadline = deadline
+        self.key = request.form.key
+        self.rows = request.form.rows
+        self.arrived = request.arrived
+        self.order = 0
         self.origin: Origin | None = None
 
     def cancel(self, msg: str | None = None) -> bool:

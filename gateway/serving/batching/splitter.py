@@ -13,20 +13,29 @@ from gateway.core.predictor import Description, Predictor
 from gateway.core.request import InferenceRequest, Prediction, RequestForm
 from gateway.core.waiter import become_task
 
-_AHEAD: Final = 4  # parts under way at a time: those of others come in between, and the queue is not filled by one request
+# parts under way at a time: those of others come in between, and the
+# queue is not filled by one request
+_AHEAD: Final = 4
 
 
 class Part(InferenceRequest):
-    """All the rows that a run holds, of a request that has more to come. It is not counted as a request: the last part is."""
+    """All the rows that a run holds, of a request that has more to come.
+
+    It is not counted as a request: the last part is.
+    """
 
     __slots__ = ()
 
 
 class Split:
-    """A Predictor that cuts requests of more than `max_rows` rows into parts for `inner` and joins their answers."""
+    """A Predictor that cuts large requests into parts for `inner` and joins their answers.
+
+    A request is large that has more than `max_rows` rows.
+    """
 
     def __init__(self, inner: Predictor, max_rows: int) -> None:
-        self._inner, self._max_rows = inner, max_rows
+        self._inner = inner
+        self._max_rows = max_rows
 
     async def predict(self, request: InferenceRequest) -> Prediction:
         """The answer to all rows; the first part that fails fails the request."""
@@ -45,12 +54,17 @@ class Split:
         finally:
             for task in under_way:
                 task.cancel()
-        outputs = tuple(np.concatenate(arrays) for arrays in zip(*(answer.outputs for answer in answers), strict=True))
+        outputs = tuple(
+            np.concatenate(arrays)
+            for arrays in zip(*(answer.outputs for answer in answers), strict=True)
+        )
         return Prediction(outputs, answers[0].parameters)
 
     def describe(self) -> Description:
         """The limit and what is inside."""
-        return Description("Split", f"more than {self._max_rows} rows run in parts", self._inner.describe())
+        return Description(
+            "Split", f"more than {self._max_rows} rows run in parts", self._inner.describe()
+        )
 
     def _parts(self, request: InferenceRequest) -> Iterator[InferenceRequest]:
         form = request.form

@@ -1,4 +1,7 @@
-"""How many runs may be repeated: a share of the first ones, so that retries cannot become a storm of their own."""
+"""How many runs may be repeated.
+
+A share of the first ones, so that retries cannot become a storm of their own.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,22 @@ from typing import Final
 
 from gateway.core.protection import RetryPlan
 
-_SAVED_S: Final = 10.0  # how long a share that was not used may be saved up, as Finagle's budget does
+# how long a share that was not used may be saved up, as Finagle's budget does
+_SAVED_S: Final = 10.0
 
 
 class RetryBudget:
-    """A bucket of tokens: each first run puts in `budget` of one, a second puts in `budget_floor`, a repeated run takes one out."""
+    """A bucket of tokens.
+
+    Each first run puts in `budget` of one, a second puts in
+    `budget_floor`, a repeated run takes one out.
+    """
 
     def __init__(self, plan: RetryPlan, now: Callable[[], float]) -> None:
-        self._plan, self._now = plan, now
-        self._floor = self._floor_limit = plan.budget_floor * 1.0
+        self._plan = plan
+        self._now = now
+        self._floor = plan.budget_floor * 1.0
+        self._floor_limit = self._floor
         self._floor_at = now()
         self._share = 0.0
         self._share_limit = max(1.0, plan.budget_floor * _SAVED_S)
@@ -31,7 +41,9 @@ class RetryBudget:
             self._share -= 1.0
             return True
         now = self._now()
-        self._floor = min(self._floor_limit, self._floor + (now - self._floor_at) * self._plan.budget_floor)
+        self._floor = min(
+            self._floor_limit, self._floor + (now - self._floor_at) * self._plan.budget_floor
+        )
         self._floor_at = now
         if self._floor >= 1.0:
             self._floor -= 1.0

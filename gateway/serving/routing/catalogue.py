@@ -44,9 +44,25 @@ class Quota(Protocol):
 
 
 class Live:
-    """A version that answers, with what belongs to it. The outermost Predictor of a version: it counts who is inside."""
+    """A version that answers, with what belongs to it.
 
-    __slots__ = ("_close", "_drained", "_now", "_unguarded", "codec", "counts", "in_flight", "inner", "plan", "quota", "row", "slowest")
+    The outermost Predictor of a version: it counts who is inside.
+    """
+
+    __slots__ = (
+        "_close",
+        "_drained",
+        "_now",
+        "_unguarded",
+        "codec",
+        "counts",
+        "in_flight",
+        "inner",
+        "plan",
+        "quota",
+        "row",
+        "slowest",
+    )
 
     def __init__(
         self,
@@ -61,11 +77,20 @@ class Live:
         quota: Quota | None = None,
         slowest: Any = None,
     ) -> None:
-        """`unguarded`: the inside without its fallbacks, for the fallbacks of others. `slowest`: what whoever observes it keeps of it."""
-        self.plan, self.inner, self.codec, self._close = plan, inner, codec, close
-        self._unguarded, self.quota = unguarded or inner, quota
-        self.counts, self._now = statistics, now
-        self.row, self.slowest = plan.statistics_row, slowest
+        """`unguarded`: the inside without its fallbacks, for the fallbacks of others.
+
+        `slowest`: what whoever observes it keeps of it.
+        """
+        self.plan = plan
+        self.inner = inner
+        self.codec = codec
+        self._close = close
+        self._unguarded = unguarded or inner
+        self.quota = quota
+        self.counts = statistics
+        self._now = now
+        self.row = plan.statistics_row
+        self.slowest = slowest
         self.in_flight = 0
         self._drained: asyncio.Event | None = None
 
@@ -102,7 +127,11 @@ class Live:
 
     def describe(self) -> Description:
         """The version and what it is made of."""
-        return Description(f"{self.plan.model} version {self.plan.version}", f"{self.in_flight} in flight", self.inner.describe())
+        return Description(
+            f"{self.plan.model} version {self.plan.version}",
+            f"{self.in_flight} in flight",
+            self.inner.describe(),
+        )
 
     def __repr__(self) -> str:
         return f"<Live {self.plan.model} {self.plan.version}, {self.in_flight} in flight>"
@@ -114,7 +143,9 @@ class Beneath:
     __slots__ = ("_inner", "_live", "plan")
 
     def __init__(self, live: Live, inner: Predictor) -> None:
-        self._live, self._inner, self.plan = live, inner, live.plan
+        self._live = live
+        self._inner = inner
+        self.plan = live.plan
 
     async def predict(self, request: InferenceRequest) -> Prediction:
         """The version's own answer."""
@@ -126,7 +157,11 @@ class Beneath:
 
 
 class Catalogue:
-    """The live versions of all models. `generation` grows with every change: what was resolved under an older one is to be resolved anew."""
+    """The live versions of all models.
+
+    `generation` grows with every change: what was resolved under an
+    older one is to be resolved anew.
+    """
 
     def __init__(self) -> None:
         self._models: dict[str, dict[int, Live]] = {}
@@ -138,9 +173,14 @@ class Catalogue:
     def resolve(self, model: str, version: str) -> Live:
         """The version asked for, the newest where `version` is empty.
 
-        Raises ModelNotFound, Unavailable for one that is known and not live (loading, failed), InvalidRequest for a version that is no number.
+        Raises ModelNotFound, Unavailable for one that is known and not live (loading, failed),
+        InvalidRequest for a version that is no number.
         """
-        live = self._models.get(model, {}).get(version_number(model, version)) if version else self._newest.get(model)
+        live = (
+            self._models.get(model, {}).get(version_number(model, version))
+            if version
+            else self._newest.get(model)
+        )
         if live is None:
             raise self._missing(model, version)
         return live
@@ -154,13 +194,19 @@ class Catalogue:
         return sorted(self._models)
 
     def swap(self, live: Iterable[Live], retire: Iterable[tuple[str, int]]) -> list[Live]:
-        """Makes versions live and takes others out, all at once; returns those that are out, for draining."""
+        """Makes versions live and takes others out, all at once.
+
+        Returns those that are out, for draining.
+        """
         out: list[Live] = []
         for model, version in retire:
             if (old := self._models.get(model, {}).pop(version, None)) is not None:
                 out.append(old)
         if out:  # until it is explained: nobody is to be told that there is no such model
-            self._reasons = {**self._reasons, **{(old.plan.model, old.plan.version): _LEAVING for old in out}}
+            self._reasons = {
+                **self._reasons,
+                **{(old.plan.model, old.plan.version): _LEAVING for old in out},
+            }
         for new in live:
             versions = self._models.setdefault(new.plan.model, {})
             if (old := versions.get(new.plan.version)) is not None:
@@ -173,7 +219,10 @@ class Catalogue:
         return out
 
     def explain(self, reasons: Mapping[tuple[str, int], str]) -> None:
-        """Says why versions that are known are not live, for those who ask for them; version 0 speaks for the whole model."""
+        """Says why versions that are known are not live, for those who ask for them.
+
+        Version 0 speaks for the whole model.
+        """
         self._reasons = reasons
         self._tell()
 
@@ -190,9 +239,14 @@ class Catalogue:
         number = int(version) if version else 0
         if number in known or (known and not version):
             reason = known.get(number) or next(iter(known.values()))
-            return Unavailable(f"Request for unknown model: '{model}'{_version_text(version)} is not at ready state: {reason}")
+            return Unavailable(
+                f"Request for unknown model: '{model}'{_version_text(version)} is "
+                f"not at ready state: {reason}"
+            )
         if version and model in self._models:
-            return ModelNotFound(f"Request for unknown model: '{model}' version {version} is not found")
+            return ModelNotFound(
+                f"Request for unknown model: '{model}' version {version} is not found"
+            )
         return ModelNotFound(f"Request for unknown model: '{model}' is not found")
 
     def __repr__(self) -> str:
@@ -205,8 +259,10 @@ def _version_text(version: str) -> str:
 
 def version_number(model: str, version: str) -> int:
     """A version as a number; raises InvalidRequest where it is none."""
-    if not (version.isascii() and version.isdigit() and len(version) < 20):  # noqa: PLR2004  # 64 bits
+    # 64 bits
+    if not (version.isascii() and version.isdigit() and len(version) < 20):  # noqa: PLR2004
         raise InvalidRequest(
-            f"failed to get model version from specified version string '{version}' for '{model}', version should be an integral value > 0"
+            f"failed to get model version from specified version string '{version}' for '{model}', "
+            "version should be an integral value > 0"
         )
     return int(version)

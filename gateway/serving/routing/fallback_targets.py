@@ -13,13 +13,19 @@ class FallbackTargets:
         self._catalogue = catalogue
 
     def resolve(self, model: str, version: int, besides: tuple[str, int]) -> Beneath:
-        """The version without its own fallbacks; version 0: the newest live one that is not `besides`. Raises a GatewayError where it is not live."""
+        """The version without its own fallbacks.
+
+        Version 0: the newest live one that is not `besides`. Raises a
+        GatewayError where it is not live.
+        """
         if version > 0:
             return self._catalogue.resolve(model, str(version)).beneath()
         for live in reversed(self._catalogue.versions(model)):
             if live.plan.key != besides:
                 return live.beneath()
-        raise Unavailable(f"no {'other ' if model == besides[0] else ''}version of '{model}' is live")
+        raise Unavailable(
+            f"no {'other ' if model == besides[0] else ''}version of '{model}' is live"
+        )
 
     def __repr__(self) -> str:
         return f"<FallbackTargets in {self._catalogue!r}>"

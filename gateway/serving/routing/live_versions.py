@@ -1,4 +1,7 @@
-"""The versions of one process between "prepared" and "closed": nothing is live before it is warm, nothing is closed before it is drained."""
+"""The versions of one process between "prepared" and "closed".
+
+Nothing is live before it is warm, nothing is closed before it is drained.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,20 @@ class Versions:
     `build` opens a version and everything around it.
     """
 
-    def __init__(self, catalogue: Catalogue, build: Callable[[VersionPlan], Awaitable[Live]]) -> None:
-        self._catalogue, self._build = catalogue, build
+    def __init__(
+        self, catalogue: Catalogue, build: Callable[[VersionPlan], Awaitable[Live]]
+    ) -> None:
+        self._catalogue = catalogue
+        self._build = build
         self._prepared: dict[int, dict[Key, Live]] = {}
 
-    async def prepare(self, change_id: int, plans: Iterable[VersionPlan]) -> tuple[tuple[Key, str], ...]:
-        """Builds versions, none of them live yet; returns those that failed, each with the reason."""
+    async def prepare(
+        self, change_id: int, plans: Iterable[VersionPlan]
+    ) -> tuple[tuple[Key, str], ...]:
+        """Builds versions, none of them live yet.
+
+        Returns those that failed, each with the reason.
+        """
         ready = self._prepared.setdefault(change_id, {})
         errors: list[tuple[Key, str]] = []
 

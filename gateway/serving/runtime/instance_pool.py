@@ -1,4 +1,7 @@
-"""Lends the instances of one version to its batches: whoever is expected to be done first, and never one that is left alone."""
+"""Lends the instances of one version to its batches.
+
+Whoever is expected to be done first, and never one that is left alone.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,9 @@ class Gate(Protocol):
         """A batch starts to run."""
         ...
 
-    def end(self, generation: int, outcome: Outcome, elapsed_s: float, error: Exception | None) -> None:
+    def end(
+        self, generation: int, outcome: Outcome, elapsed_s: float, error: Exception | None
+    ) -> None:
         """What it came to."""
         ...
 
@@ -59,7 +64,8 @@ class Seat:
     """One instance with its breaker, and what it has to do."""
 
     def __init__(self, instance: Instance, gate: Gate, now: Callable[[], float]) -> None:
-        self.instance, self.gate = instance, gate
+        self.instance = instance
+        self.gate = gate
         self._now = now
         self.outstanding = 0
         self.expected_s = 0.0
@@ -89,10 +95,13 @@ class Seat:
         """Runs the work; see `Instance.run`. The place is given back before `done` is called."""
         ticket = self.gate.admit()
         if ticket is None:  # it opened, or another has the probe, since the place was taken
-            work.fail(InstanceFailed(f"{self.instance.name} is left alone {_until(self.gate.retry_in_s)}"))
+            work.fail(
+                InstanceFailed(f"{self.instance.name} is left alone {_until(self.gate.retry_in_s)}")
+            )
             self._loop_over(done)
             return
-        generation, began = self.gate.begin(), self._now()
+        generation = self.gate.begin()
+        began = self._now()
 
         def over() -> None:
             self._tell(generation, work, self._now() - began)
@@ -112,25 +121,33 @@ class Seat:
     def _tell(self, generation: int, work: Work, elapsed_s: float) -> None:
         error = work.error
         if error is None:
-            self.expected_s += (elapsed_s - self.expected_s) * (_SMOOTHING if self.expected_s else 1.0)
+            self.expected_s += (elapsed_s - self.expected_s) * (
+                _SMOOTHING if self.expected_s else 1.0
+            )
             outcome = Outcome.SUCCESS
         elif isinstance(error, InstanceFailed):
             self.suspect_until = self._now() + _SUSPECT_S
             outcome = Outcome.FAILURE
-        elif isinstance(error, DeadlineExpired) or not work.alone:  # in company, one request's values may be what failed
+        elif isinstance(error, DeadlineExpired) or not work.alone:
+            # in company, one request's values may be what failed
             outcome = Outcome.NEUTRAL
         else:
             outcome = Outcome.FAILURE
         self.gate.end(generation, outcome, elapsed_s, error)
 
     def __repr__(self) -> str:
-        return f"<Seat {self.instance.name}: {self.outstanding} of {self.instance.capacity}, {'up' if self.instance.available else 'down'}>"
+        return (
+            f"<Seat {self.instance.name}: {self.outstanding} of {self.instance.capacity}, "
+            f"{'up' if self.instance.available else 'down'}>"
+        )
 
 
 class InstancePool:
     """The instances of one version (`gateway.serving.batching.batcher.Instances`)."""
 
-    def __init__(self, instances: Sequence[tuple[Instance, Gate]], now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, instances: Sequence[tuple[Instance, Gate]], now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._now = now
         self.seats = tuple(Seat(instance, gate, now) for instance, gate in instances)
         self.lanes = sum(seat.instance.capacity for seat in self.seats)
@@ -141,20 +158,28 @@ class InstancePool:
             seat.instance.watch(self._instance_changed)
 
     def unreachable(self) -> str:
-        """Why no instance can be expected to run a batch; empty where one can. One that has just gone down may be back before long."""
+        """Why no instance can be expected to run a batch; empty where one can.
+
+        One that has just gone down may be back before long.
+        """
         latest = self._now() - _MAY_COME_BACK_S
         reasons = []
         for seat in self.seats:
             if seat.down_since is not None and seat.down_since <= latest:
                 reasons.append(f"{seat.instance.name} is down")
             elif not seat.gate.admits:
-                reasons.append(f"the breaker of {seat.instance.name} is open {_until(seat.gate.retry_in_s)}")
+                reasons.append(
+                    f"the breaker of {seat.instance.name} is open {_until(seat.gate.retry_in_s)}"
+                )
             else:
                 return ""
         return "; ".join(reasons)
 
     def acquire(self, ready: Callable[[], None]) -> Seat | None:
-        """Takes a place on the instance that is expected to be done first; without a free one, `ready` is called when that has changed."""
+        """Takes a place on the instance that is expected to be done first.
+
+        Without a free one, `ready` is called when that has changed.
+        """
         able = [seat for seat in self.seats if seat.instance.available and seat.gate.admits]
         now = self._now()
         trusted = [seat for seat in able if seat.suspect_until <= now] or able
@@ -173,10 +198,19 @@ class InstancePool:
         seat.outstanding -= 1
 
     def _look_again(self) -> None:
-        """A breaker that lets somebody try again says so to nobody, and an instance that is down for too long neither."""
-        waits = [seat.gate.retry_in_s for seat in self.seats if seat.instance.available and not seat.gate.admits]
+        """A breaker that lets somebody try again says so to nobody.
+
+        An instance that is down for too long neither.
+        """
+        waits = [
+            seat.gate.retry_in_s
+            for seat in self.seats
+            if seat.instance.available and not seat.gate.admits
+        ]
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(max(min([*waits, _LOOK_S]), 0.01), self._timer_over)
+            self._timer = asyncio.get_running_loop().call_later(
+                max(min([*waits, _LOOK_S]), 0.01), self._timer_over
+            )
 
     def _instance_changed(self) -> None:
         for seat in self.seats:
@@ -188,7 +222,8 @@ class InstancePool:
         self._changed()
 
     def _changed(self) -> None:
-        ready, self._ready = self._ready, None
+        ready = self._ready
+        self._ready = None
         if ready is not None:
             ready()
 
@@ -197,7 +232,11 @@ class InstancePool:
 
 
 def _until(retry_in_s: float) -> str:
-    return "until an operator changes that" if math.isinf(retry_in_s) else f"for another {retry_in_s:.1f} s"
+    return (
+        "until an operator changes that"
+        if math.isinf(retry_in_s)
+        else f"for another {retry_in_s:.1f} s"
+    )
 
 
 def _load(seat: Seat) -> float:

@@ -1,4 +1,7 @@
-"""Brings a version's session up without disturbing what is served: opened and warmed on threads of its own."""
+"""Brings a version's session up without disturbing what is served.
+
+Opened and warmed on threads of its own.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,10 @@ class Loader:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def open(self, plan: VersionPlan) -> VersionRunner:
-        """The version, open and warm; raises `SessionNotOpened`. A warm-up that fails is a warning: inspection has judged the model."""
+        """The version, open and warm; raises `SessionNotOpened`.
+
+        A warm-up that fails is a warning: inspection has judged the model.
+        """
         return await asyncio.get_running_loop().run_in_executor(self._executor, _open_warm, plan)
 
     async def close(self, runner: VersionRunner) -> None:
@@ -53,13 +59,23 @@ def _open_warm(plan: VersionPlan) -> VersionRunner:
         warm_up(plan, runner)
     except ModelFailed as error:
         _log.warning("'%s' version %d could not be warmed up: %s", plan.model, plan.version, error)
-    _log.debug("'%s' version %d: opened in %.3f s, warmed in %.3f s", plan.model, plan.version, opened - began, time.monotonic() - opened)
+    _log.debug(
+        "'%s' version %d: opened in %.3f s, warmed in %.3f s",
+        plan.model,
+        plan.version,
+        opened - began,
+        time.monotonic() - opened,
+    )
     return runner
 
 
 def warm_up(plan: VersionPlan, runner: VersionRunner) -> None:
-    """Runs the configured requests and every batch size of the plan, so that no caller pays for a first run; raises ModelFailed."""
-    tensors, wanted = sample_tensors(plan.inputs), tuple(range(len(plan.outputs)))
+    """Runs the configured requests and every batch size of the plan.
+
+    So that no caller pays for a first run; raises ModelFailed.
+    """
+    tensors = sample_tensors(plan.inputs)
+    wanted = tuple(range(len(plan.outputs)))
     batched = plan.batching.max_batch_size > 0
 
     def run(feed: dict[str, Array]) -> list[Array]:
@@ -68,7 +84,11 @@ def warm_up(plan: VersionPlan, runner: VersionRunner) -> None:
     reference, _ = load_reference(plan.reference, tensors) if plan.reference else ({}, ())
     for warmup in plan.warmup_inputs:
         given, _ = reference_of_warmup(warmup, tensors)
-        run({name: np.repeat(array[:1], warmup[0].rows, axis=0) for name, array in given.items()} if batched else dict(given))
+        run(
+            {name: np.repeat(array[:1], warmup[0].rows, axis=0) for name, array in given.items()}
+            if batched
+            else dict(given)
+        )
         reference = {**given, **reference}
     if plan.warmup_batch_sizes:
         rng = np.random.default_rng(0)

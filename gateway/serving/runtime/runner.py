@@ -1,4 +1,7 @@
-"""Runs batches of one version: the session between the shapes callers see and those the graph wants."""
+"""Runs batches of one version.
+
+The session between the shapes callers see and those the graph wants.
+"""
 
 from __future__ import annotations
 
@@ -26,20 +29,31 @@ class VersionRunner:
         self._outputs = plan.outputs
         self._all = tuple(range(len(plan.outputs)))
         self._names = {self._all: [spec.name for spec in plan.outputs]}
-        self._reshaped_inputs = {spec.name: spec for spec in plan.inputs if spec.model_shape is not None}
+        self._reshaped_inputs = {
+            spec.name: spec for spec in plan.inputs if spec.model_shape is not None
+        }
         self._reshapes_outputs = any(spec.model_shape is not None for spec in plan.outputs)
 
     def run(self, feed: dict[str, Array], wanted: tuple[int, ...], rows: int) -> list[Array]:
-        """The wanted outputs by index; raises ModelFailed, also where the first axis of an output is not `rows` long (-1: there is no such axis)."""
+        """The wanted outputs by index.
+
+        Raises ModelFailed, also where the first axis of an output is not `rows`
+        long (-1: there is no such axis).
+        """
         for name, spec in self._reshaped_inputs.items():
             if name in feed:
                 feed[name] = _reshape(feed[name], spec.model_shape, rows)
         names = self._names.get(wanted) or self._name(wanted)
         if self._session is None:
-            raise ModelFailed(f"'{self._plan.model}' version {self._plan.version} is closed. This is a bug.")
+            raise ModelFailed(
+                f"'{self._plan.model}' version {self._plan.version} is closed. This is a bug."
+            )
         outputs = self._session.run(feed, names)
         if self._reshapes_outputs:
-            outputs = [self._as_seen(array, self._outputs[i], rows) for i, array in zip(wanted, outputs, strict=True)]
+            outputs = [
+                self._as_seen(array, self._outputs[i], rows)
+                for i, array in zip(wanted, outputs, strict=True)
+            ]
         if rows >= 0:
             for array in outputs:
                 if not array.shape or array.shape[0] != rows:
@@ -60,10 +74,14 @@ class VersionRunner:
         return array if spec.model_shape is None else _reshape(array, spec.shape, rows)
 
     def _wrong_rows(self, outputs: list[Array], wanted: tuple[int, ...], rows: int) -> str:
-        shapes = ", ".join(f"'{self._outputs[i].name}' {list(array.shape)}" for i, array in zip(wanted, outputs, strict=True))
+        shapes = ", ".join(
+            f"'{self._outputs[i].name}' {list(array.shape)}"
+            for i, array in zip(wanted, outputs, strict=True)
+        )
         return (
-            f"'{self._plan.model}' version {self._plan.version} was given {rows} rows and returned {shapes}: its first axis is not a batch axis. "
-            "Set max_batch_size to 0 in its configuration"
+            f"'{self._plan.model}' version {self._plan.version} was given {rows} rows "
+            f"and returned {shapes}: its first axis is not a batch axis. Set "
+            "max_batch_size to 0 in its configuration"
         )
 
     def __repr__(self) -> str:
@@ -71,6 +89,9 @@ class VersionRunner:
 
 
 def _reshape(array: Array, shape: tuple[int, ...] | None, rows: int) -> Array:
-    """The array in a configured shape, whose first size is the batch where there is one; one free size is inferred."""
+    """The array in a configured shape, whose first size is the batch where there is one.
+
+    One free size is inferred.
+    """
     assert shape is not None
     return array.reshape((rows, *shape[1:]) if rows >= 0 else shape)

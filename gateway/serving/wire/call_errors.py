@@ -1,4 +1,7 @@
-"""How a call ends when its method raised: status, text and trailers, the same on every transport."""
+"""How a call ends when its method raised.
+
+Status, text and trailers, the same on every transport.
+"""
 
 from __future__ import annotations
 
@@ -13,59 +16,90 @@ from gateway.logs.formats import about
 from gateway.logs.rate_limit import RateLimitedLog
 from gateway.serving.wire.transport.interface import CallEnded, Metadata
 
-_LONGEST_TEXT: Final = 4096  # bytes on the wire; clients refuse headers of 8 KiB altogether, with another status
+# bytes on the wire; clients refuse headers of 8 KiB altogether, with another status
+_LONGEST_TEXT: Final = 4096
 _ESCAPED: Final = 3  # bytes that a byte outside printable ASCII takes: %XX
-# What opens a circuit outlives a client's retries. Told so, a client that retries ends at once (gRFC A6); a pushback in milliseconds would have
-# it wait through each of its attempts.
+# What opens a circuit outlives a client's retries. Told so, a client that retries ends at once
+# (gRFC A6); a pushback in milliseconds would have it wait through each of its attempts.
 _NO_RETRIES: Final[Metadata] = (("grpc-retry-pushback-ms", "-1"),)
 _SILENT: Final = 0
-_OF_ALL: Final = frozenset({"model", "version", "status", "reason"})  # what is true of all that are counted together
+# what is true of all that are counted together
+_OF_ALL: Final = frozenset({"model", "version", "status", "reason"})
 _log = logging.getLogger(__name__)
 _limited: Final = RateLimitedLog(_log)
 _levels: Final[dict[type[BaseException], int]] = {}
 
 
 def ending(error: BaseException) -> CallEnded:
-    """The end that this error makes of a call. It is logged, unless `tell` was; what no method should raise is told to callers by its class only."""
+    """The end that this error makes of a call.
+
+    It is logged, unless `tell` was; what no method should raise is
+    told to callers by its class only.
+    """
     tell(error)
     if isinstance(error, CallEnded):
         return CallEnded(error.code, fitting_text(error.details), error.trailers)
     if isinstance(error, GatewayError):
-        return CallEnded(error.status, fitting_text(str(error)), _NO_RETRIES if isinstance(error, CircuitOpen) else ())
+        return CallEnded(
+            error.status,
+            fitting_text(str(error)),
+            _NO_RETRIES if isinstance(error, CircuitOpen) else (),
+        )
     if isinstance(error, asyncio.CancelledError):
         return CallEnded(CANCELLED, "the call was cancelled")
     return CallEnded(INTERNAL, f"internal error: {type(error).__name__}")
 
 
-def tell(error: BaseException, model: str = "", version: int = 0, known: Callable[[], Mapping[str, object]] | None = None) -> None:
-    """Logs what ended a request, once: callers' faults at DEBUG, ours at WARNING, what nobody expected at ERROR with its traceback.
+def tell(
+    error: BaseException,
+    model: str = "",
+    version: int = 0,
+    known: Callable[[], Mapping[str, object]] | None = None,
+) -> None:
+    """Logs what ended a request, once.
 
-    Of those alike (one class of error, one version) the first is written, then every ten seconds how many more there were. `model` and `version` are
-    resolved names; what else is known of the request (`gateway.logs.formats.about`) is asked for only where a record is written.
+    Callers' faults at DEBUG, ours at WARNING, what nobody expected at ERROR with its traceback.
+
+    Of those alike (one class of error, one version) the first is written, then every ten seconds
+    how many more there were. `model` and `version` are resolved names; what else is known of the
+    request (`gateway.logs.formats.about`) is asked for only where a record is written.
     """
     kind_of = type(error)
     level = _levels.get(kind_of)
     if level is None:
-        level = _levels[kind_of] = _level(kind_of)
+        level = _level(kind_of)
+        _levels[kind_of] = level
     if level == _SILENT or not _log.isEnabledFor(level) or getattr(error, "_is_told", False):
         return
     error._is_told = True  # type: ignore[attr-defined]  # every exception has room for it
     unexpected = level == logging.ERROR
-    kind: Hashable = (kind_of, _place(error), model, version) if unexpected else (kind_of, model, version)
+    kind: Hashable = (
+        (kind_of, _place(error), model, version) if unexpected else (kind_of, model, version)
+    )
     words = "" if unexpected else str(error)
     if _limited.counted(kind, words):
         return
     if _limited.full and _limited.counted(kind := (kind_of,), words):
         return
-    _tell_first(error, kind, level, {"model": model, "version": version, **(known() if known is not None else {})})
+    _tell_first(
+        error,
+        kind,
+        level,
+        {"model": model, "version": version, **(known() if known is not None else {})},
+    )
 
 
 def tell_rest() -> None:
-    """Logs how many there were of what is being counted: to be called before the event loop ends."""
+    """Logs how many there were of what is being counted.
+
+    To be called before the event loop ends.
+    """
     _limited.flush()
 
 
-def _tell_first(error: BaseException, kind: Hashable, level: int, known: Mapping[str, object]) -> None:
+def _tell_first(
+    error: BaseException, kind: Hashable, level: int, known: Mapping[str, object]
+) -> None:
     said = {"status": status_name(error.code if isinstance(error, CallEnded) else status_of(error))}
     if not isinstance(error, CallEnded):
         said["reason"] = reason_of(error)
@@ -75,7 +109,12 @@ def _tell_first(error: BaseException, kind: Hashable, level: int, known: Mapping
     else:
         _log.log(level, "not answered: %s", error, extra=about(**known, **said))  # type: ignore[arg-type]
         what = "were not answered for the same reason"
-    _limited.begin(kind, level, what, {name: value for name, value in {**known, **said}.items() if name in _OF_ALL})
+    _limited.begin(
+        kind,
+        level,
+        what,
+        {name: value for name, value in {**known, **said}.items() if name in _OF_ALL},
+    )
 
 
 def _level(kind: type[BaseException]) -> int:
@@ -100,17 +139,24 @@ def _place(error: BaseException) -> Hashable:
 
 def without_message() -> CallEnded:
     """The end of a call of a unary method whose client ended its side without a message."""
-    return CallEnded(UNIMPLEMENTED, "this method takes exactly one message, and the call came without")  # the status of grpcio's own server
+    # the status of grpcio's own server
+    return CallEnded(
+        UNIMPLEMENTED, "this method takes exactly one message, and the call came without"
+    )
 
 
 def fitting_text(text: str) -> str:
-    """The text, or as much of its beginning as fits into a status; what is not Unicode in it is replaced."""
+    """The text, or as much of its beginning as fits into a status.
+
+    What is not Unicode in it is replaced.
+    """
     encoded = text.encode(errors="replace")
     if len(encoded) * _ESCAPED <= _LONGEST_TEXT:
         return encoded.decode()
     room = _LONGEST_TEXT
     for position, byte in enumerate(encoded):
-        room -= 1 if 0x20 <= byte <= 0x7E and byte != ord("%") else _ESCAPED  # noqa: PLR2004  # printable ASCII
+        # printable ASCII
+        room -= 1 if 0x20 <= byte <= 0x7E and byte != ord("%") else _ESCAPED  # noqa: PLR2004
         if room < 0:
             return encoded[:position].decode(errors="ignore") + " ..."
     return encoded.decode()

@@ -1,8 +1,11 @@
-"""The health of the server and of its models by the names of `grpc.health.v1`, to be looked up and to be watched.
+"""The health of the server and of its models by the names of `grpc.health.v1`.
 
-The names are: empty (the server as a whole), `inference.GRPCInferenceService` (the same), the name of each model (serving while any version
-is live) and `MODEL/VERSION`. A model's health does not depend on the other models: the server may be not ready because one of them failed.
-When the process is about to leave nothing is serving any more, so that callers go elsewhere.
+To be looked up and to be watched.
+
+The names are: empty (the server as a whole), `inference.GRPCInferenceService` (the same), the name
+of each model (serving while any version is live) and `MODEL/VERSION`. A model's health does not
+depend on the other models: the server may be not ready because one of them failed. When the process
+is about to leave nothing is serving any more, so that callers go elsewhere.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.wire.server_state import ServerState
 
 INFERENCE_SERVICE: Final = "inference.GRPCInferenceService"
-_WOKEN_AT_ONCE: Final = 64  # watches a turn of the loop: each sends a message, 20-30 us, and inference goes on in between
+# watches a turn of the loop: each sends a message, 20-30 us, and inference goes on in between
+_WOKEN_AT_ONCE: Final = 64
 
 
 class Status(IntEnum):
@@ -31,11 +35,13 @@ class Status(IntEnum):
 class Health:
     """Looks the health up in what there is, and keeps nothing of it but for names that are watched.
 
-    So a change costs one look-up for every different name that is watched, however many models there are and watch it.
+    So a change costs one look-up for every different name that is watched, however many
+    models there are and watch it.
     """
 
     def __init__(self, state: ServerState, catalogue: Catalogue) -> None:
-        self._state, self._catalogue = state, catalogue
+        self._state = state
+        self._catalogue = catalogue
         self._watched: dict[str, _Watched] = {}
         self._waking: deque[Watch] = deque()
         state.on_change(self._refresh)
@@ -53,17 +59,23 @@ class Health:
         """The health of every name there is."""
         names = ["", INFERENCE_SERVICE]
         for model in self._catalogue.models():
-            names += (model, *(f"{model}/{live.plan.version}" for live in self._catalogue.versions(model)))
+            names += (
+                model,
+                *(f"{model}/{live.plan.version}" for live in self._catalogue.versions(model)),
+            )
         publication = self._state.publication
         for entry in publication.index if publication is not None else ():
-            names += (entry.model, f"{entry.model}/{entry.version}") if entry.version else (entry.model,)
+            names += (
+                (entry.model, f"{entry.model}/{entry.version}") if entry.version else (entry.model,)
+            )
         return {name: self.status(name) for name in names}
 
     def watch(self, service: str) -> Watch:
         """A watch of one name, there or not; to be closed."""
         watched = self._watched.get(service)
         if watched is None:
-            watched = self._watched[service] = _Watched(self.status(service))
+            watched = _Watched(self.status(service))
+            self._watched[service] = watched
         watch = Watch(self, service, watched)
         watched.watches.add(watch)
         return watch
@@ -113,17 +125,25 @@ class _Watched:
 
 
 class Watch:
-    """One caller's watch of one name: ``with health.watch(name) as watch: status = await watch.next()``."""
+    """One caller's watch of one name: ``with health.watch(name) as watch.
+
+    Status = await watch.next()``.
+    """
 
     __slots__ = ("_changed", "_health", "_told", "service", "watched")
 
     def __init__(self, health: Health, service: str, watched: _Watched) -> None:
-        self._health, self.service, self.watched = health, service, watched
+        self._health = health
+        self.service = service
+        self.watched = watched
         self._told: Status | None = None
         self._changed: asyncio.Future[None] | None = None
 
     async def next(self) -> Status:
-        """The health now, at the first call; then a health that differs from the one returned last, once there is one."""
+        """The health now, at the first call.
+
+        Then a health that differs from the one returned last, once there is one.
+        """
         while self.watched.status is self._told:
             self._changed = asyncio.get_running_loop().create_future()
             await self._changed
@@ -138,5 +158,10 @@ class Watch:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self._health.forget(self)

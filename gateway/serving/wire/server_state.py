@@ -1,4 +1,7 @@
-"""What this process knows of the server as a whole: what the control side published last, and whether the process is leaving."""
+"""What this process knows of the server as a whole.
+
+What the control side published last, and whether the process is leaving.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,8 @@ class ServerState:
 
     def publish(self, publication: Publish) -> None:
         """Takes over what every process answers alike."""
-        self.publication, self._known = publication, None
+        self.publication = publication
+        self._known = None
         self._tell()
 
     def drain(self) -> None:
@@ -36,14 +40,21 @@ class ServerState:
     def published(self) -> Publish:
         """The last publication; raises Unavailable while there is none."""
         if self.publication is None:
-            raise Unavailable("the server is starting and does not know its models yet: ask again in a moment")
+            raise Unavailable(
+                "the server is starting and does not know its models yet: ask again in a moment"
+            )
         return self.publication
 
     def knows(self, name: str) -> bool:
-        """The repository has a model of this name, or a version by the name `MODEL/VERSION`, whatever its state."""
+        """The repository has a model of this name, or a version by the name `MODEL/VERSION`.
+
+        Whatever its state.
+        """
         if self._known is None:
             index = self.publication.index if self.publication is not None else ()
-            self._known = frozenset(name for entry in index for name in (entry.model, f"{entry.model}/{entry.version}"))
+            self._known = frozenset(
+                name for entry in index for name in (entry.model, f"{entry.model}/{entry.version}")
+            )
         return name in self._known
 
     def on_change(self, listener: Callable[[], None]) -> None:
@@ -55,5 +66,13 @@ class ServerState:
             listener()
 
     def __repr__(self) -> str:
-        phase = "draining" if self.draining else "ready" if self.ready else "starting" if self.publication is None else "not ready"
+        phase = (
+            "draining"
+            if self.draining
+            else "ready"
+            if self.ready
+            else "starting"
+            if self.publication is None
+            else "not ready"
+        )
         return f"<ServerState {phase}>"

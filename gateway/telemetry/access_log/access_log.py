@@ -1,4 +1,7 @@
-"""The access log: a line for each request, made in the telemetry process of what the serving processes wrote down."""
+"""The access log: a line for each request, made in the telemetry process.
+
+It is made of what the serving processes wrote down.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ _log = logging.getLogger(LOGGER)
 
 
 class AccessLog:
-    """Takes chunks of all slots, in one thread; lines are written by another. From `start` to `close`."""
+    """Takes chunks of all slots, in one thread; lines are written by another.
+
+    From `start` to `close`.
+    """
 
     def __init__(
         self,
@@ -38,12 +44,16 @@ class AccessLog:
     ) -> None:
         """`access_log`: see `AccessChoice`."""
         choice = AccessChoice.parse(access_log)
-        self._on, self._ratio = choice != "off", choice.ratio
+        self._on = choice != "off"
+        self._ratio = choice.ratio
         self._lines = AccessLines(log_format)
         self._writer = writer or LineWriter(sys.stderr.fileno())
         self._batches: dict[int, SlotBatches] = {}
-        self._most, self._left, self._until = most_lines_per_s, most_lines_per_s, 0.0
-        self._said, self._say_at = 0, 0.0
+        self._most = most_lines_per_s
+        self._left = most_lines_per_s
+        self._until = 0.0
+        self._said = 0
+        self._say_at = 0.0
         self.written = 0
         """Lines handed to the writer."""
         self._left_out = 0
@@ -73,7 +83,9 @@ class AccessLog:
             self._left_out += len(chunk.requests)
             if not self._failed:
                 self._failed = True
-                _log.exception("lines of %d requests could not be made. This is a bug.", len(chunk.requests))
+                _log.exception(
+                    "lines of %d requests could not be made. This is a bug.", len(chunk.requests)
+                )
         self._say(time.monotonic())
 
     def _take(self, chunk: Chunk) -> None:
@@ -89,7 +101,11 @@ class AccessLog:
                 self._left_out += len(rows)
 
     def _wanted(self, chunk: Chunk) -> np.ndarray[Any, Any]:
-        """Which requests have a line. One that has a cell for no other reason was drawn for us, in its serving process; the others are drawn here."""
+        """Which requests have a line.
+
+        One that has a cell for no other reason was drawn for us, in its serving
+        process; the others are drawn here.
+        """
         flags = chunk.requests["flags"]
         wanted = (chunk.requests["status"] != 0) | (flags & (DEGRADED | SLOW) != 0)
         if self._ratio == 1:
@@ -102,7 +118,8 @@ class AccessLog:
     def _within_limit(self, wanted: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         now = time.monotonic()
         if now >= self._until:
-            self._until, self._left = now + 1.0, self._most
+            self._until = now + 1.0
+            self._left = self._most
         within = wanted[: self._left]
         self._left -= len(within)
         self._left_out += len(wanted) - len(within)
@@ -111,8 +128,11 @@ class AccessLog:
     def _say(self, now: float, *, at_once: bool = False) -> None:
         dropped = self.dropped
         if dropped > self._said and (at_once or now >= self._say_at):
-            _log.warning("%d lines were left out: more than can be written, or read", dropped - self._said)
-            self._said, self._say_at = dropped, now + _SAY_EVERY_S
+            _log.warning(
+                "%d lines were left out: more than can be written, or read", dropped - self._said
+            )
+            self._said = dropped
+            self._say_at = now + _SAY_EVERY_S
 
     def __repr__(self) -> str:
         return f"<AccessLog {self.written} lines, {self.dropped} dropped, {self._writer!r}>"

@@ -19,7 +19,9 @@ NONE: Final = -1
 """In columns of times and counts: not known, or there is none."""
 _CHUNKS_KEPT: Final = 8
 """For how many chunks a batch is remembered, for requests that end after it."""
-_BATCH: Final = np.dtype([(name, "<i8") for name in ("number", "started", "collated", "ran", "size")])
+_BATCH: Final = np.dtype(
+    [(name, "<i8") for name in ("number", "started", "collated", "ran", "size")]
+)
 _LONGEST_US: Final = 1 << 53  # what is no time becomes this at most
 
 
@@ -56,12 +58,21 @@ class SlotBatches:
         self._sorted: Array = np.zeros(0, _BATCH)
 
     def take(self, chunk: Chunk) -> None:
-        """Remembers those of this chunk; those of a process that is gone are forgotten: their numbers mean others now."""
+        """Remembers those of this chunk.
+
+        Those of a process that is gone are forgotten: their numbers mean others now.
+        """
         if self._identifiers is not chunk.identifiers:
-            self._identifiers, self._recent = chunk.identifiers, []
+            self._identifiers = chunk.identifiers
+            self._recent = []
         cells = chunk.batches
         seen = np.zeros(len(cells), _BATCH)
-        for name, of_cell in (("number", "number"), ("started", "started_ns"), ("collated", "collated_ns"), ("ran", "run_ns")):
+        for name, of_cell in (
+            ("number", "number"),
+            ("started", "started_ns"),
+            ("collated", "collated_ns"),
+            ("ran", "run_ns"),
+        ):
             seen[name] = cells[of_cell]
         seen["size"] = np.where(cells["rows"] > 0, cells["rows"], cells["requests"])
         self._recent = [*self._recent[1 - _CHUNKS_KEPT :], seen]
@@ -72,14 +83,21 @@ class SlotBatches:
         """The batches of these numbers, and which of them are known."""
         if not len(self._sorted):
             return np.zeros(len(numbers), _BATCH), np.zeros(len(numbers), bool)
-        batches = self._sorted[np.minimum(np.searchsorted(self._sorted["number"], numbers), len(self._sorted) - 1)]
+        batches = self._sorted[
+            np.minimum(np.searchsorted(self._sorted["number"], numbers), len(self._sorted) - 1)
+        ]
         return batches, (batches["number"] == numbers) & (numbers > 0)
 
 
 def access_rows(chunk: Chunk, which: Array, batches: SlotBatches, offset_ns: int) -> AccessRows:
-    """The requests at these indices of the chunk; `offset_ns`: from monotonic time to the time of day."""
-    cells, places = chunk.requests[which], chunk.request_places[which]
-    traces, spans = chunk.identifiers.request_traces(places), chunk.identifiers.request_spans(places)
+    """The requests at these indices of the chunk.
+
+    `offset_ns`: from monotonic time to the time of day.
+    """
+    cells = chunk.requests[which]
+    places = chunk.request_places[which]
+    traces = chunk.identifiers.request_traces(places)
+    spans = chunk.identifiers.request_spans(places)
     flags = cells["flags"]
     if (flags & (HAS_PARENT | HAS_IDS)).any():
         told = flags & (HAS_PARENT | HAS_IDS) != 0
@@ -98,7 +116,9 @@ def access_rows(chunk: Chunk, which: Array, batches: SlotBatches, offset_ns: int
         queue=np.where(known, _micros(ran_in["started"] - arrived), NONE),
         compute=np.where(known, _micros(ran_in["ran"] - ran_in["collated"]), NONE),
         batch_size=np.where(known, ran_in["size"], NONE),
-        deadline=np.where(np.isfinite(given), np.clip(np.nan_to_num(given), 0, _LONGEST_US), NONE).astype(np.int64),
+        deadline=np.where(
+            np.isfinite(given), np.clip(np.nan_to_num(given), 0, _LONGEST_US), NONE
+        ).astype(np.int64),
         details=_by_row(chunk.details, places),
         names=chunk.names,
         slot=chunk.slot,
@@ -115,4 +135,10 @@ def _by_row(details: Mapping[int, Detail], places: Array) -> Mapping[int, Detail
         return {}
     wanted = np.fromiter(details, np.uint64, len(details))
     at = np.minimum(np.searchsorted(places, wanted), len(places) - 1)
-    return {row: detail for row, hit, detail in zip(at.tolist(), (places[at] == wanted).tolist(), details.values(), strict=True) if hit}
+    return {
+        row: detail
+        for row, hit, detail in zip(
+            at.tolist(), (places[at] == wanted).tolist(), details.values(), strict=True
+        )
+        if hit
+    }

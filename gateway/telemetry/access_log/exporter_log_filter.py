@@ -1,4 +1,7 @@
-"""What OpenTelemetry's exporters say in our log: they write a line for each export that fails, and quote headers that they cannot send."""
+"""What OpenTelemetry's exporters say in our log.
+
+They write a line for each export that fails, and quote headers that they cannot send.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ _LEFT_OUT: Final = "(left out)"
 
 
 class ExporterWords(logging.Filter):
-    """For a handler: what they say twice is counted for a minute, and no value of a header of theirs stands in any record."""
+    """For a handler: what they say twice is counted for a minute.
+
+    No value of a header of theirs stands in any record.
+    """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         """`environment`: theirs."""
@@ -44,7 +50,8 @@ class ExporterWords(logging.Filter):
         return True
 
     def _is_due(self, record: logging.LogRecord) -> bool:
-        kind, now = (record.name, str(record.msg)), time.monotonic()
+        kind = (record.name, str(record.msg))
+        now = time.monotonic()
         if now < self._until.get(kind, 0.0):
             self._more[kind] = self._more.get(kind, 0) + 1
             return False
@@ -53,15 +60,22 @@ class ExporterWords(logging.Filter):
             self._more.clear()
         self._until[kind] = now + INTERVAL_S
         if more := self._more.pop(kind, 0):
-            record.msg, record.args = f"{record.getMessage()} ({more} more like it since the last of these)", ()
+            record.msg = f"{record.getMessage()} ({more} more like it since the last of these)"
+            record.args = ()
         return True
 
     def _leave_out(self, record: logging.LogRecord, secret: re.Pattern[str]) -> None:
         message = record.getMessage()
         if secret.search(message):
-            record.msg, record.args = secret.sub(_LEFT_OUT, message), ()
-        if record.exc_info and record.exc_info[1] is not None and secret.search("".join(traceback.format_exception(record.exc_info[1]))):
-            record.msg, record.args = f"{record.getMessage()}: {type(record.exc_info[1]).__name__} {_LEFT_OUT}", ()
+            record.msg = secret.sub(_LEFT_OUT, message)
+            record.args = ()
+        if (
+            record.exc_info
+            and record.exc_info[1] is not None
+            and secret.search("".join(traceback.format_exception(record.exc_info[1])))
+        ):
+            record.msg = f"{record.getMessage()}: {type(record.exc_info[1]).__name__} {_LEFT_OUT}"
+            record.args = ()
             record.exc_info = None
 
 
@@ -69,6 +83,11 @@ def _secrets(environment: Mapping[str, str]) -> Iterator[str]:
     for name, text in environment.items():
         if _HEADERS.fullmatch(name):
             for header in text.split(","):
-                value = header.partition("=")[2].strip(_NO_VALUE) or header.strip(_NO_VALUE)  # what has no name may be a token that ends with a =
+                # what has no name may be a token that ends with a =
+                value = header.partition("=")[2].strip(_NO_VALUE) or header.strip(_NO_VALUE)
                 words = re.split(r"[\s\x00-\x1f]+", f"{value} {unquote(value)}")
-                yield from (word for word in words if len(word) >= _SHORTEST_SECRET and word.lower() not in _SCHEMES)
+                yield from (
+                    word
+                    for word in words
+                    if len(word) >= _SHORTEST_SECRET and word.lower() not in _SCHEMES
+                )

@@ -1,4 +1,7 @@
-"""Writes lines to stderr from a thread of its own, so that a reader who is slow or stands still keeps nobody else waiting."""
+"""Writes lines to stderr from a thread of its own.
+
+So that a reader who is slow or stands still keeps nobody else waiting.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from typing import Final
 
 MOST_BYTES: Final = 8 << 20
 """That wait to be written: a second of 30 000 lines."""
-_WHOLE_BYTES: Final = select.PIPE_BUF  # what is written to a pipe at once, and no longer, is not mixed with what other processes write
+# what is written to a pipe at once, and no longer, is not mixed with what other processes write
+_WHOLE_BYTES: Final = select.PIPE_BUF
 _LOOK_S: Final = 1.0
 
 
@@ -19,10 +23,12 @@ class LineWriter:
     """Writes from `start` to `close`. Lines that find no room are not taken."""
 
     def __init__(self, fd: int, most_bytes: int = MOST_BYTES) -> None:
-        self._fd, self._most_bytes = fd, most_bytes
+        self._fd = fd
+        self._most_bytes = most_bytes
         self._waiting: deque[tuple[bytes, int]] = deque()
         self._bytes = 0
-        self._closing = self._abandoned = False
+        self._closing = False
+        self._abandoned = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="access log", daemon=True)
         self.lost = 0
@@ -89,9 +95,14 @@ class LineWriter:
 
 def _pieces(data: bytes) -> list[bytes]:
     """Whole lines, as many as fit at once; a longer line by itself."""
-    pieces, begin = [], 0
+    pieces = []
+    begin = 0
     while begin < len(data):
-        end = data.rfind(b"\n", begin, begin + _WHOLE_BYTES) + 1 or data.find(b"\n", begin) + 1 or len(data)
+        end = (
+            data.rfind(b"\n", begin, begin + _WHOLE_BYTES) + 1
+            or data.find(b"\n", begin) + 1
+            or len(data)
+        )
         pieces.append(data[begin:end])
         begin = end
     return pieces

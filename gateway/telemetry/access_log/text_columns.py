@@ -1,6 +1,10 @@
-"""Columns of text: arrays of bytes, a row a value, with zeros where a value is shorter than the longest. Lines made of them lose the zeros.
+"""Columns of text.
 
-Thousands of lines, each with the fields that it happens to have, are made by a few dozen numpy calls.
+Arrays of bytes, a row a value, with zeros where a value is shorter than the longest.
+Lines made of them lose the zeros.
+
+Thousands of lines, each with the fields that it happens to have, are
+made by a few dozen numpy calls.
 """
 
 from __future__ import annotations
@@ -25,16 +29,22 @@ def _table(texts: Iterable[str]) -> Text:
 
 
 _PADDED: Final = _table(f"{n:03d}" for n in range(1000))
-_BEGINNING: Final = _table([*(str(n) for n in range(1000)), *(f"{n:03d}" for n in range(1000))])  # from 1000 on: digits stand before it
+# from 1000 on: digits stand before it
+_BEGINNING: Final = _table([*(str(n) for n in range(1000)), *(f"{n:03d}" for n in range(1000))])
 _INSIDE: Final = _table(["", *(str(n) for n in range(1, 1000)), *(f"{n:03d}" for n in range(1000))])
 _HEX: Final = _table(f"{n:02x}" for n in range(256))
 
 
 def integers(values: Array) -> Text:
     """Whole numbers from 0 to MOST_INTEGER."""
-    high, middle, low = values // 1_000_000, values // 1000 % 1000, values % 1000
+    high = values // 1_000_000
+    middle = values // 1000 % 1000
+    low = values % 1000
     before = 1000 * (high > 0)
-    return np.concatenate((_INSIDE[high], _INSIDE[middle + before], _BEGINNING[low + 1000 * (values >= 1000)]), axis=1)  # noqa: PLR2004
+    return np.concatenate(
+        (_INSIDE[high], _INSIDE[middle + before], _BEGINNING[low + 1000 * (values >= 1000)]),  # noqa: PLR2004
+        axis=1,
+    )
 
 
 def milliseconds(micros: Array) -> Text:
@@ -60,14 +70,20 @@ def fraction(micros: Array, places: int) -> Text:
 
 
 def seconds(micros: Array, form: str, split: Callable[[float], time.struct_time]) -> Text:
-    """Times of the Unix epoch, to the second, in a form of strftime; `split`: time.gmtime or time.localtime."""
+    """Times of the Unix epoch, to the second, in a form of strftime.
+
+    `split`: time.gmtime or time.localtime.
+    """
     found, which = np.unique(micros // 1_000_000, return_inverse=True)
     return chosen([time.strftime(form, split(second)) for second in found.tolist()], which)
 
 
 @dataclass(frozen=True)
 class Part:
-    """A column of a line, and what stands around its values. `present`: the rows that have it; None: all."""
+    """A column of a line, and what stands around its values.
+
+    `present`: the rows that have it; None: all.
+    """
 
     before: bytes
     column: Text
@@ -78,12 +94,20 @@ class Part:
 def joined(parts: Sequence[Part], rows: int) -> bytes:
     """The lines, without any ends but those that parts bring along."""
     parts = [part for part in parts if part.present is None or part.present.any()]
-    out = np.zeros((rows, sum(len(part.before) + part.column.shape[1] + len(part.after) for part in parts)), np.uint8)
+    out = np.zeros(
+        (rows, sum(len(part.before) + part.column.shape[1] + len(part.after) for part in parts)),
+        np.uint8,
+    )
     end = 0
     for part in parts:
         begin = end
-        for value in (np.frombuffer(part.before, np.uint8), part.column, np.frombuffer(part.after, np.uint8)):
-            start, end = end, end + value.shape[-1]
+        for value in (
+            np.frombuffer(part.before, np.uint8),
+            part.column,
+            np.frombuffer(part.after, np.uint8),
+        ):
+            start = end
+            end = end + value.shape[-1]
             out[:, start:end] = value
         if part.present is not None and not part.present.all():
             out[~part.present, begin:end] = 0

@@ -1,1 +1,4 @@
-"""What the gateway does at this moment, for people: the numbers behind the page, its JSON and `gateway top`."""
+"""What the gateway does at this moment, for people.
+
+The numbers behind the page, its JSON and `gateway top`.
+"""

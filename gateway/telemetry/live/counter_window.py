@@ -1,4 +1,7 @@
-"""What was counted within the last seconds, by version: the counters now, less those of some looks ago."""
+"""What was counted within the last seconds, by version.
+
+The counters now, less those of some looks ago.
+"""
 
 from __future__ import annotations
 
@@ -42,22 +45,29 @@ class Counted:
         """Of the versions in `within`, in its order; the last is `NO_KEY`."""
 
     def look(self, now_ns: int, rows: Mapping[int, Key]) -> None:
-        """Reads the counters of these rows; what a version had counted before it is first seen here is not new."""
+        """Reads the counters of these rows.
+
+        What a version had counted before it is first seen here is not new.
+        """
         asked = (*sorted(rows.items()), (HOUSE_ROW, NO_KEY))
         words = self._read([row for row, _ in asked])
         if asked != self._rows:
             self._follow(asked, words)
         for look in self._looks:
-            look.words[(words < look.words).any(1)] = 0  # the row was cleared: all that it has is new
+            # the row was cleared: all that it has is new
+            look.words[(words < look.words).any(1)] = 0
         self._looks.append(_Look(now_ns, words))
 
     def within(self) -> tuple[Integers, float]:
         """What was counted, a row for each of `keys`, and in how many seconds."""
-        first, last = self._looks[0], self._looks[-1]
+        first = self._looks[0]
+        last = self._looks[-1]
         return last.words - first.words, max((last.at_ns - first.at_ns) / 1e9, 1e-3)
 
     def _read(self, rows: list[int]) -> Integers:
-        words = np.frombuffer(b"".join(map(self._counters.head, rows)), np.int64).reshape(len(rows), -1, BATCHES)
+        words = np.frombuffer(b"".join(map(self._counters.head, rows)), np.int64).reshape(
+            len(rows), -1, BATCHES
+        )
         summed: Integers = words[:, :, COLUMNS].sum(1)
         return summed
 
@@ -70,7 +80,8 @@ class Counted:
             moved = words.copy()
             moved[now] = look.words[then]
             look.words = moved
-        self._rows, self.keys = asked, tuple(key for _, key in asked)
+        self._rows = asked
+        self.keys = tuple(key for _, key in asked)
 
     def __repr__(self) -> str:
         return f"<Counted {len(self._rows)} rows, {len(self._looks)} looks>"

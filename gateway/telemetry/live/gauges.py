@@ -1,4 +1,7 @@
-"""What serving processes say of themselves once a second: their latest words, and whether they still speak."""
+"""What serving processes say of themselves once a second.
+
+Their latest words, and whether they still speak.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +36,25 @@ class Gauged:
         for gauges in chunk.gauges:
             before = self._told.get(chunk.slot)
             cpu_percent = None
-            if before is not None and before.latest.pid == gauges.pid and gauges.at_ns > before.latest.at_ns:
-                cpu_percent = (gauges.cpu_s - before.latest.cpu_s) / (gauges.at_ns - before.latest.at_ns) * 1e11
+            if (
+                before is not None
+                and before.latest.pid == gauges.pid
+                and gauges.at_ns > before.latest.at_ns
+            ):
+                cpu_percent = (
+                    (gauges.cpu_s - before.latest.cpu_s)
+                    / (gauges.at_ns - before.latest.at_ns)
+                    * 1e11
+                )
             self._told[chunk.slot] = _Told(gauges, cpu_percent)
 
     def speaking(self, now_ns: int, pids: Mapping[int, int]) -> dict[int, Gauges]:
         """Of processes that run, by slot, what those say that have said anything of late."""
-        return {slot: told.latest for slot, told in sorted(self._told.items()) if self._speaks(slot, now_ns, pids)}
+        return {
+            slot: told.latest
+            for slot, told in sorted(self._told.items())
+            if self._speaks(slot, now_ns, pids)
+        }
 
     def cpu_percent(self, slot: int) -> float | None:
         """Of one core; None: not known yet."""
@@ -67,7 +82,9 @@ def standings(speaking: Mapping[int, Gauges]) -> dict[int, Standing]:
 
 
 def described(standing: Standing) -> dict[str, object]:
-    """The JSON of one version's gauges; `breaker` is the worst that it has in any process, empty where none told of one.
+    """The JSON of one version's gauges.
+
+    `breaker` is the worst that it has in any process, empty where none told of one.
 
     To try: it is open, and the next request is let through to try.
     """

@@ -1,4 +1,7 @@
-"""The JSON of one moment, kept as texts of its parts, so that a stream sends only the parts that have changed."""
+"""The JSON of one moment, kept as texts of its parts.
+
+So that a stream sends only the parts that have changed.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Document:
-    """One moment: the texts of its members, and of the entries of its list `versions`, by MODEL/VERSION."""
+    """One moment: the texts of its members, and of the entries of its list `versions`.
+
+    By MODEL/VERSION.
+    """
 
     members: Mapping[str, str]
     versions: Mapping[str, str]
@@ -19,12 +25,20 @@ class Document:
         return _joined(self.members, self.versions.values())
 
     def changes(self, before: Document) -> str:
-        """What is unlike `before`: its members, its versions, and in `gone` those that are no more."""
-        members = {name: text for name, text in self.members.items() if before.members.get(name) != text}
+        """What is unlike `before`.
+
+        Its members, its versions, and in `gone` those that are no more.
+        """
+        members = {
+            name: text for name, text in self.members.items() if before.members.get(name) != text
+        }
         gone = sorted(before.versions.keys() - self.versions.keys())
         if gone:
             members["gone"] = dumped(gone)
-        return _joined(members, (text for key, text in self.versions.items() if before.versions.get(key) != text))
+        return _joined(
+            members,
+            (text for key, text in self.versions.items() if before.versions.get(key) != text),
+        )
 
 
 def dumped(value: object) -> str:

@@ -1,6 +1,9 @@
-"""The gateway at this moment: counters, gauges, overview and what was written of requests, joined once a second.
+"""The gateway at this moment.
 
-Rates and percentiles are those of the last `WINDOW_S` seconds, at every moment alike. The members of the JSON are told in `LiveState.document`.
+Counters, gauges, overview and what was written of requests, joined once a second.
+
+Rates and percentiles are those of the last `WINDOW_S` seconds, at every moment alike. The members
+of the JSON are told in `LiveState.document`.
 """
 
 from __future__ import annotations
@@ -37,7 +40,10 @@ _GAUGE_NAMES: Final = ("queued", "queued_bytes", "in_flight", "running_batches")
 
 
 class LiveState:
-    """Is told the gateway (`told`), given what processes wrote (`take`), and looks at the counters (`tick`); all on one thread."""
+    """Is told the gateway (`told`), given what processes wrote (`take`).
+
+    Looks at the counters (`tick`); all on one thread.
+    """
 
     def __init__(
         self,
@@ -48,14 +54,20 @@ class LiveState:
         now_ns: Callable[[], int] = time.monotonic_ns,
         now_s: Callable[[], float] = time.time,
     ) -> None:
-        """`trace_url`: where a trace is shown, `{trace_id}` in the place of its id; `spans`: what exports them.
+        """`trace_url`: where a trace is shown, `{trace_id}` in the place of its id.
+
+        `spans`: what exports them.
 
         `now_ns`: the clock of cells; `now_s`: of Unix.
         """
-        self._now_ns, self._now_s = now_ns, now_s
+        self._now_ns = now_ns
+        self._now_s = now_s
         self._overview = Overview(ready=False, phase="starting", index=())
-        self._counted, self._gauged, self._history = Counted(counters, WINDOW_S), Gauged(), History()
-        self._requests, self._happenings = RecentRequests(trace_url), Happenings()
+        self._counted = Counted(counters, WINDOW_S)
+        self._gauged = Gauged()
+        self._history = History()
+        self._requests = RecentRequests(trace_url)
+        self._happenings = Happenings()
         self._lost = LostSpans(spans)
         self._lost.look(now_ns() / 1e9)
         self._known = False
@@ -67,7 +79,8 @@ class LiveState:
         self._active: dict[Key, int] = {}
         self._speaking: dict[int, Gauges] = {}
         self._standing: dict[int, Standing] = {}
-        self._made_at_s, self._window_s = now_s(), 0.0
+        self._made_at_s = now_s()
+        self._window_s = 0.0
         self._document: Document | None = None
         self._texts: dict[str, tuple[object, str]] = {}
 
@@ -75,29 +88,47 @@ class LiveState:
         """The gateway has changed."""
         if self._known:
             self._happenings.told(self._overview, overview, self._now_s())
-        self._overview, self._known = overview, True
-        self._met_ns = {(each.slot, each.pid): self._met_ns.get((each.slot, each.pid), self._now_ns()) for each in overview.processes}
+        self._overview = overview
+        self._known = True
+        self._met_ns = {
+            (each.slot, each.pid): self._met_ns.get((each.slot, each.pid), self._now_ns())
+            for each in overview.processes
+        }
 
     def take(self, chunk: Chunk) -> None:
-        """What a serving process wrote; what cannot be understood is logged and left out, for others read the same."""
+        """What a serving process wrote.
+
+        What cannot be understood is logged and left out, for others read the same.
+        """
         try:
             self._gauged.take(chunk)
             if len(chunk.requests):
                 self._requests.take(chunk, self._epoch_s)
             self._happenings.take(chunk, self._epoch_s)
-        except Exception:  # noqa: BLE001  # whoever reads on must not be stopped by what one cannot read
+        except Exception:  # noqa: BLE001
+            # whoever reads on must not be stopped by what one cannot read
             _log.exception("what serving process %d wrote cannot be shown", chunk.slot)
 
     def tick(self) -> None:
         """Looks at everything; to be called every `TICK_S`."""
-        now_ns, self._made_at_s = self._now_ns(), self._now_s()
+        now_ns = self._now_ns()
+        self._made_at_s = self._now_s()
         self._epoch_s = self._made_at_s - now_ns / 1e9
         rows = self._overview.rows
         self._counted.look(now_ns, rows)
-        self._speaking = self._gauged.speaking(now_ns, {process.slot: process.pid for process in self._overview.processes})
+        self._speaking = self._gauged.speaking(
+            now_ns, {process.slot: process.pid for process in self._overview.processes}
+        )
         standing = standings(self._speaking)
-        self._standing = {row: each for row, each in standing.items() if rows.get(row) == (each[0][1].model, each[0][1].version)}
-        self._dropped = [*self._dropped[-WINDOW_S:], {slot: gauges.dropped for slot, gauges in self._speaking.items()}]
+        self._standing = {
+            row: each
+            for row, each in standing.items()
+            if rows.get(row) == (each[0][1].model, each[0][1].version)
+        }
+        self._dropped = [
+            *self._dropped[-WINDOW_S:],
+            {slot: gauges.dropped for slot, gauges in self._speaking.items()},
+        ]
         self._lost.look(now_ns / 1e9)
         self._calculate()
         self._document = None
@@ -105,16 +136,21 @@ class LiveState:
     def document(self) -> Document:
         """The JSON of the last tick.
 
-        Members: `made_at_s` (Unix time), `window_s` (what rates and percentiles are taken over), `gateway`, `notices` (what to know before
-        reading on, the worst first), `total`, `processes`, `requests` (failed, degraded and slow ones), `events`, both the newest first, and
-        `versions`. Percentiles are null where nothing ended; gauges are those that the serving processes told last.
+        Members: `made_at_s` (Unix time), `window_s` (what rates and percentiles are taken over),
+        `gateway`, `notices` (what to know before reading on, the worst first), `total`,
+        `processes`, `requests` (failed, degraded and slow ones), `events`, both the newest first,
+        and `versions`. Percentiles are null where nothing ended; gauges are those that the serving
+        processes told last.
         """
         if self._document is None:
             self._document = Document(dict(self._members()), self._version_texts())
         return self._document
 
     def history(self, key: Key | None = None, since_s: float = 0.0) -> dict[str, object] | None:
-        """The points after `since_s`, of all versions together or of one; None: there is no such version."""
+        """The points after `since_s`, of all versions together or of one.
+
+        None: there is no such version.
+        """
         columns = self._history.columns(key, since_s)
         return None if columns is None else {"step_s": TICK_S, "window_s": WINDOW_S, **columns}
 
@@ -122,11 +158,14 @@ class LiveState:
         counted, self._window_s = self._counted.within()
         chosen = np.flatnonzero(counted.any(1))
         counted = np.vstack((counted.sum(0), counted[chosen]))
-        self._numbers, self._failures = figures(counted, self._window_s), failures(counted, self._window_s)
+        self._numbers = figures(counted, self._window_s)
+        self._failures = failures(counted, self._window_s)
         keys = tuple(self._counted.keys[at] for at in chosen.tolist())
         self._active = {key: place for place, key in enumerate(keys, 1)}
-        queued, in_flight = np.zeros(1 + len(keys)), np.zeros(1 + len(keys))
-        queued[0], in_flight[0] = self._gauge("queued"), self._gauge("in_flight")
+        queued = np.zeros(1 + len(keys))
+        in_flight = np.zeros(1 + len(keys))
+        queued[0] = self._gauge("queued")
+        in_flight[0] = self._gauge("in_flight")
         for standing in self._standing.values():
             place = self._active.get((standing[0][1].model, standing[0][1].version))
             if place is not None:
@@ -151,8 +190,22 @@ class LiveState:
                 }
             ),
         )
-        yield "notices", dumped(notices(overview, self._silent(), self._standing.values(), self._lately_dropped(), self._lost.lately()))
-        yield "total", dumped({**self._figures(0), **{name: self._gauge(name) for name in _GAUGE_NAMES}})
+        yield (
+            "notices",
+            dumped(
+                notices(
+                    overview,
+                    self._silent(),
+                    self._standing.values(),
+                    self._lately_dropped(),
+                    self._lost.lately(),
+                )
+            ),
+        )
+        yield (
+            "total",
+            dumped({**self._figures(0), **{name: self._gauge(name) for name in _GAUGE_NAMES}}),
+        )
         yield "processes", dumped([self._process(process) for process in overview.processes])
         yield "requests", dumped(self._requests.newest_first())
         yield "events", dumped(self._happenings.newest_first())
@@ -162,38 +215,80 @@ class LiveState:
         texts: dict[str, tuple[object, str]] = {}
         for entry in self._overview.index:
             key = entry.model, int(entry.version) if entry.version.isdecimal() else 0
-            name, standing, place = f"{entry.model}/{entry.version}", self._standing.get(rows.get(key, -1), ()), self._active.get(key)
+            name = f"{entry.model}/{entry.version}"
+            standing = self._standing.get(rows.get(key, -1), ())
+            place = self._active.get(key)
             made_of = (entry, standing)
             known = self._texts.get(name) if place is None else None
-            text = known[1] if known is not None and known[0] == made_of else dumped(self._version(entry, standing, place))
+            text = (
+                known[1]
+                if known is not None and known[0] == made_of
+                else dumped(self._version(entry, standing, place))
+            )
             texts[name] = (made_of if place is None else None, text)
         self._texts = texts
         return {name: text for name, (_, text) in texts.items()}
 
-    def _version(self, entry: IndexEntry, standing: Standing, place: int | None) -> dict[str, object]:
-        described_entry = {"model": entry.model, "version": entry.version, "state": state_word(entry.state), "reason": entry.reason}
-        return {**described_entry, **(_IDLE if place is None else self._figures(place)), **described(standing)}
+    def _version(
+        self, entry: IndexEntry, standing: Standing, place: int | None
+    ) -> dict[str, object]:
+        described_entry = {
+            "model": entry.model,
+            "version": entry.version,
+            "state": state_word(entry.state),
+            "reason": entry.reason,
+        }
+        return {
+            **described_entry,
+            **(_IDLE if place is None else self._figures(place)),
+            **described(standing),
+        }
 
     def _figures(self, place: int) -> dict[str, object]:
-        values = [None if value != value else round(value, 3) for value in self._numbers[place].tolist()]  # noqa: PLR0124  # NaN is unlike itself
-        reasons = {word: round(value, 3) for word, value in zip(REASONS, self._failures[place].tolist(), strict=True) if value}
+        # NaN is unlike itself
+        values = [
+            None if value != value else round(value, 3)  # noqa: PLR0124
+            for value in self._numbers[place].tolist()
+        ]
+        reasons = {
+            word: round(value, 3)
+            for word, value in zip(REASONS, self._failures[place].tolist(), strict=True)
+            if value
+        }
         return {**dict(zip(FIGURES, values, strict=True)), "errors_per_s_by_reason": reasons}
 
     def _lately_dropped(self) -> dict[int, int]:
-        """Cells that a process found no room for since it was first heard of within the window, by slot."""
+        """Cells that a process found no room for since it was first heard of within the window.
+
+        By slot.
+        """
         first: dict[int, int] = {}
         for look in reversed(self._dropped):
             first.update(look)
-        return {slot: cells - first[slot] for slot, cells in (self._dropped or [{}])[-1].items() if cells > first[slot]}
+        return {
+            slot: cells - first[slot]
+            for slot, cells in (self._dropped or [{}])[-1].items()
+            if cells > first[slot]
+        }
 
     def _silent(self) -> set[int]:
         """Slots whose processes have been there long enough to have said something."""
         since_ns = self._now_ns() - SILENT_AFTER_NS
-        return {slot for (slot, _), met_ns in self._met_ns.items() if met_ns < since_ns and slot not in self._speaking}
+        return {
+            slot
+            for (slot, _), met_ns in self._met_ns.items()
+            if met_ns < since_ns and slot not in self._speaking
+        }
 
     def _gauge(self, name: str) -> int:
         field = "running" if name == "running_batches" else name
-        return sum([getattr(version, field) for standing in self._standing.values() for _, version in standing])
+        return sum(
+            [
+                getattr(version, field)
+                for standing in self._standing.values()
+                for _, version in standing
+            ]
+        )
 
     def _process(self, process: ProcessState) -> Mapping[str, object]:
         gauges = self._speaking.get(process.slot)
@@ -213,7 +308,10 @@ class LiveState:
         }
 
     def __repr__(self) -> str:
-        return f"<LiveState {self._overview.phase}, {len(self._overview.index)} versions, {len(self._active) - (NO_KEY in self._active)} active>"
+        return (
+            f"<LiveState {self._overview.phase}, {len(self._overview.index)} versions, "
+            f"{len(self._active) - (NO_KEY in self._active)} active>"
+        )
 
 
 _RATES: Final = [name for name in FIGURES if name.endswith("_per_s")]

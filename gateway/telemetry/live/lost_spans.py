@@ -49,7 +49,15 @@ class LostSpans:
         """To be called every second or so; `now_s`: of any clock that goes on."""
         if self._exports is None:
             return
-        self._looks.append((now_s, {exporter: dict(dropped) for exporter, (_, dropped) in self._exports.counts.items()}))
+        self._looks.append(
+            (
+                now_s,
+                {
+                    exporter: dict(dropped)
+                    for exporter, (_, dropped) in self._exports.counts.items()
+                },
+            )
+        )
         while self._looks[0][0] < now_s - WINDOW_S:
             self._looks.popleft()
 
@@ -57,12 +65,19 @@ class LostSpans:
         """Exporters that have lost spans within the last minute, or hang."""
         if self._exports is None or not self._looks:
             return []
-        asking_s, before, found = self._exports.asking_s, self._looks[0][1], []
+        asking_s = self._exports.asking_s
+        before = self._looks[0][1]
+        found = []
         for exporter, dropped in self._looks[-1][1].items():
-            more = {reason: count - before[exporter].get(reason, 0) for reason, count in dropped.items()}
+            more = {
+                reason: count - before[exporter].get(reason, 0) for reason, count in dropped.items()
+            }
             hangs_s = asking_s.get(exporter, 0.0)
             lost = Lost(
-                exporter, sum(more.values()), tuple(reason for reason, count in more.items() if count), hangs_s if hangs_s > HANGS_AFTER_S else 0.0
+                exporter,
+                sum(more.values()),
+                tuple(reason for reason, count in more.items() if count),
+                hangs_s if hangs_s > HANGS_AFTER_S else 0.0,
             )
             if lost.spans or lost.hangs_s:
                 found.append(lost)

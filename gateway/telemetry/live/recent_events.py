@@ -1,4 +1,7 @@
-"""What happened to the gateway lately: breakers that moved, workers and processes that went, versions that came."""
+"""What happened to the gateway lately.
+
+Breakers that moved, workers and processes that went, versions that came.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +26,28 @@ class Happenings:
         self._kept: deque[tuple[float, Happening]] = deque(maxlen=KEPT)
 
     def take(self, chunk: Chunk, epoch_s: float) -> None:
-        """What a serving process decided. `epoch_s`: the Unix time of the monotonic clock's zero."""
+        """What a serving process decided.
+
+        `epoch_s`: the Unix time of the monotonic clock's zero.
+        """
         for each in chunk.decided:
             happening = _happening(
-                each.what, each.text[:_LONGEST_TEXT], model=each.model, version=str(each.version or ""), instance=each.instance, state=each.state
+                each.what,
+                each.text[:_LONGEST_TEXT],
+                model=each.model,
+                version=str(each.version or ""),
+                instance=each.instance,
+                state=each.state,
             )
             self._keep(epoch_s + each.at_ns / 1e9, chunk.slot, happening)
 
     def told(self, before: Overview, after: Overview, now_s: float) -> None:
         """The gateway has changed."""
-        for happening in (*_phases(before, after), *_processes(before, after), *_versions(before, after)):
+        for happening in (
+            *_phases(before, after),
+            *_processes(before, after),
+            *_versions(before, after),
+        ):
             self._keep(now_s, None, happening)
 
     def newest_first(self) -> list[Happening]:
@@ -46,8 +61,17 @@ class Happenings:
         return f"<Happenings {len(self._kept)}>"
 
 
-def _happening(what: str, text: str, *, model: str = "", version: str = "", instance: str = "", state: str = "") -> Happening:
-    return {"what": what, "model": model, "version": version, "instance": instance, "state": state, "text": text}
+def _happening(
+    what: str, text: str, *, model: str = "", version: str = "", instance: str = "", state: str = ""
+) -> Happening:
+    return {
+        "what": what,
+        "model": model,
+        "version": version,
+        "instance": instance,
+        "state": state,
+        "text": text,
+    }
 
 
 def _phases(before: Overview, after: Overview) -> Iterator[Happening]:
@@ -61,7 +85,9 @@ def _processes(before: Overview, after: Overview) -> Iterator[Happening]:
         was = known.get(process.slot)
         if was is not None and (was.state, was.restarts) != (process.state, process.restarts):
             reason = f": {process.reason}" if process.reason and process.state != "serving" else ""
-            yield _happening("process", f"process {process.slot} is {process.state}{reason}", state=process.state)
+            yield _happening(
+                "process", f"process {process.slot} is {process.state}{reason}", state=process.state
+            )
 
 
 def _versions(before: Overview, after: Overview) -> Iterator[Happening]:
@@ -70,9 +96,17 @@ def _versions(before: Overview, after: Overview) -> Iterator[Happening]:
     for key, entry in found.items():
         was = known.get(key)
         if (was.state if was else None) != entry.state:
-            yield _happening("version", entry.reason[:_LONGEST_TEXT], model=key[0], version=key[1], state=state_word(entry.state))
+            yield _happening(
+                "version",
+                entry.reason[:_LONGEST_TEXT],
+                model=key[0],
+                version=key[1],
+                state=state_word(entry.state),
+            )
     for model, version in known.keys() - found.keys():
-        yield _happening("version", "not in the repository any more", model=model, version=version, state="GONE")
+        yield _happening(
+            "version", "not in the repository any more", model=model, version=version, state="GONE"
+        )
 
 
 def state_word(state: VersionState | None) -> str:

@@ -1,6 +1,9 @@
-"""Requests that somebody may want to look at: the latest that failed, were answered by a fallback or were slow.
+"""Requests that somebody may want to look at.
 
-A flood of one kind drives none of the others out: each reason of failure has a short list of its own.
+The latest that failed, were answered by a fallback or were slow.
+
+A flood of one kind drives none of the others out: each reason of
+failure has a short list of its own.
 """
 
 from __future__ import annotations
@@ -30,7 +33,10 @@ class RecentRequests:
     """The lists."""
 
     def __init__(self, trace_url: str = "") -> None:
-        """`trace_url`: where a trace is shown, `{trace_id}` in the place of its id; empty: nowhere."""
+        """`trace_url`: where a trace is shown, `{trace_id}` in the place of its id.
+
+        Empty: nowhere.
+        """
         self._trace_url = trace_url
         self._kinds: dict[str, deque[tuple[float, Request]]] = {}
 
@@ -43,18 +49,33 @@ class RecentRequests:
 
     def newest_first(self) -> list[Request]:
         """All of them, as JSON has them."""
-        return [request for _, request in sorted(itertools.chain.from_iterable(self._kinds.values()), key=lambda kept: -kept[0])]
+        return [
+            request
+            for _, request in sorted(
+                itertools.chain.from_iterable(self._kinds.values()), key=lambda kept: -kept[0]
+            )
+        ]
 
     def _described(self, chunk: Chunk, at: int, kind: str) -> Request:
-        cell, place = chunk.requests[at], chunk.request_places[at : at + 1]
+        cell = chunk.requests[at]
+        place = chunk.request_places[at : at + 1]
         detail = chunk.details.get(int(place[0]), _NOTHING)
         model, version = chunk.names.versions.get(int(cell["version"]), (detail.model, 0))
-        own, flags = bool(cell["flags"] & (HAS_PARENT | HAS_IDS)), int(cell["flags"])
-        trace_id = (cell["trace_id"] if own else chunk.identifiers.request_traces(place)[0]).tobytes().hex()
-        request_id = detail.request_id or bytes(cell["request_id"])[: int(cell["id_bytes"])].decode(errors="replace")
+        own = bool(cell["flags"] & (HAS_PARENT | HAS_IDS))
+        flags = int(cell["flags"])
+        trace_id = (
+            (cell["trace_id"] if own else chunk.identifiers.request_traces(place)[0])
+            .tobytes()
+            .hex()
+        )
+        request_id = detail.request_id or bytes(cell["request_id"])[: int(cell["id_bytes"])].decode(
+            errors="replace"
+        )
         return {
             "kind": kind if kind in ("degraded", "slow") else "failed",
-            "reason": detail.fallback_reason if kind == "degraded" else REASONS[int(cell["reason"])],
+            "reason": detail.fallback_reason
+            if kind == "degraded"
+            else REASONS[int(cell["reason"])],
             "model": model[:_LONGEST_TEXT],
             "version": str(version) if version else "",
             "status": status_name(int(cell["status"])),
@@ -68,19 +89,35 @@ class RecentRequests:
             "peer": chunk.names.peers.get(int(cell["peer"]), ""),
             "request_id": request_id[:_LONGEST_TEXT],
             "trace_id": trace_id,
-            "trace_url": "" if flags & REFUSED_SAMPLING else self._trace_url.replace("{trace_id}", trace_id),
+            "trace_url": ""
+            if flags & REFUSED_SAMPLING
+            else self._trace_url.replace("{trace_id}", trace_id),
         }
 
     def __repr__(self) -> str:
-        return f"<RecentRequests {', '.join(f'{len(kept)} {kind}' for kind, kept in self._kinds.items()) or 'none'}>"
+        return (
+            "<RecentRequests "
+            f"{', '.join(f'{len(kept)} {kind}' for kind, kept in self._kinds.items()) or 'none'}>"
+        )
 
 
 def _latest(chunk: Chunk) -> Iterator[tuple[str, int]]:
-    """Kind, and index in the chunk, of the last requests of each kind; formatting a flood would take longer than the flood."""
-    reason, flags = chunk.requests["reason"], chunk.requests["flags"]
+    """Kind, and index in the chunk, of the last requests of each kind.
+
+    Formatting a flood would take longer than the flood.
+    """
+    reason = chunk.requests["reason"]
+    flags = chunk.requests["flags"]
     answered = reason == 0
-    kinds: list[tuple[str, Any]] = [(REASONS[int(each)], reason == each) for each in np.unique(reason) if 0 < each < len(REASONS)]
-    kinds += [("degraded", answered & (flags & DEGRADED != 0)), ("slow", answered & (flags & (SLOW | DEGRADED) == SLOW))]
+    kinds: list[tuple[str, Any]] = [
+        (REASONS[int(each)], reason == each)
+        for each in np.unique(reason)
+        if 0 < each < len(REASONS)
+    ]
+    kinds += [
+        ("degraded", answered & (flags & DEGRADED != 0)),
+        ("slow", answered & (flags & (SLOW | DEGRADED) == SLOW)),
+    ]
     for kind, chosen in kinds:
         for at in np.flatnonzero(chosen)[-KEPT:].tolist():
             yield kind, at

@@ -1,6 +1,7 @@
 """The page and its JSON on the HTTP port.
 
-Everything here only reads. Files are held in memory and asked for anew at every visit, with a tag that makes the answer short.
+Everything here only reads. Files are held in memory and asked for anew at every visit, with a tag
+that makes the answer short.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ _TYPES: Final = {
     ".txt": "text/plain",
 }
 _HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": (
+        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action "
+        "'none'; frame-ancestors 'none'"
+    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -43,14 +47,17 @@ class _File:
 
 def routes(stream: LiveStream) -> list[web.RouteDef]:
     """The page at `/`, its files, and the JSON under `/v2/gateway/`."""
-    live, files = stream.live, _files()
+    live = stream.live
+    files = _files()
 
     async def page(request: web.Request) -> web.StreamResponse:
         return _answer(files["index.html"], request)
 
     async def file(request: web.Request) -> web.StreamResponse:
         found = files.get(request.match_info["name"])
-        return _fault(f"there is no {request.path}", 404) if found is None else _answer(found, request)
+        return (
+            _fault(f"there is no {request.path}", 404) if found is None else _answer(found, request)
+        )
 
     async def state(_: web.Request) -> web.Response:
         return _json(live.document().text())
@@ -68,10 +75,19 @@ def routes(stream: LiveStream) -> list[web.RouteDef]:
 
 
 def _history(live: LiveState, request: web.Request) -> web.Response:
-    """Of one version where `model` and `version` are named; `since_s`, a Unix time, leaves out what is older."""
-    model, version, since = (request.query.get(name, "") for name in ("model", "version", "since_s"))
+    """Of one version where `model` and `version` are named.
+
+    `since_s`, a Unix time, leaves out what is older.
+    """
+    model, version, since = (
+        request.query.get(name, "") for name in ("model", "version", "since_s")
+    )
     if bool(model) != bool(version) or (version and not re.fullmatch("[0-9]{1,18}", version)):
-        return _fault("a version is named by model and version, a number; without both: all versions together", 400)
+        return _fault(
+            "a version is named by model and version, a number; "
+            "without both: all versions together",
+            400,
+        )
     try:
         since_s = float(since or 0)
     except ValueError:
@@ -80,12 +96,22 @@ def _history(live: LiveState, request: web.Request) -> web.Response:
         return _fault("since_s: expected seconds of the Unix epoch", 400)
     key: Key | None = (model, int(version)) if model else None
     found = live.history(key, since_s)
-    return _fault(f"there is no version {version} of a model '{model}' that is served", 404) if found is None else _json(dumped(found))
+    return (
+        _fault(f"there is no version {version} of a model '{model}' that is served", 404)
+        if found is None
+        else _json(dumped(found))
+    )
 
 
 def _json(text: str, status: int = 200) -> web.Response:
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    return web.Response(body=(text + "\n").encode(errors="replace"), status=status, content_type="application/json", charset="utf-8", headers=headers)
+    return web.Response(
+        body=(text + "\n").encode(errors="replace"),
+        status=status,
+        content_type="application/json",
+        charset="utf-8",
+        headers=headers,
+    )
 
 
 def _fault(text: str, status: int) -> web.Response:
@@ -99,7 +125,9 @@ def _files() -> dict[str, _File]:
         content_type = _TYPES.get("." + each.name.rpartition(".")[2])
         if content_type is not None:
             content = each.read_bytes()
-            found[each.name] = _File(content, content_type, hashlib.sha256(content).hexdigest()[:20])
+            found[each.name] = _File(
+                content, content_type, hashlib.sha256(content).hexdigest()[:20]
+            )
     return found
 
 
@@ -107,4 +135,6 @@ def _answer(file: _File, request: web.Request) -> web.Response:
     headers = {**_HEADERS, "Cache-Control": "no-cache", "ETag": f'"{file.tag}"'}
     if any(tag.value in (file.tag, "*") for tag in request.if_none_match or ()):
         return web.Response(status=304, headers=headers)
-    return web.Response(body=file.content, content_type=file.content_type, charset="utf-8", headers=headers)
+    return web.Response(
+        body=file.content, content_type=file.content_type, charset="utf-8", headers=headers
+    )

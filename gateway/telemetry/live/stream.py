@@ -1,4 +1,7 @@
-"""The event stream: one message a second to every page that is open. Who does not read fast enough is let go."""
+"""The event stream: one message a second to every page that is open.
+
+Who does not read fast enough is let go.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,8 @@ class _Client:
 class LiveStream:
     """Ticks the state and tells those who read the stream; `async with` starts and stops it.
 
-    `end` is for `on_shutdown` of the application: a server that stops waits for the answers it has begun.
+    `end` is for `on_shutdown` of the application: a server that stops
+    waits for the answers it has begun.
     """
 
     def __init__(self, live: LiveState) -> None:
@@ -71,11 +75,24 @@ class LiveStream:
             client.end()
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """GET: a `state` event with the whole JSON, then every second an `update` event with what has changed in it."""
+        """GET: a `state` event with the whole JSON, then an `update` event every second.
+
+        The update holds what has changed in it.
+        """
         if self._ended or len(self._clients) >= MOST_CLIENTS:
-            why = "the gateway is stopping" if self._ended else f"{MOST_CLIENTS} clients read the stream already"
+            why = (
+                "the gateway is stopping"
+                if self._ended
+                else f"{MOST_CLIENTS} clients read the stream already"
+            )
             return web.json_response({"error": why}, status=503, headers={"Retry-After": "5"})
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": "text/event-stream",
+                "Cache-Control": "no-store",
+                "X-Accel-Buffering": "no",
+            }
+        )
         await response.prepare(request)
         client = _Client(request.transport)
         if self._sent is None:
@@ -99,7 +116,8 @@ class LiveStream:
             await asyncio.sleep(at - loop.time())
             try:
                 self._tick()
-            except Exception:  # noqa: BLE001  # what is shown may stand still; the streams must not end silently
+            except Exception:  # noqa: BLE001
+                # what is shown may stand still; the streams must not end silently
                 _log.exception("the live page could not be brought up to date")
 
     def _tick(self) -> None:
@@ -108,7 +126,9 @@ class LiveStream:
             self._sent = None
             return
         document = self.live.document()
-        message = _event("update", document.changes(self._sent) if self._sent is not None else document.text())
+        message = _event(
+            "update", document.changes(self._sent) if self._sent is not None else document.text()
+        )
         self._sent = document
         for client in [client for client in self._clients if not client.tell(message)]:
             self._clients.discard(client)

@@ -1,4 +1,7 @@
-"""What people should know before they read any number: the gateway is on its way out, a process is gone, something is missing."""
+"""What people should know before they read any number.
+
+The gateway is on its way out, a process is gone, something is missing.
+"""
 
 from __future__ import annotations
 
@@ -21,39 +24,69 @@ Notice = dict[str, str]
 
 
 def notices(
-    overview: Overview, silent: Collection[int], standing: Iterable[Standing], dropped: Mapping[int, int], lost: Iterable[Lost] = ()
+    overview: Overview,
+    silent: Collection[int],
+    standing: Iterable[Standing],
+    dropped: Mapping[int, int],
+    lost: Iterable[Lost] = (),
 ) -> list[Notice]:
-    """The worst first; `silent`: processes that serve and tell nothing; `dropped`: cells that a process found no room for of late.
+    """The worst first; `silent`: processes that serve and tell nothing.
+
+    `dropped`: cells that a process found no room for of late.
 
     `lost`: what exporters lost of late.
     """
-    found = [*_of_gateway(overview), *(notice for process in overview.processes for notice in _of_process(process, silent, overview.phase))]
+    found = [
+        *_of_gateway(overview),
+        *(
+            notice
+            for process in overview.processes
+            for notice in _of_process(process, silent, overview.phase)
+        ),
+    ]
     found += _of_versions(overview)
     found += _of_breakers(standing)
     for slot, cells in dropped.items():
-        found.append(_notice("warning", f"Process {slot} had no room for {cells} records: figures are exact, lists and traces are not complete."))
+        found.append(
+            _notice(
+                "warning",
+                f"Process {slot} had no room for {cells} records: figures are exact, lists "
+                "and traces are not complete.",
+            )
+        )
     found.extend(_of_exporter(each) for each in lost)
     return sorted(found, key=lambda notice: notice["level"] != "warning")
 
 
 def _of_gateway(overview: Overview) -> Iterator[Notice]:
     if overview.phase in _PHASES:
-        yield _notice("info" if overview.phase == "starting" else "warning", _PHASES[overview.phase])
+        yield _notice(
+            "info" if overview.phase == "starting" else "warning", _PHASES[overview.phase]
+        )
     elif not overview.ready:
-        yield _notice("warning", "The gateway is not ready: something that it is to serve, it does not.")
+        yield _notice(
+            "warning", "The gateway is not ready: something that it is to serve, it does not."
+        )
 
 
 def _of_process(process: ProcessState, silent: Collection[int], phase: str) -> Iterator[Notice]:
     if process.state == "serving":
         if process.slot in silent:
-            yield _notice("warning", f"Process {process.slot} says nothing: its queue and what it has in flight are not known.")
+            yield _notice(
+                "warning",
+                f"Process {process.slot} says nothing: its queue and what it "
+                "has in flight are not known.",
+            )
     elif phase != "starting":
         reason = f"; the one before it ended: {process.reason}" if process.reason else ""
         yield _notice("warning", f"Process {process.slot} is {process.state}{reason}.")
 
 
 def _of_versions(overview: Overview) -> Iterator[Notice]:
-    lost = sum(entry.state is VersionState.UNAVAILABLE and entry.reason != UNLOADED for entry in overview.index)
+    lost = sum(
+        entry.state is VersionState.UNAVAILABLE and entry.reason != UNLOADED
+        for entry in overview.index
+    )
     if lost:
         yield _notice("warning", f"{_count(lost, 'version', 'versions')} cannot be served.")
     loading = sum(entry.state is VersionState.LOADING for entry in overview.index)
@@ -63,20 +96,32 @@ def _of_versions(overview: Overview) -> Iterator[Notice]:
 
 def _of_exporter(lost: Lost) -> Notice:
     if not lost.spans:
-        return _notice("warning", f"Spans wait: the exporter {lost.exporter} has had no answer for {lost.hangs_s:.0f} s.")
+        return _notice(
+            "warning",
+            f"Spans wait: the exporter {lost.exporter} has had no answer for {lost.hangs_s:.0f} s.",
+        )
     reasons = ", ".join(reason.replace("_", " ") for reason in lost.reasons)
     spans = _count(lost.spans, "span was", "spans were")
     return _notice(
-        "warning", f"{spans} not exported by {lost.exporter} within the last minute ({reasons}): traces are not complete. The log says more."
+        "warning",
+        f"{spans} not exported by {lost.exporter} within the last minute ({reasons}): traces are "
+        "not complete. The log says more.",
     )
 
 
 def _of_breakers(standing: Iterable[Standing]) -> Iterator[Notice]:
     told = [{version.breaker for _, version in each} & {OPEN, TO_TRY} for each in standing]
-    opened, to_try = sum(map(bool, told)), sum(each == {TO_TRY} for each in told)
+    opened = sum(map(bool, told))
+    to_try = sum(each == {TO_TRY} for each in told)
     if opened:
-        tried = f", {'which' if to_try == opened else f'{to_try} of which'} the next request tries" if to_try else ""
-        yield _notice("warning", f"{_count(opened, 'version has', 'versions have')} an open breaker{tried}.")
+        tried = (
+            f", {'which' if to_try == opened else f'{to_try} of which'} the next request tries"
+            if to_try
+            else ""
+        )
+        yield _notice(
+            "warning", f"{_count(opened, 'version has', 'versions have')} an open breaker{tried}."
+        )
 
 
 def _notice(level: str, text: str) -> Notice:

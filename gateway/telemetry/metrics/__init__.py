@@ -1,1 +1,4 @@
-"""Metrics as Prometheus and OpenTelemetry want them: one model of families and samples, and an encoding for each."""
+"""Metrics as Prometheus and OpenTelemetry want them.
+
+One model of families and samples, and an encoding for each.
+"""

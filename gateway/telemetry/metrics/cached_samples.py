@@ -29,8 +29,12 @@ class Portions(Generic[K, S]):
         self._entries: dict[K, _Entry[S]] = {}
 
     def shown(self, things: Iterable[tuple[K, S]]) -> list[Portion]:
-        """The portions of all things there are now; one whose state is equal to that of the last time has the same portion."""
-        before, self._entries = self._entries, {}
+        """The portions of all things there are now.
+
+        One whose state is equal to that of the last time has the same portion.
+        """
+        before = self._entries
+        self._entries = {}
         for key, state in things:
             entry = before.get(key)
             if entry is None or entry.state != state:
@@ -45,7 +49,11 @@ class Portions(Generic[K, S]):
         for place, (family, labels, value) in enumerate(self._samples(key, state)):
             series = before[place][0] if place < len(before) else None
             if series is None or series.family is not family or series.labels != labels:
-                others = others if others is not None else {(each.family, each.labels): each for each, _ in before}
+                others = (
+                    others
+                    if others is not None
+                    else {(each.family, each.labels): each for each, _ in before}
+                )
                 series = others.get((family, labels)) or Series(family, labels)
             made.append((series, value))
         return _Entry(state, Portion(tuple(made)))

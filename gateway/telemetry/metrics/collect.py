@@ -1,7 +1,10 @@
-"""The metrics of the whole gateway at one moment: what was counted, what processes say of themselves, what the main process knows.
+"""The metrics of the whole gateway at one moment.
 
-A label's value is the name of a model that is loaded, or a word of the gateway's own. The series of a version go when it is unloaded. Those of
-a process go when it has said nothing for five seconds or is another one, but not what it counted.
+What was counted, what processes say of themselves, what the main process knows.
+
+A label's value is the name of a model that is loaded, or a word of the gateway's own. The series of
+a version go when it is unloaded. Those of a process go when it has said nothing for five seconds or
+is another one, but not what it counted.
 """
 
 from __future__ import annotations
@@ -23,7 +26,11 @@ from gateway.telemetry.metrics import metric_names as names
 from gateway.telemetry.metrics import triton_names as triton
 from gateway.telemetry.metrics.cached_samples import Portions, Sample
 from gateway.telemetry.metrics.families import Labels, Portion
-from gateway.telemetry.metrics.version_samples import failure_samples, version_labels, version_samples
+from gateway.telemetry.metrics.version_samples import (
+    failure_samples,
+    version_labels,
+    version_samples,
+)
 
 _STALE_NS: Final = 5_000_000_000
 _NO_MODEL: Final[Labels] = ((names.MODEL, ""), (names.VERSION, ""))
@@ -44,16 +51,31 @@ class SpanCounters(Protocol):
 
     @property
     def counts(self) -> Mapping[str, tuple[int, Mapping[str, int]]]:
-        """By exporter: those that it has taken, and those that it has not by reason, a word of the gateway's own; all reasons, 0 or not."""
+        """By exporter: those that it has taken.
+
+        Those that it has not by reason, a word of the gateway's own; all reasons, 0 or not.
+        """
         ...
 
 
 class MetricsSource:
-    """Joins them. It is told the gateway and given what processes wrote on one thread, and may be read on any other."""
+    """Joins them.
 
-    def __init__(self, table: StatisticsTable, spans: SpanCounters | None = None, *, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
+    It is told the gateway and given what processes wrote on one
+    thread, and may be read on any other.
+    """
+
+    def __init__(
+        self,
+        table: StatisticsTable,
+        spans: SpanCounters | None = None,
+        *,
+        now_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         """`now_ns`: the clock of `Gauges`."""
-        self._table, self._spans, self._now_ns = table, spans, now_ns
+        self._table = table
+        self._spans = spans
+        self._now_ns = now_ns
         self._overview = Overview(ready=False, phase="starting", index=())
         self._gauges: dict[int, Gauges] = {}
         self._reading = threading.Lock()
@@ -82,8 +104,11 @@ class MetricsSource:
     def collect(self, whose: NamesOf = NamesOf.GATEWAY) -> list[Portion]:
         """All metrics there are now."""
         with self._reading:
-            overview, gauges = self._overview, dict(self._gauges)
-            rows = [((row, key), self._table.head(row)) for row, key in sorted(overview.rows.items())]
+            overview = self._overview
+            gauges = dict(self._gauges)
+            rows = [
+                ((row, key), self._table.head(row)) for row, key in sorted(overview.rows.items())
+            ]
             told = list(_of_versions(overview, self._live(overview, gauges)))
             found: list[Portion] = []
             if whose is not NamesOf.TRITON:
@@ -96,24 +121,37 @@ class MetricsSource:
                 found += self._triton_pending.shown(_pending(overview, told).items())
             return found
 
-    def _collect_gateway(self, overview: Overview, gauges: Mapping[int, Gauges]) -> Iterator[Portion]:
+    def _collect_gateway(
+        self, overview: Overview, gauges: Mapping[int, Gauges]
+    ) -> Iterator[Portion]:
         yield from self._build.shown([("", None)])
         yield from self._gateway.shown([("", overview)])
         yield from self._models.shown(
             ((entry.model, entry.version), entry.state)
             for entry in overview.index
-            if entry.state is not None and entry.reason != UNLOADED  # what is not served because nobody wants it is no trouble
+            # what is not served because nobody wants it is no trouble
+            if entry.state is not None and entry.reason != UNLOADED
         )
         yield from self._processes.shown((process.slot, process) for process in overview.processes)
         yield from self._process_gauges.shown(self._live(overview, gauges).items())
-        yield from self._dropped.shown((slot, each.dropped) for slot, each in sorted(gauges.items()))
+        yield from self._dropped.shown(
+            (slot, each.dropped) for slot, each in sorted(gauges.items())
+        )
         if self._spans is not None:
-            yield from self._exported.shown((name, (exported, dict(dropped))) for name, (exported, dropped) in self._spans.counts.items())
+            yield from self._exported.shown(
+                (name, (exported, dict(dropped)))
+                for name, (exported, dropped) in self._spans.counts.items()
+            )
 
     def _live(self, overview: Overview, gauges: Mapping[int, Gauges]) -> dict[int, Gauges]:
         """What processes say that are still there and still speak."""
-        now_ns, pids = self._now_ns(), {process.slot: process.pid for process in overview.processes}
-        return {slot: each for slot, each in sorted(gauges.items()) if now_ns - each.at_ns <= _STALE_NS and pids.get(slot, each.pid) == each.pid}
+        now_ns = self._now_ns()
+        pids = {process.slot: process.pid for process in overview.processes}
+        return {
+            slot: each
+            for slot, each in sorted(gauges.items())
+            if now_ns - each.at_ns <= _STALE_NS and pids.get(slot, each.pid) == each.pid
+        }
 
     def _version_samples(self, row: _Row, _: bytes) -> Iterator[Sample]:
         return version_samples(version_labels(*row[1]), self._table.read(row[0]))
@@ -128,7 +166,9 @@ class MetricsSource:
         return f"<MetricsSource {len(self._overview.rows)} versions, {len(self._gauges)} processes>"
 
 
-def _of_versions(overview: Overview, gauges: Mapping[int, Gauges]) -> Iterator[tuple[tuple[int, int], VersionGauges]]:
+def _of_versions(
+    overview: Overview, gauges: Mapping[int, Gauges]
+) -> Iterator[tuple[tuple[int, int], VersionGauges]]:
     """By process and row, of the versions that are live."""
     for slot, process in gauges.items():
         for version in process.versions:
@@ -136,7 +176,9 @@ def _of_versions(overview: Overview, gauges: Mapping[int, Gauges]) -> Iterator[t
                 yield (slot, version.row), version
 
 
-def _pending(overview: Overview, told: Iterable[tuple[tuple[int, int], VersionGauges]]) -> dict[Key, int]:
+def _pending(
+    overview: Overview, told: Iterable[tuple[tuple[int, int], VersionGauges]]
+) -> dict[Key, int]:
     """Requests that wait, by version, over all processes."""
     pending = dict.fromkeys(overview.rows.values(), 0)
     for _, version in told:

@@ -1,7 +1,8 @@
 """What a metric is, whoever reads it: families, their series, and values at one moment.
 
-A series lives as long as what it tells of, a `Portion` as long as its values: encodings keep what they have made of either beside it, so that
-of a thousand models only those are encoded anew that have done something.
+A series lives as long as what it tells of, a `Portion` as long as its values: encodings keep what
+they have made of either beside it, so that of a thousand models only those are encoded anew that
+have done something.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ class Family:
     unit: str = ""
     """In the words of UCUM, as OpenTelemetry has them: `s`, `By`, `{request}`; empty: none."""
     bounds: tuple[float, ...] = ()
-    """Of a histogram: upper bounds of its buckets, each in its bucket; one more bucket has no bound."""
+    """Of a histogram: upper bounds of its buckets, each in its bucket.
+
+    One more bucket has no bound.
+    """
 
 
 @dataclass(frozen=True, slots=True)

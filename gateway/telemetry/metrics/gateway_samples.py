@@ -40,7 +40,13 @@ def build_samples(_: str, __: None) -> Iterator[Sample]:
 
 def model_samples(key: tuple[str, str], state: VersionState) -> Iterator[Sample]:
     """Where a version stands; one without a number speaks for the model as a whole."""
-    yield from _states(names.MODEL_STATE, ((names.MODEL, key[0]), (names.VERSION, key[1])), names.STATE, names.MODEL_STATES, state.value)
+    yield from _states(
+        names.MODEL_STATE,
+        ((names.MODEL, key[0]), (names.VERSION, key[1])),
+        names.STATE,
+        names.MODEL_STATES,
+        state.value,
+    )
 
 
 def process_state_samples(slot: int, process: ProcessState) -> Iterator[Sample]:
@@ -82,10 +88,18 @@ def _instance(labels: Labels, instance: InstanceGauges) -> Iterator[Sample]:
 
 def _breaker(labels: Labels, instance: str, state: str) -> Iterator[Sample]:
     if state:
-        yield from _states(names.BREAKER_STATE, (*labels, (names.MODEL_INSTANCE, instance)), names.STATE, names.BREAKER_STATES, state_of(state))
+        yield from _states(
+            names.BREAKER_STATE,
+            (*labels, (names.MODEL_INSTANCE, instance)),
+            names.STATE,
+            names.BREAKER_STATES,
+            state_of(state),
+        )
 
 
-def _states(family: Family, labels: Labels, name: str, states: tuple[str, ...], state: str) -> Iterator[Sample]:
+def _states(
+    family: Family, labels: Labels, name: str, states: tuple[str, ...], state: str
+) -> Iterator[Sample]:
     for each in states:
         yield family, (*labels, (name, each)), int(each == state)
 

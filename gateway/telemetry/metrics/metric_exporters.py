@@ -28,39 +28,57 @@ class ExportTimes:
 
 def export_times(environment: Mapping[str, str]) -> ExportTimes:
     """What OTEL_METRIC_EXPORT_INTERVAL and OTEL_METRIC_EXPORT_TIMEOUT say. Raises ValueError."""
-    return ExportTimes(_seconds(environment, "OTEL_METRIC_EXPORT_INTERVAL", 60.0), _seconds(environment, "OTEL_METRIC_EXPORT_TIMEOUT", 30.0))
+    return ExportTimes(
+        _seconds(environment, "OTEL_METRIC_EXPORT_INTERVAL", 60.0),
+        _seconds(environment, "OTEL_METRIC_EXPORT_TIMEOUT", 30.0),
+    )
 
 
-def make_exporter(name: str, protocol: str, environment: Mapping[str, str]) -> MetricExporter | None:
-    """The exporter, which reads its own variables (endpoint, headers, certificates, compression) itself.
+def make_exporter(
+    name: str, protocol: str, environment: Mapping[str, str]
+) -> MetricExporter | None:
+    """The exporter.
 
-    None for `prometheus`, which is /metrics, always there, and said to be. Raises ValueError where no package that is installed has one of this name.
+    It reads its own variables itself (endpoint, headers, certificates, compression).
 
-    Args:
-        name: `otlp`, `console`, or what a package calls its own (entry point `opentelemetry_metrics_exporter`).
-        protocol: Of `otlp`: `grpc` or `http/protobuf`.
+    None for `prometheus`, which is /metrics, always there, and said to be. Raises ValueError where
+    no package that is installed has one of this name.
+
+    Args: name: `otlp`, `console`, or what a package calls its own (entry point
+        `opentelemetry_metrics_exporter`). protocol: Of `otlp`: `grpc` or `http/protobuf`.
         environment: Read for what is asked for in vain.
     """
     if environment.get(_TEMPORALITY, "").strip().lower() not in ("", "cumulative"):
-        _log.warning("%s=%s is not supported: metrics are exported as cumulative numbers", _TEMPORALITY, environment[_TEMPORALITY])
+        _log.warning(
+            "%s=%s is not supported: metrics are exported as cumulative numbers",
+            _TEMPORALITY,
+            environment[_TEMPORALITY],
+        )
     if name == "prometheus":
-        _log.info("metrics exporter prometheus: /metrics on the HTTP port is there always, nothing else is started for it")
+        _log.info(
+            "metrics exporter prometheus: /metrics on the HTTP port is there always, "
+            "nothing else is started for it"
+        )
         return None
     if name == "otlp":
         return _make_otlp(protocol)
     if name == "console":
-        from opentelemetry.sdk.metrics.export import ConsoleMetricExporter  # noqa: PLC0415  # nobody else needs it
+        # nobody else needs it
+        from opentelemetry.sdk.metrics.export import ConsoleMetricExporter  # noqa: PLC0415
 
         return ConsoleMetricExporter()
     found = next(iter(entry_points(group=_ENTRY_POINTS, name=name)), None)
     if found is None:
-        raise ValueError(f"OTEL_METRICS_EXPORTER: no package that is installed has an exporter '{name}'")
+        raise ValueError(
+            f"OTEL_METRICS_EXPORTER: no package that is installed has an exporter '{name}'"
+        )
     return cast("MetricExporter", found.load()())
 
 
 def _make_otlp(protocol: str) -> MetricExporter:
     if protocol == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (  # noqa: PLC0415  # one of two, and both are slow to import
+        # one of two, and both are slow to import
+        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (  # noqa: PLC0415
             OTLPMetricExporter as GrpcExporter,
         )
 

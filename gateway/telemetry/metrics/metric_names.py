@@ -9,13 +9,20 @@ from gateway.core.grpc_status import STATUS_NAMES
 from gateway.records.histogram_bounds import SIZE_BOUNDS, TIME_BOUNDS_S
 from gateway.telemetry.metrics.families import Family, Kind
 
-# Labels. Their values are names of models that are loaded, and words of the gateway's own: never what a request says.
+# Labels. Their values are names of models that are loaded, and words of the gateway's
+# own: never what a request says.
 MODEL: Final = "model"
 VERSION: Final = "version"
 PROCESS: Final = "process"
-"""The place of a serving process, 0 and up: a process that is started anew has that of the one before it."""
+"""The place of a serving process, 0 and up.
+
+A process that is started anew has that of the one before it.
+"""
 MODEL_INSTANCE: Final = "model_instance"
-"""What runs batches and can fail on its own: a worker process, a remote address. Empty: the version as a whole."""
+"""What runs batches and can fail on its own: a worker process, a remote address.
+
+Empty: the version as a whole.
+"""
 OUTCOME: Final = "outcome"
 """`ANSWERED` or `FAILED`."""
 STATUS: Final = "status"
@@ -38,11 +45,18 @@ ATTRIBUTES: Final = {
     REASON: "error.type",
     EXPORTER: "gateway.exporter",
 }
-"""What OpenTelemetry calls the labels that it has a word for, or that have to bear a prefix there; the others are called as here."""
+"""What OpenTelemetry calls the labels that it has a word for, or that have to bear a prefix there.
+
+The others are called as here.
+"""
 ANSWERED: Final = "answered"
 FAILED: Final = "failed"
 OK: Final = "OK"
-ENDINGS: Final = tuple((index, STATUS_NAMES[STATUS_OF_REASON[reason]], reason) for index, reason in enumerate(REASONS) if reason)
+ENDINGS: Final = tuple(
+    (index, STATUS_NAMES[STATUS_OF_REASON[reason]], reason)
+    for index, reason in enumerate(REASONS)
+    if reason
+)
 """Place in the counters, status and reason of each way that a request may fail."""
 
 BREAKER_STATES: Final = ("closed", "open", "half-open")
@@ -75,49 +89,128 @@ BATCH_DURATION: Final = Family(
     TIME_BOUNDS_S,
 )
 COMPUTE_DURATION: Final = Family(
-    "gateway_compute_duration_seconds", "Time that the model took for a batch.", Kind.HISTOGRAM, "gateway.compute.duration", "s", TIME_BOUNDS_S
+    "gateway_compute_duration_seconds",
+    "Time that the model took for a batch.",
+    Kind.HISTOGRAM,
+    "gateway.compute.duration",
+    "s",
+    TIME_BOUNDS_S,
 )
-BATCH_SIZE: Final = Family("gateway_batch_size_rows", "Rows of batches.", Kind.HISTOGRAM, "gateway.batch.size", "{row}", SIZE_BOUNDS)
+BATCH_SIZE: Final = Family(
+    "gateway_batch_size_rows",
+    "Rows of batches.",
+    Kind.HISTOGRAM,
+    "gateway.batch.size",
+    "{row}",
+    SIZE_BOUNDS,
+)
 REQUESTS: Final = Family(
     "gateway_requests_total",
-    "Requests that have ended, by gRPC status and reason; without a model: those for which none was found.",
+    "Requests that have ended, by gRPC status and reason; without a model: "
+    "those for which none was found.",
     Kind.COUNTER,
     "gateway.requests",
     "{request}",
 )
-ROWS: Final = Family("gateway_inference_rows_total", "Rows that were answered.", Kind.COUNTER, "gateway.inference.rows", "{row}")
-BATCHES: Final = Family("gateway_batches_total", "Batches that were run.", Kind.COUNTER, "gateway.batches", "{batch}")
+ROWS: Final = Family(
+    "gateway_inference_rows_total",
+    "Rows that were answered.",
+    Kind.COUNTER,
+    "gateway.inference.rows",
+    "{row}",
+)
+BATCHES: Final = Family(
+    "gateway_batches_total", "Batches that were run.", Kind.COUNTER, "gateway.batches", "{batch}"
+)
 RETRIED: Final = Family(
-    "gateway_retried_batches_total", "Batches that were run again because an instance failed.", Kind.COUNTER, "gateway.batches.retried", "{batch}"
+    "gateway_retried_batches_total",
+    "Batches that were run again because an instance failed.",
+    Kind.COUNTER,
+    "gateway.batches.retried",
+    "{batch}",
 )
 DEGRADED: Final = Family(
-    "gateway_degraded_requests_total", "Requests that a fallback answered.", Kind.COUNTER, "gateway.requests.degraded", "{request}"
+    "gateway_degraded_requests_total",
+    "Requests that a fallback answered.",
+    Kind.COUNTER,
+    "gateway.requests.degraded",
+    "{request}",
 )
-INPUT_BYTES: Final = Family("gateway_input_bytes_total", "Bytes of the tensors of requests.", Kind.COUNTER, "gateway.input.size", "By")
-OUTPUT_BYTES: Final = Family("gateway_output_bytes_total", "Bytes of the tensors of answers.", Kind.COUNTER, "gateway.output.size", "By")
+INPUT_BYTES: Final = Family(
+    "gateway_input_bytes_total",
+    "Bytes of the tensors of requests.",
+    Kind.COUNTER,
+    "gateway.input.size",
+    "By",
+)
+OUTPUT_BYTES: Final = Family(
+    "gateway_output_bytes_total",
+    "Bytes of the tensors of answers.",
+    Kind.COUNTER,
+    "gateway.output.size",
+    "By",
+)
 
 # What holds of a version in a process at the moment.
-QUEUED: Final = Family("gateway_queue_requests", "Requests that wait for a batch.", Kind.GAUGE, "gateway.queue.requests", "{request}")
-QUEUED_BYTES: Final = Family("gateway_queue_bytes", "Bytes of the inputs that wait for a batch.", Kind.GAUGE, "gateway.queue.size", "By")
+QUEUED: Final = Family(
+    "gateway_queue_requests",
+    "Requests that wait for a batch.",
+    Kind.GAUGE,
+    "gateway.queue.requests",
+    "{request}",
+)
+QUEUED_BYTES: Final = Family(
+    "gateway_queue_bytes",
+    "Bytes of the inputs that wait for a batch.",
+    Kind.GAUGE,
+    "gateway.queue.size",
+    "By",
+)
 IN_FLIGHT: Final = Family(
-    "gateway_in_flight_requests", "Requests that have arrived and not ended, by version.", Kind.GAUGE, "gateway.requests.in_flight", "{request}"
+    "gateway_in_flight_requests",
+    "Requests that have arrived and not ended, by version.",
+    Kind.GAUGE,
+    "gateway.requests.in_flight",
+    "{request}",
 )
-RUNNING: Final = Family("gateway_running_batches", "Batches that run.", Kind.GAUGE, "gateway.batches.running", "{batch}")
+RUNNING: Final = Family(
+    "gateway_running_batches", "Batches that run.", Kind.GAUGE, "gateway.batches.running", "{batch}"
+)
 BREAKER_STATE: Final = Family(
-    "gateway_breaker_state", "1 for the state that a circuit breaker is in, 0 for the others.", Kind.GAUGE, "gateway.breaker.state"
+    "gateway_breaker_state",
+    "1 for the state that a circuit breaker is in, 0 for the others.",
+    Kind.GAUGE,
+    "gateway.breaker.state",
 )
-BREAKER_FORCED: Final = Family("gateway_breaker_forced", "1 where an operator holds a circuit breaker.", Kind.GAUGE, "gateway.breaker.forced")
+BREAKER_FORCED: Final = Family(
+    "gateway_breaker_forced",
+    "1 where an operator holds a circuit breaker.",
+    Kind.GAUGE,
+    "gateway.breaker.forced",
+)
 INSTANCE_UP: Final = Family(
-    "gateway_model_instance_up", "Whether a worker process or remote address can run batches.", Kind.GAUGE, "gateway.instance.up"
+    "gateway_model_instance_up",
+    "Whether a worker process or remote address can run batches.",
+    Kind.GAUGE,
+    "gateway.instance.up",
 )
 INSTANCE_RUNNING: Final = Family(
-    "gateway_model_instance_running_batches", "Batches that run on an instance.", Kind.GAUGE, "gateway.instance.batches.running", "{batch}"
+    "gateway_model_instance_running_batches",
+    "Batches that run on an instance.",
+    Kind.GAUGE,
+    "gateway.instance.batches.running",
+    "{batch}",
 )
 
 # What holds of a serving process.
-PROCESS_UP: Final = Family("gateway_process_up", "Whether a serving process serves.", Kind.GAUGE, "gateway.process.up")
+PROCESS_UP: Final = Family(
+    "gateway_process_up", "Whether a serving process serves.", Kind.GAUGE, "gateway.process.up"
+)
 RESTARTS: Final = Family(
-    "gateway_process_restarts_total", "Serving processes that were started in place of one that ended.", Kind.COUNTER, "gateway.process.restarts"
+    "gateway_process_restarts_total",
+    "Serving processes that were started in place of one that ended.",
+    Kind.COUNTER,
+    "gateway.process.restarts",
 )
 LOOP_LAG: Final = Family(
     "gateway_event_loop_lag_seconds",
@@ -127,11 +220,25 @@ LOOP_LAG: Final = Family(
     "s",
 )
 PROCESS_IN_FLIGHT: Final = Family(
-    "gateway_process_in_flight_requests", "Requests that have arrived and not ended.", Kind.GAUGE, "gateway.process.requests.in_flight", "{request}"
+    "gateway_process_in_flight_requests",
+    "Requests that have arrived and not ended.",
+    Kind.GAUGE,
+    "gateway.process.requests.in_flight",
+    "{request}",
 )
-CPU: Final = Family("gateway_process_cpu_seconds_total", "Processor time of a serving process.", Kind.COUNTER, "gateway.process.cpu.time", "s")
+CPU: Final = Family(
+    "gateway_process_cpu_seconds_total",
+    "Processor time of a serving process.",
+    Kind.COUNTER,
+    "gateway.process.cpu.time",
+    "s",
+)
 MEMORY: Final = Family(
-    "gateway_process_resident_memory_bytes", "Memory that a serving process has in RAM.", Kind.GAUGE, "gateway.process.memory.usage", "By"
+    "gateway_process_resident_memory_bytes",
+    "Memory that a serving process has in RAM.",
+    Kind.GAUGE,
+    "gateway.process.memory.usage",
+    "By",
 )
 RECORDS_DROPPED: Final = Family(
     "gateway_records_dropped_total",
@@ -142,16 +249,45 @@ RECORDS_DROPPED: Final = Family(
 )
 
 # What holds of the gateway.
-MODEL_STATE: Final = Family("gateway_model_state", "1 for the state that a version is in, 0 for the others.", Kind.GAUGE, "gateway.model.state")
+MODEL_STATE: Final = Family(
+    "gateway_model_state",
+    "1 for the state that a version is in, 0 for the others.",
+    Kind.GAUGE,
+    "gateway.model.state",
+)
 READY: Final = Family("gateway_ready", "Whether calls are welcome.", Kind.GAUGE, "gateway.ready")
-GATEWAY_PHASE: Final = Family("gateway_phase", "1 for the phase that the gateway is in, 0 for the others.", Kind.GAUGE, "gateway.phase")
-START_TIME: Final = Family("gateway_start_time_seconds", "When the gateway was started, of the Unix epoch.", Kind.GAUGE, "gateway.start_time", "s")
-BUILD: Final = Family("gateway_build_info", "Always 1; the versions of what the gateway is made of.", Kind.GAUGE, "gateway.build.info")
+GATEWAY_PHASE: Final = Family(
+    "gateway_phase",
+    "1 for the phase that the gateway is in, 0 for the others.",
+    Kind.GAUGE,
+    "gateway.phase",
+)
+START_TIME: Final = Family(
+    "gateway_start_time_seconds",
+    "When the gateway was started, of the Unix epoch.",
+    Kind.GAUGE,
+    "gateway.start_time",
+    "s",
+)
+BUILD: Final = Family(
+    "gateway_build_info",
+    "Always 1; the versions of what the gateway is made of.",
+    Kind.GAUGE,
+    "gateway.build.info",
+)
 SPANS_EXPORTED: Final = Family(
-    "gateway_spans_exported_total", "Spans that an exporter has handed over.", Kind.COUNTER, "gateway.spans.exported", "{span}"
+    "gateway_spans_exported_total",
+    "Spans that an exporter has handed over.",
+    Kind.COUNTER,
+    "gateway.spans.exported",
+    "{span}",
 )
 SPANS_DROPPED: Final = Family(
-    "gateway_spans_dropped_total", "Spans that an exporter was to hand over and did not.", Kind.COUNTER, "gateway.spans.dropped", "{span}"
+    "gateway_spans_dropped_total",
+    "Spans that an exporter was to hand over and did not.",
+    Kind.COUNTER,
+    "gateway.spans.dropped",
+    "{span}",
 )
 
 FAMILIES: Final = tuple(each for each in list(globals().values()) if isinstance(each, Family))

@@ -1,4 +1,7 @@
-"""Metrics as OpenTelemetry's exporters take them, sent every minute: the numbers that /metrics shows, under names of OpenTelemetry's kind."""
+"""Metrics as OpenTelemetry's exporters take them, sent every minute.
+
+The numbers that /metrics shows, under names of OpenTelemetry's kind.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,15 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from gateway.telemetry.metrics.families import Buckets, Family, Kind, Portion, Series, Value, by_family
+from gateway.telemetry.metrics.families import (
+    Buckets,
+    Family,
+    Kind,
+    Portion,
+    Series,
+    Value,
+    by_family,
+)
 from gateway.telemetry.metrics.metric_names import ATTRIBUTES, FAILED, OUTCOME, REQUEST_DURATION
 
 _log = logging.getLogger(__name__)
@@ -34,22 +45,48 @@ _SCOPE: Final = InstrumentationScope("gateway")
 _CUMULATIVE: Final = AggregationTemporality.CUMULATIVE
 _ENDS_S: Final = 1.0
 """For the last time; a receiver that hangs must not cost others what is left for them."""
-_NO_EXTREME: Final = cast("float", None)  # the smallest and largest of a histogram are not known, and may be left out
+# the smallest and largest of a histogram are not known, and may be left out
+_NO_EXTREME: Final = cast("float", None)
 
 
-def metrics_data(portions: Iterable[Portion], resource: Resource, started_ns: int, now_ns: int) -> MetricsData:
-    """All portions at one moment; both times are nanoseconds of the Unix epoch, the first is since when is counted."""
-    metrics = [_metric(family, samples, started_ns, now_ns) for family, samples in by_family(portions).items()]
+def metrics_data(
+    portions: Iterable[Portion], resource: Resource, started_ns: int, now_ns: int
+) -> MetricsData:
+    """All portions at one moment.
+
+    Both times are nanoseconds of the Unix epoch, the first is since when is counted.
+    """
+    metrics = [
+        _metric(family, samples, started_ns, now_ns)
+        for family, samples in by_family(portions).items()
+    ]
     return MetricsData([ResourceMetrics(resource, [ScopeMetrics(_SCOPE, metrics, "")], "")])
 
 
-def _metric(family: Family, samples: Sequence[tuple[Series, Value]], started_ns: int, now_ns: int) -> Metric:
+def _metric(
+    family: Family, samples: Sequence[tuple[Series, Value]], started_ns: int, now_ns: int
+) -> Metric:
     data: Sum | Gauge | Histogram
     if family.kind is Kind.HISTOGRAM:
-        data = Histogram([_buckets(series, value, started_ns, now_ns) for series, value in samples if isinstance(value, Buckets)], _CUMULATIVE)
+        data = Histogram(
+            [
+                _buckets(series, value, started_ns, now_ns)
+                for series, value in samples
+                if isinstance(value, Buckets)
+            ],
+            _CUMULATIVE,
+        )
     else:
-        points = [NumberDataPoint(_attributes(series), started_ns, now_ns, value) for series, value in samples if not isinstance(value, Buckets)]
-        data = Gauge(points) if family.kind is Kind.GAUGE else Sum(points, _CUMULATIVE, is_monotonic=True)
+        points = [
+            NumberDataPoint(_attributes(series), started_ns, now_ns, value)
+            for series, value in samples
+            if not isinstance(value, Buckets)
+        ]
+        data = (
+            Gauge(points)
+            if family.kind is Kind.GAUGE
+            else Sum(points, _CUMULATIVE, is_monotonic=True)
+        )
     return Metric(family.otlp_name, family.help, family.unit, data)
 
 
@@ -69,7 +106,8 @@ def _buckets(series: Series, value: Buckets, started_ns: int, now_ns: int) -> Hi
 
 def _attributes(series: Series) -> dict[str, str]:
     attributes = {ATTRIBUTES.get(name, name): value for name, value in series.labels if value}
-    if series.family is REQUEST_DURATION:  # the one that OpenTelemetry's conventions know, and ask for more
+    # the one that OpenTelemetry's conventions know, and ask for more
+    if series.family is REQUEST_DURATION:
         attributes["rpc.system.name"] = "grpc"
         if (OUTCOME, FAILED) in series.labels:
             attributes["error.type"] = "_OTHER"
@@ -77,7 +115,10 @@ def _attributes(series: Series) -> dict[str, str]:
 
 
 class MetricsExport:
-    """Sends all metrics through an exporter, again and again, on a thread of its own; `async with` starts it, and sends a last time at the end."""
+    """Sends all metrics through an exporter, again and again, on a thread of its own.
+
+    `async with` starts it, and sends a last time at the end.
+    """
 
     def __init__(
         self,
@@ -89,9 +130,16 @@ class MetricsExport:
         interval_s: float,
         timeout_s: float,
     ) -> None:
-        """`collect` is called on that thread; `started_s`: since when is counted, of the Unix epoch."""
-        self._exporter, self._collect, self._resource = exporter, collect, resource
-        self._started_ns, self._interval_s, self._timeout_s = int(started_s * 1e9), interval_s, timeout_s
+        """`collect` is called on that thread.
+
+        `started_s`: since when is counted, of the Unix epoch.
+        """
+        self._exporter = exporter
+        self._collect = collect
+        self._resource = resource
+        self._started_ns = int(started_s * 1e9)
+        self._interval_s = interval_s
+        self._timeout_s = timeout_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="metrics export", daemon=True)
         self.sent = 0
@@ -120,7 +168,8 @@ class MetricsExport:
         try:
             data = metrics_data(self._collect(), self._resource, self._started_ns, time.time_ns())
             result = self._exporter.export(data, timeout_millis=self._timeout_s * 1000)
-        except Exception:  # noqa: BLE001  # whatever an exporter raises, the next one may go through
+        except Exception:  # noqa: BLE001
+            # whatever an exporter raises, the next one may go through
             _log.warning("metrics were not exported", exc_info=not self.failed)
             result = MetricExportResult.FAILURE
         if result is MetricExportResult.SUCCESS:
@@ -129,4 +178,7 @@ class MetricsExport:
             self.failed += 1
 
     def __repr__(self) -> str:
-        return f"<MetricsExport {type(self._exporter).__name__} every {self._interval_s:g} s, {self.sent} sent, {self.failed} failed>"
+        return (
+            f"<MetricsExport {type(self._exporter).__name__} every {self._interval_s:g} s, "
+            f"{self.sent} sent, {self.failed} failed>"
+        )

@@ -1,7 +1,8 @@
 """Metrics as the text that Prometheus reads.
 
-prometheus_client writes every line, once, and says which of its two formats a scraper wants. It takes 4 us a line, and a thousand models have
-150 000: so what it wrote is kept as a template, where only numbers are filled in, and a portion that has not changed is not encoded again.
+prometheus_client writes every line, once, and says which of its two formats a scraper wants. It
+takes 4 us a line, and a thousand models have 150 000: so what it wrote is kept as a template, where
+only numbers are filled in, and a portion that has not changed is not encoded again.
 """
 
 from __future__ import annotations
@@ -56,13 +57,17 @@ def encode(portions: Sequence[Portion], accept: str = "") -> tuple[bytes, str]:
     for portion in portions:
         kept = portion.kept.get(chosen.name)
         if kept is None:
-            kept = portion.kept[chosen.name] = _portion(portion, chosen)
+            kept = _portion(portion, chosen)
+            portion.kept[chosen.name] = kept
         for family, text in kept:
             found = texts.get(family)
             if found is None:
-                found = texts[family] = [_header(family, chosen)]
+                found = [_header(family, chosen)]
+                texts[family] = found
             found.append(text)
-    return ("".join(["".join(found) for found in texts.values()]) + chosen.end).encode(), content_type
+    return (
+        "".join(["".join(found) for found in texts.values()]) + chosen.end
+    ).encode(), content_type
 
 
 def _portion(portion: Portion, chosen: _Format) -> list[tuple[Family, str]]:
@@ -70,7 +75,8 @@ def _portion(portion: Portion, chosen: _Format) -> list[tuple[Family, str]]:
     for series, value in portion.samples:
         template = series.kept.get(chosen.name)
         if template is None:
-            template = series.kept[chosen.name] = _template(series, chosen)
+            template = _template(series, chosen)
+            series.kept[chosen.name] = template
         found[series.family] = found.get(series.family, "") + template % _numbers(value)
     return list(found.items())
 
@@ -84,19 +90,30 @@ def _numbers(value: Value) -> tuple[int | str, ...]:
 
 def _template(series: Series, chosen: _Format) -> str:
     """The lines of a series with a place for each number."""
-    labels = {name: value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"").replace("%", "%%") for name, value in series.labels}
+    labels = {
+        name: value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"").replace("%", "%%")
+        for name, value in series.labels
+    }
     return _family_template(series.family, tuple(labels), chosen) % labels
 
 
 @functools.cache
 def _family_template(family: Family, names: tuple[str, ...], chosen: _Format) -> str:
-    """The lines of a family's series with a place for the value of each label, which becomes one with a place for each number."""
+    """The lines of a family's series with a place for the value of each label.
+
+    Which becomes one with a place for each number.
+    """
     labels = {name: f"%({name})s" for name in names}
     metric = _metric(family)
     if family.kind is Kind.HISTOGRAM:
         for bound in (*family.bounds, float("inf")):
-            metric.samples.append(Sample(f"{family.name}_bucket", {**labels, "le": _number(bound)}, 0))
-        metric.samples += [Sample(f"{family.name}_sum", labels, 0), Sample(f"{family.name}_count", labels, 0)]
+            metric.samples.append(
+                Sample(f"{family.name}_bucket", {**labels, "le": _number(bound)}, 0)
+            )
+        metric.samples += [
+            Sample(f"{family.name}_sum", labels, 0),
+            Sample(f"{family.name}_count", labels, 0),
+        ]
     else:
         metric.samples.append(Sample(family.name, labels, 0))
     lines = [line for line in _write(metric, chosen) if not line.startswith("#")]
@@ -115,8 +132,12 @@ def _metric(family: Family) -> Metric:
     kind = family.kind.value
     if family.kind is Kind.COUNTER and not family.name.endswith(_TOTAL):
         kind = "unknown"
-    return Metric(family.name.removesuffix(_TOTAL) if kind == "counter" else family.name, family.help, kind)
+    return Metric(
+        family.name.removesuffix(_TOTAL) if kind == "counter" else family.name, family.help, kind
+    )
 
 
 def _write(metric: Metric, chosen: _Format) -> list[str]:
-    return chosen.write(_One(metric)).decode().removesuffix(chosen.end).removesuffix("\n").split("\n")
+    return (
+        chosen.write(_One(metric)).decode().removesuffix(chosen.end).removesuffix("\n").split("\n")
+    )

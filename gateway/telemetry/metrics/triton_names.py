@@ -1,4 +1,7 @@
-"""The same numbers under the names that Triton gives them, for dashboards and autoscalers that were made for it."""
+"""The same numbers under the names that Triton gives them.
+
+For dashboards and autoscalers that were made for it.
+"""
 
 from __future__ import annotations
 
@@ -73,17 +76,40 @@ def _counter(name: str, text: str) -> Family:
     return Family(f"nv_{name}", text, Kind.COUNTER, f"nv_{name}")
 
 
-_FAILURE: Final = _counter("inference_request_failure", "Number of failed inference requests, all batch sizes")
+_FAILURE: Final = _counter(
+    "inference_request_failure", "Number of failed inference requests, all batch sizes"
+)
 _COUNTERS: Final = (
-    _counter("inference_request_success", "Number of successful inference requests, all batch sizes"),
-    _counter("inference_count", "Number of inferences performed (does not include cached requests)"),
-    _counter("inference_exec_count", "Number of model executions performed (does not include cached requests)"),
-    _counter("inference_request_duration_us", "Cumulative inference request duration in microseconds (includes cached requests)"),
-    _counter("inference_queue_duration_us", "Cumulative inference queuing duration in microseconds (includes cached requests)"),
-    _counter("inference_compute_input_duration_us", "Cumulative compute input duration in microseconds (does not include cached requests)"),
-    _counter("inference_compute_infer_duration_us", "Cumulative compute inference duration in microseconds (does not include cached requests)"),
     _counter(
-        "inference_compute_output_duration_us", "Cumulative inference compute output duration in microseconds (does not include cached requests)"
+        "inference_request_success", "Number of successful inference requests, all batch sizes"
+    ),
+    _counter(
+        "inference_count", "Number of inferences performed (does not include cached requests)"
+    ),
+    _counter(
+        "inference_exec_count",
+        "Number of model executions performed (does not include cached requests)",
+    ),
+    _counter(
+        "inference_request_duration_us",
+        "Cumulative inference request duration in microseconds (includes cached requests)",
+    ),
+    _counter(
+        "inference_queue_duration_us",
+        "Cumulative inference queuing duration in microseconds (includes cached requests)",
+    ),
+    _counter(
+        "inference_compute_input_duration_us",
+        "Cumulative compute input duration in microseconds (does not include cached requests)",
+    ),
+    _counter(
+        "inference_compute_infer_duration_us",
+        "Cumulative compute inference duration in microseconds (does not include cached requests)",
+    ),
+    _counter(
+        "inference_compute_output_duration_us",
+        "Cumulative inference compute output duration in microseconds "
+        "(does not include cached requests)",
     ),
 )
 PENDING: Final = Family(
@@ -105,7 +131,9 @@ _KINDS: Final = ("REJECTED", "CANCELED", "BACKEND", _OTHER)
 
 
 def _kind(reason: str) -> int:
-    return _KINDS.index("BACKEND" if reason in _BACKEND else _OF_STATUS.get(STATUS_OF_REASON[reason], _OTHER))
+    return _KINDS.index(
+        "BACKEND" if reason in _BACKEND else _OF_STATUS.get(STATUS_OF_REASON[reason], _OTHER)
+    )
 
 
 _KIND_OF: Final = tuple(map(_kind, REASONS))
@@ -118,7 +146,18 @@ def version_samples(labels: Labels, counts: Counts) -> Iterator[Sample]:
         failures[kind] += count
     for word, count in zip(_KINDS, failures, strict=True):
         yield _FAILURE, (*labels, ("reason", word)), count
-    durations = (counts.success, counts.queue, counts.compute_input, counts.compute_infer, counts.compute_output)
-    values = (counts.success.count, counts.inference_count, counts.execution_count, *(each.ns // 1000 for each in durations))
+    durations = (
+        counts.success,
+        counts.queue,
+        counts.compute_input,
+        counts.compute_infer,
+        counts.compute_output,
+    )
+    values = (
+        counts.success.count,
+        counts.inference_count,
+        counts.execution_count,
+        *(each.ns // 1000 for each in durations),
+    )
     for family, value in zip(_COUNTERS, values, strict=True):
         yield family, labels, value

@@ -43,7 +43,10 @@ def version_samples(labels: Labels, counts: VersionCounts) -> Iterator[Sample]:
 
 
 def failure_samples(labels: Labels, counts: VersionCounts) -> Iterator[Sample]:
-    """Requests that were not answered, by every reason there is: a series that starts above 0 hides its first failures from a rate."""
+    """Requests that were not answered, by every reason there is.
+
+    A series that starts above 0 hides its first failures from a rate.
+    """
     for index, ending in _endings(labels):
         yield names.REQUESTS, ending, counts.failures[index]
 
@@ -56,7 +59,10 @@ def _more_labels(labels: Labels) -> tuple[Labels, Labels, Labels]:
 
 @functools.lru_cache(_REMEMBERED)
 def _endings(labels: Labels) -> tuple[tuple[int, Labels], ...]:
-    return tuple((index, (*labels, (names.STATUS, status), (names.REASON, reason))) for index, status, reason in names.ENDINGS)
+    return tuple(
+        (index, (*labels, (names.STATUS, status), (names.REASON, reason)))
+        for index, status, reason in names.ENDINGS
+    )
 
 
 def _buckets(histogram: Histogram) -> Buckets:

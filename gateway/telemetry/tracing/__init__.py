@@ -1,1 +1,4 @@
-"""Spans of what the serving processes wrote down: made, encoded and exported in the telemetry process."""
+"""Spans of what the serving processes wrote down.
+
+Made, encoded and exported in the telemetry process.
+"""

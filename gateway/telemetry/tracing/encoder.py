@@ -12,9 +12,25 @@ import numpy as np
 
 from gateway.records.events import Detail
 from gateway.telemetry.tracing import span_names as names
-from gateway.telemetry.tracing.otlp_template import LENGTH_BYTES, Template, attribute, field, fixed64_field, lengths, number_field, varint
+from gateway.telemetry.tracing.otlp_template import (
+    LENGTH_BYTES,
+    Template,
+    attribute,
+    field,
+    fixed64_field,
+    lengths,
+    number_field,
+    varint,
+)
 from gateway.telemetry.tracing.span_batches import Array, BatchRows, CallRows, Rows
-from gateway.telemetry.tracing.span_columns import batch_columns, call_columns, fill, form_of, in_groups, request_columns
+from gateway.telemetry.tracing.span_columns import (
+    batch_columns,
+    call_columns,
+    fill,
+    form_of,
+    in_groups,
+    request_columns,
+)
 from gateway.telemetry.tracing.span_templates import (
     EVENTS,
     SPANS,
@@ -43,7 +59,10 @@ Piece = tuple[bytes, int]
 
 @dataclass(frozen=True)
 class Encoded:
-    """An ExportTraceServiceRequest; its length is the number of its spans, as it is of the lists that exporters get."""
+    """An ExportTraceServiceRequest.
+
+    Its length is the number of its spans, as it is of the lists that exporters get.
+    """
 
     data: bytes
     spans: int
@@ -55,10 +74,14 @@ class Encoded:
 class SpanEncoder:
     """Encodes rows. `resource`, `scope`: messages as protobuf has them."""
 
-    def __init__(self, resource: bytes, scope: bytes, server: Server, *, all_children: bool = True) -> None:
-        self._resource, self._scope = field(1, resource), field(1, scope)
+    def __init__(
+        self, resource: bytes, scope: bytes, server: Server, *, all_children: bool = True
+    ) -> None:
+        self._resource = field(1, resource)
+        self._scope = field(1, scope)
         self._schema = field(3, names.SCHEMA_URL.encode())
-        self._server, self._all_children = server, all_children
+        self._server = server
+        self._all_children = all_children
         self._templates: dict[Form, Template] = {}
         self._batch_templates: dict[tuple[str, int, str, int], Template] = {}
         self._link = link_template()
@@ -66,13 +89,17 @@ class SpanEncoder:
     def encode(self, rows: Rows) -> Iterator[Encoded]:
         """Requests to export, of about a MiB each."""
         parts: list[bytes] = []
-        size = spans = 0
+        size = 0
+        spans = 0
         for piece, count in self._pieces(rows):
             if parts and size + len(piece) > MOST_BYTES:
                 yield self._packed(parts, size, spans)
-                parts, size, spans = [], 0, 0
+                parts = []
+                size = 0
+                spans = 0
             parts.append(piece)
-            size, spans = size + len(piece), spans + count
+            size = size + len(piece)
+            spans = spans + count
         if parts:
             yield self._packed(parts, size, spans)
 
@@ -80,7 +107,9 @@ class SpanEncoder:
         of_scope = len(self._scope) + size + len(self._schema)
         head = varint(SPANS << 3 | 2) + varint(of_scope)
         outer = varint(1 << 3 | 2) + varint(len(self._resource) + len(head) + of_scope)
-        return Encoded(b"".join((outer, self._resource, head, self._scope, *parts, self._schema)), spans)
+        return Encoded(
+            b"".join((outer, self._resource, head, self._scope, *parts, self._schema)), spans
+        )
 
     def _pieces(self, told: Rows) -> Iterator[Piece]:
         requests = told.requests
@@ -89,9 +118,17 @@ class SpanEncoder:
             for rows, part in in_groups(columns, key):
                 form = form_of(int(key[rows[0]]), requests.names.versions)
                 template = self._template(form)
-                out, spans = fill(template, part, len(rows)), 1 + 2 * ("run_bytes" in template.names)
+                out = fill(template, part, len(rows))
+                spans = 1 + 2 * ("run_bytes" in template.names)
                 if form.has_detail:
-                    yield from _with_details(template, out, [requests.details[row] for row in rows.tolist()], form, spans, requests.offset_ns)
+                    yield from _with_details(
+                        template,
+                        out,
+                        [requests.details[row] for row in rows.tolist()],
+                        form,
+                        spans,
+                        requests.offset_ns,
+                    )
                 else:
                     yield from _plain(template, out, spans)
         for batches in told.batches:
@@ -104,22 +141,27 @@ class SpanEncoder:
         if found is None:
             if len(self._templates) >= _KEPT_TEMPLATES:
                 self._templates.clear()
-            found = self._templates[form] = request_template(form, self._server, all_children=self._all_children)
+            found = request_template(form, self._server, all_children=self._all_children)
+            self._templates[form] = found
         return found
 
     def _batches(self, batches: BatchRows) -> Iterator[Piece]:
         links = self._link.rows(len(batches.linked_spans))
-        links["batch_trace"], links["batch_span"] = batches.linked_traces, batches.linked_spans
-        data, each = memoryview(links.tobytes()), self._link.row_bytes
+        links["batch_trace"] = batches.linked_traces
+        links["batch_span"] = batches.linked_spans
+        data = memoryview(links.tobytes())
+        each = self._link.row_bytes
         ends = np.cumsum(batches.links)
         columns, key = batch_columns(batches)
         for rows, part in in_groups(columns, key):
             template = self._batch_template(batches, int(rows[0]), int(key[rows[0]]) >> 32 & 7)
             out = fill(template, part, len(rows))
-            first, last = (ends - batches.links)[rows] * each, ends[rows] * each
+            first = (ends - batches.links)[rows] * each
+            last = ends[rows] * each
             head = template.offset("bytes") + LENGTH_BYTES
             out["bytes"] = lengths(template.row_bytes - head + last - first)
-            whole, size = memoryview(out.tobytes()), template.row_bytes
+            whole = memoryview(out.tobytes())
+            size = template.row_bytes
             for at, (begin, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
                 yield b"".join((whole[at * size : (at + 1) * size], data[begin:end])), 1
 
@@ -131,7 +173,8 @@ class SpanEncoder:
         if found is None:
             if len(self._batch_templates) >= _KEPT_TEMPLATES:
                 self._batch_templates.clear()
-            found = self._batch_templates[key] = batch_template(*key)
+            found = batch_template(*key)
+            self._batch_templates[key] = found
         return found
 
 
@@ -140,7 +183,12 @@ def _calls(calls: CallRows) -> Iterator[Piece]:
     for rows, part in in_groups(columns, key):
         cell = calls.cells[int(rows[0])]
         model, version = calls.names.versions.get(int(cell["version"]), ("", 0))
-        template = call_template(model, version, calls.names.instances.get(int(cell["instance"]), ""), failed=bool(cell["failed"]))
+        template = call_template(
+            model,
+            version,
+            calls.names.instances.get(int(cell["instance"]), ""),
+            failed=bool(cell["failed"]),
+        )
         yield from _plain(template, fill(template, part, len(rows)), 1)
 
 
@@ -151,11 +199,22 @@ def _plain(template: Template, out: Array, spans: int) -> Iterator[Piece]:
         yield some.tobytes(), spans * len(some)
 
 
-def _with_details(template: Template, out: Array, details: list[Detail], form: Form, spans: int, offset_ns: int) -> Iterator[Piece]:
-    """Each row with what its detail adds behind it, and the caller's trace state behind each of its spans."""
-    tails = [tail(detail._replace(moments=()), names_model=not form.model, failed=is_error(form.status)) for detail in details]
+def _with_details(
+    template: Template, out: Array, details: list[Detail], form: Form, spans: int, offset_ns: int
+) -> Iterator[Piece]:
+    """Each row with what its detail adds behind it.
+
+    The caller's trace state behind each of its spans.
+    """
+    tails = [
+        tail(detail._replace(moments=()), names_model=not form.model, failed=is_error(form.status))
+        for detail in details
+    ]
     if any(detail.moments for detail in details):
-        tails = [moment_events(detail, offset_ns) + text for detail, text in zip(details, tails, strict=True)]
+        tails = [
+            moment_events(detail, offset_ns) + text
+            for detail, text in zip(details, tails, strict=True)
+        ]
     states = [_tracestate(detail) for detail in details]
     state_bytes = np.array([len(state) for state in states])
     tail_bytes = np.array([len(text) for text in tails])
@@ -163,7 +222,9 @@ def _with_details(template: Template, out: Array, details: list[Detail], form: F
     for name, end in ends:
         added = state_bytes + tail_bytes if name == "request_bytes" else state_bytes
         out[name] = lengths(end - template.offset(name) - LENGTH_BYTES + added)
-    whole, size, cuts = memoryview(out.tobytes()), template.row_bytes, [0, *(end for _, end in ends)]
+    whole = memoryview(out.tobytes())
+    size = template.row_bytes
+    cuts = [0, *(end for _, end in ends)]
     for row, (text, state) in enumerate(zip(tails, states, strict=True)):
         at = row * size
         if state:
@@ -174,9 +235,20 @@ def _with_details(template: Template, out: Array, details: list[Detail], form: F
 
 
 def _ends(template: Template) -> list[tuple[str, int]]:
-    """The spans of a row, by the columns of their lengths, and where in it they end: where the tag of the next begins."""
-    found = [name for name in ("queue_bytes", "run_bytes", "request_bytes") if name in template.names]
-    return list(zip(found, [*(template.offset(name) - 1 for name in found[1:]), template.row_bytes], strict=True))
+    """The spans of a row, by the columns of their lengths, and where in it they end.
+
+    Where the tag of the next begins.
+    """
+    found = [
+        name for name in ("queue_bytes", "run_bytes", "request_bytes") if name in template.names
+    ]
+    return list(
+        zip(
+            found,
+            [*(template.offset(name) - 1 for name in found[1:]), template.row_bytes],
+            strict=True,
+        )
+    )
 
 
 def moment_events(detail: Detail, offset_ns: int) -> bytes:
@@ -191,21 +263,33 @@ def moment_events(detail: Detail, offset_ns: int) -> bytes:
 @lru_cache(1024)
 def _moment(what: str, text: str) -> bytes:
     """The event behind its time."""
-    return field(2, names.MOMENT_OF.format(what=what).encode()) + (field(3, attribute(names.MOMENT_TEXT, text[:_MOST_TEXT])) if text else b"")
+    return field(2, names.MOMENT_OF.format(what=what).encode()) + (
+        field(3, attribute(names.MOMENT_TEXT, text[:_MOST_TEXT])) if text else b""
+    )
 
 
 @lru_cache(1024)
 def tail(detail: Detail, *, names_model: bool, failed: bool) -> bytes:
     """What a detail adds to the request's span: attributes and the status."""
-    out = b"".join(field(_ATTRIBUTES, attribute(key, value)) for key, value in detail_attributes(detail, names_model=names_model).items())
+    out = b"".join(
+        field(_ATTRIBUTES, attribute(key, value))
+        for key, value in detail_attributes(detail, names_model=names_model).items()
+    )
     if failed:
         message = detail.error[:_MOST_TEXT].encode("utf-8", "replace")
-        out += field(STATUS, (field(STATUS_MESSAGE, message) if message else b"") + number_field(STATUS_CODE, STATUS_ERROR))
+        out += field(
+            STATUS,
+            (field(STATUS_MESSAGE, message) if message else b"")
+            + number_field(STATUS_CODE, STATUS_ERROR),
+        )
     return out
 
 
 def detail_attributes(detail: Detail, *, names_model: bool) -> dict[str, str | int]:
-    """The attributes that a detail adds; `names_model`: no version was found, so the model's name is what the caller wrote."""
+    """The attributes that a detail adds.
+
+    `names_model`: no version was found, so the model's name is what the caller wrote.
+    """
     found: dict[str, str | int] = {
         names.ERROR: detail.error,
         names.SERVED_BY: detail.served_by,
@@ -214,8 +298,16 @@ def detail_attributes(detail: Detail, *, names_model: bool) -> dict[str, str | i
         names.REQUEST_ID: detail.request_id,
         names.MODEL_NAME: detail.model if names_model else "",
     }
-    return {key: value[:_MOST_TEXT] if isinstance(value, str) else value for key, value in found.items() if value}
+    return {
+        key: value[:_MOST_TEXT] if isinstance(value, str) else value
+        for key, value in found.items()
+        if value
+    }
 
 
 def _tracestate(detail: Detail) -> bytes:
-    return field(TRACESTATE, detail.tracestate[:_MOST_TEXT].encode("utf-8", "replace")) if detail.tracestate else b""
+    return (
+        field(TRACESTATE, detail.tracestate[:_MOST_TEXT].encode("utf-8", "replace"))
+        if detail.tracestate
+        else b""
+    )

@@ -22,7 +22,10 @@ CLOSED: Final = "closed"
 NO_EXPORTER: Final = "no_exporter"
 """The exporter could not be made: the log said why when the telemetry process started."""
 NOT_MADE: Final = "not_made"
-"""A fault of ours: what the requests wrote down could not be made into spans. At least one for each of them."""
+"""A fault of ours: what the requests wrote down could not be made into spans.
+
+At least one for each of them.
+"""
 DROP_REASONS: Final = (QUEUE_FULL, EXPORT_FAILED, CLOSED, NO_EXPORTER, NOT_MADE)
 _WARN_EVERY_S: Final = 60.0
 
@@ -31,25 +34,41 @@ class Export(NamedTuple):
     """What an exporter gets at once."""
 
     make: Callable[[], Sequence[Any]]
-    """Makes, in the exporting thread, what the exporter is called with, one after the other; the length of each is its number of spans."""
+    """Makes, in the exporting thread, what the exporter is called with, one after the other.
+
+    The length of each is its number of spans.
+    """
     spans: int
     """About: what counts in the end are the lengths."""
     size_bytes: int
 
 
 class ExportQueue:
-    """Takes exports from one thread, counts what becomes of them, and warns of what is dropped: at once, then at most every minute."""
+    """Takes exports from one thread, counts what becomes of them, and warns of what is dropped.
 
-    def __init__(self, name: str, exporter: SpanExporter | None, most_bytes: int, most_spans: int) -> None:
+    At once, then at most every minute.
+    """
+
+    def __init__(
+        self, name: str, exporter: SpanExporter | None, most_bytes: int, most_spans: int
+    ) -> None:
         """`exporter`: None where it could not be made; then all is dropped."""
         self.name = name
-        self.exported, self.dropped = 0, Counter(dict.fromkeys(DROP_REASONS, 0))
-        self._exporter, self._most_bytes, self._most_spans = exporter, most_bytes, most_spans
+        self.exported = 0
+        self.dropped = Counter(dict.fromkeys(DROP_REASONS, 0))
+        self._exporter = exporter
+        self._most_bytes = most_bytes
+        self._most_spans = most_spans
         self._waiting: deque[Export] = deque()
-        self._bytes = self._spans = 0
-        self._changed, self._closing, self._abandoned, self._settled = threading.Condition(), False, False, False
+        self._bytes = 0
+        self._spans = 0
+        self._changed = threading.Condition()
+        self._closing = False
+        self._abandoned = False
+        self._settled = False
         self._asked_at: float | None = None
-        self._warned_at, self._warned = -_WARN_EVERY_S, 0
+        self._warned_at = -_WARN_EVERY_S
+        self._warned = 0
         self._explained_at = -_WARN_EVERY_S
         self._thread = threading.Thread(target=self._run, name=f"export to {name}", daemon=True)
 
@@ -85,20 +104,33 @@ class ExportQueue:
             if self._exporter is None:
                 self._drop(NO_EXPORTER, export.spans)
                 return
-            if self._closing or self._bytes + export.size_bytes > self._most_bytes or self._spans + export.spans > self._most_spans:
+            if (
+                self._closing
+                or self._bytes + export.size_bytes > self._most_bytes
+                or self._spans + export.spans > self._most_spans
+            ):
                 self._drop(CLOSED if self._closing else QUEUE_FULL, export.spans)
                 return
             self._waiting.append(export)
-            self._bytes, self._spans = self._bytes + export.size_bytes, self._spans + export.spans
+            self._bytes = self._bytes + export.size_bytes
+            self._spans = self._spans + export.spans
             self._changed.notify_all()
 
     def flush(self, timeout_s: float) -> bool:
         """Waits until all is out that was queued; False where that took too long."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._spans or not self._thread.is_alive(), timeout_s) and not self._spans
+            return (
+                self._changed.wait_for(
+                    lambda: not self._spans or not self._thread.is_alive(), timeout_s
+                )
+                and not self._spans
+            )
 
     def close(self, timeout_s: float) -> None:
-        """Takes nothing more, exports what waits as long as there is time, shuts the exporter down, and says how many spans are lost."""
+        """Takes nothing more, exports what waits as long as there is time, shuts the exporter down.
+
+        Says how many spans are lost.
+        """
         if self._exporter is None:
             return
         until = time.monotonic() + timeout_s
@@ -109,8 +141,11 @@ class ExportQueue:
             self._thread.join(timeout_s)
         with self._changed:
             self._abandoned = True
-            left, self._waiting = list(self._waiting), deque()
-            self._give_up(sum(export.spans for export in left), sum(export.size_bytes for export in left))
+            left = list(self._waiting)
+            self._waiting = deque()
+            self._give_up(
+                sum(export.spans for export in left), sum(export.size_bytes for export in left)
+            )
         try:
             self._exporter.shutdown()
         except Exception:  # noqa: BLE001  # any package's exporter
@@ -121,10 +156,13 @@ class ExportQueue:
             self._settled = True  # what hangs in the exporter is not waited for
             self._give_up(self._spans, self._bytes)
         if lost := self.dropped[CLOSED]:
-            _log.warning("%d spans are lost: the gateway stopped before %s had taken them", lost, self.name)
+            _log.warning(
+                "%d spans are lost: the gateway stopped before %s had taken them", lost, self.name
+            )
 
     def _give_up(self, spans: int, size_bytes: int) -> None:
-        self._spans, self._bytes = self._spans - spans, self._bytes - size_bytes
+        self._spans = self._spans - spans
+        self._bytes = self._bytes - size_bytes
         self._drop(CLOSED, spans)
 
     def _run(self) -> None:
@@ -135,7 +173,8 @@ class ExportQueue:
             with self._changed:
                 if self._settled:
                     return
-                self._bytes, self._spans = self._bytes - export.size_bytes, self._spans - export.spans
+                self._bytes = self._bytes - export.size_bytes
+                self._spans = self._spans - export.spans
                 self.exported += exported
                 if lost:
                     self._drop(CLOSED if self._abandoned else EXPORT_FAILED, lost)
@@ -174,10 +213,21 @@ class ExportQueue:
     def _drop(self, reason: str, spans: int) -> None:
         self.dropped[reason] += spans
         now = time.monotonic()
-        if reason != CLOSED and now - self._warned_at >= _WARN_EVERY_S:  # of those it is said when all are known
+        # of those it is said when all are known
+        if reason != CLOSED and now - self._warned_at >= _WARN_EVERY_S:
             total = self.dropped.total()
-            _log.warning("%d spans were not exported by %s (%s); %d so far", total - self._warned, self.name, reason.replace("_", " "), total)
-            self._warned_at, self._warned = now, total
+            _log.warning(
+                "%d spans were not exported by %s (%s); %d so far",
+                total - self._warned,
+                self.name,
+                reason.replace("_", " "),
+                total,
+            )
+            self._warned_at = now
+            self._warned = total
 
     def __repr__(self) -> str:
-        return f"<ExportQueue {self.name}: {self.exported} exported, {self._spans} waiting, {self.dropped.total()} dropped>"
+        return (
+            f"<ExportQueue {self.name}: {self.exported} exported, {self._spans} waiting, "
+            f"{self.dropped.total()} dropped>"
+        )

@@ -1,4 +1,7 @@
-"""From chunks of cells to spans at whatever exporters are configured. Import it where spans are exported: it imports OpenTelemetry."""
+"""From chunks of cells to spans at whatever exporters are configured.
+
+Import it where spans are exported: it imports OpenTelemetry.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,8 @@ _CONTEXT: Final = SpanContext(1, 1, is_remote=False)
 class SpanExport:
     """Takes chunks of all slots, in one thread, and exports from others, from `start` to `close`.
 
-    `server`: where callers reach the gateway; `all_children`: else quick answered requests have events instead of spans below them.
+    `server`: where callers reach the gateway; `all_children`: else quick answered requests have
+    events instead of spans below them.
     """
 
     def __init__(
@@ -60,10 +64,16 @@ class SpanExport:
         resource = make_resource() if resource is None else resource
         scope = InstrumentationScope("gateway", __version__, names.SCHEMA_URL)
         server = server or Server()
-        self._encoder = SpanEncoder(*encode_origin(resource, scope), server, all_children=all_children)
+        self._encoder = SpanEncoder(
+            *encode_origin(resource, scope), server, all_children=all_children
+        )
         self._maker = SpanMaker(resource, scope, server, all_children=all_children)
         self._of_bytes, self._of_spans = (
-            [ExportQueue(one.name, one.exporter, most_bytes, most_spans) for one in exporters if one.takes_bytes is takes_bytes]
+            [
+                ExportQueue(one.name, one.exporter, most_bytes, most_spans)
+                for one in exporters
+                if one.takes_bytes is takes_bytes
+            ]
             for takes_bytes in (True, False)
         )
         self.queues = (*self._of_bytes, *self._of_spans)
@@ -77,12 +87,21 @@ class SpanExport:
 
     @property
     def counts(self) -> dict[str, tuple[int, dict[str, int]]]:
-        """By exporter: spans that it has taken, and those that are lost, by reason (`DROP_REASONS`)."""
-        return {queue.name: (queue.exported, {**queue.dropped, NOT_MADE: self._not_made}) for queue in self.queues}
+        """By exporter: spans that it has taken, and those that are lost.
+
+        By reason (`DROP_REASONS`).
+        """
+        return {
+            queue.name: (queue.exported, {**queue.dropped, NOT_MADE: self._not_made})
+            for queue in self.queues
+        }
 
     @property
     def asking_s(self) -> dict[str, float]:
-        """By exporter: how long it has been at what it was given last; 0 where it waits for more."""
+        """By exporter: how long it has been at what it was given last.
+
+        0 where it waits for more.
+        """
         return {queue.name: queue.asking_s for queue in self.queues}
 
     @property
@@ -104,7 +123,10 @@ class SpanExport:
             queue.start()
 
     def take(self, chunk: Chunk) -> None:
-        """Queues the spans of its requests, and of the batches of the chunk before. Never waits, never raises."""
+        """Queues the spans of its requests, and of the batches of the chunk before.
+
+        Never waits, never raises.
+        """
         try:
             rows = self._slots.setdefault(chunk.slot, SlotRows(self._options.link_limit))
             self._put(rows.take(chunk, time.time_ns() - time.monotonic_ns()))
@@ -120,17 +142,24 @@ class SpanExport:
                 for queue in self._of_bytes:
                     queue.put(Export(partial(_alone, encoded), len(encoded), len(encoded.data)))
         if self._of_spans and told:
-            spans = 3 * len(told.requests or ()) + sum(map(len, told.batches)) + len(told.calls or ())
+            spans = (
+                3 * len(told.requests or ()) + sum(map(len, told.batches)) + len(told.calls or ())
+            )
 
             def make() -> list[list[ReadableSpan]]:
                 made = list(self._maker.make(told))
-                return [made[at : at + _SPANS_AT_ONCE] for at in range(0, len(made), _SPANS_AT_ONCE)]
+                return [
+                    made[at : at + _SPANS_AT_ONCE] for at in range(0, len(made), _SPANS_AT_ONCE)
+                ]
 
             for queue in self._of_spans:
                 queue.put(Export(make, spans, spans * _SDK_SPAN_BYTES))
 
     def flush(self, timeout_s: float) -> bool:
-        """Queues the batches that wait for their requests, and waits until all is out; False where that took too long."""
+        """Queues the batches that wait for their requests, and waits until all is out.
+
+        False where that took too long.
+        """
         for rows in self._slots.values():
             self._put(rows.rest())
         until = time.monotonic() + timeout_s
@@ -154,5 +183,7 @@ def _alone(encoded: Encoded) -> tuple[Encoded]:
 
 def encode_origin(resource: Resource, scope: InstrumentationScope) -> tuple[bytes, bytes]:
     """Both as OpenTelemetry encodes them."""
-    spans = encode_spans([ReadableSpan("", resource=resource, instrumentation_scope=scope, context=_CONTEXT)]).resource_spans[0]
+    spans = encode_spans(
+        [ReadableSpan("", resource=resource, instrumentation_scope=scope, context=_CONTEXT)]
+    ).resource_spans[0]
     return spans.resource.SerializeToString(), spans.scope_spans[0].scope.SerializeToString()

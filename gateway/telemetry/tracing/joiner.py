@@ -1,4 +1,7 @@
-"""Cells joined to what spans tell: which requests are exported, their ids and their batches; which batches, and who was in them."""
+"""Cells joined to what spans tell: which requests are exported, their ids and their batches.
+
+Which batches, and who was in them.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,26 @@ from gateway.telemetry.tracing.span_batches import Array, BatchRows, CallRows, R
 
 _LOOKS_KEPT: Final = 8
 """For how many chunks a batch is remembered, for requests that end after it."""
-_IDS: Final = np.dtype({"names": ["trace", "span", "parent"], "formats": ["V16", "V8", "V8"], "offsets": [56, 72, 80], "itemsize": 128})
-_NO_BATCHES: Final = np.zeros(0, np.dtype([("number", "<i8"), ("started", "<i8"), ("ran", "<i8"), ("requests", "<i4"), ("failed", "u1")]))
+_IDS: Final = np.dtype(
+    {
+        "names": ["trace", "span", "parent"],
+        "formats": ["V16", "V8", "V8"],
+        "offsets": [56, 72, 80],
+        "itemsize": 128,
+    }
+)
+_NO_BATCHES: Final = np.zeros(
+    0,
+    np.dtype(
+        [
+            ("number", "<i8"),
+            ("started", "<i8"),
+            ("ran", "<i8"),
+            ("requests", "<i4"),
+            ("failed", "u1"),
+        ]
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -40,12 +61,16 @@ class _Members:
         )
 
     def order(self) -> Array:
-        """Indices by batch, each request once: it stands in a link and in its own cell if it failed with its batch."""
+        """Indices by batch, each request once.
+
+        It stands in a link and in its own cell if it failed with its batch.
+        """
         if not self.linked:
             return np.argsort(self.numbers, kind="stable")
         spans = np.ascontiguousarray(self.spans).view("<u8")
         order = np.lexsort((spans, self.numbers))
-        numbers, spans = self.numbers[order], spans[order]
+        numbers = self.numbers[order]
+        spans = spans[order]
         again = (numbers[1:] == numbers[:-1]) & (spans[1:] == spans[:-1])
         return np.asarray(order[np.append(True, ~again)])
 
@@ -54,7 +79,10 @@ _NOBODY: Final = _Members(np.zeros(0, np.int64), np.zeros(0, "V16"), np.zeros(0,
 
 
 class SlotRows:
-    """Joins the chunks of one slot. A batch comes out one chunk later than it came in: then all its requests are known."""
+    """Joins the chunks of one slot.
+
+    A batch comes out one chunk later than it came in: then all its requests are known.
+    """
 
     def __init__(self, link_limit: int) -> None:
         self._link_limit = link_limit
@@ -66,19 +94,23 @@ class SlotRows:
     def take(self, chunk: Chunk, offset_ns: int) -> Rows:
         """The requests and calls of this chunk, the batches of the one before."""
         batches: list[BatchRows] = []
-        if self._waiting is not None and self._waiting.identifiers is not chunk.identifiers:  # another process: its numbers mean other things
+        # another process: its numbers mean other things
+        if self._waiting is not None and self._waiting.identifiers is not chunk.identifiers:
             batches += self.rest().batches
             self._known = []
         requests = self._requests(chunk, offset_ns)
         members = _members(chunk, requests)
         if self._waiting is not None:
             batches += self._batches(self._waiting, self._members.and_those(members))
-        self._waiting, self._members, self._offset_ns = chunk, members, offset_ns
+        self._waiting = chunk
+        self._members = members
+        self._offset_ns = offset_ns
         return Rows(requests, batches, _calls(chunk, offset_ns))
 
     def rest(self) -> Rows:
         """The batches that still wait, as far as their requests are known."""
-        waiting, self._waiting = self._waiting, None
+        waiting = self._waiting
+        self._waiting = None
         return Rows() if waiting is None else Rows(batches=self._batches(waiting, self._members))
 
     def _requests(self, chunk: Chunk, offset_ns: int) -> RequestRows | None:
@@ -86,10 +118,12 @@ class SlotRows:
         chosen = np.flatnonzero(chunk.requests["flags"] & (SAMPLED | KEPT))
         if not len(chosen):
             return None
-        cells, places = chunk.requests[chosen], chunk.request_places[chosen]
+        cells = chunk.requests[chosen]
+        places = chunk.request_places[chosen]
         ids = cells.view(_IDS)
         numbers = cells["batch"].astype(np.uint64)
-        traces, spans = _voids(chunk.identifiers.request_traces(places)), _voids(chunk.identifiers.request_spans(places))
+        traces = _voids(chunk.identifiers.request_traces(places))
+        spans = _voids(chunk.identifiers.request_spans(places))
         has = cells["flags"] & (HAS_PARENT | HAS_IDS) != 0
         if has.any():
             traces[has] = ids["trace"][has]
@@ -114,7 +148,13 @@ class SlotRows:
         """What is known of all batches of late, by number; at least one, of number -1."""
         seen = np.zeros(len(chunk.batches) + 1, _NO_BATCHES.dtype)
         seen[-1]["number"] = -1
-        for name, of_cell in (("number", "number"), ("started", "started_ns"), ("ran", "run_ns"), ("requests", "requests"), ("failed", "failed")):
+        for name, of_cell in (
+            ("number", "number"),
+            ("started", "started_ns"),
+            ("ran", "run_ns"),
+            ("requests", "requests"),
+            ("failed", "failed"),
+        ):
             seen[name][:-1] = chunk.batches[of_cell]
         self._known = [*self._known[1 - _LOOKS_KEPT :], seen]
         known = np.concatenate(self._known)
@@ -126,11 +166,15 @@ class SlotRows:
         cells = chunk.batches[np.argsort(chunk.batches["number"], kind="stable")]
         order = members.order()
         numbers = members.numbers[order]
-        first, last = (np.searchsorted(numbers, cells["number"], side) for side in ("left", "right"))
+        first, last = (
+            np.searchsorted(numbers, cells["number"], side) for side in ("left", "right")
+        )
         chosen = (last > first) | (cells["kept"] != 0)
         if not chosen.any():
             return []
-        cells, first, last = cells[chosen], first[chosen], last[chosen]
+        cells = cells[chosen]
+        first = first[chosen]
+        last = last[chosen]
         links = np.minimum(last - first, self._link_limit)
         linked = order[_ranges(first, links)]
         own = cells["number"].astype(np.uint64)
@@ -155,7 +199,9 @@ def _members(chunk: Chunk, requests: RequestRows | None) -> _Members:
         members = _Members(requests.cells["batch"][ran], requests.traces[ran], requests.spans[ran])
     if len(chunk.links):
         ids = chunk.links.view(_IDS)
-        members = members.and_those(_Members(chunk.links["number"], ids["trace"], ids["span"], linked=True))
+        members = members.and_those(
+            _Members(chunk.links["number"], ids["trace"], ids["span"], linked=True)
+        )
     return members
 
 
@@ -177,7 +223,11 @@ def _by_row(details: Mapping[int, Detail], places: Array) -> Mapping[int, Detail
     if not details:
         return {}
     at = np.searchsorted(places, np.fromiter(details, np.uint64, len(details)))
-    return {row: detail for row, (place, detail) in zip(at.tolist(), details.items(), strict=True) if row < len(places) and int(places[row]) == place}
+    return {
+        row: detail
+        for row, (place, detail) in zip(at.tolist(), details.items(), strict=True)
+        if row < len(places) and int(places[row]) == place
+    }
 
 
 def _ranges(first: Array, counts: Array) -> Array:

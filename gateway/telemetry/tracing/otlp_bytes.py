@@ -1,8 +1,9 @@
 """OpenTelemetry's OTLP exporters, given requests that are encoded already.
 
-They keep the connection, headers, TLS, compression, timeouts and retries. What is leaned on here and is not public: of the gRPC exporter
-`_translate_data`, `_stub`, `_channel` and `_client`, of the HTTP exporter's module the name `encode_spans`. Where one is not there, `None` is
-returned, and the exporter gets spans like any other.
+They keep the connection, headers, TLS, compression, timeouts and retries. What is leaned on here
+and is not public: of the gRPC exporter `_translate_data`, `_stub`, `_channel` and `_client`, of the
+HTTP exporter's module the name `encode_spans`. Where one is not there, `None` is returned, and the
+exporter gets spans like any other.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ _EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 def grpc_exporter() -> SpanExporter | None:
     """OTLP over gRPC, configured by the environment."""
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415  # imports grpc
+    # imports grpc
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse  # noqa: PLC0415
 
     class Stub:
@@ -26,7 +28,9 @@ def grpc_exporter() -> SpanExporter | None:
 
         def __init__(self, channel: Any) -> None:
             self.Export = channel.unary_unary(  # the generated stub's own name
-                _EXPORT, request_serializer=None, response_deserializer=ExportTraceServiceResponse.FromString
+                _EXPORT,
+                request_serializer=None,
+                response_deserializer=ExportTraceServiceResponse.FromString,
             )
 
     class Exporter(OTLPSpanExporter):
@@ -36,10 +40,13 @@ def grpc_exporter() -> SpanExporter | None:
             return data.data
 
     exporter: Any = Exporter()
-    if not all(hasattr(exporter, name) for name in ("_stub", "_channel", "_client")) or not hasattr(OTLPSpanExporter, "_translate_data"):
+    if not all(hasattr(exporter, name) for name in ("_stub", "_channel", "_client")) or not hasattr(
+        OTLPSpanExporter, "_translate_data"
+    ):
         exporter.shutdown()
         return None
-    exporter._stub, exporter._client = Stub, Stub(exporter._channel)
+    exporter._stub = Stub
+    exporter._client = Stub(exporter._channel)
     return exporter  # type: ignore[no-any-return]
 
 
@@ -57,7 +64,8 @@ class _Message:
 
 def http_exporter() -> SpanExporter | None:
     """OTLP over HTTP, configured by the environment."""
-    from opentelemetry.exporter.otlp.proto.http import trace_exporter  # noqa: PLC0415  # imports requests
+    # imports requests
+    from opentelemetry.exporter.otlp.proto.http import trace_exporter  # noqa: PLC0415
 
     module: Any = trace_exporter
     encode = getattr(module, "encode_spans", None)

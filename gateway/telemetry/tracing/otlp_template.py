@@ -1,7 +1,9 @@
-"""Protobuf messages of fixed length with columns in them, so that thousands are written with one numpy assignment a column.
+"""Protobuf messages of fixed length with columns in them.
 
-A column has room for any of its values: numbers stand as varints of a fixed length (a varint may have empty bytes at its end), times and
-ids are of one length anyhow.
+So that thousands are written with one numpy assignment a column.
+
+A column has room for any of its values: numbers stand as varints of a fixed length (a varint may
+have empty bytes at its end), times and ids are of one length anyhow.
 """
 
 from __future__ import annotations
@@ -13,12 +15,18 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_VARINT = 0
+_FIXED64 = 1
+_BYTES = 2
+_FIXED32 = 5
 LENGTH_BYTES: Final = 3
 """Of a length that is a column: a message of up to 2 MiB."""
 
 # Fields of opentelemetry.proto.common.v1.AnyValue.
-_STRING, _BOOL, _INT, _DOUBLE = 1, 2, 3, 4
+_STRING = 1
+_BOOL = 2
+_INT = 3
+_DOUBLE = 4
 
 
 def varint(value: int) -> bytes:
@@ -106,8 +114,12 @@ class Layout:
         self.data += inner.data
 
     def put_attribute(self, key: str, name: str, form: str | tuple[str, int]) -> None:
-        """A KeyValue with a column for its value: `<u4` and `<u8` are numbers (see `varints4`), `<f8` floats, all else strings."""
-        value, pair = Layout(), Layout()
+        """A KeyValue with a column for its value.
+
+        `<u4` and `<u8` are numbers (see `varints4`), `<f8` floats, all else strings.
+        """
+        value = Layout()
+        pair = Layout()
         if form in {"<u4", "<u8"}:
             value.put_column(name, form, varint(_INT << 3 | _VARINT))
         elif form == "<f8":
@@ -131,10 +143,14 @@ class Template:
 
     def __init__(self, layout: Layout) -> None:
         names = list(layout.columns)
-        formats, offsets = [layout.columns[name][0] for name in names], [layout.columns[name][1] for name in names]
-        self._data, self.names = bytes(layout.data), frozenset(names)
+        formats = [layout.columns[name][0] for name in names]
+        offsets = [layout.columns[name][1] for name in names]
+        self._data = bytes(layout.data)
+        self.names = frozenset(names)
         self.row_bytes = len(self._data)
-        self._dtype = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": self.row_bytes})
+        self._dtype = np.dtype(
+            {"names": names, "formats": formats, "offsets": offsets, "itemsize": self.row_bytes}
+        )
         self._offsets = dict(zip(names, offsets, strict=True))
 
     def rows(self, count: int) -> Array:
@@ -165,7 +181,9 @@ def varints8(values: Array) -> Array:
 def lengths(values: Array) -> Array:
     """Varints of `LENGTH_BYTES` bytes, as (n, 3)."""
     out = np.empty((len(values), LENGTH_BYTES), np.uint8)
-    out[:, 0], out[:, 1], out[:, 2] = values & 0x7F | 0x80, values >> 7 & 0x7F | 0x80, values >> 14 & 0x7F
+    out[:, 0] = values & 0x7F | 0x80
+    out[:, 1] = values >> 7 & 0x7F | 0x80
+    out[:, 2] = values >> 14 & 0x7F
     return out
 
 

@@ -16,7 +16,10 @@ class Peer(NamedTuple):
 
 @lru_cache(4096)
 def read_peer(text: str) -> Peer:
-    """`ipv4:127.0.0.1:5123`, `ipv6:[::1]:5123` (the brackets may be escaped), `unix:/path`; all else is taken for an address."""
+    """`ipv4:127.0.0.1:5123`, `ipv6:[::1]:5123` (the brackets may be escaped), `unix:/path`.
+
+    All else is taken for an address.
+    """
     kind, _, rest = text.partition(":")
     if kind not in {"ipv4", "ipv6"}:
         return Peer(rest if kind == "unix" else text)

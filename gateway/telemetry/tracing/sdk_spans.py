@@ -1,4 +1,7 @@
-"""The same spans as OpenTelemetry's own objects, for exporters that take no bytes. Costs twenty times as much."""
+"""The same spans as OpenTelemetry's own objects, for exporters that take no bytes.
+
+Costs twenty times as much.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,15 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace import (
+    Link,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+)
 
 from gateway.records.events import Detail
 from gateway.telemetry.tracing import span_names as names
@@ -17,7 +28,14 @@ from gateway.telemetry.tracing.encoder import detail_attributes
 from gateway.telemetry.tracing.peers import Peer, read_peer
 from gateway.telemetry.tracing.span_batches import BatchRows, CallRows, RequestRows, Rows
 from gateway.telemetry.tracing.span_columns import form_of, request_columns
-from gateway.telemetry.tracing.span_templates import Form, Server, call_constants, has_children, is_error, request_constants
+from gateway.telemetry.tracing.span_templates import (
+    Form,
+    Server,
+    call_constants,
+    has_children,
+    is_error,
+    request_constants,
+)
 
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _NONE: Final = Detail()
@@ -26,8 +44,18 @@ _NONE: Final = Detail()
 class SpanMaker:
     """Makes spans of rows."""
 
-    def __init__(self, resource: Resource, scope: InstrumentationScope, server: Server, *, all_children: bool = True) -> None:
-        self._resource, self._scope, self._server, self._all_children = resource, scope, server, all_children
+    def __init__(
+        self,
+        resource: Resource,
+        scope: InstrumentationScope,
+        server: Server,
+        *,
+        all_children: bool = True,
+    ) -> None:
+        self._resource = resource
+        self._scope = scope
+        self._server = server
+        self._all_children = all_children
 
     def make(self, told: Rows) -> Iterator[ReadableSpan]:
         """In no order."""
@@ -36,13 +64,17 @@ class SpanMaker:
             columns, keys = request_columns(requests)
             for row, key in enumerate(keys.tolist()):
                 values = {name: column[row] for name, column in columns.items()}
-                yield from self._request(requests, row, form_of(key, requests.names.versions), values)
+                yield from self._request(
+                    requests, row, form_of(key, requests.names.versions), values
+                )
         for batches in told.batches:
             yield from self._batches(batches)
         if told.calls is not None:
             yield from self._calls(told.calls)
 
-    def _request(self, rows: RequestRows, row: int, form: Form, values: dict[str, Any]) -> Iterator[ReadableSpan]:
+    def _request(
+        self, rows: RequestRows, row: int, form: Form, values: dict[str, Any]
+    ) -> Iterator[ReadableSpan]:
         detail = rows.details.get(row, _NONE)
         state = TraceState.from_header([detail.tracestate]) if detail.tracestate else None
         own = _context(values["trace"], values["span"], state=state)
@@ -50,26 +82,54 @@ class SpanMaker:
         if has_children(form, all_children=self._all_children):
             batch = Link(_context(values["batch_trace"], values["batch_span"]))
             failed = Status(StatusCode.ERROR) if form.batch_failed else Status()
-            below = (_context(values["trace"], values[name], state=state) for name in ("queue_span", "run_span"))
+            below = (
+                _context(values["trace"], values[name], state=state)
+                for name in ("queue_span", "run_span")
+            )
             yield self._span(names.QUEUE, next(below), own, (values["arrived"], values["started"]))
-            yield self._span(names.BATCH, next(below), own, (values["started"], values["ran"]), links=[batch], status=failed)
+            yield self._span(
+                names.BATCH,
+                next(below),
+                own,
+                (values["started"], values["ran"]),
+                links=[batch],
+                status=failed,
+            )
         elif form.knows_batch:
-            events = [_event(names.BATCH_STARTED, values["started"]), _event(names.BATCH_ENDED, values["ran"])]
+            events = [
+                _event(names.BATCH_STARTED, values["started"]),
+                _event(names.BATCH_ENDED, values["ran"]),
+            ]
         for at_ns, what, text in detail.moments:
-            events.append(Event(names.MOMENT_OF.format(what=what), {names.MOMENT_TEXT: text} if text else None, at_ns + rows.offset_ns))
-        status = Status(StatusCode.ERROR, detail.error[:4096] or None) if is_error(form.status) else Status()
+            events.append(
+                Event(
+                    names.MOMENT_OF.format(what=what),
+                    {names.MOMENT_TEXT: text} if text else None,
+                    at_ns + rows.offset_ns,
+                )
+            )
+        status = (
+            Status(StatusCode.ERROR, detail.error[:4096] or None)
+            if is_error(form.status)
+            else Status()
+        )
         yield self._span(
             names.STREAM_INFER if form.in_stream else names.INFER,
             own,
-            _context(values["trace"], values["parent"], remote=True, state=state) if form.has_parent else None,
+            _context(values["trace"], values["parent"], remote=True, state=state)
+            if form.has_parent
+            else None,
             (values["arrived"], values["ended"]),
-            attributes=self._attributes(rows, row, form, values) | detail_attributes(detail, names_model=not form.model),
+            attributes=self._attributes(rows, row, form, values)
+            | detail_attributes(detail, names_model=not form.model),
             events=events,
             status=status,
             kind=SpanKind.SERVER,
         )
 
-    def _attributes(self, rows: RequestRows, row: int, form: Form, values: dict[str, Any]) -> dict[str, Any]:
+    def _attributes(
+        self, rows: RequestRows, row: int, form: Form, values: dict[str, Any]
+    ) -> dict[str, Any]:
         cell = rows.cells[row]
         found = request_constants(form, self._server) | {
             names.REQUEST_ROWS: max(int(cell["rows"]), 0),
@@ -99,7 +159,8 @@ class SpanMaker:
             links.dropped = int(rows.dropped[row])
             begin = end
             started, collated, ran, ended = (
-                max(int(cell[name]), int(cell["started_ns"])) + rows.offset_ns for name in ("started_ns", "collated_ns", "run_ns", "ended_ns")
+                max(int(cell[name]), int(cell["started_ns"])) + rows.offset_ns
+                for name in ("started_ns", "collated_ns", "run_ns", "ended_ns")
             )
             attributes = {
                 names.MODEL_NAME: model,
@@ -107,14 +168,20 @@ class SpanMaker:
                 names.INSTANCE: rows.names.instances.get(int(cell["instance"]), ""),
                 names.BATCH_SIZE: int(cell["requests"]),
                 names.BATCH_ROWS: int(cell["rows"]),
-                names.BATCH_PADDED_ROWS: int(cell["padded_rows"]) if cell["padded_rows"] > cell["rows"] else 0,
+                names.BATCH_PADDED_ROWS: int(cell["padded_rows"])
+                if cell["padded_rows"] > cell["rows"]
+                else 0,
             }
             yield self._span(
                 names.BATCH_OF.format(model=model).rstrip(),
                 _context(rows.traces[row], rows.spans[row]),
                 None,
                 (started, ended),
-                attributes={key: value for key, value in attributes.items() if value or key not in {names.INSTANCE, names.BATCH_PADDED_ROWS}},
+                attributes={
+                    key: value
+                    for key, value in attributes.items()
+                    if value or key not in {names.INSTANCE, names.BATCH_PADDED_ROWS}
+                },
                 events=[_event(names.COLLATED, collated), _event(names.RAN, ran)],
                 links=links,
                 status=Status(StatusCode.ERROR) if cell["failed"] else Status(),
@@ -123,18 +190,31 @@ class SpanMaker:
     def _calls(self, rows: CallRows) -> Iterator[ReadableSpan]:
         for row, cell in enumerate(rows.cells):
             model, version = rows.names.versions.get(int(cell["version"]), ("", 0))
-            started, failed = int(cell["started_ns"]), bool(cell["failed"])
+            started = int(cell["started_ns"])
+            failed = bool(cell["failed"])
             yield self._span(
                 names.CALL,
                 _context(rows.traces[row], rows.spans[row]),
                 _context(rows.traces[row], rows.parents[row]),
                 (started + rows.offset_ns, max(int(cell["ended_ns"]), started) + rows.offset_ns),
-                attributes=call_constants(model, version, rows.names.instances.get(int(cell["instance"]), ""), failed=failed),
+                attributes=call_constants(
+                    model,
+                    version,
+                    rows.names.instances.get(int(cell["instance"]), ""),
+                    failed=failed,
+                ),
                 status=Status(StatusCode.ERROR) if failed else Status(),
                 kind=SpanKind.CLIENT,
             )
 
-    def _span(self, name: str, context: SpanContext, parent: SpanContext | None, times: tuple[int, int], **more: Any) -> ReadableSpan:
+    def _span(
+        self,
+        name: str,
+        context: SpanContext,
+        parent: SpanContext | None,
+        times: tuple[int, int],
+        **more: Any,
+    ) -> ReadableSpan:
         return ReadableSpan(
             name=name,
             context=context,
@@ -147,8 +227,16 @@ class SpanMaker:
         )
 
 
-def _context(trace: Any, span: Any, *, remote: bool = False, state: TraceState | None = None) -> SpanContext:
-    return SpanContext(int.from_bytes(trace.tobytes(), "big"), int.from_bytes(span.tobytes(), "big"), remote, _SAMPLED, state)
+def _context(
+    trace: Any, span: Any, *, remote: bool = False, state: TraceState | None = None
+) -> SpanContext:
+    return SpanContext(
+        int.from_bytes(trace.tobytes(), "big"),
+        int.from_bytes(span.tobytes(), "big"),
+        remote,
+        _SAMPLED,
+        state,
+    )
 
 
 def _event(name: str, time: int) -> Event:

@@ -17,7 +17,10 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class RequestRows:
-    """Requests of one chunk that are exported. Arrays are in one order; ids are voids of 16 and 8 bytes."""
+    """Requests of one chunk that are exported.
+
+    Arrays are in one order; ids are voids of 16 and 8 bytes.
+    """
 
     cells: Cells
     traces: Array
@@ -29,7 +32,10 @@ class RequestRows:
     """Rubbish where the cell names no batch, as the next."""
     batch_spans: Array
     batches: Array
-    """What is known of the batch: `started`, `ran`, `requests`, `failed`; zeros where nothing is."""
+    """What is known of the batch: `started`, `ran`, `requests`, `failed`.
+
+    Zeros where nothing is.
+    """
     details: Mapping[int, Detail]
     """By index of the row."""
     names: Names
@@ -42,7 +48,10 @@ class RequestRows:
 
 @dataclass(frozen=True)
 class BatchRows:
-    """Batches that are exported, with their links: those of the first batch, then those of the second..."""
+    """Batches that are exported, with their links.
+
+    Those of the first batch, then those of the second...
+    """
 
     cells: Cells
     traces: Array

@@ -1,4 +1,7 @@
-"""What differs from span to span, as arrays: computed for all rows at once, and put in the order of their forms."""
+"""What differs from span to span, as arrays.
+
+Computed for all rows at once, and put in the order of their forms.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,29 @@ Columns = dict[str, Array]
 _FLAGS: Final = tuple(
     (name, 32 + place)
     for place, name in enumerate(
-        ("degraded", "slow", "in_stream", "has_parent", "has_deadline", "has_batch", "knows_batch", "batch_failed", "has_detail", "has_port")
+        (
+            "degraded",
+            "slow",
+            "in_stream",
+            "has_parent",
+            "has_deadline",
+            "has_batch",
+            "knows_batch",
+            "batch_failed",
+            "has_detail",
+            "has_port",
+        )
     )
 )
 
 
 def request_columns(rows: RequestRows) -> tuple[Columns, Array]:
     """By name, and the form of each row as a number (`form_of`)."""
-    cells, known = rows.cells, rows.batches["number"] != 0
+    cells = rows.cells
+    known = rows.batches["number"] != 0
     addresses, ports = _peers(rows)
-    arrived, ended = cells["arrived_ns"], np.maximum(cells["ended_ns"], cells["arrived_ns"])
+    arrived = cells["arrived_ns"]
+    ended = np.maximum(cells["ended_ns"], cells["arrived_ns"])
     started = np.clip(rows.batches["started"], arrived, ended)
     ran = np.clip(rows.batches["ran"], started, ended)
     request_ids, id_bytes = _request_ids(rows)
@@ -55,7 +71,8 @@ def request_columns(rows: RequestRows) -> tuple[Columns, Array]:
     }
     has_detail = np.zeros(len(rows), bool)
     has_detail[list(rows.details)] = True
-    flags, has_batch = cells["flags"], cells["batch"] > 0
+    flags = cells["flags"]
+    has_batch = cells["batch"] > 0
     bits = {
         "degraded": flags & DEGRADED != 0,
         "slow": flags & SLOW != 0,
@@ -68,7 +85,15 @@ def request_columns(rows: RequestRows) -> tuple[Columns, Array]:
         "has_detail": has_detail,
         "has_port": ports > 0,
     }
-    key = _packed(((cells["status"], 0), (cells["reason"] & 0xFF, 8), (id_bytes, 16), (np.char.str_len(addresses), 24), (cells["version"] + 1, 48)))
+    key = _packed(
+        (
+            (cells["status"], 0),
+            (cells["reason"] & 0xFF, 8),
+            (id_bytes, 16),
+            (np.char.str_len(addresses), 24),
+            (cells["version"] + 1, 48),
+        )
+    )
     for name, place in _FLAGS:
         key |= bits[name].astype(np.uint64) << np.uint64(place)
     return columns, key
@@ -78,7 +103,12 @@ def form_of(key: int, versions: Mapping[int, tuple[str, int]]) -> Form:
     """The form that a number stands for."""
     model, version = versions.get((key >> 48) - 1, ("", 0))
     flags = {name: bool(key >> place & 1) for name, place in _FLAGS}
-    numbers = {"status": key & 0xFF, "reason": key >> 8 & 0xFF, "id_bytes": key >> 16 & 0xFF, "address_bytes": key >> 24 & 0xFF}
+    numbers = {
+        "status": key & 0xFF,
+        "reason": key >> 8 & 0xFF,
+        "id_bytes": key >> 16 & 0xFF,
+        "address_bytes": key >> 24 & 0xFF,
+    }
     return Form(model=model, version=version, **flags, **numbers)  # type: ignore[arg-type]
 
 
@@ -86,7 +116,9 @@ def batch_columns(rows: BatchRows) -> tuple[Columns, Array]:
     """By name, and a number for each row: equal where what is no column is."""
     cells = rows.cells
     started = cells["started_ns"]
-    collated, ran, ended = (np.maximum(cells[name], started) for name in ("collated_ns", "run_ns", "ended_ns"))
+    collated, ran, ended = (
+        np.maximum(cells[name], started) for name in ("collated_ns", "run_ns", "ended_ns")
+    )
     columns = {
         "trace": rows.traces,
         "span": rows.spans,
@@ -99,8 +131,14 @@ def batch_columns(rows: BatchRows) -> tuple[Columns, Array]:
         "padded": varints4(np.maximum(cells["padded_rows"], 0)),
         "dropped": varints4(rows.dropped),
     }
-    flags = (cells["failed"] != 0) | (cells["padded_rows"] > cells["rows"]) << 1 | (rows.dropped > 0) << 2
-    return columns, _packed(((cells["instance"].view(np.uint32), 0), (flags, 32), (cells["version"] + 1, 48)))
+    flags = (
+        (cells["failed"] != 0)
+        | (cells["padded_rows"] > cells["rows"]) << 1
+        | (rows.dropped > 0) << 2
+    )
+    return columns, _packed(
+        ((cells["instance"].view(np.uint32), 0), (flags, 32), (cells["version"] + 1, 48))
+    )
 
 
 def call_columns(rows: CallRows) -> tuple[Columns, Array]:
@@ -113,7 +151,13 @@ def call_columns(rows: CallRows) -> tuple[Columns, Array]:
         "started": cells["started_ns"] + rows.offset_ns,
         "ended": np.maximum(cells["ended_ns"], cells["started_ns"]) + rows.offset_ns,
     }
-    return columns, _packed(((cells["instance"].view(np.uint32), 0), (cells["failed"] != 0, 32), (cells["version"] + 1, 48)))
+    return columns, _packed(
+        (
+            (cells["instance"].view(np.uint32), 0),
+            (cells["failed"] != 0, 32),
+            (cells["version"] + 1, 48),
+        )
+    )
 
 
 def in_groups(columns: Columns, key: Array) -> Iterator[tuple[Array, Columns]]:
@@ -125,7 +169,12 @@ def in_groups(columns: Columns, key: Array) -> Iterator[tuple[Array, Columns]]:
         columns = {name: column[order] for name, column in columns.items()}
     start = 0
     for end in ends:
-        yield order[start:end], columns if len(ends) == 1 else {name: column[start:end] for name, column in columns.items()}
+        yield (
+            order[start:end],
+            columns
+            if len(ends) == 1
+            else {name: column[start:end] for name, column in columns.items()},
+        )
         start = end
 
 
@@ -148,22 +197,32 @@ def _packed(parts: tuple[tuple[Array, int], ...]) -> Array:
 
 def _peers(rows: RequestRows) -> tuple[Array, Array]:
     numbers, which = np.unique(rows.cells["peer"], return_inverse=True)
-    peers = [read_peer(rows.names.peers[number]) if number in rows.names.peers else Peer() for number in numbers.tolist()]
+    peers = [
+        read_peer(rows.names.peers[number]) if number in rows.names.peers else Peer()
+        for number in numbers.tolist()
+    ]
     addresses = np.array([peer.address.encode("utf-8", "replace")[:255] or b"" for peer in peers])
     return addresses[which], np.array([peer.port for peer in peers])[which]
 
 
 def _request_ids(rows: RequestRows) -> tuple[Array, Array]:
-    """Ids and their lengths. What is no UTF-8, because it was cut, loses its end; what stands in a detail does not stand here."""
-    ids, sizes = rows.cells["request_id"], np.minimum(rows.cells["id_bytes"], rows.cells["request_id"].shape[1])
+    """Ids and their lengths.
+
+    What is no UTF-8, because it was cut, loses its end; what stands
+    in a detail does not stand here.
+    """
+    ids = rows.cells["request_id"]
+    sizes = np.minimum(rows.cells["id_bytes"], rows.cells["request_id"].shape[1])
     for row, detail in rows.details.items():
         if detail.request_id:
             sizes[row] = 0
     longest = int(sizes.max(initial=0))
-    high = (ids[:, :longest] > 0x7F) & (np.arange(longest) < sizes[:, None])  # noqa: PLR2004  # ASCII
+    # ASCII
+    high = (ids[:, :longest] > 0x7F) & (np.arange(longest) < sizes[:, None])  # noqa: PLR2004
     if high.any():
         ids = ids.copy()
         for row in np.flatnonzero(high.any(axis=1)).tolist():
             whole = ids[row, : sizes[row]].tobytes().decode("utf-8", "ignore").encode()
-            ids[row, : len(whole)], sizes[row] = np.frombuffer(whole, np.uint8), len(whole)
+            ids[row, : len(whole)] = np.frombuffer(whole, np.uint8)
+            sizes[row] = len(whole)
     return ids, sizes

@@ -26,7 +26,10 @@ _GROUP = "opentelemetry_traces_exporter"
 
 @dataclass(frozen=True)
 class NamedExporter:
-    """An exporter, or None where it could not be made, and whether it takes `Encoded` (else lists of spans)."""
+    """An exporter, or None where it could not be made.
+
+    Whether it takes `Encoded` (else lists of spans).
+    """
 
     name: str
     exporter: SpanExporter | None
@@ -39,7 +42,8 @@ def make_exporters(options: OtelOptions) -> list[NamedExporter]:
     for name in dict.fromkeys(options.trace_exporters):
         try:
             made.append(_make(name, options.trace_protocol))
-        except Exception as error:  # noqa: BLE001  # an installed package's own, or of the environment that it reads: no bug of ours
+        except Exception as error:  # noqa: BLE001
+            # an installed package's own, or of the environment that it reads: no bug of ours
             _log.error("spans are not exported by %r: %s: %s", name, type(error).__name__, error)
             made.append(NamedExporter(name, None, takes_bytes=True))
     return made
@@ -56,25 +60,46 @@ def _make(name: str, protocol: str) -> NamedExporter:
         exporter = encoded[name]()
         if exporter is not None:
             return NamedExporter(name, exporter, takes_bytes=True)
-        _log.warning("the installed OTLP exporter takes no encoded spans: exporting costs twenty times as much as it could")
+        _log.warning(
+            "the installed OTLP exporter takes no encoded spans: exporting costs "
+            "twenty times as much as it could"
+        )
         name = "otlp_proto_grpc" if encoded[name] is grpc_exporter else "otlp_proto_http"
     found = entry_points(group=_GROUP, name=name)
     if not found:
         known = sorted({point.name for point in entry_points(group=_GROUP)})
-        raise ValueError(f"no installed package has an exporter of this name; there are {', '.join(known)}")
+        raise ValueError(
+            f"no installed package has an exporter of this name; there are {', '.join(known)}"
+        )
     return NamedExporter(name, next(iter(found)).load()(), takes_bytes=False)
 
 
 def make_resource(instance_id: str = "") -> Resource:
-    """What the environment says (OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME), over the gateway's own name, version and instance."""
+    """What the environment says (OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME).
+
+    Over the gateway's own name, version and instance.
+    """
     named = Resource.create()
-    said = {key: value for key, value in named.attributes.items() if (key, str(value)[:15]) != (SERVICE_NAME, "unknown_service")}
+    said = {
+        key: value
+        for key, value in named.attributes.items()
+        if (key, str(value)[:15]) != (SERVICE_NAME, "unknown_service")
+    }
     if instance_id and SERVICE_INSTANCE_ID not in os.environ.get(OTEL_RESOURCE_ATTRIBUTES, ""):
         said.pop(SERVICE_INSTANCE_ID, None)  # the SDK draws one
-    ours = {SERVICE_NAME: OUR_NAME, SERVICE_VERSION: __version__, SERVICE_INSTANCE_ID: instance_id or str(uuid.uuid4())}
+    ours = {
+        SERVICE_NAME: OUR_NAME,
+        SERVICE_VERSION: __version__,
+        SERVICE_INSTANCE_ID: instance_id or str(uuid.uuid4()),
+    }
     return Resource(ours | said, named.schema_url)
 
 
 def resource_of(address: str, started_s: float) -> Resource:
-    """The resource of a gateway: the same for all that it exports, and for a telemetry process that takes the place of another."""
-    return make_resource(str(uuid.uuid5(uuid.NAMESPACE_OID, f"{socket.gethostname()} {address} {started_s}")))
+    """The resource of a gateway.
+
+    The same for all that it exports, and for a telemetry process that takes the place of another.
+    """
+    return make_resource(
+        str(uuid.uuid5(uuid.NAMESPACE_OID, f"{socket.gethostname()} {address} {started_s}"))
+    )

@@ -1,6 +1,7 @@
 """Every name that a span of the gateway bears, with its meaning. Payloads are in none.
 
-The RPC names are OpenTelemetry's stable ones (semantic conventions 1.45, docs/rpc/grpc.md); what is the gateway's own begins with `gateway.`.
+The RPC names are OpenTelemetry's stable ones (semantic conventions 1.45, docs/rpc/grpc.md); what is
+the gateway's own begins with `gateway.`.
 """
 
 from __future__ import annotations
@@ -11,18 +12,30 @@ SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.45.0"
 
 # Spans.
 INFER: Final = "inference.GRPCInferenceService/ModelInfer"
-"""SERVER: one request, from its arrival until its answer was handed to gRPC. The name is that of the method, which `rpc.method` says as well."""
+"""SERVER: one request, from its arrival until its answer was handed to gRPC.
+
+The name is that of the method, which `rpc.method` says as well.
+"""
 STREAM_INFER: Final = "inference.GRPCInferenceService/ModelStreamInfer"
 """SERVER: one request of a stream."""
 QUEUE: Final = "queue"
-"""INTERNAL, below a request: from its arrival until its batch began: reading, admission, waiting for company and for an instance."""
+"""INTERNAL, below a request: from its arrival until its batch began.
+
+Reading, admission, waiting for company and for an instance.
+"""
 BATCH: Final = "batch"
 """INTERNAL, below a request: its batch was joined and ran. Linked to the batch's own span."""
 BATCH_OF: Final = "batch {model}"
-"""INTERNAL, in a trace of its own: one batch, linked to the requests in it; named with the model."""
+"""INTERNAL, in a trace of its own: one batch, linked to the requests in it.
+
+Named with the model.
+"""
 
 CALL: Final = INFER
-"""CLIENT: one call to another server that runs a batch: below the request's span where the batch has one request, else below the batch's."""
+"""CLIENT: one call to another server that runs a batch.
+
+Below the request's span where the batch has one request, else below the batch's.
+"""
 
 # Events.
 BATCH_STARTED: Final = "gateway.batch.started"
@@ -35,8 +48,11 @@ RAN: Final = "gateway.batch.ran"
 """Of a batch: the outputs are there and are split."""
 
 MOMENT_OF: Final = "gateway.{what}"
-"""Of a request, when it was decided: `gateway.retry` (its batch failed and is run again), `gateway.breaker.refused`, `gateway.fallback` (a link
-of the chain was asked, and answered), `gateway.fallback.failed` (it had no answer)."""
+"""Of a request, when it was decided.
+
+`gateway.retry` (its batch failed and is run again), `gateway.breaker.refused`, `gateway.fallback`
+(a link of the chain was asked, and answered), `gateway.fallback.failed` (it had no answer).
+"""
 MOMENT_TEXT: Final = "gateway.text"
 """Of these events: why, or which link."""
 
@@ -45,7 +61,10 @@ RPC_SYSTEM: Final = "rpc.system.name"
 RPC_METHOD: Final = "rpc.method"
 RPC_STATUS: Final = "rpc.response.status_code"
 ERROR_TYPE: Final = "error.type"
-"""gRPC's status, where it is one that the convention calls the server's fault. Of a call that failed: `_OTHER`."""
+"""gRPC's status, where it is one that the convention calls the server's fault.
+
+Of a call that failed: `_OTHER`.
+"""
 SERVER_ADDRESS: Final = "server.address"
 """The gateway's own; of a call: that which was asked."""
 SERVER_PORT: Final = "server.port"
@@ -78,7 +97,10 @@ FALLBACK_REASON: Final = "gateway.fallback_reason"
 RETRIES: Final = "gateway.retries"
 """int: how often a batch it was in failed and was run again."""
 REASON: Final = "gateway.reason"
-"""Why it was not answered, in one word (`gateway.core.errors`): `circuit_open` for a breaker's refusal."""
+"""Why it was not answered, in one word (`gateway.core.errors`).
+
+`circuit_open` for a breaker's refusal.
+"""
 ERROR: Final = "gateway.error"
 """What its caller was told. The status of the span says it too where the fault is the server's."""
 BATCH_TRACE_ID: Final = "gateway.batch.trace_id"
@@ -93,4 +115,7 @@ BATCH_ROWS: Final = "gateway.batch.rows"
 BATCH_PADDED_ROWS: Final = "gateway.batch.padded_rows"
 """int: rows that the model ran, where some were added to come to a size that it takes."""
 INSTANCE: Final = "gateway.instance"
-"""What ran it: absent where threads of the serving process do. Of a call: the address that was asked."""
+"""What ran it: absent where threads of the serving process do.
+
+Of a call: the address that was asked.
+"""

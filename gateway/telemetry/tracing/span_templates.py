@@ -1,4 +1,7 @@
-"""The few forms that the spans of requests come in: what is alike in all requests of a form is encoded once."""
+"""The few forms that the spans of requests come in.
+
+What is alike in all requests of a form is encoded once.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,43 @@ from typing import Final, NamedTuple
 from gateway.core.errors import REASONS
 from gateway.core.grpc_status import SERVER_FAULTS, status_name
 from gateway.telemetry.tracing import span_names as names
-from gateway.telemetry.tracing.otlp_template import Layout, Template, field, fixed32_field, number_field, varint
+from gateway.telemetry.tracing.otlp_template import (
+    Layout,
+    Template,
+    field,
+    fixed32_field,
+    number_field,
+    varint,
+)
 
 # Fields of opentelemetry.proto.trace.v1.Span; the spans of a ScopeSpans are its field 2.
-SPANS, TRACE, SPAN, TRACESTATE, PARENT, FLAGS = 2, 1, 2, 3, 4, 16
-NAME, KIND, START, END, EVENTS, LINKS, DROPPED_LINKS, STATUS = 5, 6, 7, 8, 11, 13, 14, 15
-STATUS_MESSAGE, STATUS_CODE, STATUS_ERROR = 2, 3, 2
+SPANS = 2
+TRACE = 1
+SPAN = 2
+TRACESTATE = 3
+PARENT = 4
+FLAGS = 16
+NAME = 5
+KIND = 6
+START = 7
+END = 8
+EVENTS = 11
+LINKS = 13
+DROPPED_LINKS = 14
+STATUS = 15
+STATUS_MESSAGE = 2
+STATUS_CODE = 3
+STATUS_ERROR = 2
 FAILED: Final = field(STATUS, number_field(STATUS_CODE, STATUS_ERROR))
-_INTERNAL, _SERVER, _CLIENT = 1, 2, 3
-LOCAL, REMOTE = 0x100, 0x300
-"""Flags of a span whose parent (of a link whose span) is in this process, or came with the call; the SDK's."""
+_INTERNAL = 1
+_SERVER = 2
+_CLIENT = 3
+LOCAL = 0x100
+REMOTE = 0x300
+"""Flags of a span whose parent (of a link whose span) is in this process, or came with the call.
+
+The SDK's.
+"""
 
 
 class Server(NamedTuple):
@@ -50,22 +80,33 @@ class Form(NamedTuple):
 
 
 def request_template(form: Form, server: Server, *, all_children: bool) -> Template:
-    """The spans of one request: those below it first, its own last. `all_children`: else quick answered requests have events instead."""
+    """The spans of one request: those below it first, its own last.
+
+    `all_children`: else quick answered requests have events instead.
+    """
     layout = Layout()
     children = has_children(form, all_children=all_children)
     if children:
-        layout.put_open_message(SPANS, _child(names.QUEUE, "queue_span", "arrived", "started"), "queue_bytes")
+        layout.put_open_message(
+            SPANS, _child(names.QUEUE, "queue_span", "arrived", "started"), "queue_bytes"
+        )
         layout.put_open_message(SPANS, _run(failed=form.batch_failed), "run_bytes")
-    layout.put_open_message(SPANS, _request(form, server, events=form.knows_batch and not children), "request_bytes")
+    layout.put_open_message(
+        SPANS, _request(form, server, events=form.knows_batch and not children), "request_bytes"
+    )
     return Template(layout)
 
 
 def has_children(form: Form, *, all_children: bool) -> bool:
     """Whether there are spans below the request's own."""
-    return form.knows_batch and (all_children or form.has_detail or form.slow or form.degraded or form.status != 0)
+    return form.knows_batch and (
+        all_children or form.has_detail or form.slow or form.degraded or form.status != 0
+    )
 
 
-def span(name: str, kind: int, flags: int, ids: tuple[str, str, str], times: tuple[str, str]) -> Layout:
+def span(
+    name: str, kind: int, flags: int, ids: tuple[str, str, str], times: tuple[str, str]
+) -> Layout:
     """A span so far; `ids`: the columns of trace, span and parent (empty: none)."""
     layout = Layout()
     trace, own, parent = ids
@@ -73,7 +114,11 @@ def span(name: str, kind: int, flags: int, ids: tuple[str, str, str], times: tup
     layout.put_bytes(SPAN, own, "V8")
     if parent:
         layout.put_bytes(PARENT, parent, "V8")
-    layout.put(fixed32_field(FLAGS, flags) + field(NAME, name.encode("utf-8", "replace")) + number_field(KIND, kind))
+    layout.put(
+        fixed32_field(FLAGS, flags)
+        + field(NAME, name.encode("utf-8", "replace"))
+        + number_field(KIND, kind)
+    )
     layout.put_fixed64(START, times[0])
     layout.put_fixed64(END, times[1])
     return layout
@@ -96,8 +141,13 @@ def event(name: str, time: str) -> Layout:
     return layout
 
 
-def call_constants(model: str, version: int, address: str, *, failed: bool) -> dict[str, str | int | bool]:
-    """The attributes of a call to another server; `address` is as the configuration has it: HOST:PORT, `dns:///NAME:PORT` or another of gRPC's."""
+def call_constants(
+    model: str, version: int, address: str, *, failed: bool
+) -> dict[str, str | int | bool]:
+    """The attributes of a call to another server.
+
+    `address` is as the configuration has it: HOST:PORT, `dns:///NAME:PORT` or another of gRPC's.
+    """
     host, _, port = address.removeprefix("dns:///").rpartition(":")
     known = bool(host) and port.isdecimal() and "," not in host
     found: dict[str, str | int | bool] = {
@@ -115,7 +165,8 @@ def call_constants(model: str, version: int, address: str, *, failed: bool) -> d
 
 def call_template(model: str, version: int, address: str, *, failed: bool) -> Template:
     """The span of a call to another server."""
-    layout, whole = span(names.CALL, _CLIENT, LOCAL, ("trace", "span", "parent"), ("started", "ended")), Layout()
+    layout = span(names.CALL, _CLIENT, LOCAL, ("trace", "span", "parent"), ("started", "ended"))
+    whole = Layout()
     for key, value in call_constants(model, version, address, failed=failed).items():
         layout.put_constant(key, value)
     if failed:
@@ -125,8 +176,17 @@ def call_template(model: str, version: int, address: str, *, failed: bool) -> Te
 
 
 def batch_template(model: str, version: int, instance: str, flags: int) -> Template:
-    """A batch's span; its links follow behind it. `flags`: 1 it failed, 2 rows were added to it, 4 links found no room."""
-    layout = span(names.BATCH_OF.format(model=model).rstrip(), _INTERNAL, LOCAL, ("trace", "span", ""), ("started", "ended"))
+    """A batch's span; its links follow behind it.
+
+    `flags`: 1 it failed, 2 rows were added to it, 4 links found no room.
+    """
+    layout = span(
+        names.BATCH_OF.format(model=model).rstrip(),
+        _INTERNAL,
+        LOCAL,
+        ("trace", "span", ""),
+        ("started", "ended"),
+    )
     layout.put_constant(names.MODEL_NAME, model)
     layout.put_constant(names.MODEL_VERSION, version)
     if instance:
@@ -155,7 +215,13 @@ def link_template() -> Template:
 
 def _child(name: str, own: str, start: str, end: str) -> Layout:
     # A column has one place: what stands in several spans bears their names before its own.
-    return span(name, _INTERNAL, LOCAL, (f"{own}:trace", own, f"{own}:span"), (f"{own}:{start}", f"{own}:{end}"))
+    return span(
+        name,
+        _INTERNAL,
+        LOCAL,
+        (f"{own}:trace", own, f"{own}:span"),
+        (f"{own}:{start}", f"{own}:{end}"),
+    )
 
 
 def _run(*, failed: bool) -> Layout:
@@ -167,8 +233,15 @@ def _run(*, failed: bool) -> Layout:
 
 
 def _request(form: Form, server: Server, *, events: bool) -> Layout:
-    method, flags = names.STREAM_INFER if form.in_stream else names.INFER, REMOTE if form.has_parent else LOCAL
-    layout = span(method, _SERVER, flags, ("trace", "span", "parent" if form.has_parent else ""), ("arrived", "ended"))
+    method = names.STREAM_INFER if form.in_stream else names.INFER
+    flags = REMOTE if form.has_parent else LOCAL
+    layout = span(
+        method,
+        _SERVER,
+        flags,
+        ("trace", "span", "parent" if form.has_parent else ""),
+        ("arrived", "ended"),
+    )
     for key, value in request_constants(form, server).items():
         layout.put_constant(key, value)
     for key, column, number_format, present in (

@@ -18,7 +18,9 @@ def save(path, shape, node="Relu"):
     tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node(node, ["x"], ["y"])], "g", tensors[:1], tensors[1:])
     path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path
+    )
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +60,17 @@ def test_every_fault_is_found_at_once_and_the_status_is_1(gateway, repository):
     done = gateway("check", repository)
     assert done.status == 1
     assert [fault.partition(": ")[0] for fault in done.faults] == [
-        "contradicted version 1", "corrupt version 1", "empty", "half version 2", "misspelt", "misspelt",
+        "contradicted version 1", "corrupt version 1", "empty", "half version 2", "misspelt",
+        "misspelt",
     ]  # fmt: skip
     text = "\n".join(done.faults)
     assert "input 'x' is configured with the shape [5]" in text
     assert "corrupt version 1: model.onnx is not an ONNX model" in text
     assert "misspelt: model.yaml: unknown key 'batchin'; did you mean 'batching'?" in text
     assert "half version 2: version 2 has no model.onnx" in text
-    assert done.out.endswith("3 models with 3 versions would be served, 1 model skipped, 6 faults\n")
+    assert done.out.endswith(
+        "3 models with 3 versions would be served, 1 model skipped, 6 faults\n"
+    )
     for fault in done.faults:
         assert fault.partition(": ")[2] in done.out
 
@@ -74,12 +79,17 @@ def test_what_is_not_served_for_its_kind_is_no_fault(gateway, repository, tmp_pa
     shutil.copytree(repository / "pythonic", tmp_path / "pythonic")
     done = gateway("check", tmp_path)
     assert (done.status, done.faults) == (0, [])
-    assert "pythonic\n  skipped: config.pbtxt: backend 'python' is not served, only onnxruntime is\n" in done.out
+    assert (
+        "pythonic\n  skipped: config.pbtxt: backend 'python' is not served, only onnxruntime is\n"
+        in done.out
+    )
 
 
 def test_versions_that_nobody_asked_for_are_named(gateway, repository):
     out = gateway("check", repository).out
-    assert "good\n  version 1 is not asked for by the version policy, latest 1\n  version 2\n" in out
+    assert (
+        "good\n  version 1 is not asked for by the version policy, latest 1\n  version 2\n" in out
+    )
 
 
 def test_a_model_that_is_not_batched_says_why(gateway, repository):
@@ -106,7 +116,14 @@ def test_json_says_the_same_for_programs(gateway, repository):
     assert len(models["misspelt"]["faults"]) == 2
     (good,) = models["good"]["versions"]
     assert (good["version"], good["batchable"], good["batching"]["max_batch_size"]) == (2, True, 64)
-    assert good["inputs"][0] == {"name": "x", "datatype": "FP32", "shape": [-1, 4], "optional": False, "model_shape": None, "labels": []}
+    assert good["inputs"][0] == {
+        "name": "x",
+        "datatype": "FP32",
+        "shape": [-1, 4],
+        "optional": False,
+        "model_shape": None,
+        "labels": [],
+    }
     assert set(good["cost_us"]) == {"1", "2", "4", "8", "16", "32", "64"}
 
 
@@ -118,24 +135,43 @@ def test_one_model_by_itself_is_named_as_asked(gateway):
 def test_a_folder_without_models_is_a_fault_and_one_that_is_not_there_too(gateway, tmp_path):
     done = gateway("check", tmp_path)
     assert done.status == 1
-    assert done.faults[0].startswith(f"there is no model in {tmp_path}: expected NAME/VERSION/model.onnx")
+    assert done.faults[0].startswith(
+        f"there is no model in {tmp_path}: expected NAME/VERSION/model.onnx"
+    )
     (tmp_path / "model.onnx").touch()
-    for path, text in ((tmp_path / "no", "does not exist"), (tmp_path / "model.onnx", "is a file; give the folder that holds it")):
+    for path, text in (
+        (tmp_path / "no", "does not exist"),
+        (tmp_path / "model.onnx", "is a file; give the folder that holds it"),
+    ):
         done = gateway("check", path)
         assert (done.status, done.out) == (2, "")
         assert text in done.faults[0]
 
 
 def test_progress_is_told_where_it_takes_long(gateway, tmp_path):
-    """A chain of matrix products, some 50 GFLOP for a full batch, keeps the inspecting process busy for seconds."""
-    width, depth = 1024, 400
-    weights = numpy_helper.from_array((np.random.default_rng(0).standard_normal((width, width)) / width**0.5).astype("f4"), "w")
+    """A chain of matrix products, some 50 GFLOP for a full batch.
+
+    Keeps the inspecting process busy for seconds.
+    """
+    width = 1024
+    depth = 400
+    weights = numpy_helper.from_array(
+        (np.random.default_rng(0).standard_normal((width, width)) / width**0.5).astype("f4"), "w"
+    )
     names = ["x", *(f"h{i}" for i in range(depth - 1)), "y"]
-    nodes = [helper.make_node("MatMul", [before, "w"], [after]) for before, after in itertools.pairwise(names)]
-    tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", width]) for name in ("x", "y")]
+    nodes = [
+        helper.make_node("MatMul", [before, "w"], [after])
+        for before, after in itertools.pairwise(names)
+    ]
+    tensors = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", width]) for name in ("x", "y")
+    ]
     graph = helper.make_graph(nodes, "g", tensors[:1], tensors[1:], [weights])
     (tmp_path / "slow" / "1").mkdir(parents=True)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "slow" / "1" / "model.onnx")
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9),
+        tmp_path / "slow" / "1" / "model.onnx",
+    )
     done = gateway("check", tmp_path / "slow", "--cache-dir", tmp_path / "cache")
     assert (done.status, done.faults) == (0, [])
     assert done.progress
@@ -143,8 +179,14 @@ def test_progress_is_told_where_it_takes_long(gateway, tmp_path):
 
 
 def test_what_check_has_found_need_not_be_found_again(gateway, repository, tmp_path):
-    """The findings are in the cache that it is given; the second run reads what the first measured."""
-    first, second = (json.loads(gateway("check", repository / "good", "--json", "--cache-dir", tmp_path).out) for _ in range(2))
+    """The findings are in the cache that it is given.
+
+    The second run reads what the first measured.
+    """
+    first, second = (
+        json.loads(gateway("check", repository / "good", "--json", "--cache-dir", tmp_path).out)
+        for _ in range(2)
+    )
     assert list(tmp_path.glob("*.json"))
     assert first == second
 
@@ -154,7 +196,13 @@ def test_explain_shows_the_tree_of_each_version_that_would_be_live(gateway, repo
     assert (done.status, done.faults) == (0, [])
     first = done.out.split("\n\n")[0].splitlines()
     assert first[0] == "digits version 1"
-    assert [line.split()[0] for line in first] == ["digits", "Breaker", "Split", "Batcher", "Session"]
+    assert [line.split()[0] for line in first] == [
+        "digits",
+        "Breaker",
+        "Split",
+        "Batcher",
+        "Session",
+    ]
     assert [len(line) - len(line.lstrip()) for line in first] == [0, 2, 4, 6, 8]
     assert gateway("explain", "models").out.count("Session  ") == 4
 
@@ -175,12 +223,30 @@ def test_explain_tells_faults_of_what_it_was_asked_about(gateway, repository):
     ("plan", "text"),
     [
         (BatchingPlan(), "none: each request runs alone"),
-        (BatchingPlan(8, dynamic=False, useful_batch_size=1), "none: each request runs alone, of up to 8 rows"),
-        (BatchingPlan(8, useful_batch_size=1), "up to 8 rows, of which 1 is worth putting together"),
-        (BatchingPlan(8, splits=True, useful_batch_size=8), "up to 8 rows, of which 8 are worth putting together; larger requests are run in parts"),
         (
-            BatchingPlan(8, useful_batch_size=4, max_queue_delay_s=500e-6, preferred_batch_sizes=(2, 4), pad_to=(4, 8)),
-            "up to 8 rows, of which 4 are worth putting together; a batch waits 500us for company; but not at 2, 4 rows; filled up to 4, 8 rows",
+            BatchingPlan(8, dynamic=False, useful_batch_size=1),
+            "none: each request runs alone, of up to 8 rows",
+        ),
+        (
+            BatchingPlan(8, useful_batch_size=1),
+            "up to 8 rows, of which 1 is worth putting together",
+        ),
+        (
+            BatchingPlan(8, splits=True, useful_batch_size=8),
+            "up to 8 rows, of which 8 are worth putting together; larger requests are run in parts",
+        ),
+        (
+            BatchingPlan(
+                8,
+                useful_batch_size=4,
+                max_queue_delay_s=500e-6,
+                preferred_batch_sizes=(2, 4),
+                pad_to=(4, 8),
+            ),
+            (
+                "up to 8 rows, of which 4 are worth putting together; a batch waits 500us for "
+                "company; but not at 2, 4 rows; filled up to 4, 8 rows"
+            ),
         ),
     ],
 )
@@ -190,16 +256,27 @@ def test_batching_is_said_in_a_line(plan, text):
 
 @pytest.mark.parametrize(
     ("limit", "on_loop", "text"),
-    [(0, 0, "in threads"), (0, 1, "on the event loop"), (8, 8, "on the event loop"), (8, 2, "on the event loop up to 2 rows, in threads beyond")],
+    [
+        (0, 0, "in threads"),
+        (0, 1, "on the event loop"),
+        (8, 8, "on the event loop"),
+        (8, 2, "on the event loop up to 2 rows, in threads beyond"),
+    ],
 )
 def test_where_a_version_runs_is_said_in_a_line(limit, on_loop, text):
-    batching, session = BatchingPlan(limit, loop_batch_size=on_loop), SessionPlan(intra_op_threads=2)
+    batching = BatchingPlan(limit, loop_batch_size=on_loop)
+    session = SessionPlan(intra_op_threads=2)
     plan = VersionPlan("m", 1, "/m", "", (), (), batching=batching, session=session, instances=3)
-    assert runs_text(plan) == f"{text}; at most 3 at a time in one process, 2 threads each, by CPUExecutionProvider"
+    assert (
+        runs_text(plan)
+        == f"{text}; at most 3 at a time in one process, 2 threads each, by CPUExecutionProvider"
+    )
 
 
 def test_a_cost_curve_marks_the_useful_batch_and_where_the_loop_ends():
-    lines = cost_table({1: 20.0, 2: 30.0, 4: 60.0}, BatchingPlan(4, useful_batch_size=2, loop_batch_size=2)).splitlines()
+    lines = cost_table(
+        {1: 20.0, 2: 30.0, 4: 60.0}, BatchingPlan(4, useful_batch_size=2, loop_batch_size=2)
+    ).splitlines()
     assert lines == [
         "rows  us    us per row  runs in",
         "1     20.0  20.00       event loop",

@@ -10,9 +10,14 @@ def test_it_writes_a_dashboard_and_rules_and_names_them(gateway, tmp_path):
     done = gateway("dashboards", "--out", out)
 
     assert done.status == 0
-    assert done.out.splitlines() == [str(out / "gateway-dashboard.json"), str(out / "gateway-alerts.yaml")]
+    assert done.out.splitlines() == [
+        str(out / "gateway-dashboard.json"),
+        str(out / "gateway-alerts.yaml"),
+    ]
     assert json.loads((out / "gateway-dashboard.json").read_text())["title"] == "ONNX gateway"
-    assert yaml.safe_load((out / "gateway-alerts.yaml").read_text())["groups"][0]["name"] == "gateway"
+    assert (
+        yaml.safe_load((out / "gateway-alerts.yaml").read_text())["groups"][0]["name"] == "gateway"
+    )
 
 
 def test_a_file_that_was_changed_is_left_alone_unless_forced(gateway, tmp_path):

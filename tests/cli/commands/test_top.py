@@ -17,8 +17,9 @@ import pytest
 from tests.support.checkout import ROOT
 
 FIGURES = {
-    "calls_per_s": 0.0, "errors_per_s": 0.0, "latency_p50_ms": None, "latency_p90_ms": None, "latency_p99_ms": None, "queue_p90_ms": None,
-    "rows_per_batch": None, "queued": 0, "in_flight": 0, "errors_per_s_by_reason": {},
+    "calls_per_s": 0.0, "errors_per_s": 0.0, "latency_p50_ms": None, "latency_p90_ms": None,
+    "latency_p99_ms": None, "queue_p90_ms": None, "rows_per_batch": None, "queued": 0,
+    "in_flight": 0, "errors_per_s_by_reason": {},
 }  # fmt: skip
 VERSION = {
     **FIGURES,
@@ -32,16 +33,27 @@ VERSION = {
     "instances": [],
 }
 BUSY = {
-    **VERSION, "model": "digits", "version": "2", "calls_per_s": 1234.5, "errors_per_s": 2.25, "latency_p50_ms": 1.234, "latency_p99_ms": 2345.6,
-    "rows_per_batch": 17.25, "queued": 12, "breaker": "open", "instances": [{"available": False, "breaker": "open"}],
+    **VERSION, "model": "digits", "version": "2", "calls_per_s": 1234.5, "errors_per_s": 2.25,
+    "latency_p50_ms": 1.234, "latency_p99_ms": 2345.6, "rows_per_batch": 17.25, "queued": 12,
+    "breaker": "open", "instances": [{"available": False, "breaker": "open"}],
 }  # fmt: skip
 HOSTILE = "\x1b[2J[bold]5 failed"
 STATE = {
     "made_at_s": 1_700_000_000.0,
     "window_s": 5,
-    "gateway": {"phase": "serving", "ready": True, "address": "127.0.0.1:8001", "started_at_s": 1_699_992_800.0},
+    "gateway": {
+        "phase": "serving",
+        "ready": True,
+        "address": "127.0.0.1:8001",
+        "started_at_s": 1_699_992_800.0,
+    },
     "notices": [{"level": "warning", "text": "1 version has an open breaker."}],
-    "total": {**FIGURES, "calls_per_s": 1234.5, "errors_per_s": 2.25, "errors_per_s_by_reason": {"model_failed": 2.25}},
+    "total": {
+        **FIGURES,
+        "calls_per_s": 1234.5,
+        "errors_per_s": 2.25,
+        "errors_per_s_by_reason": {"model_failed": 2.25},
+    },
     "versions": [
         {**VERSION, "model": "idle"},
         {**VERSION, "model": "broken", "state": "UNAVAILABLE", "reason": "no", "breaker": ""},
@@ -50,14 +62,30 @@ STATE = {
     ],
     "processes": [
         {
-            "process": 0, "pid": 4100, "state": "serving", "speaks": True, "cpu_percent": 61.2, "memory_bytes": 180 << 20, "loop_lag_ms": 0.4,
-            "in_flight": 3, "restarts": 1, "last_end": "died with SIGKILL (pid 4000)",
+            "process": 0,
+            "pid": 4100,
+            "state": "serving",
+            "speaks": True,
+            "cpu_percent": 61.2,
+            "memory_bytes": 180 << 20,
+            "loop_lag_ms": 0.4,
+            "in_flight": 3,
+            "restarts": 1,
+            "last_end": "died with SIGKILL (pid 4000)",
         },
     ],
     "events": [
-        {"at_s": 1_700_000_000.0, "what": "breaker", "state": "open", "model": "digits", "version": "2", "instance": "", "text": HOSTILE},
+        {
+            "at_s": 1_700_000_000.0,
+            "what": "breaker",
+            "state": "open",
+            "model": "digits",
+            "version": "2",
+            "instance": "",
+            "text": HOSTILE,
+        },
     ],
-}  # fmt: skip
+}
 
 
 class Answering:
@@ -97,7 +125,9 @@ def answering():
 
 
 def row_of(out, name):
-    return re.split(r" {2,}", next(line for line in out.splitlines() if line.strip().startswith(name)).strip())
+    return re.split(
+        r" {2,}", next(line for line in out.splitlines() if line.strip().startswith(name)).strip()
+    )
 
 
 def test_once_prints_every_version_the_busiest_first_without_a_terminal(gateway, answering):
@@ -119,10 +149,24 @@ def test_once_prints_every_version_the_busiest_first_without_a_terminal(gateway,
         "0",
         "open, 1 of 1 away",
     ]
-    names = [line.split()[0] for line in done.out.splitlines() if re.match(r" (digits|broken|idle|another_\d+) ", line)]
+    names = [
+        line.split()[0]
+        for line in done.out.splitlines()
+        if re.match(r" (digits|broken|idle|another_\d+) ", line)
+    ]
     assert names[:2] == ["digits", "broken"], "what cannot be served comes before what is idle"
     assert len(names) == 43
-    assert row_of(done.out, "0") == ["0", "serving", "4100", "61 %", "180 MiB", "0.40 ms", "3", "1", "died with SIGKILL (pid 4000)"]
+    assert row_of(done.out, "0") == [
+        "0",
+        "serving",
+        "4100",
+        "61 %",
+        "180 MiB",
+        "0.40 ms",
+        "3",
+        "1",
+        "died with SIGKILL (pid 4000)",
+    ]
     assert "1 version has an open breaker." in done.out
     assert "model failed 2.2" in done.out
 
@@ -137,20 +181,41 @@ def lines_in(done, width):
 @pytest.mark.parametrize("width", [40, 60, 80, 110, 130])
 def test_a_narrow_screen_shows_fewer_columns_and_every_name_in_one_line(gateway, answering, width):
     long_name = {**BUSY, "model": "a_name_of_" + "many_" * 38 + "words"}
-    answering.answer = 200, json.dumps({**STATE, "versions": [long_name, *STATE["versions"]]}).encode()
-    lines = lines_in(gateway("top", "--once", "--address", answering.address, env={"COLUMNS": str(width)}), width)
+    answering.answer = (
+        200,
+        json.dumps({**STATE, "versions": [long_name, *STATE["versions"]]}).encode(),
+    )
+    lines = lines_in(
+        gateway("top", "--once", "--address", answering.address, env={"COLUMNS": str(width)}), width
+    )
     header = next(line for line in lines if "model" in line.split())
-    assert ("ver" in header.split(), "rows/batch" in header.split(), "in flight" in header) == (True, width >= 130, width >= 110)
+    assert ("ver" in header.split(), "rows/batch" in header.split(), "in flight" in header) == (
+        True,
+        width >= 130,
+        width >= 110,
+    )
     assert re.search(r"^ a_name_of_m\S*… +2 ", "\n".join(lines), re.MULTILINE)
     assert sum(line.startswith(" another_") for line in lines) == 40
-    assert all(re.match(r" another_\d\d +1 ", line) for line in lines if line.startswith(" another_"))
+    assert all(
+        re.match(r" another_\d\d +1 ", line) for line in lines if line.startswith(" another_")
+    )
 
 
 def test_80_columns_have_the_load_the_errors_the_tail_and_the_breaker(gateway, answering):
-    lines = lines_in(gateway("top", "--once", "--address", answering.address, env={"COLUMNS": "80"}), 80)
+    lines = lines_in(
+        gateway("top", "--once", "--address", answering.address, env={"COLUMNS": "80"}), 80
+    )
     header = next(line for line in lines if "model" in line.split())
     assert header.split() == ["model", "ver", "state", "calls/s", "err/s", "p99", "breaker"]
-    assert row_of("\n".join(lines), "digits") == ["digits", "2", "ready", "1,234", "2.2", "2.3 s", "open, 1 of 1 away"]
+    assert row_of("\n".join(lines), "digits") == [
+        "digits",
+        "2",
+        "ready",
+        "1,234",
+        "2.2",
+        "2.3 s",
+        "open, 1 of 1 away",
+    ]
 
 
 def test_what_is_not_written_to_a_terminal_is_whole(gateway, answering):
@@ -161,8 +226,22 @@ def test_what_is_not_written_to_a_terminal_is_whole(gateway, answering):
 
 
 def test_a_breaker_that_the_next_call_tries_says_so(gateway, answering):
-    tried = {**VERSION, "model": "tried", "breaker": "open", "breaker_open_processes": 2, "breaker_to_try_processes": 2}
-    answering.answer = 200, json.dumps({**STATE, "versions": [tried, {**tried, "model": "partly", "breaker_to_try_processes": 1}]}).encode()
+    tried = {
+        **VERSION,
+        "model": "tried",
+        "breaker": "open",
+        "breaker_open_processes": 2,
+        "breaker_to_try_processes": 2,
+    }
+    answering.answer = (
+        200,
+        json.dumps(
+            {
+                **STATE,
+                "versions": [tried, {**tried, "model": "partly", "breaker_to_try_processes": 1}],
+            }
+        ).encode(),
+    )
     done = gateway("top", "--once", "--address", answering.address)
     assert row_of(done.out, "tried")[-1] == "open, next call tries"
     assert row_of(done.out, "partly")[-1] == "open"
@@ -171,7 +250,10 @@ def test_a_breaker_that_the_next_call_tries_says_so(gateway, answering):
 def test_a_breaker_that_an_operator_holds_is_told_apart_from_one_that_stands_so(gateway, answering):
     forced = {**VERSION, "model": "forced", "breaker_forced": "closed"}
     answering.answer = 200, json.dumps({**STATE, "versions": [forced]}).encode()
-    assert row_of(gateway("top", "--once", "--address", answering.address).out, "forced")[-1] == "forced closed"
+    assert (
+        row_of(gateway("top", "--once", "--address", answering.address).out, "forced")[-1]
+        == "forced closed"
+    )
 
 
 def test_words_from_elsewhere_do_nothing_to_the_terminal(gateway, answering):
@@ -180,12 +262,19 @@ def test_words_from_elsewhere_do_nothing_to_the_terminal(gateway, answering):
     assert "\x1b" not in done.out
 
 
-@pytest.mark.parametrize("answer", [(404, b"not here"), (200, b"<html>"), (200, b"[]"), (200, b"{}"), (503, b"{}")])
+@pytest.mark.parametrize(
+    "answer", [(404, b"not here"), (200, b"<html>"), (200, b"[]"), (200, b"{}"), (503, b"{}")]
+)
 def test_a_server_that_is_no_gateway_is_told_apart(gateway, answering, answer):
     answering.answer = answer
     done = gateway("top", "--once", "--address", answering.address)
     assert done.status == 1
-    assert done.faults == [f"{answering.address} answers /v2/gateway/state with HTTP status {answer[0]}, and not as a gateway does"]
+    assert done.faults == [
+        (
+            f"{answering.address} answers /v2/gateway/state with HTTP status "
+            f"{answer[0]}, and not as a gateway does"
+        )
+    ]
 
 
 def test_nobody_there_is_one_line_and_status_1(gateway):
@@ -194,7 +283,10 @@ def test_nobody_there_is_one_line_and_status_1(gateway):
     assert done.faults == ["no gateway answers HTTP at 127.0.0.1:9: connection refused"]
 
 
-@pytest.mark.parametrize(("address", "status", "says"), [("a..b:80", 1, "no host can be called so"), ("ex ample:80", 2, "expected HOST:PORT")])
+@pytest.mark.parametrize(
+    ("address", "status", "says"),
+    [("a..b:80", 1, "no host can be called so"), ("ex ample:80", 2, "expected HOST:PORT")],
+)
 def test_what_no_host_is_called_is_one_line_too(gateway, address, status, says):
     done = gateway("top", "--once", "--address", address)
     assert done.status == status
@@ -216,10 +308,22 @@ def test_without_a_terminal_it_says_how_to_go_on(gateway, answering):
 
 def test_in_a_terminal_it_follows_says_when_nobody_answers_and_ends_with_ctrl_c(answering):
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "gateway", "top", "--address", answering.address, "--interval", "200ms"]
+    command = [
+        sys.executable,
+        "-m",
+        "gateway",
+        "top",
+        "--address",
+        answering.address,
+        "--interval",
+        "200ms",
+    ]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "150", "LINES": "30"}
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever a shell starts in the background ignores it, and what that starts
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, cwd=ROOT, env=environment)
+    # whatever a shell starts in the background ignores it, and what that starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, cwd=ROOT, env=environment
+    )
     os.close(theirs)
     seen = bytearray()
 
@@ -244,7 +348,9 @@ def test_in_a_terminal_it_follows_says_when_nobody_answers_and_ends_with_ctrl_c(
         reading.join(10)
         os.close(ours)
     assert process.stderr.read() == b""
-    assert bytes(seen).rstrip().endswith(b"\x1b[?25h\x1b[?1049l"), "the cursor is shown again, and what was on the screen before"
+    assert bytes(seen).rstrip().endswith(b"\x1b[?25h\x1b[?1049l"), (
+        "the cursor is shown again, and what was on the screen before"
+    )
 
 
 def wait_for(what):

@@ -8,11 +8,21 @@ from gateway.config.settings import ServingSettings, Settings
 from gateway.control.processes.main_process import Started
 from gateway.ipc.messages import IndexEntry, VersionState
 
-READY, UNAVAILABLE = VersionState.READY, VersionState.UNAVAILABLE
+READY = VersionState.READY
+UNAVAILABLE = VersionState.UNAVAILABLE
 
 
-def text(*index, models=Path("/nowhere"), http="127.0.0.1:8002", serving=None, reason="one for each of 2 cores", transport="completion-queue"):
-    settings = Settings(models=models, serving=serving or ServingSettings(), processes_reason=reason)
+def text(
+    *index,
+    models=Path("/nowhere"),
+    http="127.0.0.1:8002",
+    serving=None,
+    reason="one for each of 2 cores",
+    transport="completion-queue",
+):
+    settings = Settings(
+        models=models, serving=serving or ServingSettings(), processes_reason=reason
+    )
     started = Started("127.0.0.1:8001", http, 2, index, 1.234, transport)
     return banner(settings, started, "polling (the faster one)")
 
@@ -54,7 +64,14 @@ def test_live_models_come_with_their_versions_and_failed_ones_with_the_reason():
 def test_a_long_name_is_cut_in_the_list_where_it_does_not_fit_and_whole_in_the_call():
     settings = Settings(models=Path("/nowhere"), serving=ServingSettings(), processes_reason="")
     name = "a_name_of_" + "many_" * 38
-    started = Started("127.0.0.1:8001", "", 1, (IndexEntry(name, "1", READY), IndexEntry("wine", "1", READY)), 1.0, "aio")
+    started = Started(
+        "127.0.0.1:8001",
+        "",
+        1,
+        (IndexEntry(name, "1", READY), IndexEntry("wine", "1", READY)),
+        1.0,
+        "aio",
+    )
     narrow = banner(settings, started, "polling", room=80)
     assert f"live:\n  {name[:39]}…  version 1\n  wine{' ' * 36}  version 1\n" in narrow
     assert f"infer {name} " in narrow
@@ -69,7 +86,10 @@ def test_nothing_live_is_said_and_nothing_is_there_to_try():
 
 
 def test_a_thousand_models_do_not_fill_the_screen():
-    out = text(*(IndexEntry(f"m{i:04}", "1", READY) for i in range(1000)), *(IndexEntry(f"bad{i}", "1", UNAVAILABLE, "no") for i in range(30)))
+    out = text(
+        *(IndexEntry(f"m{i:04}", "1", READY) for i in range(1000)),
+        *(IndexEntry(f"bad{i}", "1", UNAVAILABLE, "no") for i in range(30)),
+    )
     assert "  ... and 980 more models" in out
     assert "  ... and 10 more failures" in out
     assert len(out.splitlines()) < 60
@@ -79,18 +99,30 @@ def test_the_call_to_paste_names_a_sample_that_stands_beside_the_model(tmp_path)
     (tmp_path / "a model").mkdir()
     (tmp_path / "a model" / "samples.json").touch()
     out = text(IndexEntry("a model", "1", READY), models=tmp_path)
-    assert f"  gateway infer 'a model' --address 127.0.0.1:8001 --input '{tmp_path}/a model/samples.json'\n" in out
-    assert "  gateway infer b --address 127.0.0.1:8001\n" in text(IndexEntry("b", "1", READY), models=tmp_path)
+    assert (
+        "  gateway infer 'a model' --address 127.0.0.1:8001 --input "
+        f"'{tmp_path}/a model/samples.json'\n"
+    ) in out
+    assert "  gateway infer b --address 127.0.0.1:8001\n" in text(
+        IndexEntry("b", "1", READY), models=tmp_path
+    )
 
 
 def test_under_tls_the_calls_say_what_they_need_and_no_secret_is_shown():
-    serving = ServingSettings(tls_certificate=b"CERT", tls_key=b"SECRET", tls_client_ca=b"ROOTS", admin_token="SECRET")
+    serving = ServingSettings(
+        tls_certificate=b"CERT", tls_key=b"SECRET", tls_client_ca=b"ROOTS", admin_token="SECRET"
+    )
     out = text(IndexEntry("a", "1", READY), serving=serving)
     assert "127.0.0.1:8001 (TLS)" in out
     assert "--tls-ca ca.pem --tls-cert client.pem --tls-key client.key" in out
-    assert 'ssl=True, root_certificates="ca.pem", private_key="client.key", certificate_chain="client.pem"' in out
+    assert (
+        'ssl=True, root_certificates="ca.pem", private_key="client.key", '
+        'certificate_chain="client.pem"'
+    ) in out
     assert "SECRET" not in out
-    plain = text(IndexEntry("a", "1", READY), serving=dataclasses.replace(serving, tls_client_ca=b""))
+    plain = text(
+        IndexEntry("a", "1", READY), serving=dataclasses.replace(serving, tls_client_ca=b"")
+    )
     assert "--tls-ca ca.pem" in plain
     assert "client.pem" not in plain
 
@@ -100,8 +132,14 @@ def test_programs_are_named_as_they_were_started(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path / "elsewhere"))
     here = Programs.of(str(tmp_path / ".venv/bin/gateway"), str(tmp_path / ".venv/bin/python"))
     assert here == Programs((".venv/bin/gateway",), ".venv/bin/python")
-    assert Programs.of(".venv/bin/gateway", "/usr/bin/python3") == Programs((".venv/bin/gateway",), "/usr/bin/python3")
-    assert Programs.of("/x/gateway/__main__.py", "/usr/bin/python3").gateway == ("/usr/bin/python3", "-m", "gateway")
+    assert Programs.of(".venv/bin/gateway", "/usr/bin/python3") == Programs(
+        (".venv/bin/gateway",), "/usr/bin/python3"
+    )
+    assert Programs.of("/x/gateway/__main__.py", "/usr/bin/python3").gateway == (
+        "/usr/bin/python3",
+        "-m",
+        "gateway",
+    )
 
 
 def test_a_program_on_the_path_needs_no_path(tmp_path, monkeypatch):

@@ -15,19 +15,33 @@ INTEGERS = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UIN
 DATATYPES = (*ITEM_BYTES, "BYTES")
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # other programs on the machine are no fault of the tensors
+# other programs on the machine are no fault of the tensors
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_what_an_array_says_as_lists_comes_back_as_the_array(data):
-    """Every datatype but BF16, every rank: nested lists and the array itself give the same tensor."""
+    """Every datatype but BF16, every rank.
+
+    Nested lists and the array itself give the same tensor.
+    """
     datatype = data.draw(st.sampled_from([name for name in DATATYPES if name != "BF16"]))
     shape = data.draw(hnp.array_shapes(min_dims=0, max_dims=3, max_side=4))
     if datatype == "BYTES":
-        elements = data.draw(st.lists(st.text(max_size=5), min_size=int(np.prod(shape)), max_size=int(np.prod(shape))))
+        elements = data.draw(
+            st.lists(
+                st.text(max_size=5), min_size=int(np.prod(shape)), max_size=int(np.prod(shape))
+            )
+        )
         array = np.empty(len(elements), object)
         array[:] = elements
         array = array.reshape(shape)
     else:
-        array = data.draw(hnp.arrays(numpy_dtype(datatype), shape, elements={"allow_nan": False} if datatype.startswith("FP") else None))
+        array = data.draw(
+            hnp.arrays(
+                numpy_dtype(datatype),
+                shape,
+                elements={"allow_nan": False} if datatype.startswith("FP") else None,
+            )
+        )
     spec = TensorSpec("x", datatype, tuple(-1 for _ in shape))
     for values in (array.tolist(), array):
         tensor = make_tensor(values, spec)
@@ -42,7 +56,9 @@ def test_a_whole_number_is_taken_exactly_or_refused(datatype, number):
     if bounds.min <= number <= bounds.max:
         assert int(make_tensor([number], TensorSpec("x", datatype, (-1,)))[0]) == number
     else:
-        with pytest.raises(ValueError, match=r"takes whole numbers of -?\d+ to \d+ \(U?INT\d+\), got "):
+        with pytest.raises(
+            ValueError, match=r"takes whole numbers of -?\d+ to \d+ \(U?INT\d+\), got "
+        ):
             make_tensor([number], TensorSpec("x", datatype, (-1,)))
 
 
@@ -56,7 +72,9 @@ def test_whole_numbers_may_be_written_as_floats():
     assert make_tensor([1.0, -3.0], TensorSpec("x", "INT8", (-1,))).tolist() == [1, -3]
 
 
-@pytest.mark.parametrize(("value", "taken"), [(True, True), (0, False), (1, True), (2, None), (0.5, None)])
+@pytest.mark.parametrize(
+    ("value", "taken"), [(True, True), (0, False), (1, True), (2, None), (0.5, None)]
+)
 def test_truth_is_true_false_one_or_zero(value, taken):
     spec = TensorSpec("x", "BOOL", (-1,))
     if taken is None:
@@ -67,8 +85,13 @@ def test_truth_is_true_false_one_or_zero(value, taken):
 
 
 def test_small_floats_hold_what_they_can_and_refuse_what_they_cannot():
-    assert make_tensor([1.5, float("inf")], TensorSpec("x", "FP16", (-1,))).tolist() == [1.5, float("inf")]
-    with pytest.raises(ValueError, match=r"1e\+06 is too large for FP16|1000000.0 is too large for FP16"):
+    assert make_tensor([1.5, float("inf")], TensorSpec("x", "FP16", (-1,))).tolist() == [
+        1.5,
+        float("inf"),
+    ]
+    with pytest.raises(
+        ValueError, match=r"1e\+06 is too large for FP16|1000000.0 is too large for FP16"
+    ):
         make_tensor([1e6], TensorSpec("x", "FP16", (-1,)))
     tensor = make_tensor([1.5, -2], TensorSpec("x", "BF16", (-1,)))
     assert tensor.dtype == ml_dtypes.bfloat16

@@ -23,12 +23,20 @@ def response(*outputs):
 
 
 LABELS = np.array([["é", "b"], ["", "long text"]], object)
-MIXED = response(("score", "FP32", np.array([0.5, 1e-7], "f4")), ("label", "BYTES", LABELS), ("whole", "FP64", np.array(2.5)))
+MIXED = response(
+    ("score", "FP32", np.array([0.5, 1e-7], "f4")),
+    ("label", "BYTES", LABELS),
+    ("whole", "FP64", np.array(2.5)),
+)
 
 
 def test_a_table_has_a_line_for_each_row_and_other_shapes_below():
     lines = as_table(read_outputs(MIXED)).splitlines()
-    assert lines[:3] == ["row  score FP32  label BYTES", "0    0.5         é b", "1    1e-07        long text"]
+    assert lines[:3] == [
+        "row  score FP32  label BYTES",
+        "0    0.5         é b",
+        "1    1e-07        long text",
+    ]
     assert lines[3:] == ["", "whole FP64 []", "2.5"]
 
 
@@ -38,7 +46,9 @@ def test_a_long_row_is_cut_and_says_how_long_it_is():
 
 
 def test_outputs_of_different_lengths_are_shown_one_by_one():
-    out = as_table(read_outputs(response(("a", "INT64", np.arange(2)), ("b", "INT64", np.arange(3)))))
+    out = as_table(
+        read_outputs(response(("a", "INT64", np.arange(2)), ("b", "INT64", np.arange(3))))
+    )
     assert out == "a INT64 [2]\n[0 1]\n\nb INT64 [3]\n[0 1 2]"
 
 
@@ -51,13 +61,24 @@ def test_json_is_the_protocols_own_with_nested_data():
     document = json.loads(as_json(MIXED, read_outputs(MIXED)))
     assert (document["model_name"], document["model_version"]) == ("m", "3")
     assert document["outputs"][1:] == [
-        {"name": "label", "datatype": "BYTES", "shape": [2, 2], "data": [["é", "b"], ["", "long text"]]},
+        {
+            "name": "label",
+            "datatype": "BYTES",
+            "shape": [2, 2],
+            "data": [["é", "b"], ["", "long text"]],
+        },
         {"name": "whole", "datatype": "FP64", "shape": [], "data": 2.5},
     ]
 
 
 def test_npz_holds_every_output_under_its_name_without_pickles():
-    outputs = read_outputs(response(("file", "INT64", np.arange(2)), ("a/b", "BYTES", LABELS), ("h", "BF16", np.ones(2, ml_dtypes.bfloat16))))
+    outputs = read_outputs(
+        response(
+            ("file", "INT64", np.arange(2)),
+            ("a/b", "BYTES", LABELS),
+            ("h", "BF16", np.ones(2, ml_dtypes.bfloat16)),
+        )
+    )
     with np.load(io.BytesIO(as_npz(outputs)), allow_pickle=False) as file:
         assert file["file"].tolist() == [0, 1]
         assert file["a/b"].tolist() == LABELS.tolist()
@@ -67,7 +88,9 @@ def test_npz_holds_every_output_under_its_name_without_pickles():
 
 def test_typed_contents_are_read_as_well_as_raw_ones():
     typed = ModelInferResponse(model_name="m")
-    typed.outputs.add(name="x", datatype="FP32", shape=[2]).contents.fp32_contents.extend([1.0, 2.0])
+    typed.outputs.add(name="x", datatype="FP32", shape=[2]).contents.fp32_contents.extend(
+        [1.0, 2.0]
+    )
     typed.outputs.add(name="t", datatype="BYTES", shape=[1]).contents.bytes_contents.append(b"a")
     assert [output.array.tolist() for output in read_outputs(typed)] == [[1.0, 2.0], ["a"]]
 

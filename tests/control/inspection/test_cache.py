@@ -43,7 +43,17 @@ def test_findings_with_an_error_are_not_kept(tmp_path):
         assert cache.get("k") is None
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"null", b'{"key": "k"}', b'{"key": "k", "findings": {"cost_us": 3}}', b"\xff\xfe\x00"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"null",
+        b'{"key": "k"}',
+        b'{"key": "k", "findings": {"cost_us": 3}}',
+        b"\xff\xfe\x00",
+    ],
+)
 def test_an_entry_that_is_damaged_is_no_entry_and_is_mended(tmp_path, content):
     cache = FindingsCache(tmp_path)
     (tmp_path / "k.json").write_bytes(content)
@@ -84,7 +94,8 @@ def test_memory_is_bounded_too():
 
 
 def test_the_longest_unused_entries_go_and_so_do_the_leavings_of_the_dead(tmp_path):
-    old, older = time.time() - 10 * 86400, time.time() - 20 * 86400
+    old = time.time() - 10 * 86400
+    older = time.time() - 20 * 86400
     first = FindingsCache(tmp_path)
     for key, used in (("a", older), ("b", older), ("c", old)):
         first.put(key, FOUND)
@@ -119,7 +130,8 @@ def test_the_version_is_read_without_importing_onnxruntime():
 
 
 def test_the_key_changes_with_whatever_findings_depend_on(tmp_path):
-    sample, raw = tmp_path / "reference.npz", tmp_path / "x.raw"
+    sample = tmp_path / "reference.npz"
+    raw = tmp_path / "x.raw"
     np.savez(sample, x=np.ones(3))
     raw.write_bytes(b"1234")
     warmed = replace(JOB, warmup=(WarmupInput("x", "FP32", (1,), str(raw)),))

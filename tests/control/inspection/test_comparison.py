@@ -13,7 +13,9 @@ from hypothesis.extra import numpy as hnp
 
 from gateway.control.inspection.comparison import TOLERANCE, difference, tells
 
-floats = hnp.arrays(np.float32, st.tuples(st.integers(0, 4), st.integers(0, 4)), elements=st.floats(width=32))
+floats = hnp.arrays(
+    np.float32, st.tuples(st.integers(0, 4), st.integers(0, 4)), elements=st.floats(width=32)
+)
 
 
 @given(floats)
@@ -37,7 +39,9 @@ def test_the_difference_is_a_part_of_the_largest_value(array, far, data):
 
 @pytest.mark.parametrize("values", [[math.nan], [math.inf], [-math.inf], [2.0]])
 def test_nan_and_infinity_equal_nothing_but_themselves(values):
-    assert difference(np.array(values, np.float32), np.array([1.0], np.float32)) == (0.5 if values == [2.0] else math.inf)
+    assert difference(np.array(values, np.float32), np.array([1.0], np.float32)) == (
+        0.5 if values == [2.0] else math.inf
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,7 +66,9 @@ def test_half_precision_is_compared_in_a_width_that_holds_the_difference():
         assert difference(most, most) <= TOLERANCE
 
 
-@pytest.mark.parametrize(("values", "told"), [([math.nan, math.inf], False), ([math.nan, 1.0], True), ([], True)])
+@pytest.mark.parametrize(
+    ("values", "told"), [([math.nan, math.inf], False), ([math.nan, 1.0], True), ([], True)]
+)
 def test_an_output_that_is_finite_nowhere_tells_nothing(values, told):
     assert tells(np.array(values, np.float32)) is told
     assert tells(np.array([1]))

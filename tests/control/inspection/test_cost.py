@@ -1,4 +1,7 @@
-"""What the cost curve measures and where it ends, on models made of plain functions that take their time."""
+"""What the cost curve measures and where it ends.
+
+On models made of plain functions that take their time.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,9 @@ class Costly:
     """Takes so many seconds a row, and remembers the rows it was given."""
 
     def __init__(self, row_s=0.0, most=1 << 20):
-        self.row_s, self.most, self.fed = row_s, most, []
+        self.row_s = row_s
+        self.most = most
+        self.fed = []
 
     def __call__(self, feed):
         rows = len(feed["x"])
@@ -109,7 +114,9 @@ def test_a_model_that_fails_costs_nothing():
 def test_a_small_network_is_measured_in_milliseconds(tmp_path):
     session = Session(save(tmp_path, mlp()), SessionPlan())
     rows = {"x": np.ones((5, 8), np.float32)}
-    best = min(_seconds(lambda: measure(lambda feed: session.run(feed, ["y"]), rows, 64)) for _ in range(5))
+    best = min(
+        _seconds(lambda: measure(lambda feed: session.run(feed, ["y"]), rows, 64)) for _ in range(5)
+    )
 
     assert best < 0.05
 

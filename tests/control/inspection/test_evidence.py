@@ -48,17 +48,32 @@ def image_model():
         node("GlobalAveragePool", ["c"], ["p"]),
         node("Flatten", ["p"], ["y"]),
     ]
-    return model(nodes, [tensor("x", F32, ["N", 3, "H", "W"])], [tensor("y", F32, ["N", 5])], [weights("w", 5, 3, 3, 3)])
+    return model(
+        nodes,
+        [tensor("x", F32, ["N", 3, "H", "W"])],
+        [tensor("y", F32, ["N", 5])],
+        [weights("w", 5, 3, 3, 3)],
+    )
 
 
 def string_labels():
-    labels = node("LabelEncoder", ["x"], ["y"], domain="ai.onnx.ml", keys_strings=["red", "blue"], values_int64s=[1, 2], default_int64=-1)
+    labels = node(
+        "LabelEncoder",
+        ["x"],
+        ["y"],
+        domain="ai.onnx.ml",
+        keys_strings=["red", "blue"],
+        values_int64s=[1, 2],
+        default_int64=-1,
+    )
     return model([labels], [tensor("x", STRING, ["N", 2])], [tensor("y", I64, ["N", 2])])
 
 
 def cast_to(datatype):
     nodes = [node("MatMul", ["x", "w"], ["h"]), node("Cast", ["h"], ["y"], to=datatype)]
-    return model(nodes, [tensor("x", F32, ["N", 4])], [tensor("y", datatype, ["N", 3])], [weights("w", 4, 3)])
+    return model(
+        nodes, [tensor("x", F32, ["N", 4])], [tensor("y", datatype, ["N", 3])], [weights("w", 4, 3)]
+    )
 
 
 def logarithm():
@@ -66,7 +81,11 @@ def logarithm():
 
 
 def doubled(datatype):
-    nodes = [node("Cast", ["x"], ["f"], to=F32), node("Add", ["f", "f"], ["g"]), node("Cast", ["g"], ["y"], to=datatype)]
+    nodes = [
+        node("Cast", ["x"], ["f"], to=F32),
+        node("Add", ["f", "f"], ["g"]),
+        node("Cast", ["g"], ["y"], to=datatype),
+    ]
     return model(nodes, [tensor("x", datatype, ["N", 4])], [tensor("y", datatype, ["N", 4])])
 
 
@@ -79,7 +98,12 @@ def equal_lengths():
 
 def fixed_but_said_free(size):
     nodes = [node("MatMul", ["x", "w"], ["y"])]
-    return model(nodes, [tensor("x", F32, ["N", "features"])], [tensor("y", F32, ["N", 3])], [weights("w", size, 3)])
+    return model(
+        nodes,
+        [tensor("x", F32, ["N", "features"])],
+        [tensor("y", F32, ["N", 3])],
+        [weights("w", size, 3)],
+    )
 
 
 BATCHABLE = {
@@ -135,7 +159,11 @@ def at_most_ten_rows():
 
 def outer_product():
     nodes = [node("Transpose", ["b"], ["t"], perm=[1, 0]), node("MatMul", ["a", "t"], ["y"])]
-    return model(nodes, [tensor("a", F32, [None, 4]), tensor("b", F32, [None, 4])], [tensor("y", F32, [None, None])])
+    return model(
+        nodes,
+        [tensor("a", F32, [None, 4]), tensor("b", F32, [None, 4])],
+        [tensor("y", F32, [None, None])],
+    )
 
 
 def random_noise():
@@ -150,13 +178,28 @@ def sorted_rows():
 
 
 def rank_among_rows():
-    nodes = [node("ReduceMax", ["x", "axes"], ["m"], keepdims=1), node("GreaterOrEqual", ["x", "m"], ["y"])]
-    return model(nodes, [tensor("x", F32, ["N", 4])], [tensor("y", BOOL, ["N", 4])], [constant("axes", [0], np.int64)])
+    nodes = [
+        node("ReduceMax", ["x", "axes"], ["m"], keepdims=1),
+        node("GreaterOrEqual", ["x", "m"], ["y"]),
+    ]
+    return model(
+        nodes,
+        [tensor("x", F32, ["N", 4])],
+        [tensor("y", BOOL, ["N", 4])],
+        [constant("axes", [0], np.int64)],
+    )
 
 
 def never_finite():
-    nodes = [node("Abs", ["x"], ["a"]), node("Neg", ["a"], ["b"]), node("Sub", ["b", "one"], ["c"]), node("Log", ["c"], ["y"])]
-    return model(nodes, [tensor("x", F32, ["N", 4])], [tensor("y", F32, ["N", 4])], [constant("one", [1.0])])
+    nodes = [
+        node("Abs", ["x"], ["a"]),
+        node("Neg", ["a"], ["b"]),
+        node("Sub", ["b", "one"], ["c"]),
+        node("Log", ["c"], ["y"]),
+    ]
+    return model(
+        nodes, [tensor("x", F32, ["N", 4])], [tensor("y", F32, ["N", 4])], [constant("one", [1.0])]
+    )
 
 
 def adjacency():
@@ -165,25 +208,58 @@ def adjacency():
 
 
 NOT_BATCHABLE = {
-    "a mean over the batch": (minus_mean, "output 'y' differs between rows together and rows apart by"),
+    "a mean over the batch": (
+        minus_mean,
+        "output 'y' differs between rows together and rows apart by",
+    ),
     "a running sum over the batch": (cumsum, "differs between rows together and rows apart"),
     "a softmax over the batch": (softmax_over_rows, "differs between rows together and rows apart"),
-    "a dynamic quantisation": (dynamically_quantised, "differs between rows together and rows apart"),
-    "a division by the batch's size": (power_over_batch, "differs between rows together and rows apart"),
+    "a dynamic quantisation": (
+        dynamically_quantised,
+        "differs between rows together and rows apart",
+    ),
+    "a division by the batch's size": (
+        power_over_batch,
+        "differs between rows together and rows apart",
+    ),
     "a comparison with the other rows": (rank_among_rows, "in values that must be equal"),
-    "a table that larger batches overrun": (at_most_ten_rows, "differs between rows together and rows apart"),
+    "a table that larger batches overrun": (
+        at_most_ten_rows,
+        "differs between rows together and rows apart",
+    ),
     "sorting": (sorted_rows, "differs between rows together and rows apart"),
     "noise": (random_noise, "differs when the same rows are run again"),
-    "all rows against all rows": (outer_product, "output 'y' has shape [5, 5] for 5 rows, [5, 1] were expected"),
-    "a state whose batch axis is second": (recurrent_state, "input 'state' has a fixed first axis (1)"),
+    "all rows against all rows": (
+        outer_product,
+        "output 'y' has shape [5, 5] for 5 rows, [5, 1] were expected",
+    ),
+    "a state whose batch axis is second": (
+        recurrent_state,
+        "input 'state' has a fixed first axis (1)",
+    ),
     "time first": (time_first, "differs between rows together and rows apart"),
     "rows that only the data decides": (positions_of_nonzero, "where one row was asked"),
-    "a batch of one, hard-coded": (hard_coded_batch, "rows run alone, but 5 together fail: ONNX Runtime failed to run the model"),
+    "a batch of one, hard-coded": (
+        hard_coded_batch,
+        "rows run alone, but 5 together fail: ONNX Runtime failed to run the model",
+    ),
     "a scalar input": (with_scalar, "input 'gain' has no axes"),
-    "a fixed batch": (lambda: rowwise("Relu", shape=(1, 4)), "input 'x' has a fixed first axis (1)"),
-    "an optional input without rows": (with_optional, "optional input 'bias' has a fixed first axis (1)"),
-    "nothing finite": (never_finite, "output 'y' was NaN or infinite all over for random values, random positive values"),
-    "an adjacency matrix": (adjacency, "the first axis of input 'x', 'nodes', is an inner axis elsewhere"),
+    "a fixed batch": (
+        lambda: rowwise("Relu", shape=(1, 4)),
+        "input 'x' has a fixed first axis (1)",
+    ),
+    "an optional input without rows": (
+        with_optional,
+        "optional input 'bias' has a fixed first axis (1)",
+    ),
+    "nothing finite": (
+        never_finite,
+        "output 'y' was NaN or infinite all over for random values, random positive values",
+    ),
+    "an adjacency matrix": (
+        adjacency,
+        "the first axis of input 'x', 'nodes', is an inner axis elsewhere",
+    ),
 }
 
 
@@ -209,7 +285,9 @@ def test_a_quantised_copy_of_a_batchable_network_is_not_batchable(tmp_path):
 
 
 def test_a_model_without_inputs_is_not_batchable(tmp_path):
-    proto = model([node("Constant", [], ["y"], value_floats=[1.0, 2.0])], [], [tensor("y", F32, [2])])
+    proto = model(
+        [node("Constant", [], ["y"], value_floats=[1.0, 2.0])], [], [tensor("y", F32, [2])]
+    )
 
     found = evidence(tmp_path, proto)
 
@@ -232,10 +310,21 @@ def test_a_reference_sample_settles_a_size_no_guess_would_find(tmp_path):
 
 
 def only_hundreds():
-    """An embedding of which only the indexes from 100 on exist for callers: smaller ones are an error."""
+    """An embedding of which only the indexes from 100 on exist for callers.
+
+    Smaller ones are an error.
+    """
     nodes = [node("Sub", ["ids", "hundred"], ["i"]), node("Sub", ["i", "i"], ["z"])]
-    nodes += [node("Less", ["i", "z"], ["low"]), node("Where", ["low", "beyond", "i"], ["j"]), node("Gather", ["table", "j"], ["y"])]
-    made = [constant("hundred", 100, np.int64), constant("beyond", 10**6, np.int64), weights("table", 5, 3)]
+    nodes += [
+        node("Less", ["i", "z"], ["low"]),
+        node("Where", ["low", "beyond", "i"], ["j"]),
+        node("Gather", ["table", "j"], ["y"]),
+    ]
+    made = [
+        constant("hundred", 100, np.int64),
+        constant("beyond", 10**6, np.int64),
+        weights("table", 5, 3),
+    ]
     return model(nodes, [tensor("ids", I64, ["N"])], [tensor("y", F32, ["N", 3])], made)
 
 
@@ -263,6 +352,9 @@ def test_equal_seeds_find_equal_evidence(tmp_path):
 
 
 def test_a_batch_axis_may_bear_another_name_in_every_tensor():
-    a, b, y = (GraphTensor(name, "tensor(float)", (axis, 3)) for name, axis in (("a", "N"), ("b", None), ("y", "M")))
+    a, b, y = (
+        GraphTensor(name, "tensor(float)", (axis, 3))
+        for name, axis in (("a", "N"), ("b", None), ("y", "M"))
+    )
 
     assert axes_against([a, b], [y]) == ""

@@ -21,9 +21,24 @@ from gateway.control.inspection.examine import examine
 from gateway.control.inspection.inspector import Inspector
 from gateway.control.inspection.job import InspectionJob
 from gateway.core.plan import WarmupInput
-from tests.support.inspection_models import F32, STRING, dies_opening, dies_running, embedding, endless, minus_mean, mlp, model, node, save, tensor
+from tests.support.inspection_models import (
+    F32,
+    STRING,
+    dies_opening,
+    dies_running,
+    embedding,
+    endless,
+    minus_mean,
+    mlp,
+    model,
+    node,
+    save,
+    tensor,
+)
 
-x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="the division that traps there does not trap elsewhere")
+x86 = pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="the division that traps there does not trap elsewhere"
+)
 
 
 def job(path, **options):
@@ -44,7 +59,9 @@ def test_a_model_is_opened_tried_and_measured(tmp_path):
     (found,) = inspected(job(save(tmp_path, mlp())))
 
     assert found.error == ""
-    assert [(tensor.name, tensor.onnx_type, tensor.shape) for tensor in found.inputs] == [("x", "tensor(float)", ("N", 8))]
+    assert [(tensor.name, tensor.onnx_type, tensor.shape) for tensor in found.inputs] == [
+        ("x", "tensor(float)", ("N", 8))
+    ]
     assert found.batchable
     assert list(found.cost_us) == [1, 2, 4, 8, 16, 32, 64]
     assert found.memory_bytes > 0
@@ -59,7 +76,8 @@ def test_a_model_that_does_not_batch_has_the_cost_of_one_request(tmp_path):
 
 def test_a_configured_batch_size_is_measured_even_against_the_evidence(tmp_path):
     against, beyond = inspected(
-        job(save(tmp_path, minus_mean(), "mean.onnx"), max_batch_size=8), job(save(tmp_path, mlp(), "mlp.onnx"), max_batch_size=200)
+        job(save(tmp_path, minus_mean(), "mean.onnx"), max_batch_size=8),
+        job(save(tmp_path, mlp(), "mlp.onnx"), max_batch_size=200),
     )
 
     assert (against.batchable, list(against.cost_us)) == (False, [1, 2, 4, 8])
@@ -94,9 +112,15 @@ def test_a_model_that_kills_the_process_running_it_is_an_error(tmp_path):
 def test_a_model_that_never_ends_is_killed_when_its_time_is_over(tmp_path):
     started = time.monotonic()
 
-    hung, good = inspected(job(save(tmp_path, endless(), "endless.onnx"), timeout_s=1.5), job(save(tmp_path, mlp(), "good.onnx")), max_children=1)
+    hung, good = inspected(
+        job(save(tmp_path, endless(), "endless.onnx"), timeout_s=1.5),
+        job(save(tmp_path, mlp(), "good.onnx")),
+        max_children=1,
+    )
 
-    assert hung.error.startswith("the process that opened the model was still running it after 1.5 s and was killed")
+    assert hung.error.startswith(
+        "the process that opened the model was still running it after 1.5 s and was killed"
+    )
     assert good.batchable
     assert time.monotonic() - started < 30
 
@@ -123,10 +147,15 @@ def test_a_fresh_process_killed_while_it_works_is_an_error_that_names_memory(tmp
             os.kill(child, signal.SIGKILL)
             return await asked
 
-    assert asyncio.run(run()).error == "the process that opened the model died with SIGKILL (the machine may have run out of memory) while running it"
+    assert asyncio.run(run()).error == (
+        "the process that opened the model died with SIGKILL (the machine may have run "
+        "out of memory) while running it"
+    )
 
 
-@pytest.mark.parametrize("content", [b"", b"not a model", b"\x00" * 1000, mlp().SerializeToString()[:-200]])
+@pytest.mark.parametrize(
+    "content", [b"", b"not a model", b"\x00" * 1000, mlp().SerializeToString()[:-200]]
+)
 def test_a_file_that_is_no_model_is_an_error_in_onnxruntimes_words(tmp_path, content):
     (tmp_path / "model.onnx").write_bytes(content)
 
@@ -142,7 +171,12 @@ def test_external_data_that_leaves_the_folder_or_is_missing_is_an_error(tmp_path
     for place in ("../secret.bin", str(tmp_path / "secret.bin"), "missing.bin"):
         weight = TensorProto(name="b", dims=[4], data_type=F32, data_location=TensorProto.EXTERNAL)
         weight.external_data.add(key="location", value=place)
-        proto = model([node("Add", ["x", "b"], ["y"])], [tensor("x", F32, ["N", 4])], [tensor("y", F32, ["N", 4])], [weight])
+        proto = model(
+            [node("Add", ["x", "b"], ["y"])],
+            [tensor("x", F32, ["N", 4])],
+            [tensor("y", F32, ["N", 4])],
+            [weight],
+        )
         (tmp_path / "in").mkdir(exist_ok=True)
         errors.append(examine(job(save(tmp_path / "in", proto))).error)
 
@@ -161,7 +195,11 @@ UNSERVABLE = {
     "optional": (
         lambda: model(
             [node("OptionalGetElement", ["x"], ["y"])],
-            [helper.make_value_info("x", helper.make_optional_type_proto(helper.make_tensor_type_proto(F32, ["N"])))],
+            [
+                helper.make_value_info(
+                    "x", helper.make_optional_type_proto(helper.make_tensor_type_proto(F32, ["N"]))
+                )
+            ],
             [tensor("y", F32, ["N"])],
         ),
         "input 'x' is optional(tensor(float)), and only tensors are served",
@@ -174,7 +212,10 @@ UNSERVABLE = {
         ),
         "input 'x' is tensor(float8e4m3fn), which the protocol has no datatype for",
     ),
-    "nothing": (lambda: model([node("Identity", ["x"], ["y"])], [tensor("x", F32, ["N"])], []), "the graph has no outputs"),
+    "nothing": (
+        lambda: model([node("Identity", ["x"], ["y"])], [tensor("x", F32, ["N"])], []),
+        "the graph has no outputs",
+    ),
 }
 
 
@@ -199,7 +240,9 @@ def test_a_reference_sample_that_does_not_fit_is_a_warning(tmp_path):
     found = examine(job(save(tmp_path, mlp()), reference=str(tmp_path / "reference.npz")))
 
     assert found.batchable
-    assert found.warnings == ("the reference sample's 'x' is not used: axis 1 has size 9, the model's input has 8",)
+    assert found.warnings == (
+        "the reference sample's 'x' is not used: axis 1 has size 9, the model's input has 8",
+    )
 
 
 def test_a_configured_warm_up_stands_in_for_a_reference_sample(tmp_path):
@@ -243,7 +286,9 @@ def test_processes_end_when_idle_and_with_the_inspector(tmp_path):
         async with Inspector(FindingsCache(None), idle_s=0.05) as inspector:
             await inspector.inspect(job(save(tmp_path, mlp())))
             await until(lambda: not children())
-            asked = asyncio.create_task(inspector.inspect(job(save(tmp_path, endless(), "endless.onnx"))))
+            asked = asyncio.create_task(
+                inspector.inspect(job(save(tmp_path, endless(), "endless.onnx")))
+            )
             await until(children)
         assert not children()
         return asked
@@ -278,9 +323,17 @@ def test_a_hundred_small_models_are_inspected_in_one_process_in_a_second(tmp_pat
 
 
 def test_the_child_imports_nothing_of_the_wire():
-    program = "import sys, gateway.control.inspection.inspection_main; print([m for m in ('grpc', 'google.protobuf', 'asyncio', 'aiohttp') if m in sys.modules])"
+    program = (
+        "import sys, gateway.control.inspection.inspection_main; print([m for m in ('grpc', "
+        "'google.protobuf', 'asyncio', 'aiohttp') if m in sys.modules])"
+    )
 
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 def test_the_child_leaves_no_core_is_expendable_and_dies_with_its_parent(tmp_path):
@@ -295,7 +348,9 @@ async def main():
     await asked
 asyncio.run(main())
 """
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
         wait(lambda: busy(child))
@@ -304,12 +359,21 @@ asyncio.run(main())
         parent.kill()
     wait(lambda: not alive(child))
 
-    assert next(line for line in limits.splitlines() if line.startswith("Max core file size")).split()[4] == "0"
+    assert (
+        next(line for line in limits.splitlines() if line.startswith("Max core file size")).split()[
+            4
+        ]
+        == "0"
+    )
     assert score == 900
 
 
 def test_strings_are_inspected(tmp_path):
-    proto = model([node("Identity", ["x"], ["y"])], [tensor("x", STRING, ["N", 2])], [tensor("y", STRING, ["N", 2])])
+    proto = model(
+        [node("Identity", ["x"], ["y"])],
+        [tensor("x", STRING, ["N", 2])],
+        [tensor("y", STRING, ["N", 2])],
+    )
 
     assert examine(job(save(tmp_path, proto))).batchable
 

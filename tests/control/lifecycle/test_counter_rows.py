@@ -10,7 +10,9 @@ from gateway.control.lifecycle.counter_rows import StatisticsRows
 
 class TestRows:
     @given(st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=60), st.integers(1, 6))
-    def test_no_two_versions_share_a_row_and_a_row_is_cleared_before_it_changes_hands(self, steps, size):
+    def test_no_two_versions_share_a_row_and_a_row_is_cleared_before_it_changes_hands(
+        self, steps, size
+    ):
         cleared: list[int] = []
         rows = StatisticsRows(cleared.append, rows=size)
         live: dict[int, int] = {}

@@ -16,7 +16,8 @@ class Processes:
     """Those that are up, and what they are told."""
 
     def __init__(self, *slots):
-        self.slots, self.told = dict.fromkeys(slots), []
+        self.slots = dict.fromkeys(slots)
+        self.told = []
         self.board = BreakerBoard(self.slots.keys(), self.told.append, patience_s=0.05)
 
     def survey(self):
@@ -66,7 +67,8 @@ def test_a_process_that_dies_meanwhile_is_not_waited_for_and_one_that_comes_up_i
 def test_surveys_at_the_same_time_do_not_mix():
     async def run():
         processes = Processes(0)
-        first, second = processes.survey(), processes.survey()
+        first = processes.survey()
+        second = processes.survey()
         await asyncio.sleep(0)
         processes.board.reported(0, BreakerReport(2, REPORT))
         processes.board.reported(0, BreakerReport(1, ()))

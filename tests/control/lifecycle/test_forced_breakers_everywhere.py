@@ -9,7 +9,10 @@ from tests.support.running_gateway import until
 
 
 def breakers(gateway):
-    """Of each process, as one of them answers for all: state and mode by key; None: it did not answer."""
+    """Of each process, as one of them answers for all: state and mode by key.
+
+    None: it did not answer.
+    """
     return {int(slot): report for slot, report in gateway.ask("breakers")["reports"].items()}
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from gateway.control.lifecycle.model_record import ModelRecord, SourceModel, all_ready, index_entries
+from gateway.control.lifecycle.model_record import (
+    ModelRecord,
+    SourceModel,
+    all_ready,
+    index_entries,
+)
 from gateway.ipc.messages import IndexEntry, VersionState
 
 
 def record(name: str = "m", *versions: int, fingerprint: str | None = "f", **fields) -> ModelRecord:
-    return ModelRecord(name, SourceModel(name, versions), wanted=True, fingerprint=fingerprint, **fields)
+    return ModelRecord(
+        name, SourceModel(name, versions), wanted=True, fingerprint=fingerprint, **fields
+    )
 
 
 class TestIndex:
     def test_each_version_has_the_state_it_is_in(self):
-        one = record("m", 4, 5, live={3}, draining={2}, gone={1}, loading=(4,), errors={5: "broken"})
+        one = record(
+            "m", 4, 5, live={3}, draining={2}, gone={1}, loading=(4,), errors={5: "broken"}
+        )
 
         assert index_entries([one]) == (
             IndexEntry("m", "1", VersionState.UNAVAILABLE, "unloaded"),
@@ -24,7 +33,9 @@ class TestIndex:
 
     def test_models_come_by_name_and_those_without_versions_say_why(self):
         unloaded = ModelRecord("b", SourceModel("b", (1,)))
-        assert index_entries([record("c", fault="skipped"), unloaded, record("a", 1, fingerprint=None)]) == (
+        assert index_entries(
+            [record("c", fault="skipped"), unloaded, record("a", 1, fingerprint=None)]
+        ) == (
             IndexEntry("a", "1", VersionState.LOADING, ""),
             IndexEntry("b", "", None, ""),
             IndexEntry("c", "", VersionState.UNAVAILABLE, "skipped"),
@@ -41,7 +52,14 @@ class TestIndex:
         assert not all_ready([record("m", 1, live={1}), record("n", 1, errors={1: "broken"})])
 
     def test_what_a_process_lacks_is_said_and_is_unavailable_where_no_process_has_it(self):
-        one = record("m", 1, 2, live={1, 2}, lacking={1: "0 lacks it", 2: "0 and 1 lack it"}, held_nowhere={2})
+        one = record(
+            "m",
+            1,
+            2,
+            live={1, 2},
+            lacking={1: "0 lacks it", 2: "0 and 1 lack it"},
+            held_nowhere={2},
+        )
 
         assert index_entries([one]) == (
             IndexEntry("m", "1", VersionState.READY, "0 lacks it"),
@@ -51,7 +69,15 @@ class TestIndex:
         assert not all_ready([one])
 
     def test_a_model_of_a_kind_that_is_not_served_keeps_nobody_from_being_ready(self):
-        skipped = ModelRecord("e", SourceModel("e", skipped="an ensemble"), wanted=True, fingerprint="f", fault="an ensemble")
+        skipped = ModelRecord(
+            "e",
+            SourceModel("e", skipped="an ensemble"),
+            wanted=True,
+            fingerprint="f",
+            fault="an ensemble",
+        )
 
         assert all_ready([skipped, record("m", 1, live={1})])
-        assert index_entries([skipped]) == (IndexEntry("e", "", VersionState.UNAVAILABLE, "an ensemble"),)
+        assert index_entries([skipped]) == (
+            IndexEntry("e", "", VersionState.UNAVAILABLE, "an ensemble"),
+        )

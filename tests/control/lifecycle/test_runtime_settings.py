@@ -23,11 +23,17 @@ class TestSettings:
         settings = AgreedSettings({}, {"level": 1, "format": "default"})
         settings.change(Change.LOG_SETTINGS, {"level": 2, "format": "json"})
 
-        assert settings.change(Change.LOG_SETTINGS, {"level": ()}) == settings.log == {"level": 1, "format": "json"}
+        assert (
+            settings.change(Change.LOG_SETTINGS, {"level": ()})
+            == settings.log
+            == {"level": 1, "format": "json"}
+        )
         assert repr(settings) == "<AgreedSettings trace {} log {'level': 1, 'format': 'json'}>"
 
     def test_unknown_names_are_told_the_known_ones(self):
-        with pytest.raises(InvalidRequest, match="unknown setting 'lever': expected one of format, level"):
+        with pytest.raises(
+            InvalidRequest, match="unknown setting 'lever': expected one of format, level"
+        ):
             AgreedSettings({}, {"level": 1, "format": ""}).change(Change.LOG_SETTINGS, {"lever": 2})
         with pytest.raises(InvalidRequest, match="must be of type bool, got 1"):
             AgreedSettings({"on": True}, {}).change(Change.TRACE_SETTINGS, {"on": 1})

@@ -15,11 +15,21 @@ from gateway.ipc.messages import Abort, Commit, Committed, Prepare, Prepared, Re
 
 
 def plan(model: str, version: int, content: str = "a") -> VersionPlan:
-    return VersionPlan(model=model, version=version, path="", fingerprint=f"{model}-{version}-{content}", inputs=(), outputs=())
+    return VersionPlan(
+        model=model,
+        version=version,
+        path="",
+        fingerprint=f"{model}-{version}-{content}",
+        inputs=(),
+        outputs=(),
+    )
 
 
 class Process:
-    """A serving process as the releases see it: it prepares in its own time, commits at once, drains later."""
+    """A serving process as the releases see it.
+
+    It prepares in its own time, commits at once, drains later.
+    """
 
     def __init__(self) -> None:
         self.inbox: deque[Prepare | Commit | Abort] = deque()
@@ -34,7 +44,12 @@ class Process:
         message = self.inbox.popleft()
         if isinstance(message, Prepare):
             models = {p.model for p in message.plans}
-            busy = {p.model for number, other in self.preparing.items() if number not in self.aborted for p in other.plans}
+            busy = {
+                p.model
+                for number, other in self.preparing.items()
+                if number not in self.aborted
+                for p in other.plans
+            }
             assert not models & busy, "two changes of one model are prepared at the same time"
             self.preparing[message.change_id] = message
         elif isinstance(message, Abort):
@@ -106,13 +121,21 @@ class World:
                 assert mine.keys() == wanted.keys()
         if not settled.errors or settled.live:
             for slot in self.joined:
-                live = {key: p for key, p in self.processes[slot].live.items() if key[0] == change.model}
-                missing = {key for key in mine if key in self.lacking.get(slot, ())} - set(settled.live)
-                assert {k: p for k, p in mine.items() if k not in missing} == {k: p for k, p in live.items() if k not in missing}
+                live = {
+                    key: p for key, p in self.processes[slot].live.items() if key[0] == change.model
+                }
+                missing = {key for key in mine if key in self.lacking.get(slot, ())} - set(
+                    settled.live
+                )
+                assert {k: p for k, p in mine.items() if k not in missing} == {
+                    k: p for k, p in live.items() if k not in missing
+                }
 
     def begin(self, change: Change) -> None:
         self.begun[change.id] = change
-        self.before[change.id] = {key: p for key, p in self.releases.committed.items() if key[0] == change.model}
+        self.before[change.id] = {
+            key: p for key, p in self.releases.committed.items() if key[0] == change.model
+        }
         self.do(self.releases.begin(change))
 
     def start(self, slot: int) -> None:
@@ -127,7 +150,11 @@ class World:
 
     def answer(self, slot: int) -> None:
         message = self.processes[slot].answers.popleft()
-        tell = {Prepared: self.releases.prepared, Committed: self.releases.was_committed, Retired: self.releases.retired}[type(message)]
+        tell = {
+            Prepared: self.releases.prepared,
+            Committed: self.releases.was_committed,
+            Retired: self.releases.retired,
+        }[type(message)]
         self.do(tell(slot, message))
 
     def step(self, slot: int, failing: bool = False) -> bool:
@@ -184,7 +211,9 @@ def test_a_failure_in_one_process_aborts_all_and_what_served_goes_on():
     world.begin(Change(2, "m", (plan("m", 1, "new"),), together=True))
     for slot in (0, 1):
         world.processes[slot].receive()
-        world.processes[slot].finish_preparing(next(iter(world.processes[slot].preparing)), failing=slot == 1)
+        world.processes[slot].finish_preparing(
+            next(iter(world.processes[slot].preparing)), failing=slot == 1
+        )
     world.run()
 
     assert world.settled[2].errors == ((("m", 1), "broken"),)
@@ -345,7 +374,9 @@ def test_a_process_that_cannot_open_again_what_is_live_serves_without_it_until_t
 
     assert world.processes[0].live == {("m", 1): plan("m", 1)}
     assert world.releases.lacking == {}
-    assert isinstance(world.releases.begin(Change(3, "m", (plan("m", 1),), together=True))[0], Settled)
+    assert isinstance(
+        world.releases.begin(Change(3, "m", (plan("m", 1),), together=True))[0], Settled
+    )
 
 
 def test_loading_what_is_live_already_does_nothing():
@@ -435,7 +466,10 @@ def test_without_a_process_a_load_waits_and_an_unload_does_not():
 
 
 class AnythingHappens(RuleBasedStateMachine):
-    """Loads, unloads, failures, deaths and restarts in any order, with every message delivered at any moment."""
+    """Loads, unloads, failures, deaths and restarts in any order.
+
+    With every message delivered at any moment.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -451,11 +485,15 @@ class AnythingHappens(RuleBasedStateMachine):
         retries=st.integers(0, 1),
     )
     def begin(self, model, versions, content, together, replaces, retries):
-        if any(c.model == model and c.id not in self.world.settled for c in self.world.begun.values()):
+        if any(
+            c.model == model and c.id not in self.world.settled for c in self.world.begun.values()
+        ):
             return  # the caller begins one change of a model at a time
         self.next_id += 1
         plans = tuple(plan(model, version, content) for version in sorted(versions))
-        self.world.begin(Change(self.next_id, model, plans, together, replaces or not plans, retries))
+        self.world.begin(
+            Change(self.next_id, model, plans, together, replaces or not plans, retries)
+        )
 
     @rule(slot=st.integers(0, 2))
     def start(self, slot):
@@ -490,15 +528,22 @@ class AnythingHappens(RuleBasedStateMachine):
             if process.idle() and slot in self.world.joined:
                 lacking = self.world.lacking.get(slot, set())
                 committed = self.world.releases.committed
-                assert {k: p for k, p in committed.items() if k not in lacking} == {k: p for k, p in process.live.items() if k not in lacking}
+                assert {k: p for k, p in committed.items() if k not in lacking} == {
+                    k: p for k, p in process.live.items() if k not in lacking
+                }
 
     def teardown(self):
-        """Whatever happened, once the dust has settled every change is over once, all agree and nothing is left prepared."""
+        """Whatever happened, once the dust has settled every change is over once.
+
+        All agree and nothing is left prepared.
+        """
         for slot in range(2):
             self.start(slot)
         self.world.run()
         assert self.world.settled.keys() == self.world.begun.keys()
-        assert self.world.drained >= {c for c, settled in self.world.settled.items() if settled.live or settled.retired}
+        assert self.world.drained >= {
+            c for c, settled in self.world.settled.items() if settled.live or settled.retired
+        }
         for slot, process in self.world.processes.items():
             assert process.idle()
             assert not process.prepared, "prepared and forgotten"

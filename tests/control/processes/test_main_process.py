@@ -53,7 +53,9 @@ class TestStart:
             "m/1": ("READY", ""),
         }
 
-    def test_a_model_that_kills_serving_processes_fails_alone_and_they_come_back(self, start, models):
+    def test_a_model_that_kills_serving_processes_fails_alone_and_they_come_back(
+        self, start, models
+    ):
         (models / "killer").write_text("1 crash\n")
         for number in range(6):
             (models / f"n{number}").write_text("1 ok\n")
@@ -63,7 +65,9 @@ class TestStart:
         everything = sorted(["m/1/ok", *(f"n{number}/1/ok" for number in range(6))])
         until(lambda: gateway.live() == [everything] * 2)
 
-    def test_until_the_pass_is_over_the_port_answers_not_ready_and_says_loading(self, start, models):
+    def test_until_the_pass_is_over_the_port_answers_not_ready_and_says_loading(
+        self, start, models
+    ):
         (models / "s").write_text("1 slow\n")
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
@@ -106,10 +110,16 @@ class TestStart:
         gateway = start(wait=False, settings={"crash at start": True})
 
         assert gateway.wait() == 1
-        assert re.search(r"failed 5 times in a row before it could listen: it ended with exit status 3 \(pid \d+\); what it wrote", gateway.log)
+        assert re.search(
+            r"failed 5 times in a row before it could listen: it ended with exit status "
+            r"3 \(pid \d+\); what it wrote",
+            gateway.log,
+        )
 
     def test_what_no_restart_mends_ends_the_gateway_at_once_with_the_process_own_words(self, start):
-        gateway = start(wait=False, settings={"refuse": "the certificate cannot be read: give --tls-cert"})
+        gateway = start(
+            wait=False, settings={"refuse": "the certificate cannot be read: give --tls-cert"}
+        )
 
         assert gateway.wait() == 1
         assert "the certificate cannot be read: give --tls-cert" in gateway.log
@@ -147,7 +157,8 @@ class TestDeaths:
             connections.setdefault(connection.ask("state")["slot"], connection)
         for connection in connections.values():
             assert connection.ask("infer", "m") == "answered"
-        victim, survivor = connections[0], connections[1]
+        victim = connections[0]
+        survivor = connections[1]
         pid = victim.ask("state")["pid"]
         assert survivor.ask("count", "m") == 2
 
@@ -171,7 +182,12 @@ class TestDeaths:
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
 
-        until(lambda: len(gateway.states()) == 2 and not pids & {state["pid"] for state in gateway.states()})
+        until(
+            lambda: (
+                len(gateway.states()) == 2
+                and not pids & {state["pid"] for state in gateway.states()}
+            )
+        )
 
         until(lambda: gateway.live() == [["m/1/ok"]] * 2)
 
@@ -202,7 +218,12 @@ class TestLacking:
         pids = {state["pid"] for state in gateway.states() if state["slot"] in slots}
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
-        until(lambda: len(states := gateway.states()) == 2 and not pids & {state["pid"] for state in states})
+        until(
+            lambda: (
+                len(states := gateway.states()) == 2
+                and not pids & {state["pid"] for state in states}
+            )
+        )
 
     @pytest.fixture
     def file(self, models, tmp_path):
@@ -222,21 +243,31 @@ class TestLacking:
         assert not gateway.ask("state")["ready"]
         assert _http(gateway, "/v2/models/m/ready")[0] == 200
         assert gateway.live() == [before[0], []]
-        until(lambda: "model m version 1 is not served: its file is gone" in gateway.log)  # tried again, in vain
+        # tried again, in vain
+        until(lambda: "model m version 1 is not served: its file is gone" in gateway.log)
         file.touch()
 
         until(lambda: gateway.index() == {"m/1": ("READY", "")})
         until(lambda: gateway.ask("state")["ready"])
         assert gateway.live() == before
 
-    def test_what_no_process_has_is_not_ready_and_a_look_at_the_repository_tries_at_once(self, start, file):
+    def test_what_no_process_has_is_not_ready_and_a_look_at_the_repository_tries_at_once(
+        self, start, file
+    ):
         gateway = start(http_port=0)
         before = gateway.live()
         file.unlink()
         self.lose(gateway, 0, 1)
 
         until(lambda: gateway.index()["m/1"][0] == "UNAVAILABLE")
-        until(lambda: gateway.index()["m/1"][1].count("could not open it again after a restart: its file is gone") == 2)
+        until(
+            lambda: (
+                gateway.index()["m/1"][1].count(
+                    "could not open it again after a restart: its file is gone"
+                )
+                == 2
+            )
+        )
         assert _http(gateway, "/v2/models/m/ready")[0] == 400
         assert _http(gateway, "/v2/models/m/versions/1/ready")[0] == 400
         file.touch()
@@ -266,11 +297,19 @@ class TestSkipped:
         gateway = start(model_control={"exit_on_error": True, "strict_readiness": True})
 
         assert gateway.ask("state")["ready"]
-        assert gateway.index() == {"ens/": ("UNAVAILABLE", "backend 'python' is not served"), "m/1": ("READY", "")}
+        assert gateway.index() == {
+            "ens/": ("UNAVAILABLE", "backend 'python' is not served"),
+            "m/1": ("READY", ""),
+        }
         (models / "n").write_text("1 ok\n")
         gateway.signal(signal.SIGHUP)
         until(lambda: gateway.live() == [["m/1/ok", "n/1/ok"]] * 2)
-        assert gateway.log.count("INFO model ens is not served: backend 'python' is not served; skipped") == 1
+        assert (
+            gateway.log.count(
+                "INFO model ens is not served: backend 'python' is not served; skipped"
+            )
+            == 1
+        )
         assert "cannot be served" not in gateway.log
         assert "ERROR" not in gateway.log
 
@@ -278,7 +317,10 @@ class TestSkipped:
         (models / "ens").write_text("1 unserved\n")
         gateway = start()
 
-        assert gateway.ask("load", "ens") == "ModelFailed: failed to load 'ens', backend 'python' is not served"
+        assert (
+            gateway.ask("load", "ens")
+            == "ModelFailed: failed to load 'ens', backend 'python' is not served"
+        )
 
 
 class TestStopping:
@@ -345,7 +387,10 @@ class TestStopping:
         assert gateway.wait() == 0
 
     def test_a_process_that_does_not_stop_is_killed_and_the_exit_status_says_so(self, start):
-        gateway = start(settings={"hang on stop": True}, stop={"drain_delay_s": 0, "grace_s": 0.1, "kill_after_s": 0.2})
+        gateway = start(
+            settings={"hang on stop": True},
+            stop={"drain_delay_s": 0, "grace_s": 0.1, "kill_after_s": 0.2},
+        )
 
         gateway.signal(signal.SIGTERM)
 
@@ -387,7 +432,10 @@ class TestModelControl:
 
         answer = gateway.ask("load", "m")
 
-        assert answer == ("ModelFailed: failed to load 'm', version 3 is at UNAVAILABLE state: it is broken; what served before goes on")
+        assert answer == (
+            "ModelFailed: failed to load 'm', version 3 is at UNAVAILABLE state: it is "
+            "broken; what served before goes on"
+        )
         states = gateway.states()
         assert [state["live"] for state in states] == [["m/1/ok"]] * 2
         assert [state["prepared"] for state in states] == [0, 0]
@@ -395,10 +443,17 @@ class TestModelControl:
     def test_what_a_load_cannot_do_is_said(self, start):
         gateway = start()
 
-        assert gateway.ask("load", "nobody").startswith("ModelNotFound: failed to load 'nobody', failed to poll from model repository")
-        assert gateway.ask("load", "m", "file:1/model.onnx=x").startswith("Unsupported: failed to load 'm', files are not taken")
+        assert gateway.ask("load", "nobody").startswith(
+            "ModelNotFound: failed to load 'nobody', failed to poll from model repository"
+        )
+        assert gateway.ask("load", "m", "file:1/model.onnx=x").startswith(
+            "Unsupported: failed to load 'm', files are not taken"
+        )
         assert "unrecognized load parameter 'x'" in gateway.ask("load", "m", "x=y")
-        assert gateway.ask("load", "m", "config={") == "ModelFailed: failed to load 'm', '{' is not JSON; what served before goes on"
+        assert (
+            gateway.ask("load", "m", "config={")
+            == "ModelFailed: failed to load 'm', '{' is not JSON; what served before goes on"
+        )
         assert gateway.live() == [["m/1/ok"]] * 2
 
     def test_a_configuration_sent_with_a_load_holds_until_the_next_load(self, start, models):
@@ -435,7 +490,9 @@ class TestModelControl:
 
         for what in ("load", "unload"):
             answer = gateway.ask(what, "m")
-            assert answer.startswith("Unavailable: explicit model load / unload is not allowed if polling is enabled")
+            assert answer.startswith(
+                "Unavailable: explicit model load / unload is not allowed if polling is enabled"
+            )
             assert f"--model-control {mode}" in answer
 
     def test_explicit_loads_what_is_named_and_what_callers_ask_for(self, start, models):
@@ -451,10 +508,15 @@ class TestModelControl:
     def test_explicit_names_a_model_that_is_not_there(self, start):
         gateway = start(mode="explicit", model_control={"load_models": ["nobody"]})
 
-        assert gateway.index()["nobody/"] == ("UNAVAILABLE", "failed to poll from model repository: it has no model 'nobody'")
+        assert gateway.index()["nobody/"] == (
+            "UNAVAILABLE",
+            "failed to poll from model repository: it has no model 'nobody'",
+        )
 
     def test_explicit_with_a_star_loads_all(self, start):
-        assert start(mode="explicit", model_control={"load_models": ["*"]}).live() == [["m/1/ok"]] * 2
+        assert (
+            start(mode="explicit", model_control={"load_models": ["*"]}).live() == [["m/1/ok"]] * 2
+        )
 
     def test_poll_follows_the_repository(self, start, models):
         gateway = start(mode="poll", model_control={"poll_interval_s": 0.05})
@@ -469,7 +531,9 @@ class TestModelControl:
         (models / "n").unlink()
         until(lambda: gateway.live() == [["m/1/ok"]] * 2)
 
-    def test_a_repository_that_is_suddenly_empty_is_taken_for_a_mount_that_is_gone(self, start, models):
+    def test_a_repository_that_is_suddenly_empty_is_taken_for_a_mount_that_is_gone(
+        self, start, models
+    ):
         gateway = start(mode="poll", model_control={"poll_interval_s": 0.05})
 
         (models / "m").rename(models.parent / "m")
@@ -503,27 +567,50 @@ class TestModelControl:
         gateway = start()
         assert gateway.ask("log_settings") == {"log_verbose_level": 0}
 
-        assert gateway.ask("log_settings", json.dumps({"log_verbose_level": 3})) == {"log_verbose_level": 3}
+        assert gateway.ask("log_settings", json.dumps({"log_verbose_level": 3})) == {
+            "log_verbose_level": 3
+        }
 
-        assert [state["log_settings"] for state in gateway.states()] == [{"log_verbose_level": 3}] * 2
+        assert [state["log_settings"] for state in gateway.states()] == [
+            {"log_verbose_level": 3}
+        ] * 2
         assert "unknown setting 'x'" in gateway.ask("log_settings", json.dumps({"x": 1}))
 
-    def test_trace_settings_hold_in_all_processes_and_in_those_that_come_later_until_they_are_cleared(self, start):
+    def test_trace_settings_hold_in_all_processes_also_in_later_ones_until_they_are_cleared(
+        self, start
+    ):
         gateway = start()
         begun = gateway.ask("trace_settings")
-        assert begun == {"trace_mode": "opentelemetry", "trace_level": ["TIMESTAMPS"], "trace_rate": 3}
-        assert gateway.ask("trace_settings", json.dumps({"trace_level": ["OFF"], "trace_rate": 7})) == {
-            "trace_mode": "opentelemetry", "trace_level": ["OFF"], "trace_rate": 7,
-        }  # fmt: skip
+        assert begun == {
+            "trace_mode": "opentelemetry",
+            "trace_level": ["TIMESTAMPS"],
+            "trace_rate": 3,
+        }
+        assert gateway.ask(
+            "trace_settings", json.dumps({"trace_level": ["OFF"], "trace_rate": 7})
+        ) == {
+            "trace_mode": "opentelemetry",
+            "trace_level": ["OFF"],
+            "trace_rate": 7,
+        }
 
         victim = gateway.pid_of(1)
         os.kill(victim, signal.SIGKILL)
         until(lambda: len(gateway.states()) == 2 and gateway.pid_of(1) != victim)
-        assert [state["trace_changes"] for state in gateway.states()] == [{"trace_level": ["OFF"], "trace_rate": 7}] * 2
+        assert [state["trace_changes"] for state in gateway.states()] == [
+            {"trace_level": ["OFF"], "trace_rate": 7}
+        ] * 2
 
-        assert "'trace_rate' must be a whole number" in gateway.ask("trace_settings", json.dumps({"trace_rate": 0}))
-        assert gateway.ask("trace_settings", json.dumps({"trace_level": [], "trace_rate": []})) == begun
-        assert [(state["trace_settings"], state["trace_changes"]) for state in gateway.states()] == [(begun, {})] * 2
+        assert "'trace_rate' must be a whole number" in gateway.ask(
+            "trace_settings", json.dumps({"trace_rate": 0})
+        )
+        assert (
+            gateway.ask("trace_settings", json.dumps({"trace_level": [], "trace_rate": []}))
+            == begun
+        )
+        assert [
+            (state["trace_settings"], state["trace_changes"]) for state in gateway.states()
+        ] == [(begun, {})] * 2
 
 
 def _http(gateway, path):
@@ -543,10 +630,19 @@ class TestHttp:
         assert _http(gateway, "/v2/health/live") == (200, {"live": True})
         assert _http(gateway, "/v2/health/ready") == (200, {"ready": True})
         assert _http(gateway, "/v2/models/m/ready") == (200, {"name": "m", "ready": True})
-        assert _http(gateway, "/v2/models/m/versions/1/ready") == (200, {"name": "m", "version": "1", "ready": True})
+        assert _http(gateway, "/v2/models/m/versions/1/ready") == (
+            200,
+            {"name": "m", "version": "1", "ready": True},
+        )
         assert _http(gateway, "/v2/models/m/versions/2/ready")[0] == 400
-        assert _http(gateway, "/v2/models/broken/ready") == (400, {"name": "broken", "ready": False})
-        assert _http(gateway, "/v2/models/nobody/ready") == (404, {"error": "Request for unknown model: 'nobody' is not found"})
+        assert _http(gateway, "/v2/models/broken/ready") == (
+            400,
+            {"name": "broken", "ready": False},
+        )
+        assert _http(gateway, "/v2/models/nobody/ready") == (
+            404,
+            {"error": "Request for unknown model: 'nobody' is not found"},
+        )
 
     def test_a_probe_during_a_long_start_is_answered_not_ready(self, start, models):
         for number in range(30):
@@ -555,7 +651,8 @@ class TestHttp:
             port = free.getsockname()[1]
         gateway = start(wait=False, http_port=port)
         gateway.http = f"127.0.0.1:{port}"
-        until(lambda: socket.create_connection(("127.0.0.1", port)).close() is None)  # from the very start
+        # from the very start
+        until(lambda: socket.create_connection(("127.0.0.1", port)).close() is None)
 
         assert _http(gateway, "/v2/health/live")[0] == 200
         assert _http(gateway, "/v2/health/ready") == (400, {"ready": False})

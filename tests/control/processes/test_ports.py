@@ -30,7 +30,10 @@ sys.stdin.read()
 @contextlib.contextmanager
 def grpc_listener(address: str, name: str):
     process = subprocess.Popen(
-        [sys.executable, "-c", GRPC_LISTENER, address, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", GRPC_LISTENER, address, name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     try:
         assert process.stdout is not None
@@ -43,18 +46,27 @@ def grpc_listener(address: str, name: str):
 def test_grpc_listens_in_other_processes_while_the_port_is_held_and_no_call_is_lost():
     import grpc
 
-    with reserve_port("127.0.0.1", 0) as held, grpc_listener(held.addresses[0], "a") as first, grpc_listener(held.addresses[0], "b") as second:
+    with (
+        reserve_port("127.0.0.1", 0) as held,
+        grpc_listener(held.addresses[0], "a") as first,
+        grpc_listener(held.addresses[0], "b") as second,
+    ):
         assert first == second == held.port
         answers = []
         for _ in range(60):
-            with grpc.insecure_channel(held.addresses[0], options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+            with grpc.insecure_channel(
+                held.addresses[0], options=[("grpc.use_local_subchannel_pool", 1)]
+            ) as channel:
                 answers.append(channel.unary_unary("/echo/Echo")(b"", timeout=10))
         assert len(answers) == 60
         assert set(answers) == {b"a", b"b"}
 
 
 def test_nobody_else_can_reserve_a_port_that_is_held_before_anyone_listens():
-    with reserve_port("127.0.0.1", 0) as held, pytest.raises(PortUnavailable, match=rf"port {held.port} on 127.0.0.1 is taken.*--port"):
+    with (
+        reserve_port("127.0.0.1", 0) as held,
+        pytest.raises(PortUnavailable, match=rf"port {held.port} on 127.0.0.1 is taken.*--port"),
+    ):
         reserve_port("127.0.0.1", held.port)
 
 
@@ -98,7 +110,10 @@ def test_a_strangers_lingering_connections_do_not_keep_the_port_and_it_is_still_
         port = stranger.getsockname()[1]
         _leave_in_time_wait(stranger)
 
-    with reserve_port("127.0.0.1", port) as held, grpc_listener(held.addresses[0], "a") as listening:
+    with (
+        reserve_port("127.0.0.1", port) as held,
+        grpc_listener(held.addresses[0], "a") as listening,
+    ):
         assert listening == port
         with pytest.raises(PortUnavailable):
             reserve_port("127.0.0.1", port)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.control.processes.process_count import choose_processes, choose_processes_here, estimate_models_bytes, usable_cores, usable_memory_bytes
+from gateway.control.processes.process_count import (
+    choose_processes,
+    choose_processes_here,
+    estimate_models_bytes,
+    usable_cores,
+    usable_memory_bytes,
+)
 
 GIB = 1 << 30
 
@@ -27,7 +33,9 @@ def test_there_is_always_one_process():
 
 
 @given(st.integers(1, 200), st.integers(0, 1 << 40), st.integers(1, 1 << 44))
-def test_the_choice_is_between_one_and_the_cores_and_fits_or_is_one(cores, models_bytes, memory_bytes):
+def test_the_choice_is_between_one_and_the_cores_and_fits_or_is_one(
+    cores, models_bytes, memory_bytes
+):
     processes = choose_processes(cores, models_bytes, memory_bytes).processes
 
     assert 1 <= processes <= min(cores, 64)

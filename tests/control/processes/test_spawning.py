@@ -1,4 +1,7 @@
-"""Serving processes that are started, taken, and ended: real interpreters with an entry of these tests."""
+"""Serving processes that are started, taken, and ended.
+
+Real interpreters with an entry of these tests.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,16 @@ def tell(link_fd, files, _watch):
     """An entry: says over the link what it was started with, and ends with what it is told."""
     with socket.socket(fileno=link_fd) as link:
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-        link.sendall(repr((os.getpid(), os.fstat(files.statistics).st_size, str(Path("/proc/self/fd/0").readlink()), sorted(blocked))).encode())
+        link.sendall(
+            repr(
+                (
+                    os.getpid(),
+                    os.fstat(files.statistics).st_size,
+                    str(Path("/proc/self/fd/0").readlink()),
+                    sorted(blocked),
+                )
+            ).encode()
+        )
         return int(link.recv(100) or 7)
 
 
@@ -54,7 +66,9 @@ def status_of(pid):
     return asyncio.run(wait())
 
 
-def test_a_process_has_its_link_and_the_statistics_file_an_empty_input_and_no_signal_blocked(spawner):
+def test_a_process_has_its_link_and_the_statistics_file_an_empty_input_and_no_signal_blocked(
+    spawner,
+):
     os.ftruncate(spawner.files.statistics, 4096)
     pid, link = spawner.spawn()
     with link:
@@ -66,7 +80,8 @@ def test_a_process_has_its_link_and_the_statistics_file_an_empty_input_and_no_si
 def test_what_was_started_ahead_is_handed_out_first_and_once(spawner):
     spawner.start_ahead()
     spawner.start_ahead()
-    (first, one), (second, two) = spawner.spawn(), spawner.spawn()
+    first, one = spawner.spawn()
+    second, two = spawner.spawn()
     with one, two:
         assert heard(one)[0] == first
         assert heard(two)[0] == second != first
@@ -138,7 +153,8 @@ class TestChild:
     def test_who_stops_waiting_does_not_stop_the_others(self):
         async def run():
             child = Child(start("sleep", "100"))
-            one, two = asyncio.create_task(child.wait()), asyncio.create_task(child.wait())
+            one = asyncio.create_task(child.wait())
+            two = asyncio.create_task(child.wait())
             await asyncio.sleep(0)
             one.cancel()
             await asyncio.wait((one,))
@@ -147,7 +163,9 @@ class TestChild:
 
         assert asyncio.run(run()) == -signal.SIGKILL
 
-    def test_without_process_descriptors_a_loop_that_is_closed_first_is_no_fault(self, monkeypatch, capfd):
+    def test_without_process_descriptors_a_loop_that_is_closed_first_is_no_fault(
+        self, monkeypatch, capfd
+    ):
         monkeypatch.delattr(os, "pidfd_open")
         pids = []
 

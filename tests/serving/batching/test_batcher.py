@@ -11,12 +11,22 @@ from hypothesis import strategies as st
 from gateway.core.errors import DeadlineExpired, ModelFailed, Overloaded
 from gateway.core.plan import QueuePlan
 from gateway.serving.batching.splitter import Split
-from tests.support.batcher_parts import Doubler, PuppetWorkers, batcher, request, run, start, turns, values
+from tests.support.batcher_parts import (
+    Doubler,
+    PuppetWorkers,
+    batcher,
+    request,
+    run,
+    start,
+    turns,
+    values,
+)
 
 
 def test_those_who_wait_while_a_worker_is_busy_go_together():
     async def main():
-        workers, model = PuppetWorkers(), Doubler()
+        workers = PuppetWorkers()
+        model = Doubler()
         made = batcher(workers, runner=model)
         first = start(made, request(1))
         await turns()
@@ -35,7 +45,8 @@ def test_those_who_wait_while_a_worker_is_busy_go_together():
 
 def test_a_batch_holds_no_more_rows_than_are_useful():
     async def main():
-        workers, model = PuppetWorkers(), Doubler()
+        workers = PuppetWorkers()
+        model = Doubler()
         made = batcher(workers, runner=model, useful_batch_size=4)
         tasks = start(made, *(request(i, 2) for i in range(5)))
         await turns()
@@ -50,7 +61,8 @@ def test_a_batch_holds_no_more_rows_than_are_useful():
 
 def test_requests_of_other_shapes_ride_in_other_batches():
     async def main():
-        workers, model = PuppetWorkers(), Doubler()
+        workers = PuppetWorkers()
+        model = Doubler()
         made = batcher(workers, runner=model)
         tasks = start(made, request(1), request(2, width=3), request(3))
         await turns()
@@ -65,10 +77,20 @@ def test_requests_of_other_shapes_ride_in_other_batches():
 
 def test_the_earliest_deadline_goes_first_within_a_priority_level():
     async def main():
-        workers, model = PuppetWorkers(), Doubler()
-        made = batcher(workers, runner=model, useful_batch_size=1, queue=QueuePlan(priority_levels=3))
+        workers = PuppetWorkers()
+        model = Doubler()
+        made = batcher(
+            workers, runner=model, useful_batch_size=1, queue=QueuePlan(priority_levels=3)
+        )
         now = asyncio.get_running_loop().time()
-        tasks = start(made, request(1), request(2, deadline=now + 9), request(3, deadline=now + 5), request(4, priority=1), request(5, priority=2))
+        tasks = start(
+            made,
+            request(1),
+            request(2, deadline=now + 9),
+            request(3, deadline=now + 5),
+            request(4, priority=1),
+            request(5, priority=2),
+        )
         await turns()
         while workers.running:
             workers.finish()
@@ -139,7 +161,8 @@ def test_bytes_are_bounded_too_but_a_lone_request_is_let_in():
 
 def test_a_batch_waits_for_company_as_long_as_configured():
     async def main():
-        workers, model = PuppetWorkers(), Doubler()
+        workers = PuppetWorkers()
+        model = Doubler()
         made = batcher(workers, runner=model, max_queue_delay_s=0.010)
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -158,7 +181,8 @@ def test_a_batch_waits_for_company_as_long_as_configured():
 
 def test_a_full_batch_does_not_wait_for_the_delay():
     async def main():
-        workers, model = PuppetWorkers(), Doubler()
+        workers = PuppetWorkers()
+        model = Doubler()
         made = batcher(workers, runner=model, max_queue_delay_s=5.0, useful_batch_size=2)
         tasks = start(made, request(1))
         await turns()
@@ -173,7 +197,8 @@ def test_a_full_batch_does_not_wait_for_the_delay():
 
 def test_padding_adds_rows_that_nobody_sees():
     async def main():
-        workers, model = PuppetWorkers(), Doubler()
+        workers = PuppetWorkers()
+        model = Doubler()
         made = batcher(workers, runner=model, pad_to=(4, 8))
         tasks = start(made, request(1), request(2, 2))
         await turns()
@@ -198,7 +223,8 @@ def test_a_cheap_batch_runs_on_the_loop_without_a_worker():
 
 def test_versions_without_a_batch_axis_run_each_request_alone_on_their_instances():
     async def main():
-        workers, model = PuppetWorkers(5), Doubler()
+        workers = PuppetWorkers(5)
+        model = Doubler()
         made = batcher(workers, runner=model, max_batch_size=0, useful_batch_size=0, instances=2)
         tasks = start(made, request(1), request(2), request(3))
         await turns()
@@ -213,7 +239,8 @@ def test_versions_without_a_batch_axis_run_each_request_alone_on_their_instances
 
 def test_one_requests_values_fail_nobody_else():
     async def main():
-        workers, model = PuppetWorkers(), Doubler()
+        workers = PuppetWorkers()
+        model = Doubler()
         made = batcher(workers, runner=model)
         tasks = start(made, request(1), request(-2), request(3), request(-4))
         await turns()
@@ -286,7 +313,9 @@ def test_a_version_that_holds_the_loop_goes_to_threads_for_good(long_us):
 
 EVENTS = st.lists(
     st.one_of(
-        st.tuples(st.just("come"), st.integers(1, 3), st.sampled_from([None, 0.5, 2.0]), st.integers(0, 2)),
+        st.tuples(
+            st.just("come"), st.integers(1, 3), st.sampled_from([None, 0.5, 2.0]), st.integers(0, 2)
+        ),
         st.tuples(st.just("leave"), st.integers(0, 30), st.none(), st.none()),
         st.tuples(st.just("finish"), st.none(), st.none(), st.none()),
         st.tuples(st.just("wait"), st.sampled_from([0.1, 1.0, 3.0]), st.none(), st.none()),
@@ -297,20 +326,33 @@ EVENTS = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(EVENTS, st.sampled_from([0, 4]), st.sampled_from([0.0, 0.3]), st.sampled_from([0, 2]))
-def test_whoever_leaves_whenever_every_other_caller_is_answered_exactly_once(events, useful, delay, loop_rows):
-    """Any callers cancel, expire or stay, in any order: each ends once with its own answer, and nothing is left."""
+def test_whoever_leaves_whenever_every_other_caller_is_answered_exactly_once(
+    events, useful, delay, loop_rows
+):
+    """Any callers cancel, expire or stay, in any order.
+
+    Each ends once with its own answer, and nothing is left.
+    """
 
     async def main():
         workers = PuppetWorkers()
-        batching = {"max_batch_size": 4, "useful_batch_size": useful or 4, "max_queue_delay_s": delay, "loop_batch_size": loop_rows}
+        batching = {
+            "max_batch_size": 4,
+            "useful_batch_size": useful or 4,
+            "max_queue_delay_s": delay,
+            "loop_batch_size": loop_rows,
+        }
         made = batcher(workers, queue=QueuePlan(priority_levels=2), **batching)
-        loop, tasks = asyncio.get_running_loop(), []
+        loop = asyncio.get_running_loop()
+        tasks = []
         for kind, a, b, c in events:
             if kind == "come":
                 n = len(tasks) + 1
                 deadline = math.inf if b is None else loop.time() + b
                 value = -n if n % 7 == 0 else n  # every seventh fails
-                tasks += start(made, request(value, a, deadline=deadline, priority=c, width=1 + n % 2))
+                tasks += start(
+                    made, request(value, a, deadline=deadline, priority=c, width=1 + n % 2)
+                )
             elif kind == "leave" and tasks:
                 tasks[a % len(tasks)].cancel()
             elif kind == "finish" and workers.running:
@@ -328,11 +370,16 @@ def test_whoever_leaves_whenever_every_other_caller_is_answered_exactly_once(eve
                 output = task.result().outputs[0]
                 assert (output == 2 * n).all()
             elif not task.cancelled():
-                assert isinstance(task.exception(), (DeadlineExpired, ModelFailed) if n % 7 == 0 else DeadlineExpired)
+                assert isinstance(
+                    task.exception(),
+                    (DeadlineExpired, ModelFailed) if n % 7 == 0 else DeadlineExpired,
+                )
         assert made.idle
         assert made._waiting_bytes == 0
         assert made._window.rows == 0
-        assert not made._window._lines or all(e.settled for line in made._window._lines.values() for e in line.entries)
+        assert not made._window._lines or all(
+            e.settled for line in made._window._lines.values() for e in line.entries
+        )
 
     run(main())
 

@@ -1,4 +1,7 @@
-"""Whose deadline cannot be kept is refused at arrival; nobody is refused for what was seen long ago."""
+"""Whose deadline cannot be kept is refused at arrival.
+
+Nobody is refused for what was seen long ago.
+"""
 
 import asyncio
 import math
@@ -14,7 +17,16 @@ from gateway.core.protection import AdmissionPlan, ProtectionPlan
 from gateway.serving.batching.batcher import Batcher
 from gateway.serving.policies.retry_budget import RetryBudget
 from gateway.serving.runtime.threads.thread_lanes import LocalThreads
-from tests.support.batcher_parts import Counts, Doubler, PuppetWorkers, plan, request, run, start, turns
+from tests.support.batcher_parts import (
+    Counts,
+    Doubler,
+    PuppetWorkers,
+    plan,
+    request,
+    run,
+    start,
+    turns,
+)
 from tests.support.deaf_listener import Deaf
 
 SECOND_A_RUN = ((1, 1e6),)  # of which half a second is believed while no run is seen
@@ -22,10 +34,23 @@ SECOND_A_RUN = ((1, 1e6),)  # of which half a second is believed while no run is
 
 def batcher(workers, cost_us=SECOND_A_RUN, *, model=None, queue=None, **admission):
     """A batcher of runs of one row, for one worker."""
-    made_plan = replace(plan(queue, useful_batch_size=1, protection=ProtectionPlan(admission=AdmissionPlan(**admission))), cost_us=cost_us)
+    made_plan = replace(
+        plan(
+            queue,
+            useful_batch_size=1,
+            protection=ProtectionPlan(admission=AdmissionPlan(**admission)),
+        ),
+        cost_us=cost_us,
+    )
     loop = asyncio.get_running_loop()
     retries = RetryBudget(made_plan.protection.retry, loop.time)
-    return Batcher(made_plan, LocalThreads(model or Doubler(), workers, 1), Counts(), ears=Deaf(), retries=retries)
+    return Batcher(
+        made_plan,
+        LocalThreads(model or Doubler(), workers, 1),
+        Counts(),
+        ears=Deaf(),
+        retries=retries,
+    )
 
 
 def due(after_s, value=1, **options):
@@ -73,8 +98,13 @@ def test_a_request_whose_time_is_over_is_refused():
     run(main())
 
 
-@pytest.mark.parametrize(("after_s", "expected"), [(1.2, DeadlineExpired), (1.3, Overloaded), (1.9, Overloaded), (2.1, None)])
-def test_a_wait_of_more_than_half_of_the_slack_is_overload_and_one_that_is_too_long_is_too_late(after_s, expected):
+@pytest.mark.parametrize(
+    ("after_s", "expected"),
+    [(1.2, DeadlineExpired), (1.3, Overloaded), (1.9, Overloaded), (2.1, None)],
+)
+def test_a_wait_of_more_than_half_of_the_slack_is_overload_and_one_that_is_too_long_is_too_late(
+    after_s, expected
+):
     """One runs, one with a deadline waits: 0.25 s and 0.5 s of wait before a run of 0.5 s."""
 
     async def main():
@@ -89,7 +119,9 @@ def test_a_wait_of_more_than_half_of_the_slack_is_overload_and_one_that_is_too_l
 def test_who_is_refused_is_told_how_much_time_was_left_and_how_much_is_needed():
     async def main():
         (task,) = start(batcher(PuppetWorkers()), due(0.1))
-        with pytest.raises(DeadlineExpired, match=r"'m' version 1 is too busy .* 100\.0 ms are left.* 500\.0 ms"):
+        with pytest.raises(
+            DeadlineExpired, match=r"'m' version 1 is too busy .* 100\.0 ms are left.* 500\.0 ms"
+        ):
             await task
 
     run(main())
@@ -163,7 +195,8 @@ def test_quick_runs_that_were_seen_long_ago_let_nobody_in_for_nothing():
 
 def test_who_would_be_answered_too_late_when_its_turn_comes_is_not_run():
     async def main():
-        workers, model = PuppetWorkers(), Doubler()
+        workers = PuppetWorkers()
+        model = Doubler()
         made = batcher(workers, model=model)
         (failing,) = start(made, request(-1))
         await turns()
@@ -212,7 +245,9 @@ def test_a_callers_own_deadline_counts_instead_of_the_default(own_s):
 def test_whatever_is_shorter_counts_of_the_default_deadline_and_the_longest_wait():
     async def main():
         loop = asyncio.get_running_loop()
-        made = batcher(PuppetWorkers(0), (), queue=QueuePlan(default_timeout_s=3.0), default_deadline_s=4.0)
+        made = batcher(
+            PuppetWorkers(0), (), queue=QueuePlan(default_timeout_s=3.0), default_deadline_s=4.0
+        )
         began = loop.time()
         tasks = start(made, request(1), request(1, timeout_s=2.0))
         with pytest.raises(DeadlineExpired):
@@ -227,21 +262,35 @@ def test_whatever_is_shorter_counts_of_the_default_deadline_and_the_longest_wait
 
 def test_a_default_deadline_that_cannot_be_kept_is_refused_at_arrival():
     async def main():
-        assert await fate(batcher(PuppetWorkers(), default_deadline_s=0.1), request(1)) == [DeadlineExpired]
+        assert await fate(batcher(PuppetWorkers(), default_deadline_s=0.1), request(1)) == [
+            DeadlineExpired
+        ]
 
     run(main())
 
 
 def test_under_a_backlog_a_lower_level_is_served_by_its_share():
     async def main():
-        workers, model = PuppetWorkers(), Doubler()
-        made = batcher(workers, (), model=model, queue=QueuePlan(priority_levels=2), priority_shares=(0.0, 0.25))
-        tasks = start(made, *(request(1, priority=1) for _ in range(30)), *(request(2, priority=2) for _ in range(10)))
+        workers = PuppetWorkers()
+        model = Doubler()
+        made = batcher(
+            workers,
+            (),
+            model=model,
+            queue=QueuePlan(priority_levels=2),
+            priority_shares=(0.0, 0.25),
+        )
+        tasks = start(
+            made,
+            *(request(1, priority=1) for _ in range(30)),
+            *(request(2, priority=2) for _ in range(10)),
+        )
         await turns()
         for _ in range(20):
             workers.finish()
             await turns()
-        assert model.batches.count([2]) == 4  # the 5th, 9th, 13th and 17th: what is earned comes before what is paid
+        # the 5th, 9th, 13th and 17th: what is earned comes before what is paid
+        assert model.batches.count([2]) == 4
         for task in tasks:
             task.cancel()
 
@@ -253,13 +302,18 @@ RANK = {DeadlineExpired: 0, Overloaded: 1, None: 2}
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 6), st.floats(0.0, 12.0), st.floats(0.0, 12.0))
-def test_a_longer_deadline_never_fares_worse_and_who_is_let_in_could_be_answered(waiting, one_s, other_s):
+def test_a_longer_deadline_never_fares_worse_and_who_is_let_in_could_be_answered(
+    waiting, one_s, other_s
+):
     async def main():
         fates = []
         for after_s in sorted((one_s, other_s)):
             made = batcher(PuppetWorkers())
             assert await fate(made, request(1)) == [None]
-            assert await fate(made, *(due(math.inf if n % 2 else 1e6) for n in range(waiting))) == [None] * waiting
+            assert (
+                await fate(made, *(due(math.inf if n % 2 else 1e6) for n in range(waiting)))
+                == [None] * waiting
+            )
             (became,) = await fate(made, due(after_s))
             timed = (waiting + 1) // 2
             assert became is not None or after_s >= 0.5 * (timed + 1) + 0.25 - 1e-6

@@ -1,4 +1,7 @@
-"""What becomes of a batch that fails: whose fault it was is found out, lost instances are made up for, and breakers hear of it once."""
+"""What becomes of a batch that fails.
+
+Whose fault it was is found out, lost instances are made up for, and breakers hear of it once.
+"""
 
 import asyncio
 
@@ -13,7 +16,18 @@ from gateway.serving.batching.batcher import Batcher
 from gateway.serving.policies.retry_budget import RetryBudget
 from gateway.serving.runtime.instance_pool import InstancePool
 from gateway.serving.runtime.threads.thread_lanes import LocalThreads
-from tests.support.batcher_parts import Counts, Doubler, PuppetWorkers, batcher, plan, request, run, start, turns, values
+from tests.support.batcher_parts import (
+    Counts,
+    Doubler,
+    PuppetWorkers,
+    batcher,
+    plan,
+    request,
+    run,
+    start,
+    turns,
+    values,
+)
 from tests.support.deaf_listener import Deaf
 
 
@@ -21,7 +35,8 @@ class Ears:
     """Keeps what it is told."""
 
     def __init__(self):
-        self.told, self.generation = [], 7
+        self.told = []
+        self.generation = 7
 
     def begin(self):
         return self.generation
@@ -35,7 +50,8 @@ class Ears:
 class OpenGate(Ears):
     """A breaker that lets everything through."""
 
-    admits, retry_in_s = True, 0.0
+    admits = True
+    retry_in_s = 0.0
 
     def admit(self):
         return self
@@ -50,8 +66,12 @@ class PuppetInstance:
     expected_s = 0.0
 
     def __init__(self, name, capacity=1):
-        self.name, self.capacity, self.available = name, capacity, True
-        self.model, self.running, self.changed = Doubler(), [], None
+        self.name = name
+        self.capacity = capacity
+        self.available = True
+        self.model = Doubler()
+        self.running = []
+        self.changed = None
 
     def watch(self, changed):
         self.changed = changed
@@ -88,14 +108,22 @@ LOST = InstanceFailed("worker 1 died")
 
 def with_ears(workers, model, ears, **options):
     made = plan(**options)
-    return Batcher(made, LocalThreads(model, workers, 1), Counts(), ears=ears, retries=RetryBudget(made.protection.retry, lambda: 0.0))
+    return Batcher(
+        made,
+        LocalThreads(model, workers, 1),
+        Counts(),
+        ears=ears,
+        retries=RetryBudget(made.protection.retry, lambda: 0.0),
+    )
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(-3, 30).filter(bool), min_size=2, max_size=8))
 def test_of_a_failed_batch_exactly_the_guilty_fail_and_few_runs_find_them(numbers):
     async def main():
-        workers, model, ears = PuppetWorkers(), Doubler(), Ears()
+        workers = PuppetWorkers()
+        model = Doubler()
+        ears = Ears()
         made = with_ears(workers, model, ears)
         tasks = start(made, *(request(n) for n in numbers))
         await turns()
@@ -104,17 +132,25 @@ def test_of_a_failed_batch_exactly_the_guilty_fail_and_few_runs_find_them(number
             await turns()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
         for n, answer in zip(numbers, answers, strict=True):
-            assert isinstance(answer, ModelFailed) if n < 0 else answer.outputs[0].tolist() == [[2 * n]]
+            assert (
+                isinstance(answer, ModelFailed)
+                if n < 0
+                else answer.outputs[0].tolist() == [[2 * n]]
+            )
         guilty = sum(n < 0 for n in numbers)
-        assert len(model.batches) <= 1 + guilty * 2 * 3  # halves of 8: three steps down, two runs each
-        assert [outcome for outcome, _ in ears.told] == [Outcome.FAILURE if guilty == len(numbers) else Outcome.SUCCESS]
+        # halves of 8: three steps down, two runs each
+        assert len(model.batches) <= 1 + guilty * 2 * 3
+        assert [outcome for outcome, _ in ears.told] == [
+            Outcome.FAILURE if guilty == len(numbers) else Outcome.SUCCESS
+        ]
 
     run(main())
 
 
 def test_a_request_that_fails_alone_is_a_failure_with_its_own_message():
     async def main():
-        workers, ears = PuppetWorkers(), Ears()
+        workers = PuppetWorkers()
+        ears = Ears()
         (task,) = start(with_ears(workers, Doubler(), ears), request(-1))
         await turns()
         workers.finish()
@@ -127,7 +163,9 @@ def test_a_request_that_fails_alone_is_a_failure_with_its_own_message():
 
 def test_a_batch_whose_instance_is_lost_is_run_again_in_halves_on_another():
     async def main():
-        one, two, ears = PuppetInstance("one"), PuppetInstance("two", 2), Ears()
+        one = PuppetInstance("one")
+        two = PuppetInstance("two", 2)
+        ears = Ears()
         made = on_instances(one, two, ears=ears)
         tasks = start(made, request(1), request(2), request(3))
         await turns()
@@ -165,7 +203,8 @@ def test_the_only_instance_is_waited_for_while_it_is_replaced():
 
 def test_a_lost_batch_is_run_again_once_and_then_fails_with_the_last_word():
     async def main():
-        lone, ears = PuppetInstance("lone"), Ears()
+        lone = PuppetInstance("lone")
+        ears = Ears()
         tasks = start(on_instances(lone, ears=ears), request(1), request(2))
         await turns()
         lone.end(LOST)
@@ -182,8 +221,13 @@ def test_a_lost_batch_is_run_again_once_and_then_fails_with_the_last_word():
 
 def test_nothing_is_repeated_where_one_attempt_is_configured():
     async def main():
-        lone, ears = PuppetInstance("lone"), Ears()
-        tasks = start(on_instances(lone, ears=ears, protection=ProtectionPlan(retry=RetryPlan(attempts=1))), request(1), request(2))
+        lone = PuppetInstance("lone")
+        ears = Ears()
+        tasks = start(
+            on_instances(lone, ears=ears, protection=ProtectionPlan(retry=RetryPlan(attempts=1))),
+            request(1),
+            request(2),
+        )
         await turns()
         lone.end(LOST)
         await turns()
@@ -210,7 +254,8 @@ def test_a_repeated_run_stays_inside_the_deadline():
 
 def test_a_batch_that_was_not_given_the_time_teaches_nothing():
     async def main():
-        lone, ears = PuppetInstance("lone"), Ears()
+        lone = PuppetInstance("lone")
+        ears = Ears()
         tasks = start(on_instances(lone, ears=ears), request(1), request(2))
         await turns()
         lone.end(DeadlineExpired("too late"))
@@ -223,7 +268,8 @@ def test_a_batch_that_was_not_given_the_time_teaches_nothing():
 
 def test_a_failed_batch_that_nobody_waits_for_any_more_teaches_nothing():
     async def main():
-        workers, ears = PuppetWorkers(), Ears()
+        workers = PuppetWorkers()
+        ears = Ears()
         made = with_ears(workers, Doubler(), ears)
         tasks = start(made, request(-1), request(2))
         await turns()
@@ -241,7 +287,8 @@ def test_a_failed_batch_that_nobody_waits_for_any_more_teaches_nothing():
 class TestPool:
     def test_the_instance_with_the_least_to_do_is_asked_and_slow_ones_less(self):
         async def main():
-            quick, slow = PuppetInstance("quick", 8), PuppetInstance("slow", 8)
+            quick = PuppetInstance("quick", 8)
+            slow = PuppetInstance("slow", 8)
             made = on_instances(quick, slow, max_batch_size=0, useful_batch_size=0)
             loop = asyncio.get_running_loop()
             learning = start(made, request(1), request(2))
@@ -260,9 +307,13 @@ class TestPool:
     def test_an_instance_whose_breaker_is_open_is_skipped_and_tried_when_its_time_has_come(self):
         async def main():
             gate = OpenGate()
-            gate.admits, gate.retry_in_s = False, 3.0
-            shunned, busy = PuppetInstance("shunned"), PuppetInstance("busy")
-            made = on_instances(shunned, busy, gates=[gate, OpenGate()], max_batch_size=0, useful_batch_size=0)
+            gate.admits = False
+            gate.retry_in_s = 3.0
+            shunned = PuppetInstance("shunned")
+            busy = PuppetInstance("busy")
+            made = on_instances(
+                shunned, busy, gates=[gate, OpenGate()], max_batch_size=0, useful_batch_size=0
+            )
             start(made, request(1), request(2))
             await turns()
             assert (len(shunned.running), len(busy.running)) == (0, 1)
@@ -275,7 +326,8 @@ class TestPool:
 
     def test_an_instance_hears_of_its_own_losses_but_not_of_one_requests_values(self):
         async def main():
-            gate, lone = OpenGate(), PuppetInstance("lone")
+            gate = OpenGate()
+            lone = PuppetInstance("lone")
             tasks = start(on_instances(lone, gates=[gate]), request(-1), request(2))
             await turns()
             while lone.running:
@@ -284,14 +336,21 @@ class TestPool:
             start(on_instances(lone, gates=[gate]), request(3))
             await turns()
             lone.end(LOST)
-            assert [outcome for outcome, _ in gate.told] == [Outcome.NEUTRAL, Outcome.FAILURE, Outcome.SUCCESS, Outcome.FAILURE]
+            assert [outcome for outcome, _ in gate.told] == [
+                Outcome.NEUTRAL,
+                Outcome.FAILURE,
+                Outcome.SUCCESS,
+                Outcome.FAILURE,
+            ]
             assert values(tasks[1:]) == [[4]]
 
         run(main())
 
     def test_a_place_that_is_not_used_is_given_back(self):
         async def main():
-            pool = InstancePool([(PuppetInstance("lone"), OpenGate())], asyncio.get_running_loop().time)
+            pool = InstancePool(
+                [(PuppetInstance("lone"), OpenGate())], asyncio.get_running_loop().time
+            )
             seat = pool.acquire(lambda: None)
             assert pool.acquire(lambda: None) is None
             pool.release(seat)
@@ -303,7 +362,8 @@ class TestPool:
 def test_threads_are_shared_by_versions_in_turn():
     async def main():
         workers = PuppetWorkers(1)
-        one, two = batcher(workers), batcher(workers)
+        one = batcher(workers)
+        two = batcher(workers)
         tasks = start(one, request(1)) + start(two, request(2))
         await turns()
         tasks += start(one, request(3))
@@ -323,7 +383,9 @@ def test_who_waits_for_instances_that_do_not_come_back_is_told_so_without_a_dead
         await turns()
         lone.set_available(False)
         lone.end(LOST)
-        with pytest.raises(CircuitOpen, match="nothing is left that could run 'm' version 1: lone is down"):
+        with pytest.raises(
+            CircuitOpen, match="nothing is left that could run 'm' version 1: lone is down"
+        ):
             await asyncio.wait_for(task, 10)
 
     run(main())

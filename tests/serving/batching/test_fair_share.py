@@ -75,18 +75,25 @@ def test_by_default_half_goes_by_urgency_alone_and_half_evenly(levels):
     assert order.count(1) / 1000 == pytest.approx(0.5 + 0.5 / levels, abs=0.02)
 
 
-SHARES = st.lists(st.floats(0, 1), min_size=2, max_size=6).map(lambda raw: tuple(share / max(1.0, sum(raw)) for share in raw))
+SHARES = st.lists(st.floats(0, 1), min_size=2, max_size=6).map(
+    lambda raw: tuple(share / max(1.0, sum(raw)) for share in raw)
+)
 
 
 @given(SHARES, st.integers(1, 64), st.integers(1, 300))
-def test_every_level_that_waits_gets_its_share_to_within_a_few_batches(given_shares, batch_rows, turns):
+def test_every_level_that_waits_gets_its_share_to_within_a_few_batches(
+    given_shares, batch_rows, turns
+):
     levels = range(1, len(given_shares) + 1)
     order = serve(Shares(given_shares, batch_rows), set(levels), turns, rows=batch_rows)
     for level, share in zip(levels, given_shares, strict=True):
         assert order.count(level) >= share * turns - 2.5 - len(given_shares)
 
 
-@given(SHARES, st.lists(st.tuples(st.sets(st.integers(1, 6), min_size=1), st.integers(1, 8)), max_size=60))
+@given(
+    SHARES,
+    st.lists(st.tuples(st.sets(st.integers(1, 6), min_size=1), st.integers(1, 8)), max_size=60),
+)
 def test_the_level_that_is_chosen_is_one_that_waits(given_shares, turns):
     shares = Shares(given_shares, 8)
     for some, rows in turns:

@@ -1,4 +1,7 @@
-"""Runs and waits as they are predicted: the curve, corrected by what was seen of late, and forgotten when that is old."""
+"""Runs and waits as they are predicted.
+
+The curve, corrected by what was seen of late, and forgotten when that is old.
+"""
 
 import itertools
 import math
@@ -35,8 +38,12 @@ def test_what_is_not_known_takes_no_time():
     assert (made.run_s(5, NOW), made.answer_s(5, NOW), made.wait_s(100, NOW)) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(("rows", "expected_s"), [(1, 0.1), (2, 0.12), (4, 0.16), (6, 0.28), (8, 0.4), (16, 0.8)])
-def test_runs_take_what_the_curve_says_between_its_points_and_in_proportion_beyond(rows, expected_s):
+@pytest.mark.parametrize(
+    ("rows", "expected_s"), [(1, 0.1), (2, 0.12), (4, 0.16), (6, 0.28), (8, 0.4), (16, 0.8)]
+)
+def test_runs_take_what_the_curve_says_between_its_points_and_in_proportion_beyond(
+    rows, expected_s
+):
     assert as_the_curve(forecast()).run_s(rows, NOW) == pytest.approx(expected_s)
 
 
@@ -55,7 +62,10 @@ def test_the_first_run_that_is_seen_corrects_the_whole_curve_at_once():
 
 
 def test_one_run_that_is_too_long_changes_nothing_and_one_that_is_too_short_counts_for_a_tenth():
-    """The best of the last seconds counts: who is slow because he refuses others must not refuse more."""
+    """The best of the last seconds counts.
+
+    Who is slow because he refuses others must not refuse more.
+    """
     made = as_the_curve(forecast())
     made.ran(1, 1.1, NOW + 0.1, backlog=False)
     assert made.run_s(1, NOW + 0.1) == pytest.approx(0.1)
@@ -85,7 +95,8 @@ def test_without_a_curve_the_first_run_is_one():
 
 
 def test_a_run_that_failed_says_nothing():
-    made, other = forecast(), forecast()
+    made = forecast()
+    other = forecast()
     made.ran(8, 0.0, NOW, backlog=True)
     assert repr(made) == repr(other)
     assert made.run_s(8, NOW) == other.run_s(8, NOW)
@@ -137,12 +148,20 @@ CURVES = st.lists(st.integers(1, 128), unique=True, max_size=6).flatmap(
         lambda costs: tuple(zip(sorted(sizes), sorted(costs), strict=True))
     )
 )
-RUNS = st.lists(st.tuples(st.integers(0, 128), st.floats(0, 100) | st.just(0.0), st.floats(0, 20), st.booleans()), max_size=30)
+RUNS = st.lists(
+    st.tuples(
+        st.integers(0, 128), st.floats(0, 100) | st.just(0.0), st.floats(0, 20), st.booleans()
+    ),
+    max_size=30,
+)
 
 
 @given(CURVES, st.integers(0, 64), st.integers(0, 4), RUNS, st.floats(0, 3))
-def test_whatever_was_seen_predictions_are_times_and_more_rows_never_take_less(curve, batch_rows, lanes, runs, later):
-    made, now = Forecast(curve, batch_rows, lanes), NOW
+def test_whatever_was_seen_predictions_are_times_and_more_rows_never_take_less(
+    curve, batch_rows, lanes, runs, later
+):
+    made = Forecast(curve, batch_rows, lanes)
+    now = NOW
     for rows, run_s, after_s, backlog in runs:
         now += after_s
         made.ran(rows, run_s, now, backlog=backlog)
@@ -155,7 +174,9 @@ def test_whatever_was_seen_predictions_are_times_and_more_rows_never_take_less(c
 
 @given(CURVES.filter(bool), RUNS, st.floats(1.001, 1e6))
 def test_after_a_second_without_a_run_nothing_that_was_seen_counts(curve, runs, later):
-    made, fresh, now = Forecast(curve, 8, 1), Forecast(curve, 8, 1), NOW
+    made = Forecast(curve, 8, 1)
+    fresh = Forecast(curve, 8, 1)
+    now = NOW
     for rows, run_s, after_s, backlog in runs:
         now += after_s
         made.ran(rows, run_s, now, backlog=backlog)

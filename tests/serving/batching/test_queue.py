@@ -1,4 +1,7 @@
-"""What the window does with deadlines, priority levels and those who come back: nobody is lost, nobody is counted twice."""
+"""What the window does with deadlines, priority levels and those who come back.
+
+Nobody is lost, nobody is counted twice.
+"""
 
 import math
 
@@ -12,7 +15,13 @@ from tests.support.queue_entry import Entry
 
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("add"), st.integers(1, 5), st.integers(1, 3), st.sampled_from([math.inf, 1.0, 2.0, 4.0]), st.sampled_from(["x", "y"])),
+        st.tuples(
+            st.just("add"),
+            st.integers(1, 5),
+            st.integers(1, 3),
+            st.sampled_from([math.inf, 1.0, 2.0, 4.0]),
+            st.sampled_from(["x", "y"]),
+        ),
         st.tuples(st.just("forget"), st.integers(0, 50)),
         st.tuples(st.just("again"), st.integers(0, 50)),
         st.tuples(st.just("expire")),
@@ -24,7 +33,9 @@ STEPS = st.lists(
 
 
 def window(shares=(), rows=4, **batching):
-    return Window(BatchingPlan(**{"max_batch_size": rows, "useful_batch_size": rows, **batching}), shares)
+    return Window(
+        BatchingPlan(**{"max_batch_size": rows, "useful_batch_size": rows, **batching}), shares
+    )
 
 
 def filled(made, *entries):
@@ -97,7 +108,12 @@ def test_who_comes_back_is_counted_again():
 
 def test_levels_are_served_by_urgency_and_their_lines_by_deadline():
     made = window(shares=(0.0, 0.0))
-    low, late, soon = filled(made, Entry(level=2, deadline=1.0), Entry(level=1, deadline=9.0), Entry(level=1, deadline=5.0, key=("y",)))
+    low, late, soon = filled(
+        made,
+        Entry(level=2, deadline=1.0),
+        Entry(level=1, deadline=9.0),
+        Entry(level=1, deadline=5.0, key=("y",)),
+    )
     assert [made.take(0.0).batch for _ in range(3)] == [[soon], [late], [low]]
 
 
@@ -110,7 +126,8 @@ def test_requests_of_two_levels_never_share_a_batch():
 
 def backlogged(made, levels, turns, rows):
     """Takes batches while so many of every level always wait; rows that each level got."""
-    got, waiting = dict.fromkeys(levels, 0), dict.fromkeys(levels, 0)
+    got = dict.fromkeys(levels, 0)
+    waiting = dict.fromkeys(levels, 0)
     for _ in range(turns):
         for level in levels:
             while waiting[level] < 2 * rows:
@@ -123,7 +140,9 @@ def backlogged(made, levels, turns, rows):
     return got
 
 
-@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.1, 0.3), (0.0, 0.2, 0.7), (0.25, 0.25, 0.25, 0.25)])
+@pytest.mark.parametrize(
+    "shares", [(0.5, 0.5), (0.1, 0.3), (0.0, 0.2, 0.7), (0.25, 0.25, 0.25, 0.25)]
+)
 def test_under_a_backlog_every_level_gets_its_share_of_the_rows(shares):
     got = backlogged(window(shares=shares, rows=4), range(1, len(shares) + 1), 400, 4)
     for level, share in enumerate(shares, start=1):
@@ -144,9 +163,19 @@ def test_a_level_that_has_gone_comes_back_without_anything_saved_up():
 
 
 @settings(max_examples=300, deadline=None)
-@given(STEPS, st.sampled_from([(), (0.2, 0.3, 0.5)]), st.sampled_from([0, 4]), st.sampled_from([0.0, 0.3]))
-def test_whatever_happens_all_who_wait_are_counted_and_each_leaves_once(steps, shares, limit, delay_s):
-    made, now, waiting, taken = window(shares, limit, max_queue_delay_s=delay_s), 0.0, [], []
+@given(
+    STEPS,
+    st.sampled_from([(), (0.2, 0.3, 0.5)]),
+    st.sampled_from([0, 4]),
+    st.sampled_from([0.0, 0.3]),
+)
+def test_whatever_happens_all_who_wait_are_counted_and_each_leaves_once(
+    steps, shares, limit, delay_s
+):
+    made = window(shares, limit, max_queue_delay_s=delay_s)
+    now = 0.0
+    waiting = []
+    taken = []
     for kind, *arguments in steps:
         if kind == "add":
             rows, level, after_s, name = arguments
@@ -191,7 +220,11 @@ def test_whatever_happens_all_who_wait_are_counted_and_each_leaves_once(steps, s
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from([math.inf, 3.0, 7.0])), min_size=1, max_size=30))
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 3), st.sampled_from([math.inf, 3.0, 7.0])), min_size=1, max_size=30
+    )
+)
 def test_of_one_level_and_form_nobody_overtakes_an_earlier_deadline(asked):
     made = window(rows=3)
     entries = filled(made, *(Entry(rows, deadline=deadline) for rows, deadline in asked))

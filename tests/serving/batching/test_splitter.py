@@ -16,7 +16,8 @@ from gateway.serving.batching.splitter import Split
 
 class Echo:
     def __init__(self, fails_at=None):
-        self.rows, self._fails_at = [], fails_at
+        self.rows = []
+        self._fails_at = fails_at
 
     async def predict(self, request):
         await asyncio.sleep(0)
@@ -30,7 +31,9 @@ class Echo:
 
 
 def request(rows):
-    form = RequestForm(names=("a", "b"), key=("k",), rows=rows, input_bytes=100, outputs=(0, 1), parameters={})
+    form = RequestForm(
+        names=("a", "b"), key=("k",), rows=rows, input_bytes=100, outputs=(0, 1), parameters={}
+    )
     arrays = (np.arange(rows * 2).reshape(rows, 2), np.arange(rows))
     return InferenceRequest(form, arrays, 0.0, math.inf, "id")
 

@@ -80,7 +80,9 @@ def test_the_share_is_used_before_the_floor():
 
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("run"), st.integers(1, 50)), st.tuples(st.just("retry"), st.integers(1, 50)), st.tuples(st.just("wait"), st.floats(0, 5))
+        st.tuples(st.just("run"), st.integers(1, 50)),
+        st.tuples(st.just("retry"), st.integers(1, 50)),
+        st.tuples(st.just("wait"), st.floats(0, 5)),
     ),
     max_size=60,
 )
@@ -89,7 +91,8 @@ STEPS = st.lists(
 @given(st.floats(0, 1), st.integers(0, 20), STEPS)
 def test_repeated_runs_never_exceed_the_share_of_first_ones_and_the_floor(budget, floor, steps):
     made, clock = retry_budget(budget, floor)
-    runs = repeated = 0
+    runs = 0
+    repeated = 0
     for kind, amount in steps:
         if kind == "run":
             deposit(made, amount)
@@ -107,4 +110,5 @@ def test_the_floor_lets_so_many_through_in_every_second_whatever_the_share(floor
     for pause in pauses:
         withdrawn(made, floor)
         clock.at += 1.0 + pause
-        assert withdrawn(made, floor + 1) in (floor, floor - 1)  # the last one may miss by a rounding
+        # the last one may miss by a rounding
+        assert withdrawn(made, floor + 1) in (floor, floor - 1)

@@ -1,4 +1,7 @@
-"""Names resolve to live versions; swaps are at once, and what went out is closed when it is empty."""
+"""Names resolve to live versions.
+
+Swaps are at once, and what went out is closed when it is empty.
+"""
 
 import asyncio
 import time
@@ -47,7 +50,9 @@ def live(model="m", version=1, closed=None):
         if closed is not None:
             closed.append((model, version))
 
-    return Live(plan, Puppet(), VersionCodec(plan), statistics=Failures(), now=time.monotonic, close=close)
+    return Live(
+        plan, Puppet(), VersionCodec(plan), statistics=Failures(), now=time.monotonic, close=close
+    )
 
 
 def request():
@@ -57,7 +62,9 @@ def request():
 
 def test_no_version_means_the_newest_and_a_version_means_that_one():
     catalogue = Catalogue()
-    one, nine, ten = live(version=1), live(version=9), live(version=10)
+    one = live(version=1)
+    nine = live(version=9)
+    ten = live(version=10)
     catalogue.swap([one, nine, ten], ())
     assert catalogue.resolve("m", "") is ten
     assert catalogue.resolve("m", "9") is nine
@@ -104,8 +111,11 @@ def test_what_was_taken_out_is_unavailable_until_it_is_explained():
 
 
 def test_a_swap_replaces_and_retires_in_one_step_and_tells_everybody_once():
-    catalogue, told = Catalogue(), []
-    old, gone, new = live(version=1), live(version=2), live(version=1)
+    catalogue = Catalogue()
+    told = []
+    old = live(version=1)
+    gone = live(version=2)
+    new = live(version=1)
     catalogue.swap([old, gone], ())
     catalogue.on_change(lambda: told.append(catalogue.resolve("m", "")))
     assert catalogue.swap([new], [("m", 2)]) == [gone, old]
@@ -145,7 +155,8 @@ def test_failures_are_counted_and_cancellations_are_not():
 
 def test_prepared_versions_go_live_only_at_commit_and_the_old_one_closes_after_its_last_request():
     async def main():
-        catalogue, closed = Catalogue(), []
+        catalogue = Catalogue()
+        closed = []
 
         async def build(plan):
             return live(plan.model, plan.version, closed)

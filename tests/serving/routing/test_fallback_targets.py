@@ -1,4 +1,7 @@
-"""Fallbacks turn to whoever is live at that moment, without its own fallbacks, and it is not closed under them."""
+"""Fallbacks turn to whoever is live at that moment, without its own fallbacks.
+
+It is not closed under them.
+"""
 
 import asyncio
 import time
@@ -45,7 +48,15 @@ def live(model="m", version=1, unguarded=None):
     async def close():
         pass
 
-    return Live(plan, Layer(), VersionCodec(plan), statistics=Failures(), now=time.monotonic, close=close, unguarded=unguarded)
+    return Live(
+        plan,
+        Layer(),
+        VersionCodec(plan),
+        statistics=Failures(),
+        now=time.monotonic,
+        close=close,
+        unguarded=unguarded,
+    )
 
 
 def request():
@@ -66,7 +77,8 @@ async def begun(coroutine):
 
 
 def test_a_version_that_is_named_is_that_one():
-    one, two = live(version=1), live(version=2)
+    one = live(version=1)
+    two = live(version=2)
     made, _ = targets(one, two)
     assert made.resolve("m", 1, ("m", 2)).plan is one.plan
 
@@ -109,7 +121,9 @@ def test_versions_are_found_as_they_come_and_go():
 
 
 @given(st.sets(st.integers(1, 30), max_size=8), st.integers(0, 30), st.integers(1, 30))
-def test_whatever_is_live_the_answer_is_the_version_named_or_the_newest_other_one(versions, asked, own):
+def test_whatever_is_live_the_answer_is_the_version_named_or_the_newest_other_one(
+    versions, asked, own
+):
     made, _ = targets(*(live(version=version) for version in versions))
     others = {asked} & versions if asked else versions - {own}
     try:

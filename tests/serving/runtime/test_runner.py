@@ -15,18 +15,25 @@ from gateway.onnx.session import Session, SessionNotOpened
 from gateway.serving.runtime.runner import VersionRunner
 
 TYPES = {
-    "BOOL": TensorProto.BOOL, "INT8": TensorProto.INT8, "INT16": TensorProto.INT16, "INT32": TensorProto.INT32, "INT64": TensorProto.INT64,
-    "UINT8": TensorProto.UINT8, "UINT16": TensorProto.UINT16, "UINT32": TensorProto.UINT32, "UINT64": TensorProto.UINT64,
-    "FP16": TensorProto.FLOAT16, "FP32": TensorProto.FLOAT, "FP64": TensorProto.DOUBLE, "BF16": TensorProto.BFLOAT16, "BYTES": TensorProto.STRING,
+    "BOOL": TensorProto.BOOL, "INT8": TensorProto.INT8, "INT16": TensorProto.INT16,
+    "INT32": TensorProto.INT32, "INT64": TensorProto.INT64, "UINT8": TensorProto.UINT8,
+    "UINT16": TensorProto.UINT16, "UINT32": TensorProto.UINT32, "UINT64": TensorProto.UINT64,
+    "FP16": TensorProto.FLOAT16, "FP32": TensorProto.FLOAT, "FP64": TensorProto.DOUBLE,
+    "BF16": TensorProto.BFLOAT16, "BYTES": TensorProto.STRING,
 }  # fmt: skip
 
 
 def model(tmp_path, nodes, inputs, outputs, initializers=()):
     made = helper.make_model(
-        helper.make_graph(nodes, "g", [helper.make_tensor_value_info(*i) for i in inputs], [helper.make_tensor_value_info(*o) for o in outputs],
-                          list(initializers)),
+        helper.make_graph(
+            nodes,
+            "g",
+            [helper.make_tensor_value_info(*i) for i in inputs],
+            [helper.make_tensor_value_info(*o) for o in outputs],
+            list(initializers),
+        ),
         opset_imports=[helper.make_opsetid("", 17)],
-    )  # fmt: skip
+    )
     made.ir_version = 9
     path = tmp_path / "model.onnx"
     onnx.save(made, path)
@@ -35,13 +42,27 @@ def model(tmp_path, nodes, inputs, outputs, initializers=()):
 
 def runner(path, inputs, outputs, *, batch=0, **options):
     specs = lambda given: tuple(TensorSpec(*g) for g in given)  # noqa: E731
-    plan = VersionPlan("m", 1, path, "", specs(inputs), specs(outputs), BatchingPlan(max_batch_size=batch), **options)
+    plan = VersionPlan(
+        "m",
+        1,
+        path,
+        "",
+        specs(inputs),
+        specs(outputs),
+        BatchingPlan(max_batch_size=batch),
+        **options,
+    )
     return VersionRunner(plan, Session(path, SessionPlan()))
 
 
 def identity(tmp_path, datatype, shape):
     kind = TYPES[datatype]
-    return model(tmp_path, [helper.make_node("Identity", ["x"], ["y"])], [("x", kind, shape)], [("y", kind, shape)])
+    return model(
+        tmp_path,
+        [helper.make_node("Identity", ["x"], ["y"])],
+        [("x", kind, shape)],
+        [("y", kind, shape)],
+    )
 
 
 def values(datatype, shape):
@@ -57,7 +78,9 @@ def test_every_datatype_goes_through_unchanged(tmp_path, datatype, shape):
     path = identity(tmp_path, datatype, ["N", 3] if shape else [])
     free = (-1, 3) if shape else ()
     array = values(datatype, shape)
-    (got,) = runner(path, [("x", datatype, free)], [("y", datatype, free)]).run({"x": array}, (0,), -1)
+    (got,) = runner(path, [("x", datatype, free)], [("y", datatype, free)]).run(
+        {"x": array}, (0,), -1
+    )
     assert got.shape == shape
     assert got.dtype == array.dtype or datatype == "BYTES"
     assert got.tolist() == array.tolist()
@@ -67,13 +90,22 @@ def test_an_unaligned_view_of_a_message_is_run_without_a_copy_and_rightly(tmp_pa
     path = identity(tmp_path, "FP64", ["N", 3])
     message = b"x" + np.arange(6.0).tobytes()
     view = np.ndarray((2, 3), "f8", message, 1)
-    (got,) = runner(path, [("x", "FP64", (-1, 3))], [("y", "FP64", (-1, 3))]).run({"x": view}, (0,), -1)
+    (got,) = runner(path, [("x", "FP64", (-1, 3))], [("y", "FP64", (-1, 3))]).run(
+        {"x": view}, (0,), -1
+    )
     assert got.tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_outputs_whose_shape_only_the_data_decides_come_as_they_are(tmp_path):
-    path = model(tmp_path, [helper.make_node("NonZero", ["x"], ["y"])], [("x", TensorProto.FLOAT, ["N"])], [("y", TensorProto.INT64, None)])
-    (got,) = runner(path, [("x", "FP32", (-1,))], [("y", "INT64", (-1, -1))]).run({"x": np.array([0, 5, 6], "f4")}, (0,), -1)
+    path = model(
+        tmp_path,
+        [helper.make_node("NonZero", ["x"], ["y"])],
+        [("x", TensorProto.FLOAT, ["N"])],
+        [("y", TensorProto.INT64, None)],
+    )
+    (got,) = runner(path, [("x", "FP32", (-1,))], [("y", "INT64", (-1, -1))]).run(
+        {"x": np.array([0, 5, 6], "f4")}, (0,), -1
+    )
     assert got.tolist() == [[1, 2]]
 
 
@@ -87,7 +119,13 @@ def test_only_the_wanted_outputs_are_computed_in_the_order_wanted(tmp_path):
 
 def test_an_optional_input_may_be_left_out_or_given(tmp_path):
     default = helper.make_tensor("w", TensorProto.FLOAT, [1], [10.0])
-    path = model(tmp_path, [helper.make_node("Mul", ["x", "w"], ["y"])], [("x", 1, ["N"]), ("w", 1, [1])], [("y", 1, ["N"])], [default])
+    path = model(
+        tmp_path,
+        [helper.make_node("Mul", ["x", "w"], ["y"])],
+        [("x", 1, ["N"]), ("w", 1, [1])],
+        [("y", 1, ["N"])],
+        [default],
+    )
     made = runner(path, [("x", "FP32", (-1,)), ("w", "FP32", (1,), True)], [("y", "FP32", (-1,))])
     x = np.array([1, 2], "f4")
     assert made.run({"x": x}, (0,), -1)[0].tolist() == [10, 20]
@@ -107,8 +145,8 @@ def test_an_output_without_the_batchs_rows_is_the_models_failure(tmp_path):
 def test_configured_shapes_are_translated_both_ways(tmp_path):
     path = identity(tmp_path, "FP32", ["N", 2, 3])
     plan = VersionPlan(
-        "m", 1, path, "", (TensorSpec("x", "FP32", (-1, 6), model_shape=(-1, 2, 3)),), (TensorSpec("y", "FP32", (-1, 6), model_shape=(-1, 2, 3)),),
-        BatchingPlan(max_batch_size=4),
+        "m", 1, path, "", (TensorSpec("x", "FP32", (-1, 6), model_shape=(-1, 2, 3)),),
+        (TensorSpec("y", "FP32", (-1, 6), model_shape=(-1, 2, 3)),), BatchingPlan(max_batch_size=4),
     )  # fmt: skip
     made = VersionRunner(plan, Session(path, SessionPlan()))
     (got,) = made.run({"x": np.arange(12, dtype="f4").reshape(2, 6)}, (0,), 2)
@@ -116,7 +154,12 @@ def test_configured_shapes_are_translated_both_ways(tmp_path):
 
 
 def test_a_run_that_fails_says_what_onnx_runtime_said(tmp_path):
-    path = model(tmp_path, [helper.make_node("Reshape", ["x", "s"], ["y"])], [("x", 1, ["N"]), ("s", 7, [1])], [("y", 1, ["M"])])
+    path = model(
+        tmp_path,
+        [helper.make_node("Reshape", ["x", "s"], ["y"])],
+        [("x", 1, ["N"]), ("s", 7, [1])],
+        [("y", 1, ["M"])],
+    )
     made = runner(path, [("x", "FP32", (-1,)), ("s", "INT64", (1,))], [("y", "FP32", (-1,))])
     with pytest.raises(ModelFailed, match="ONNX Runtime failed to run the model"):
         made.run({"x": np.ones(3, "f4"), "s": np.array([2])}, (0,), -1)

@@ -34,15 +34,32 @@ def records(caplog):
 
 
 def told(caplog):
-    return [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "gateway.serving.wire.call_errors"]
+    return [
+        (record.levelname, record.getMessage())
+        for record in caplog.records
+        if record.name == "gateway.serving.wire.call_errors"
+    ]
 
 
 @pytest.mark.parametrize(
     ("error", "level"),
     [
-        *((kind("why"), "DEBUG") for kind in (InvalidRequest, ModelNotFound, NotPermitted, QuotaExceeded, Unsupported)),
+        *(
+            (kind("why"), "DEBUG")
+            for kind in (InvalidRequest, ModelNotFound, NotPermitted, QuotaExceeded, Unsupported)
+        ),
         (CallEnded(9, "why"), "DEBUG"),
-        *((kind("why"), "WARNING") for kind in (Overloaded, DeadlineExpired, Unavailable, CircuitOpen, ModelFailed, GatewayError)),
+        *(
+            (kind("why"), "WARNING")
+            for kind in (
+                Overloaded,
+                DeadlineExpired,
+                Unavailable,
+                CircuitOpen,
+                ModelFailed,
+                GatewayError,
+            )
+        ),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value,
 )
@@ -75,9 +92,15 @@ def test_what_nobody_expected_has_one_traceback_for_each_place_it_came_from(capl
     asyncio.run(main())
     assert told(caplog) == [
         *[("ERROR", "A method failed. This is a bug.")] * 2,
-        *[("ERROR", "99 more calls failed with ZeroDivisionError at the same place within 10 s")] * 2,
+        *[("ERROR", "99 more calls failed with ZeroDivisionError at the same place within 10 s")]
+        * 2,
     ]
-    assert [record.exc_info is not None for record in caplog.records[-4:]] == [True, True, False, False]
+    assert [record.exc_info is not None for record in caplog.records[-4:]] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_what_is_known_of_the_request_stands_with_it_and_is_asked_for_only_then(caplog):
@@ -97,11 +120,25 @@ def test_what_is_known_of_the_request_stands_with_it_and_is_asked_for_only_then(
 
     asyncio.run(main())
     assert asked == [True]
-    first, other, more = (record.__dict__ for record in caplog.records if record.name == "gateway.serving.wire.call_errors")
-    expected = {"trace_id": b"t" * 16, "request_id": "r-1", "model": "digits", "version": 3, "status": "INTERNAL", "reason": "model_failed"}
+    first, other, more = (
+        record.__dict__
+        for record in caplog.records
+        if record.name == "gateway.serving.wire.call_errors"
+    )
+    expected = {
+        "trace_id": b"t" * 16,
+        "request_id": "r-1",
+        "model": "digits",
+        "version": 3,
+        "status": "INTERNAL",
+        "reason": "model_failed",
+    }
     assert {name: first[name] for name in expected} == expected
     assert (other["model"], other["version"]) == ("other", 1)
-    assert more["message"] == "999 more were not answered for the same reason within 10 s; the last: it broke"
+    assert (
+        more["message"]
+        == "999 more were not answered for the same reason within 10 s; the last: it broke"
+    )
     assert (more["model"], more["reason"]) == ("digits", "model_failed")
     assert "trace_id" not in more
 

@@ -15,13 +15,18 @@ from tests.support.service_parts import live, plan
 
 
 def parts():
-    state, catalogue = ServerState(), Catalogue()
+    state = ServerState()
+    catalogue = Catalogue()
     return state, catalogue, Health(state, catalogue)
 
 
 def published(*names, ready=True):
     entries = (name.partition("/") for name in names)
-    return Publish(1, ready, tuple(IndexEntry(model, version, VersionState.LOADING) for model, _, version in entries))
+    return Publish(
+        1,
+        ready,
+        tuple(IndexEntry(model, version, VersionState.LOADING) for model, _, version in entries),
+    )
 
 
 def test_a_watch_that_is_slow_is_told_the_latest_health_only():
@@ -91,7 +96,8 @@ def test_a_change_looks_only_at_names_that_are_watched():
             return super().status(service)
 
     async def run():
-        state, catalogue = ServerState(), Catalogue()
+        state = ServerState()
+        catalogue = Catalogue()
         health = Counting(state, catalogue)
         state.publish(published(*(f"m{number}/1" for number in range(500))))
         watches = [health.watch("m1") for _ in range(100)]
@@ -112,7 +118,9 @@ NAMES = ("", "inference.GRPCInferenceService", "a", "b", "a/1", "a/2", "b/1", "c
 STEPS = st.one_of(
     st.tuples(st.just("live"), st.sampled_from(MODELS), st.sampled_from([1, 2])),
     st.tuples(st.just("retire"), st.sampled_from(MODELS), st.sampled_from([1, 2])),
-    st.tuples(st.just("publish"), st.booleans(), st.sets(st.sampled_from(["a/1", "a/2", "b/1", "c"]))),
+    st.tuples(
+        st.just("publish"), st.booleans(), st.sets(st.sampled_from(["a/1", "a/2", "b/1", "c"]))
+    ),
     st.tuples(st.just("drain"), st.none(), st.none()),
 )
 
@@ -124,7 +132,10 @@ def test_watches_and_look_ups_agree_with_a_plain_account_of_what_happened(steps)
         state, catalogue, health = parts()
         watches = {name: health.watch(name) for name in NAMES}
         told = {name: await watch.next() for name, watch in watches.items()}
-        alive, known, ready, draining = set(), set(), False, False
+        alive = set()
+        known = set()
+        ready = False
+        draining = False
         for kind, first, second in steps:
             if kind == "live":
                 catalogue.swap([live(plan(first, second))], ())
@@ -134,7 +145,8 @@ def test_watches_and_look_ups_agree_with_a_plain_account_of_what_happened(steps)
                 alive.discard((first, second))
             elif kind == "publish":
                 state.publish(published(*sorted(second), ready=first))
-                ready, known = first, set(second)
+                ready = first
+                known = set(second)
             else:
                 state.drain()
                 draining = True
@@ -152,14 +164,18 @@ def test_watches_and_look_ups_agree_with_a_plain_account_of_what_happened(steps)
                 if expected is not told[name]:
                     told[name] = await asyncio.wait_for(watches[name].next(), 5)
                 assert told[name] is expected
-        assert set(health.statuses()) == {*NAMES[:2], *(model for model, _ in alive), *(f"{m}/{v}" for m, v in alive)} | {
-            part for name in known for part in (name.partition("/")[0], name)
-        }
+        assert set(health.statuses()) == {
+            *NAMES[:2],
+            *(model for model, _ in alive),
+            *(f"{m}/{v}" for m, v in alive),
+        } | {part for name in known for part in (name.partition("/")[0], name)}
 
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(("ready", "draining"), list(itertools.product([None, False, True], [False, True])))
+@pytest.mark.parametrize(
+    ("ready", "draining"), list(itertools.product([None, False, True], [False, True]))
+)
 def test_the_state_tells_its_phase(ready, draining):
     state = ServerState()
     if ready is not None:

@@ -33,7 +33,9 @@ class Lines:
     lost = 0
 
     def __init__(self, room=True):
-        self.text, self.writes, self.room = b"", 0, room
+        self.text = b""
+        self.writes = 0
+        self.room = room
 
     def put(self, data, lines):
         assert data.count(b"\n") == lines
@@ -51,8 +53,14 @@ class Lines:
 def read(line):
     """What a line of either form tells."""
     if line.startswith("{"):
-        return {name: value for name, value in json.loads(line).items() if name not in ("time", "level", "logger", "message", "process", "pid")}
-    found = re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO    gateway\.access \[\d+\]: (.*)", line)
+        return {
+            name: value
+            for name, value in json.loads(line).items()
+            if name not in ("time", "level", "logger", "message", "process", "pid")
+        }
+    found = re.fullmatch(
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO    gateway\.access \[\d+\]: (.*)", line
+    )
     assert found, line
     told = dict(word.partition("=")[::2] for word in shlex.split(found[1]))
     for name, value in told.items():
@@ -81,18 +89,31 @@ def test_a_line_tells_all_of_an_answered_request(log_format):
     assert len(told.pop("trace_id")) == 32
     assert len(told.pop("span_id")) == 16
     assert told == {
-        "status": "OK", "model": "digits", "version": 3, "request_id": "r-1", "client": "127.0.0.1:5123", "rows": 2, "batch_size": 12,
-        "queue_ms": 20.0, "compute_ms": 35.0, "total_ms": 70.0, "deadline_ms": 1500.0,
+        "status": "OK", "model": "digits", "version": 3, "request_id": "r-1",
+        "client": "127.0.0.1:5123", "rows": 2, "batch_size": 12, "queue_ms": 20.0,
+        "compute_ms": 35.0, "total_ms": 70.0, "deadline_ms": 1500.0,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("log_format", FORMATS)
 def test_a_line_tells_why_a_request_failed_or_who_answered_in_its_place(log_format):
     slot = Slot()
-    slot.request(status=8, reason=OVERLOADED, peer=1, detail=Detail(error='the queue of "digits" is full', retries=1))
-    slot.request(flags=DEGRADED | SLOW | IN_STREAM, detail=Detail(served_by="digits/2", fallback_reason="circuit_open"))
+    slot.request(
+        status=8,
+        reason=OVERLOADED,
+        peer=1,
+        detail=Detail(error='the queue of "digits" is full', retries=1),
+    )
+    slot.request(
+        flags=DEGRADED | SLOW | IN_STREAM,
+        detail=Detail(served_by="digits/2", fallback_reason="circuit_open"),
+    )
     refused, degraded = listed(slot, "errors", log_format)
-    assert (refused["status"], refused["reason"], refused["client"]) == ("RESOURCE_EXHAUSTED", "overloaded", "[::1]:77")
+    assert (refused["status"], refused["reason"], refused["client"]) == (
+        "RESOURCE_EXHAUSTED",
+        "overloaded",
+        "[::1]:77",
+    )
     assert (refused["error"], refused["retries"]) == ('the queue of "digits" is full', 1)
     assert "batch_size" not in refused
     assert "deadline_ms" not in refused
@@ -107,12 +128,22 @@ def test_the_time_of_a_line_is_when_the_request_ended():
     AccessLog("full", "json", writer=lines).take(slot.chunk())
     told = json.loads(lines.text)
     ended_s = datetime.fromisoformat(told["time"]).timestamp()
-    assert ended_s == pytest.approx(time.time() - (time.monotonic_ns() - slot.now - 70_000_000) / 1e9, abs=0.01)
-    assert (told["level"], told["logger"], told["process"], told["pid"]) == ("INFO", "gateway.access", "serving-0", 7)
+    assert ended_s == pytest.approx(
+        time.time() - (time.monotonic_ns() - slot.now - 70_000_000) / 1e9, abs=0.01
+    )
+    assert (told["level"], told["logger"], told["process"], told["pid"]) == (
+        "INFO",
+        "gateway.access",
+        "serving-0",
+        7,
+    )
 
 
 def test_ids_are_the_callers_then_the_gateways_then_the_readers():
-    slot, trace, span, parent = Slot(), b"t" * 16, b"s" * 8, b"p" * 8
+    slot = Slot()
+    trace = b"t" * 16
+    span = b"s" * 8
+    parent = b"p" * 8
     slot.request(flags=HAS_PARENT | HAS_IDS, ids=(trace, span, parent))
     slot.request(flags=HAS_PARENT, ids=(trace, bytes(8), parent))
     slot.request(flags=0)
@@ -120,12 +151,18 @@ def test_ids_are_the_callers_then_the_gateways_then_the_readers():
     lines = Lines()
     AccessLog("full", "json", writer=lines).take(chunk)
     ids = [(told["trace_id"], told["span_id"]) for told in map(json.loads, lines.text.splitlines())]
-    traces, spans = chunk.identifiers.request_traces(chunk.request_places), chunk.identifiers.request_spans(chunk.request_places)
-    assert ids == [(trace.hex(), span.hex()), (trace.hex(), spans[1].tobytes().hex()), (traces[2].tobytes().hex(), spans[2].tobytes().hex())]
+    traces = chunk.identifiers.request_traces(chunk.request_places)
+    spans = chunk.identifiers.request_spans(chunk.request_places)
+    assert ids == [
+        (trace.hex(), span.hex()),
+        (trace.hex(), spans[1].tobytes().hex()),
+        (traces[2].tobytes().hex(), spans[2].tobytes().hex()),
+    ]
 
 
 def test_a_batch_of_an_earlier_chunk_is_known_and_one_of_a_process_that_is_gone_is_not():
-    slot, lines = Slot(), Lines()
+    slot = Slot()
+    lines = Lines()
     log = AccessLog("full", "json", writer=lines)
     slot.batch(5, rows=12)
     log.take(slot.chunk())
@@ -155,7 +192,11 @@ cells = st.fixed_dictionaries(
     {
         "status": st.sampled_from([0, 0, 0, 1, 4, 8, 16, 99]),
         "flags": st.integers(0, 127),
-        "request_id": st.one_of(st.binary(max_size=40), words.map(lambda text: text.encode("utf-8", "ignore")), st.just(b"")),
+        "request_id": st.one_of(
+            st.binary(max_size=40),
+            words.map(lambda text: text.encode("utf-8", "ignore")),
+            st.just(b""),
+        ),
         "version": st.sampled_from([0, 7, -1, 3]),
         "ended": st.one_of(st.integers(0, 10**5), st.integers(0, 10**10)),
         "batch": st.integers(0, 3),
@@ -163,8 +204,22 @@ cells = st.fixed_dictionaries(
         "deadline": st.sampled_from([0.001, 1.0, 86400.0 * 365, math.inf, math.nan, -1.0]),
         "peer": st.integers(0, 6),
         "reason": st.integers(0, len(REASONS) - 1),
-        "ids": st.tuples(st.binary(min_size=16, max_size=16), st.binary(min_size=8, max_size=8), st.binary(min_size=8, max_size=8)),
-        "detail": st.one_of(st.none(), st.builds(Detail, error=words, served_by=words, request_id=words, model=words, retries=st.integers(0, 3))),
+        "ids": st.tuples(
+            st.binary(min_size=16, max_size=16),
+            st.binary(min_size=8, max_size=8),
+            st.binary(min_size=8, max_size=8),
+        ),
+        "detail": st.one_of(
+            st.none(),
+            st.builds(
+                Detail,
+                error=words,
+                served_by=words,
+                request_id=words,
+                model=words,
+                retries=st.integers(0, 3),
+            ),
+        ),
     }
 )
 
@@ -178,7 +233,8 @@ def test_a_line_is_one_line_and_the_same_made_with_thousands_or_by_itself(reques
     for request in requests:
         slot.request(**request)
     chunk = slot.chunk()
-    batches, maker = SlotBatches(), AccessLines(log_format)
+    batches = SlotBatches()
+    maker = AccessLines(log_format)
     batches.take(chunk)
     rows = access_rows(chunk, range(len(requests)), batches, 10**18)
     text = maker.lines(rows).decode()
@@ -196,9 +252,18 @@ def test_a_line_is_one_line_and_the_same_made_with_thousands_or_by_itself(reques
 
 @pytest.mark.parametrize("log_format", FORMATS)
 def test_no_caller_can_write_a_line_of_his_own(log_format):
-    slot, evil = Slot(), 'x\n2026-11-26 00:00:00,000 INFO    gateway.access [0]: status=OK\x1b[2J "status=OK\u2028'
+    slot = Slot()
+    evil = (
+        'x\n2026-11-26 00:00:00,000 INFO    gateway.access [0]: status=OK\x1b[2J "status=OK\u2028'
+    )
     slot.note(Named("peer", 6, f"unix:{evil}"))
-    slot.request(request_id=evil.encode()[:40], peer=6, version=-1, status=5, detail=Detail(error=evil, model=evil, served_by=evil))
+    slot.request(
+        request_id=evil.encode()[:40],
+        peer=6,
+        version=-1,
+        status=5,
+        detail=Detail(error=evil, model=evil, served_by=evil),
+    )
     slot.request(request_id=b'"} {"status":"OK', peer=6)
     lines = Lines()
     AccessLog("full", log_format, writer=lines).take(slot.chunk())
@@ -224,7 +289,8 @@ def test_what_is_kept_of_each_choice():
         log = AccessLog(choice, "human", writer=Lines())
         log.take(chunk)
         counts[choice] = log.written
-    assert counts == {"off": 0, "errors": 3, "full": 103, "0.1": 103}  # whatever is there for no other reason was drawn by the serving process
+    # whatever is there for no other reason was drawn by the serving process
+    assert counts == {"off": 0, "errors": 3, "full": 103, "0.1": 103}
 
 
 def test_of_requests_that_have_a_cell_for_traces_a_ratio_lists_its_share():
@@ -255,7 +321,8 @@ def test_lines_that_nobody_reads_are_left_out_and_counted():
 
 
 def test_a_chunk_is_one_write():
-    slot, lines = Slot(), Lines()
+    slot = Slot()
+    lines = Lines()
     for _ in range(1000):
         slot.request()
     AccessLog("full", "human", writer=lines).take(slot.chunk())
@@ -270,7 +337,14 @@ def test_a_ratio_is_a_choice(ratio):
 
 
 def test_what_the_choices_ask_of_serving_processes():
-    assert [cells_wanted(choice) for choice in ("off", "errors", "full", "0.01", "1", "0")] == ["kept", "kept", "all", 0.01, "all", "kept"]
+    assert [cells_wanted(choice) for choice in ("off", "errors", "full", "0.01", "1", "0")] == [
+        "kept",
+        "kept",
+        "all",
+        0.01,
+        "all",
+        "kept",
+    ]
     assert AccessChoice.parse(False) == "off"
 
 

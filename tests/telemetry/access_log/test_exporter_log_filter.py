@@ -19,7 +19,8 @@ TOKEN = "s3cr3t-t0k3n"
 @pytest.fixture
 def said():
     """Gives what a log says that is filtered for an environment."""
-    stream, root = io.StringIO(), logging.getLogger()
+    stream = io.StringIO()
+    root = logging.getLogger()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(make_formatter("human", "telemetry"))
 
@@ -33,13 +34,29 @@ def said():
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
-@pytest.mark.parametrize("headers", [f"Bearer {TOKEN}", f"authorization=Bearer tök {TOKEN}", f"authorization=Bearer%20{TOKEN}%0a%01", f"{TOKEN}="])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        f"Bearer {TOKEN}",
+        f"authorization=Bearer tök {TOKEN}",
+        f"authorization=Bearer%20{TOKEN}%0a%01",
+        f"{TOKEN}=",
+    ],
+)
 def test_headers_that_cannot_be_sent_are_not_quoted(protocol, headers, said, monkeypatch):
-    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_HEADERS": headers, "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+    environment = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+        "OTEL_EXPORTER_OTLP_HEADERS": headers,
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
+    }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     stream = said(environment)
-    export = SpanExport(OtelOptions(sampling=SamplingPlan(traces=True), trace_exporters=("otlp",), trace_protocol=protocol))
+    export = SpanExport(
+        OtelOptions(
+            sampling=SamplingPlan(traces=True), trace_exporters=("otlp",), trace_protocol=protocol
+        )
+    )
     export.start()
     slot = Slot()
     slot.request()
@@ -49,7 +66,16 @@ def test_headers_that_cannot_be_sent_are_not_quoted(protocol, headers, said, mon
     assert TOKEN not in stream.getvalue()
 
 
-@pytest.mark.parametrize("header", [f"Authorization:Bearer-{TOKEN}", f"authorization=Bearer {TOKEN};x", "k:abc", TOKEN, "a=b c;abc"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        f"Authorization:Bearer-{TOKEN}",
+        f"authorization=Bearer {TOKEN};x",
+        "k:abc",
+        TOKEN,
+        "a=b c;abc",
+    ],
+)
 def test_a_header_that_cannot_be_read_is_left_out_however_short(header, said):
     stream = said({"OTEL_EXPORTER_OTLP_HEADERS": header})
     assert parse_env_headers(header, liberal=True) == {}
@@ -67,9 +93,11 @@ def test_a_traceback_that_quotes_one_is_left_out(said):
 
 
 def test_what_they_say_again_is_counted_for_a_minute_and_others_are_heard(said, monkeypatch):
-    stream, now = said({}), 1000.0
+    stream = said({})
+    now = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    theirs, ours = logging.getLogger("opentelemetry.exporter.somewhere"), logging.getLogger("gateway.somewhere")
+    theirs = logging.getLogger("opentelemetry.exporter.somewhere")
+    ours = logging.getLogger("gateway.somewhere")
     for number in range(500):
         theirs.error("Failed to export %s", number)
         ours.warning("ours %d", number)
@@ -77,7 +105,10 @@ def test_what_they_say_again_is_counted_for_a_minute_and_others_are_heard(said, 
     theirs.error("Failed to export %s", "again")
     lines = stream.getvalue().splitlines()
     failed = [line.partition(": ")[2] for line in lines if "Failed" in line]
-    assert failed == ["Failed to export 0", "Failed to export again (499 more like it since the last of these)"]
+    assert failed == [
+        "Failed to export 0",
+        "Failed to export again (499 more like it since the last of these)",
+    ]
     assert sum("ours" in line for line in lines) == 500
 
 

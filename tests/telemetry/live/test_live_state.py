@@ -1,4 +1,7 @@
-"""The gateway at one moment: from counters, cells and gauges that were really written, on a clock moved by hand."""
+"""The gateway at one moment.
+
+From counters, cells and gauges that were really written, on a clock moved by hand.
+"""
 
 import json
 import time
@@ -44,7 +47,11 @@ def test_rates_are_those_of_all_processes_over_the_last_five_seconds(numbers):
     found = version(numbers)
     assert found["calls_per_s"] == pytest.approx(41 / 5)
     assert found["errors_per_s_by_reason"] == {"deadline": 0.2}
-    assert (found["rows_per_s"], found["batches_per_s"], found["rows_per_batch"]) == (16.0, 0.4, 40.0)
+    assert (found["rows_per_s"], found["batches_per_s"], found["rows_per_batch"]) == (
+        16.0,
+        0.4,
+        40.0,
+    )
     assert found["input_bytes_per_s"] == 40 * 256 / 5
     assert 2.5 < found["latency_p50_ms"] < 5
     assert state(numbers)["total"]["calls_per_s"] == found["calls_per_s"]
@@ -66,7 +73,9 @@ def test_a_version_that_comes_later_brings_no_burst_and_takes_nothing_from_the_o
     numbers.second()
     before = version(numbers)["calls_per_s"]
     index = (*numbers.overview().index, IndexEntry("new", "1", READY))
-    numbers.live.told(numbers.overview(rows={**numbers.overview().rows, 7: ("new", 1)}, index=index))
+    numbers.live.told(
+        numbers.overview(rows={**numbers.overview().rows, 7: ("new", 1)}, index=index)
+    )
     numbers.second()
     assert version(numbers, "new")["calls_per_s"] == 0
     assert version(numbers)["calls_per_s"] > 0
@@ -100,32 +109,63 @@ def test_gauges_add_up_over_processes_and_the_worst_breaker_is_shown(numbers):
     numbers.second()
     found = version(numbers)
     assert (found["queued"], found["running_batches"], found["in_flight"]) == (7, 1, 8)
-    assert (found["breaker"], found["breaker_open_processes"], found["breaker_processes"], found["breaker_forced"]) == ("open", 1, 2, "open")
-    assert [(each["process"], each["name"], each["available"]) for each in found["instances"]] == [(0, "worker 0", False), (0, "worker 1", True)]
+    assert (
+        found["breaker"],
+        found["breaker_open_processes"],
+        found["breaker_processes"],
+        found["breaker_forced"],
+    ) == ("open", 1, 2, "open")
+    assert [(each["process"], each["name"], each["available"]) for each in found["instances"]] == [
+        (0, "worker 0", False),
+        (0, "worker 1", True),
+    ]
     assert state(numbers)["total"]["queued"] == 7
     assert "1 version has an open breaker." in texts(numbers)
 
 
 def test_a_breaker_that_the_next_request_tries_is_open_and_says_so(numbers):
     at_ns = numbers.clock.ns()
-    numbers.slots[0].gauges(at_ns, (gauged(0, "digits", breaker="open, to try", instances=(("worker 0", True, 0, "open, to try"),)),))
+    numbers.slots[0].gauges(
+        at_ns,
+        (
+            gauged(
+                0,
+                "digits",
+                breaker="open, to try",
+                instances=(("worker 0", True, 0, "open, to try"),),
+            ),
+        ),
+    )
     numbers.slots[1].gauges(at_ns, (gauged(0, "digits", breaker="open"),))
     numbers.second()
     found = version(numbers)
-    assert (found["breaker"], found["breaker_open_processes"], found["breaker_to_try_processes"]) == ("open", 2, 1)
-    assert [(each["breaker"], each["breaker_to_try"]) for each in found["instances"]] == [("open", True)]
+    assert (
+        found["breaker"],
+        found["breaker_open_processes"],
+        found["breaker_to_try_processes"],
+    ) == ("open", 2, 1)
+    assert [(each["breaker"], each["breaker_to_try"]) for each in found["instances"]] == [
+        ("open", True)
+    ]
     assert "1 version has an open breaker." in texts(numbers)
     numbers.slots[1].gauges(numbers.clock.ns(), (gauged(0, "digits", breaker="open, to try"),))
     numbers.second()
     assert "1 version has an open breaker, which the next request tries." in texts(numbers)
-    numbers.slots[1].gauges(numbers.clock.ns(), (gauged(0, "digits", breaker="open, to try"), gauged(1, "penguins", breaker="open")))
+    numbers.slots[1].gauges(
+        numbers.clock.ns(),
+        (gauged(0, "digits", breaker="open, to try"), gauged(1, "penguins", breaker="open")),
+    )
     numbers.second()
     assert "2 versions have an open breaker, 1 of which the next request tries." in texts(numbers)
 
 
 def test_what_a_process_said_before_it_was_replaced_is_not_shown(numbers):
     numbers.slots[0].gauges(numbers.clock.ns(), (gauged(0, "digits", queued=3),))
-    numbers.live.told(numbers.overview(processes=(ProcessState(0, 999, "serving", 1), ProcessState(1, PIDS[1], "serving", 0))))
+    numbers.live.told(
+        numbers.overview(
+            processes=(ProcessState(0, 999, "serving", 1), ProcessState(1, PIDS[1], "serving", 0))
+        )
+    )
     numbers.second()
     assert version(numbers)["queued"] == 0
     assert state(numbers)["processes"][0]["speaks"] is False
@@ -139,7 +179,9 @@ def test_a_process_that_falls_silent_is_told_of_and_its_gauges_go(numbers):
     assert not texts(numbers)
     numbers.second(6)
     assert version(numbers)["queued"] == 0
-    assert "Process 0 says nothing: its queue and what it has in flight are not known." in texts(numbers)
+    assert "Process 0 says nothing: its queue and what it has in flight are not known." in texts(
+        numbers
+    )
 
 
 @pytest.mark.parametrize("phase", ["draining", "stopping"])
@@ -160,11 +202,18 @@ def test_a_process_that_is_restarted_is_told_of_with_the_reason(numbers):
 
 
 def test_versions_that_cannot_be_served_are_counted_and_unloaded_ones_are_not(numbers):
-    index = (IndexEntry("a", "1", UNAVAILABLE, "cannot be opened"), IndexEntry("b", "1", UNAVAILABLE, "unloaded"), IndexEntry("c", "1", LOADING))
+    index = (
+        IndexEntry("a", "1", UNAVAILABLE, "cannot be opened"),
+        IndexEntry("b", "1", UNAVAILABLE, "unloaded"),
+        IndexEntry("c", "1", LOADING),
+    )
     numbers.live.told(numbers.overview(index=(*index, IndexEntry("d")), rows={}))
     numbers.second()
     assert "1 version cannot be served." in texts(numbers)
-    assert [(each["model"], each["state"]) for each in state(numbers)["versions"]][-1] == ("d", "NOT_LOADED")
+    assert [(each["model"], each["state"]) for each in state(numbers)["versions"]][-1] == (
+        "d",
+        "NOT_LOADED",
+    )
 
 
 def test_records_that_found_no_room_are_told_of_while_it_is_news(numbers):
@@ -182,18 +231,39 @@ def test_records_that_found_no_room_are_told_of_while_it_is_news(numbers):
 def test_a_failed_request_is_shown_with_what_its_caller_was_told_and_its_trace(numbers):
     detail = Detail(error="<b>\x1b[2J too late", retries=1)
     trace = bytes(range(16))
-    numbers.slots[1].request(1, numbers.clock.ns(), took_ms=20, reason="deadline", status=4, trace=trace, request_id="order-7", detail=detail)
+    numbers.slots[1].request(
+        1,
+        numbers.clock.ns(),
+        took_ms=20,
+        reason="deadline",
+        status=4,
+        trace=trace,
+        request_id="order-7",
+        detail=detail,
+    )
     numbers.second()
     (request,) = state(numbers)["requests"]
     assert request["at_s"] == STARTED_S + 1001
-    assert (request["kind"], request["reason"], request["status"], request["took_ms"]) == ("failed", "deadline", "DEADLINE_EXCEEDED", 20.0)
-    assert (request["model"], request["version"], request["process"], request["request_id"]) == ("penguins", "1", 1, "order-7")
+    assert (request["kind"], request["reason"], request["status"], request["took_ms"]) == (
+        "failed",
+        "deadline",
+        "DEADLINE_EXCEEDED",
+        20.0,
+    )
+    assert (request["model"], request["version"], request["process"], request["request_id"]) == (
+        "penguins",
+        "1",
+        1,
+        "order-7",
+    )
     assert request["error"] == detail.error
     assert request["trace_url"] == f"http://jaeger.test:16686/trace/{trace.hex()}"
 
 
 def test_a_request_whose_caller_said_not_sampled_has_an_id_but_no_link(numbers):
-    numbers.slots[0].request(0, numbers.clock.ns(), flags=SLOW | REFUSED_SAMPLING, trace=bytes(range(16)))
+    numbers.slots[0].request(
+        0, numbers.clock.ns(), flags=SLOW | REFUSED_SAMPLING, trace=bytes(range(16))
+    )
     numbers.second()
     (request,) = state(numbers)["requests"]
     assert request["trace_id"] == bytes(range(16)).hex()
@@ -201,10 +271,19 @@ def test_a_request_whose_caller_said_not_sampled_has_an_id_but_no_link(numbers):
 
 
 def test_a_degraded_answer_is_shown_once_though_it_was_slow_too(numbers):
-    numbers.slots[0].request(0, numbers.clock.ns(), flags=DEGRADED | SLOW, detail=Detail(served_by="penguins/1", fallback_reason="circuit_open"))
+    numbers.slots[0].request(
+        0,
+        numbers.clock.ns(),
+        flags=DEGRADED | SLOW,
+        detail=Detail(served_by="penguins/1", fallback_reason="circuit_open"),
+    )
     numbers.second()
     (request,) = state(numbers)["requests"]
-    assert (request["kind"], request["served_by"], request["reason"]) == ("degraded", "penguins/1", "circuit_open")
+    assert (request["kind"], request["served_by"], request["reason"]) == (
+        "degraded",
+        "penguins/1",
+        "circuit_open",
+    )
     assert len(request["trace_id"]) == 32
 
 
@@ -220,7 +299,15 @@ def test_a_flood_of_one_fault_leaves_the_others_to_be_seen(numbers):
 
 def test_what_was_decided_is_told_the_newest_first(numbers):
     for second, word in enumerate(("open", "half-open", "closed")):
-        numbers.slots[0].decide(numbers.clock.ns() + second, "breaker", "digits", 1, word, "5 in a row failed", "worker 0")
+        numbers.slots[0].decide(
+            numbers.clock.ns() + second,
+            "breaker",
+            "digits",
+            1,
+            word,
+            "5 in a row failed",
+            "worker 0",
+        )
     numbers.second()
     assert [event["state"] for event in state(numbers)["events"]] == ["closed", "half-open", "open"]
 
@@ -230,7 +317,9 @@ def test_history_has_a_point_a_second_of_everything_and_of_each_version(numbers)
     for _ in range(3):
         numbers.slots[0].answer(0, 10, 0.004)
         numbers.second()
-    whole, digits, penguins = (numbers.live.history(key, since_s) for key in (None, ("digits", 1), ("penguins", 1)))
+    whole, digits, penguins = (
+        numbers.live.history(key, since_s) for key in (None, ("digits", 1), ("penguins", 1))
+    )
     assert [at - STARTED_S for at in whole["at_s"]] == [1002, 1003, 1004]
     assert whole["calls_per_s"] == digits["calls_per_s"] == pytest.approx([10, 10, 10])
     assert penguins["calls_per_s"] == [0, 0, 0]
@@ -266,7 +355,10 @@ def test_a_look_at_a_thousand_versions_takes_milliseconds():
         took_s = []
         for _ in range(8):
             for slot in numbers.slots:
-                slot.gauges(numbers.clock.ns(), tuple(gauged(row, name) for row, name in enumerate(numbers.names)))
+                slot.gauges(
+                    numbers.clock.ns(),
+                    tuple(gauged(row, name) for row, name in enumerate(numbers.names)),
+                )
                 slot.answer(5, 10, 0.004)
                 slot.tell(numbers.live)
             numbers.clock.now_s += 1
@@ -285,7 +377,8 @@ def test_charts_go_on_where_the_clock_of_the_machine_is_set_back():
         for _ in range(3):
             numbers.slots[0].answer(0, 10, 0.005)
             numbers.second()
-        of_one, of_all = numbers.live.history(("digits", 1)), numbers.live.history()
+        of_one = numbers.live.history(("digits", 1))
+        of_all = numbers.live.history()
         assert of_one["at_s"] == of_all["at_s"] == sorted(of_all["at_s"])
         assert len(of_all["at_s"]) == 3
         assert of_one["calls_per_s"][-1] > 0

@@ -20,13 +20,21 @@ def texts(lost):
 
 
 def test_what_was_lost_is_told_for_a_minute_with_its_reason_and_exporter():
-    exports = Exports({"otlp": (0, {"queue_full": 0, "export_failed": 0}), "console": (0, {"queue_full": 0})}, {"otlp": 0.0})
+    exports = Exports(
+        {"otlp": (0, {"queue_full": 0, "export_failed": 0}), "console": (0, {"queue_full": 0})},
+        {"otlp": 0.0},
+    )
     lost = LostSpans(exports)
     lost.look(100.0)
     assert texts(lost) == []
     exports.counts["otlp"] = (7, {"queue_full": 0, "export_failed": 3})
     lost.look(101.0)
-    assert texts(lost) == ["3 spans were not exported by otlp within the last minute (export failed): traces are not complete. The log says more."]
+    assert texts(lost) == [
+        (
+            "3 spans were not exported by otlp within the last minute (export failed): traces are "
+            "not complete. The log says more."
+        )
+    ]
     for second in range(102, 161):
         lost.look(float(second))
         assert [each.spans for each in lost.lately()] == [3]

@@ -34,7 +34,12 @@ async def messages(response, count):
     found = []
     while len(found) < count:
         text = (await response.content.readuntil(b"\n\n")).decode()
-        found.append((re.search(r"^event: (\w+)$", text, re.MULTILINE)[1], json.loads(re.search(r"^data: (.*)$", text, re.MULTILINE)[1])))
+        found.append(
+            (
+                re.search(r"^event: (\w+)$", text, re.MULTILINE)[1],
+                json.loads(re.search(r"^data: (.*)$", text, re.MULTILINE)[1]),
+            )
+        )
     return found
 
 
@@ -42,13 +47,22 @@ def test_every_file_that_the_page_names_is_served_with_its_type():
     async def asked(_, session):
         async with session.get("/") as response:
             page = await response.text()
-        modules = "".join(file.read_text() for file in PAGE.glob("*.js") if "uPlot" not in file.name)
-        named = set(re.findall(r'(?:href|src)="(page/[^"]+)"', page)) | {f"page/{name}" for name in re.findall(r'from "\./([^"]+)"', modules)}
+        modules = "".join(
+            file.read_text() for file in PAGE.glob("*.js") if "uPlot" not in file.name
+        )
+        named = set(re.findall(r'(?:href|src)="(page/[^"]+)"', page)) | {
+            f"page/{name}" for name in re.findall(r'from "\./([^"]+)"', modules)
+        }
         assert len(named) > 8
         for name in named:
             async with session.get(f"/{name}") as response:
                 assert response.status == 200, name
-                assert response.content_type == {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}[name.rpartition(".")[2]]
+                assert (
+                    response.content_type
+                    == {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}[
+                        name.rpartition(".")[2]
+                    ]
+                )
                 assert "default-src 'self'" in response.headers["Content-Security-Policy"]
                 assert response.headers["X-Content-Type-Options"] == "nosniff"
 
@@ -72,7 +86,9 @@ def test_a_file_that_has_not_changed_is_not_sent_again():
     run(asked)
 
 
-@pytest.mark.parametrize("path", ["/page/nothing.js", "/page/__init__.py", "/page/..%2f__init__.py"])
+@pytest.mark.parametrize(
+    "path", ["/page/nothing.js", "/page/__init__.py", "/page/..%2f__init__.py"]
+)
 def test_only_the_files_of_the_page_are_served(path):
     async def asked(_, session):
         async with session.get(path) as response:
@@ -86,7 +102,17 @@ def test_the_state_is_json_that_nobody_keeps():
         async with session.get("/v2/gateway/state") as response:
             assert response.headers["Cache-Control"] == "no-store"
             state = await response.json()
-        assert {"made_at_s", "window_s", "gateway", "notices", "total", "processes", "requests", "events", "versions"} == set(state)
+        assert {
+            "made_at_s",
+            "window_s",
+            "gateway",
+            "notices",
+            "total",
+            "processes",
+            "requests",
+            "events",
+            "versions",
+        } == set(state)
 
     run(asked)
 
@@ -94,14 +120,25 @@ def test_the_state_is_json_that_nobody_keeps():
 @pytest.mark.parametrize(
     ("query", "status"),
     [
-        ("", 200), ("?since_s=5.5", 200), ("?model=digits&version=1", 200), ("?model=digits&version=2", 404), ("?model=no%00ne&version=1", 404),
-        ("?model=digits", 400), ("?version=1", 400), ("?model=digits&version=x", 400), ("?model=digits&version=" + "9" * 5000, 400),
-        ("?since_s=soon", 400), ("?since_s=nan", 400), ("?since_s=inf", 400),
+        ("", 200),
+        ("?since_s=5.5", 200),
+        ("?model=digits&version=1", 200),
+        ("?model=digits&version=2", 404),
+        ("?model=no%00ne&version=1", 404),
+        ("?model=digits", 400),
+        ("?version=1", 400),
+        ("?model=digits&version=x", 400),
+        ("?model=digits&version=" + "9" * 5000, 400),
+        ("?since_s=soon", 400),
+        ("?since_s=nan", 400),
+        ("?since_s=inf", 400),
     ],
-)  # fmt: skip
+)
 def test_history_answers_what_it_has_and_refuses_what_it_does_not_understand(query, status):
     async def asked(_, session):
-        async with session.get(aiohttp.client.URL(f"/v2/gateway/history{query}", encoded=True)) as response:
+        async with session.get(
+            aiohttp.client.URL(f"/v2/gateway/history{query}", encoded=True)
+        ) as response:
             assert response.status == status
             assert ("error" in await response.json()) == (status != 200)
 

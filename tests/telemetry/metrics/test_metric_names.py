@@ -14,7 +14,11 @@ from gateway.telemetry.metrics.metric_names import ENDINGS, FAMILIES
 
 
 def test_names_are_as_prometheus_wants_them():
-    assert len({family.name for family in FAMILIES}) == len({family.otlp_name for family in FAMILIES}) == len(FAMILIES)
+    assert (
+        len({family.name for family in FAMILIES})
+        == len({family.otlp_name for family in FAMILIES})
+        == len(FAMILIES)
+    )
     for family in FAMILIES:
         assert re.fullmatch(r"gateway_[a-z_]+", family.name)
         assert family.name.endswith("_total") is (family.kind is Kind.COUNTER)
@@ -24,16 +28,31 @@ def test_names_are_as_prometheus_wants_them():
 
 
 def test_every_reason_has_its_place_and_status():
-    assert [REASONS[index] for index, _, _ in ENDINGS] == [reason for _, _, reason in ENDINGS] == list(REASONS[1:])
+    assert (
+        [REASONS[index] for index, _, _ in ENDINGS]
+        == [reason for _, _, reason in ENDINGS]
+        == list(REASONS[1:])
+    )
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        errors.CircuitOpen, errors.InstanceFailed, errors.OutputRefused, errors.InvalidRequest, errors.ModelNotFound, errors.NotPermitted,
-        errors.QuotaExceeded, errors.QueueFull, errors.Overloaded, errors.DeadlineExpired, errors.Unavailable, errors.Unsupported, errors.ModelFailed,
+        errors.CircuitOpen,
+        errors.InstanceFailed,
+        errors.OutputRefused,
+        errors.InvalidRequest,
+        errors.ModelNotFound,
+        errors.NotPermitted,
+        errors.QuotaExceeded,
+        errors.QueueFull,
+        errors.Overloaded,
+        errors.DeadlineExpired,
+        errors.Unavailable,
+        errors.Unsupported,
+        errors.ModelFailed,
     ],
-)  # fmt: skip
+)
 def test_the_status_of_a_reason_is_the_one_that_callers_are_given(error):
     index = reason_index(error("x"))
 

@@ -13,7 +13,10 @@ from gateway.telemetry.metrics.collect import NamesOf
 from gateway.telemetry.metrics.metrics_route import metrics_route
 from tests.support.metrics_parts import Metrics, parsed
 
-PROMETHEUS = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+PROMETHEUS = (
+    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+)
 
 
 @pytest.fixture
@@ -24,7 +27,10 @@ def get():
         async def run():
             app = web.Application()
             app.add_routes([metrics_route(metrics.source, default)])
-            async with TestClient(TestServer(app)) as client, client.get(path, headers={"Accept": accept}) as response:
+            async with (
+                TestClient(TestServer(app)) as client,
+                client.get(path, headers={"Accept": accept}) as response,
+            ):
                 return response.status, response.headers["Content-Type"], await response.text()
 
         return asyncio.run(run())
@@ -46,7 +52,10 @@ def test_prometheus_gets_openmetrics(get):
     assert status == 200
     assert content_type.startswith("application/openmetrics-text; version=1.0.0")
     assert text.endswith("# EOF\n")
-    assert {family.name for family in text_string_to_metric_families(text)} >= {"gateway_requests", "gateway_request_duration_seconds"}
+    assert {family.name for family in text_string_to_metric_families(text)} >= {
+        "gateway_requests",
+        "gateway_request_duration_seconds",
+    }
 
 
 def test_triton_s_names_are_there_for_the_asking_and_by_configuration(get):
@@ -57,4 +66,7 @@ def test_triton_s_names_are_there_for_the_asking_and_by_configuration(get):
 
 
 def test_names_that_do_not_exist_are_the_caller_s_fault(get):
-    assert get("/metrics?names=tf")[::2] == (400, "names: there is no 'tf' (gateway, triton, all)\n")
+    assert get("/metrics?names=tf")[::2] == (
+        400,
+        "names: there is no 'tf' (gateway, triton, all)\n",
+    )

@@ -12,9 +12,19 @@ from concurrent import futures
 import grpc
 import pytest
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest, ExportMetricsServiceResponse
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import MetricsServiceServicer, add_MetricsServiceServicer_to_server
-from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter, MetricExportResult
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
+    MetricsServiceServicer,
+    add_MetricsServiceServicer_to_server,
+)
+from opentelemetry.sdk.metrics.export import (
+    ConsoleMetricExporter,
+    MetricExporter,
+    MetricExportResult,
+)
 from opentelemetry.sdk.resources import Resource
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -29,10 +39,18 @@ OF = (("model", "digits"), ("version", "2"))
 PORTIONS = [
     Portion(
         (
-            (Series(names.REQUEST_DURATION, (*OF, ("outcome", "answered"))), Buckets(tuple(range(17)), 2.5)),
+            (
+                Series(names.REQUEST_DURATION, (*OF, ("outcome", "answered"))),
+                Buckets(tuple(range(17)), 2.5),
+            ),
             (Series(names.REQUEST_DURATION, (*OF, ("outcome", "failed"))), Buckets((1,) * 17, 1.5)),
             (Series(names.REQUESTS, (*OF, ("status", "OK"), ("reason", ""))), 7),
-            (Series(names.REQUESTS, (*OF, ("status", "NOT_FOUND"), ("reason", "model_not_found"))), 3),
+            (
+                Series(
+                    names.REQUESTS, (*OF, ("status", "NOT_FOUND"), ("reason", "model_not_found"))
+                ),
+                3,
+            ),
             (Series(names.LOOP_LAG, (("process", "0"),)), 0.25),
         )
     ),
@@ -46,7 +64,10 @@ def encoded(portions=PORTIONS):
     request = encode_metrics(metrics_data(portions, RESOURCE, 5, 9))
     return {
         metric.name: metric
-        for metric in ExportMetricsServiceRequest.FromString(request.SerializeToString()).resource_metrics[0].scope_metrics[0].metrics
+        for metric in ExportMetricsServiceRequest.FromString(request.SerializeToString())
+        .resource_metrics[0]
+        .scope_metrics[0]
+        .metrics
     }
 
 
@@ -61,10 +82,15 @@ def test_a_histogram_has_the_buckets_it_was_counted_in():
     assert metric.unit == "s"
     assert tuple(point.explicit_bounds) == TIME_BOUNDS_S
     assert (tuple(point.bucket_counts), point.count, point.sum) == (tuple(range(17)), 136, 2.5)
-    assert (point.start_time_unix_nano, point.time_unix_nano, point.HasField("min")) == (5, 9, False)
+    assert (point.start_time_unix_nano, point.time_unix_nano, point.HasField("min")) == (
+        5,
+        9,
+        False,
+    )
     assert metric.histogram.aggregation_temporality == 2
     assert attributes(point) == {
-        "gateway.model.name": "digits", "gateway.model.version": "2", "gateway.outcome": "answered", "rpc.system.name": "grpc",
+        "gateway.model.name": "digits", "gateway.model.version": "2", "gateway.outcome": "answered",
+        "rpc.system.name": "grpc",
     }  # fmt: skip
     assert attributes(failed)["error.type"] == "_OTHER"
 
@@ -74,7 +100,14 @@ def test_counters_and_gauges_are_what_opentelemetry_calls_them():
     requests = found["gateway.requests"].sum
 
     assert requests.is_monotonic
-    assert [(point.as_int, attributes(point).get("error.type"), attributes(point)["rpc.response.status_code"]) for point in requests.data_points] == [
+    assert [
+        (
+            point.as_int,
+            attributes(point).get("error.type"),
+            attributes(point)["rpc.response.status_code"],
+        )
+        for point in requests.data_points
+    ] == [
         (7, None, "OK"),
         (3, "model_not_found", "NOT_FOUND"),
     ]
@@ -83,7 +116,11 @@ def test_counters_and_gauges_are_what_opentelemetry_calls_them():
 
 
 def test_the_text_for_prometheus_shows_the_same_numbers():
-    text = {(s.name, *sorted(s.labels.values())): s.value for f in text_string_to_metric_families(encode(PORTIONS)[0].decode()) for s in f.samples}
+    text = {
+        (s.name, *sorted(s.labels.values())): s.value
+        for f in text_string_to_metric_families(encode(PORTIONS)[0].decode())
+        for s in f.samples
+    }
     found = encoded()
 
     for point in found["rpc.server.call.duration"].histogram.data_points:
@@ -92,7 +129,9 @@ def test_the_text_for_prometheus_shows_the_same_numbers():
         assert text["gateway_request_duration_seconds_count", *of] == point.count
         assert text["gateway_request_duration_seconds_sum", *of] == point.sum
         below = 0
-        for bound, count in zip((*point.explicit_bounds, math.inf), point.bucket_counts, strict=True):
+        for bound, count in zip(
+            (*point.explicit_bounds, math.inf), point.bucket_counts, strict=True
+        ):
             below += count
             le = "+Inf" if bound == math.inf else str(bound)
             assert text["gateway_request_duration_seconds_bucket", *sorted((*of, le))] == below
@@ -106,7 +145,9 @@ class Kept(MetricExporter):
 
     def __init__(self, *results) -> None:
         super().__init__()
-        self.results, self.got, self.closed = list(results), [], False
+        self.results = list(results)
+        self.got = []
+        self.closed = False
 
     def export(self, metrics_data, timeout_millis=10_000, **_):
         self.got.append(metrics_data)
@@ -123,7 +164,9 @@ class Kept(MetricExporter):
 
 
 def export(exporter, *, interval_s=0.01, collect=lambda: PORTIONS):
-    return MetricsExport(exporter, collect, resource=RESOURCE, started_s=1.0, interval_s=interval_s, timeout_s=10)
+    return MetricsExport(
+        exporter, collect, resource=RESOURCE, started_s=1.0, interval_s=interval_s, timeout_s=10
+    )
 
 
 async def until(condition):
@@ -217,7 +260,8 @@ class GrpcReceiver(MetricsServiceServicer):
 
 class HttpReceiver:
     def __init__(self) -> None:
-        got = self.got = []
+        got = []
+        self.got = got
 
         class Taker(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
@@ -239,7 +283,9 @@ class HttpReceiver:
         self._server.server_close()
 
 
-@pytest.mark.parametrize(("protocol", "receiver"), [("grpc", GrpcReceiver), ("http/protobuf", HttpReceiver)])
+@pytest.mark.parametrize(
+    ("protocol", "receiver"), [("grpc", GrpcReceiver), ("http/protobuf", HttpReceiver)]
+)
 def test_a_receiver_gets_them_over_either_protocol(monkeypatch, protocol, receiver):
     taking = receiver()
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", taking.url)
@@ -251,8 +297,13 @@ def test_a_receiver_gets_them_over_either_protocol(monkeypatch, protocol, receiv
     asyncio.run(run())
     taking.close()
     (request,) = taking.got
-    assert {metric.name for metric in request.resource_metrics[0].scope_metrics[0].metrics} == set(encoded())
-    assert {each.key: each.value.string_value for each in request.resource_metrics[0].resource.attributes}["service.name"] == "somebody"
+    assert {metric.name for metric in request.resource_metrics[0].scope_metrics[0].metrics} == set(
+        encoded()
+    )
+    assert {
+        each.key: each.value.string_value
+        for each in request.resource_metrics[0].resource.attributes
+    }["service.name"] == "somebody"
 
 
 def test_the_console_is_opentelemetry_s_own():
@@ -264,13 +315,17 @@ def test_prometheus_as_an_exporter_is_what_is_always_there():
 
 
 def test_an_exporter_that_nobody_has_is_named():
-    with pytest.raises(ValueError, match="no package that is installed has an exporter 'carrier_pigeon'"):
+    with pytest.raises(
+        ValueError, match="no package that is installed has an exporter 'carrier_pigeon'"
+    ):
         make_exporter("carrier_pigeon", "grpc", {})
 
 
 def test_times_are_milliseconds_of_the_environment():
     assert export_times({}) == ExportTimes(60, 30)
-    assert export_times({"OTEL_METRIC_EXPORT_INTERVAL": "500", "OTEL_METRIC_EXPORT_TIMEOUT": " "}) == ExportTimes(0.5, 30)
+    assert export_times(
+        {"OTEL_METRIC_EXPORT_INTERVAL": "500", "OTEL_METRIC_EXPORT_TIMEOUT": " "}
+    ) == ExportTimes(0.5, 30)
     for text in ("0", "-1", "nan", "inf", "soon"):
         with pytest.raises(ValueError, match="OTEL_METRIC_EXPORT_TIMEOUT must be milliseconds"):
             export_times({"OTEL_METRIC_EXPORT_TIMEOUT": text})

@@ -33,7 +33,9 @@ class Written:
         self.families[0].add_metric([text, "1"], counts[0])
         self.families[1].add_metric([text], number)
         cumulative = [sum(counts[: i + 1]) for i in range(4)]
-        self.families[2].add_metric([text], list(zip(("0.0001", "0.5", "10.0", "+Inf"), cumulative, strict=True)), total)
+        self.families[2].add_metric(
+            [text], list(zip(("0.0001", "0.5", "10.0", "+Inf"), cumulative, strict=True)), total
+        )
 
     def collect(self):
         return self.families
@@ -41,7 +43,11 @@ class Written:
 
 def normal(text):
     """Numbers as floats, the sum and count of a histogram in one order."""
-    lines = [line if line.startswith("#") else (line.rpartition(" ")[0], float(line.rpartition(" ")[2])) for line in text.split("\n") if line]
+    lines = [
+        line if line.startswith("#") else (line.rpartition(" ")[0], float(line.rpartition(" ")[2]))
+        for line in text.split("\n")
+        if line
+    ]
     return sorted(lines, key=str)
 
 
@@ -55,7 +61,9 @@ def normal(text):
 def test_it_is_what_the_library_writes(accept, text, number, counts, total):
     of = (("model", text),)
     portions = [
-        Portion(((Series(COUNTER, (*of, ("version", "1"))), counts[0]), (Series(GAUGE, of), number))),
+        Portion(
+            ((Series(COUNTER, (*of, ("version", "1"))), counts[0]), (Series(GAUGE, of), number))
+        ),
         Portion(((Series(HISTOGRAM, of), Buckets(tuple(counts), total)),)),
     ]
     registry = CollectorRegistry()
@@ -66,9 +74,14 @@ def test_it_is_what_the_library_writes(accept, text, number, counts, total):
 
 
 def test_the_series_of_a_family_stand_together_whatever_portions_they_are_of():
-    portions = [Portion(((Series(GAUGE, (("model", name),)), 1), (Series(COUNTER, (("model", name),)), 2))) for name in "ab"]
+    portions = [
+        Portion(((Series(GAUGE, (("model", name),)), 1), (Series(COUNTER, (("model", name),)), 2)))
+        for name in "ab"
+    ]
 
-    names = [line.partition("{")[0] for line in encode(portions)[0].decode().split("\n") if "{" in line]
+    names = [
+        line.partition("{")[0] for line in encode(portions)[0].decode().split("\n") if "{" in line
+    ]
 
     assert names == ["depth", "depth", "things_total", "things_total"]
 

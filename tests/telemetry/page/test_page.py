@@ -1,4 +1,7 @@
-"""The page in a real browser: numbers move, nothing complains, a phone has room for it, and it is honest when the gateway goes."""
+"""The page in a real browser.
+
+Numbers move, nothing complains, a phone has room for it, and it is honest when the gateway goes.
+"""
 
 import asyncio
 import contextlib
@@ -54,8 +57,13 @@ def test_numbers_appear_and_move_and_the_console_stays_empty(tmp_path):
         assert any("cannot be opened" in text for text in await browser.texts("#versions td"))
         assert [row.split()[0] for row in await browser.texts("#processes tr")] == ["0", "1"]
         assert {"worker 0", "worker 1"} == set(await browser.texts("#instances th"))
-        await browser.until("document.getElementById('versions').innerText.includes('in 1 of 2 processes, next request tries')")
-        links = await browser.value("[...document.querySelectorAll('#requests a')].map((link) => link.href)")
+        await browser.until(
+            "document.getElementById('versions').innerText.includes('in 1 of 2 "
+            "processes, next request tries')"
+        )
+        links = await browser.value(
+            "[...document.querySelectorAll('#requests a')].map((link) => link.href)"
+        )
         assert links
         assert all(link.startswith("http://jaeger.test:16686/trace/") for link in links)
         assert browser.faults == []
@@ -87,7 +95,13 @@ def test_a_phone_shows_it_without_scrolling_sideways(tmp_path, dark):
         assert await browser.value(OVERFLOWING) == []
         columns = await browser.texts("#models thead th")
         assert columns == ["Model", "Calls/s", "Errors/s", "p99"]
-        assert await browser.value("Math.min(...[...document.querySelectorAll('.kinds button')].map((button) => button.offsetHeight))") >= 34
+        assert (
+            await browser.value(
+                "Math.min(...[...document.querySelectorAll('.kinds "
+                "button')].map((button) => button.offsetHeight))"
+            )
+            >= 34
+        )
         light = await browser.value("getComputedStyle(document.documentElement).backgroundColor")
         assert light == ("rgb(17, 22, 26)" if dark else "rgb(245, 247, 248)")
         assert browser.faults == []
@@ -95,7 +109,8 @@ def test_a_phone_shows_it_without_scrolling_sideways(tmp_path, dark):
     browse(tmp_path, looked_at)
 
 
-OVERFLOWING = """[...document.querySelectorAll('.table')].filter((table) => table.scrollWidth > table.clientWidth)
+OVERFLOWING = """[...document.querySelectorAll('.table')].filter((table) => table.scrollWidth > \
+table.clientWidth)
     .map((table) => `${table.scrollWidth} > ${table.clientWidth}: ${table.innerText}`)"""
 
 
@@ -117,7 +132,10 @@ def test_a_thousand_models_can_be_searched_and_one_be_charted(tmp_path):
         assert await browser.texts("#models-count") == ["the 50 busiest of 1\u202f003"]
         await browser.value("document.getElementById('more').click()")
         assert await browser.value(ROWS) == 1003
-        await browser.value("{ const box = document.getElementById('filter'); box.value = 'penguins'; box.dispatchEvent(new Event('input')); }")
+        await browser.value(
+            "{ const box = document.getElementById('filter'); box.value = 'penguins'; "
+            "box.dispatchEvent(new Event('input')); }"
+        )
         assert [text.split()[0] for text in await browser.texts("#versions th")] == ["penguins"]
         await browser.value("document.querySelector('#versions button').click()")
         assert await browser.texts("#now-title") == ["penguins, version 1"]
@@ -133,29 +151,53 @@ def test_words_of_callers_are_shown_as_words(tmp_path):
     async def looked_at(feed, traffic, browser):
         slot = traffic.numbers.slots[0]
         said = "<img src=x onerror=alert(1)><script>alert(1)</script>"
-        slot.request(0, traffic.numbers.clock.ns(), reason="model_not_found", status=5, request_id="<b>id</b>", detail=Detail(error=said))
+        slot.request(
+            0,
+            traffic.numbers.clock.ns(),
+            reason="model_not_found",
+            status=5,
+            request_id="<b>id</b>",
+            detail=Detail(error=said),
+        )
         slot.tell(traffic.numbers.live)
         await browser.open(feed.url)
-        await browser.until("document.getElementById('requests').innerText.includes('<script>alert(1)</script>')")
-        assert await browser.value("document.querySelectorAll('#requests img, #requests script, #requests b').length") == 0
+        await browser.until(
+            "document.getElementById('requests').innerText.includes('<script>alert(1)</script>')"
+        )
+        assert (
+            await browser.value(
+                "document.querySelectorAll('#requests img, #requests script, #requests b').length"
+            )
+            == 0
+        )
         assert browser.faults == []
 
     browse(tmp_path, looked_at)
 
 
-def test_the_page_says_that_the_gateway_drains_that_a_process_is_gone_and_that_nothing_comes_any_more(tmp_path):
+def test_the_page_says_that_the_gateway_drains_that_a_process_is_gone_or_that_nothing_comes(
+    tmp_path,
+):
     async def looked_at(feed, traffic, browser):
         numbers = traffic.numbers
         await browser.open(feed.url)
         await browser.until(f"{ROWS} > 3")
         gone = ProcessState(1, 0, "restarting", 1, "killed by signal 9")
-        numbers.live.told(numbers.overview(phase="draining", ready=False, processes=(numbers.overview().processes[0], gone)))
+        numbers.live.told(
+            numbers.overview(
+                phase="draining", ready=False, processes=(numbers.overview().processes[0], gone)
+            )
+        )
         await browser.until("document.getElementById('notices').innerText.includes('draining')")
-        await browser.until("document.getElementById('processes').innerText.includes('killed by signal 9')")
+        await browser.until(
+            "document.getElementById('processes').innerText.includes('killed by signal 9')"
+        )
         assert await browser.texts("#phase") == ["draining"]
         assert browser.faults == []
         await feed.stop()
-        await browser.until("document.getElementById('connection').innerText.includes('No connection since')")
+        await browser.until(
+            "document.getElementById('connection').innerText.includes('No connection since')"
+        )
         assert await browser.texts("#phase") == ["no connection"]
         assert await browser.value("document.body.classList.contains('stale')")
 

@@ -19,7 +19,16 @@ from gateway.telemetry.tracing.joiner import SlotRows
 from gateway.telemetry.tracing.otlp_template import varint, varints4, varints8
 from gateway.telemetry.tracing.sdk_spans import SpanMaker
 from tests.support.span_chunks import Slot
-from tests.support.span_parts import OFFSET_NS, RESOURCE, SCOPE, SERVER, attributes, named, parsed, spans_of
+from tests.support.span_parts import (
+    OFFSET_NS,
+    RESOURCE,
+    SCOPE,
+    SERVER,
+    attributes,
+    named,
+    parsed,
+    spans_of,
+)
 
 text = st.text(st.characters(codec="utf-8"), max_size=30)
 details = st.none() | st.builds(
@@ -31,15 +40,22 @@ details = st.none() | st.builds(
     request_id=st.sampled_from(["", "a-request-id-that-is-longer-than-the-cell-has-room-for"]),
     tracestate=st.sampled_from(["", "vendor=a:1,other=2"]),
     model=text,
-    moments=st.lists(st.tuples(st.integers(0, 2**62), st.sampled_from([RETRY, FALLBACK, FALLBACK_FAILED, BREAKER_REFUSED]), text), max_size=3).map(
-        tuple
-    ),
+    moments=st.lists(
+        st.tuples(
+            st.integers(0, 2**62),
+            st.sampled_from([RETRY, FALLBACK, FALLBACK_FAILED, BREAKER_REFUSED]),
+            text,
+        ),
+        max_size=3,
+    ).map(tuple),
 )
 requests = st.fixed_dictionaries(
     {
         "detail": details,
         "status": st.integers(0, 17),
-        "flags": st.lists(st.sampled_from([HAS_PARENT, HAS_IDS, DEGRADED, SLOW, IN_STREAM])).map(lambda flags: sum(set(flags)) | SAMPLED),
+        "flags": st.lists(st.sampled_from([HAS_PARENT, HAS_IDS, DEGRADED, SLOW, IN_STREAM])).map(
+            lambda flags: sum(set(flags)) | SAMPLED
+        ),
         "request_id": st.binary(max_size=40) | text.map(str.encode),
         "version": st.sampled_from([-1, 0, 7, 9]),
         "arrived": st.integers(0, 100),
@@ -50,7 +66,9 @@ requests = st.fixed_dictionaries(
         "size": st.integers(0, 2**40),
         "peer": st.integers(0, 6),
         "reason": st.integers(0, len(REASONS) - 1),
-        "ids": st.tuples(*(st.binary(min_size=size, max_size=size).filter(any) for size in (16, 8, 8))),
+        "ids": st.tuples(
+            *(st.binary(min_size=size, max_size=size).filter(any) for size in (16, 8, 8))
+        ),
     }
 )
 batches = st.fixed_dictionaries(
@@ -79,15 +97,21 @@ def plain(span):
 
 
 def in_one_order(spans):
-    return sorted((plain(span) for span in spans), key=lambda span: span.SerializeToString(deterministic=True))
+    return sorted(
+        (plain(span) for span in spans), key=lambda span: span.SerializeToString(deterministic=True)
+    )
 
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.lists(st.lists(requests, max_size=8), min_size=1, max_size=3), st.dictionaries(st.integers(1, 4), batches), st.booleans(), st.integers(0, 3)
+    st.lists(st.lists(requests, max_size=8), min_size=1, max_size=3),
+    st.dictionaries(st.integers(1, 4), batches),
+    st.booleans(),
+    st.integers(0, 3),
 )
 def test_the_bytes_are_those_of_the_sdk(chunks, ran, all_children, links):
-    slot, rows = Slot(), SlotRows(links)
+    slot = Slot()
+    rows = SlotRows(links)
     encoder = SpanEncoder(*encode_origin(RESOURCE, SCOPE), SERVER, all_children=all_children)
     maker = SpanMaker(RESOURCE, SCOPE, SERVER, all_children=all_children)
     for number, batch in ran.items():
@@ -99,8 +123,14 @@ def test_the_bytes_are_those_of_the_sdk(chunks, ran, all_children, links):
         slot.call(1, 0, start=3, end=9)
         slot.call(2, 9, start=9, end=3, failed=1)
         found = rows.take(slot.chunk(), OFFSET_NS)
-        ours, theirs = parsed(encoder.encode(found)), encode_spans(list(maker.make(found)))
-        theirs = [span for resource in theirs.resource_spans for scope in resource.scope_spans for span in scope.spans]
+        ours = parsed(encoder.encode(found))
+        theirs = encode_spans(list(maker.make(found)))
+        theirs = [
+            span
+            for resource in theirs.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
         assert in_one_order(ours) == in_one_order(theirs)
 
 
@@ -122,7 +152,9 @@ def test_a_request_bears_the_stable_names_and_shows_where_its_time_went():
     slot.batch(41, rows=5, requests=3)
     slot.request(batch=41, request_id=b"r-1", deadline=0.5, rows=2, size=512)
     spans = spans_of(slot.chunk())
-    (server,), (queue,), (run,), (batch,) = (named(spans, name) for name in (names.INFER, names.QUEUE, names.BATCH, "batch digits"))
+    (server,), (queue,), (run,), (batch,) = (
+        named(spans, name) for name in (names.INFER, names.QUEUE, names.BATCH, "batch digits")
+    )
     assert attributes(server) == {
         "rpc.system.name": "grpc",
         "rpc.method": "inference.GRPCInferenceService/ModelInfer",
@@ -148,11 +180,23 @@ def test_a_request_bears_the_stable_names_and_shows_where_its_time_went():
     assert not server.parent_span_id
     assert not batch.parent_span_id
     begin = slot.now + OFFSET_NS
-    times = [(span.start_time_unix_nano - begin, span.end_time_unix_nano - begin) for span in (server, queue, run, batch)]
+    times = [
+        (span.start_time_unix_nano - begin, span.end_time_unix_nano - begin)
+        for span in (server, queue, run, batch)
+    ]
     assert times == [(0, 70e6), (0, 20e6), (20e6, 60e6), (20e6, 63e6)]
-    assert [(link.trace_id, link.span_id) for link in run.links] == [(batch.trace_id, batch.span_id)]
-    assert [(link.trace_id, link.span_id) for link in batch.links] == [(server.trace_id, server.span_id)]
-    assert attributes(batch) == {"gateway.model.name": "digits", "gateway.model.version": 3, "gateway.batch.size": 3, "gateway.batch.rows": 5}
+    assert [(link.trace_id, link.span_id) for link in run.links] == [
+        (batch.trace_id, batch.span_id)
+    ]
+    assert [(link.trace_id, link.span_id) for link in batch.links] == [
+        (server.trace_id, server.span_id)
+    ]
+    assert attributes(batch) == {
+        "gateway.model.name": "digits",
+        "gateway.model.version": 3,
+        "gateway.batch.size": 3,
+        "gateway.batch.rows": 5,
+    }
     assert [event.name for event in batch.events] == [names.COLLATED, names.RAN]
 
 
@@ -161,13 +205,26 @@ def test_only_the_conventions_server_faults_are_errors():
     for status in range(17):
         slot.request(status=status, detail=Detail(error=f"told {status}"), ended=status)
     spans = sorted(spans_of(slot.chunk()), key=lambda span: span.end_time_unix_nano)
-    failed = {attributes(span)["rpc.response.status_code"]: span for span in spans if span.status.code == 2}
-    assert set(failed) == {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
+    failed = {
+        attributes(span)["rpc.response.status_code"]: span
+        for span in spans
+        if span.status.code == 2
+    }
+    assert set(failed) == {
+        "UNKNOWN",
+        "DEADLINE_EXCEEDED",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+    }
     for name, span in failed.items():
         assert attributes(span)["error.type"] == name
         assert span.status.message == attributes(span)["gateway.error"]
     assert all("error.type" not in attributes(span) for span in spans if span.status.code == 0)
-    assert [attributes(span)["gateway.error"] for span in spans] == [f"told {status}" for status in range(17)]
+    assert [attributes(span)["gateway.error"] for span in spans] == [
+        f"told {status}" for status in range(17)
+    ]
 
 
 def test_quick_answered_requests_can_have_events_and_all_others_have_spans():
@@ -190,13 +247,24 @@ def test_ids_that_a_reader_makes_are_those_of_the_identifiers():
     slot.request(flags=SAMPLED | HAS_PARENT | HAS_IDS, ids=(b"T" * 16, b"S" * 8, b"P" * 8))
     slot.request(flags=SAMPLED | HAS_IDS, ids=(b"x" * 16, b"y" * 8, b"z" * 8))
     chunk = slot.chunk()
-    found = [(span.trace_id, span.span_id, span.parent_span_id) for span in sorted(spans_of(chunk), key=lambda span: span.trace_id)]
+    found = [
+        (span.trace_id, span.span_id, span.parent_span_id)
+        for span in sorted(spans_of(chunk), key=lambda span: span.trace_id)
+    ]
     traces, spans = (
         [row.tobytes() for row in made]
-        for made in (chunk.identifiers.request_traces(chunk.request_places), chunk.identifiers.request_spans(chunk.request_places))
+        for made in (
+            chunk.identifiers.request_traces(chunk.request_places),
+            chunk.identifiers.request_spans(chunk.request_places),
+        )
     )
     assert sorted(found) == sorted(
-        [(traces[0], spans[0], b""), (b"t" * 16, spans[1], b"p" * 8), (b"T" * 16, b"S" * 8, b"P" * 8), (b"x" * 16, b"y" * 8, b"")]
+        [
+            (traces[0], spans[0], b""),
+            (b"t" * 16, spans[1], b"p" * 8),
+            (b"T" * 16, b"S" * 8, b"P" * 8),
+            (b"x" * 16, b"y" * 8, b""),
+        ]
     )
 
 
@@ -216,7 +284,10 @@ def test_varints_of_one_length_are_read_as_their_numbers(values):
     def read(data):
         return sum((byte & 0x7F) << 7 * place for place, byte in enumerate(data))
 
-    for made, size, bits in ((varints4(np.array(values, np.int64)), 4, 28), (varints8(np.array(values, np.int64)), 8, 56)):
+    for made, size, bits in (
+        (varints4(np.array(values, np.int64)), 4, 28),
+        (varints8(np.array(values, np.int64)), 8, 56),
+    ):
         assert made.dtype.itemsize == size
         for value, number in zip(values, made, strict=True):
             data = number.tobytes()

@@ -36,7 +36,11 @@ def chunk(requests=3, slot=None, **request):
 
 def exported_over(receiver, protocol, monkeypatch, **environment):
     with receiver() as (received, endpoint):
-        for name, value in {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_HEADERS": "tenant=t1", **environment}.items():
+        for name, value in {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            "OTEL_EXPORTER_OTLP_HEADERS": "tenant=t1",
+            **environment,
+        }.items():
             monkeypatch.setenv(name, value)
         options, _ = apply({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}, otlp_protocol=protocol)
         export = SpanExport(options)
@@ -49,20 +53,30 @@ def exported_over(receiver, protocol, monkeypatch, **environment):
         return received
 
 
-@pytest.mark.parametrize(("receiver", "protocol"), [(grpc_receiver, "grpc"), (http_receiver, "http/protobuf")])
+@pytest.mark.parametrize(
+    ("receiver", "protocol"), [(grpc_receiver, "grpc"), (http_receiver, "http/protobuf")]
+)
 @pytest.mark.parametrize("compression", ["none", "gzip"])
-def test_the_official_exporters_send_the_bytes_with_their_own_headers(receiver, protocol, compression, monkeypatch):
+def test_the_official_exporters_send_the_bytes_with_their_own_headers(
+    receiver, protocol, compression, monkeypatch
+):
     environment = {"OTEL_EXPORTER_OTLP_COMPRESSION": compression} if compression != "none" else {}
     received = exported_over(receiver, protocol, monkeypatch, **environment)
     assert received.headers[0]["tenant"] == "t1"
-    resource = {pair.key: pair.value.string_value for pair in received.requests[0].resource_spans[0].resource.attributes}
+    resource = {
+        pair.key: pair.value.string_value
+        for pair in received.requests[0].resource_spans[0].resource.attributes
+    }
     assert resource["service.name"] == "onnx-gateway"
     assert resource["service.version"] == __version__
     assert resource["service.instance.id"]
 
 
 def test_the_private_names_that_are_leaned_on_are_there():
-    """Where this fails, exporting goes on at twenty times the cost: see gateway/telemetry/tracing/otlp_bytes.py."""
+    """Where this fails, exporting goes on at twenty times the cost.
+
+    See gateway/telemetry/tracing/otlp_bytes.py.
+    """
     for make in (grpc_exporter, http_exporter):
         exporter = make()
         assert exporter is not None
@@ -101,30 +115,51 @@ def test_an_exporter_that_takes_spans_gets_those_of_the_sdk():
 def test_the_console_exporter_prints_them():
     program = (
         "from tests.telemetry.tracing.test_exporter import *; "
-        "export = SpanExport(OtelOptions(sampling=SamplingPlan(traces=True), trace_exporters=('console',))); "
-        "export.start(); export.take(chunk(1)); export.close()"
+        "export = SpanExport(OtelOptions(sampling=SamplingPlan(traces=True), "
+        "trace_exporters=('console',))); export.start(); export.take(chunk(1)); export.close()"
     )
-    printed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    spans = [json.loads(text) for text in printed.replace("\n}\n", "\n}\0").split("\0") if text.strip()]
-    assert sorted(span["name"] for span in spans) == ["batch", "batch digits", "inference.GRPCInferenceService/ModelInfer", "queue"]
+    printed = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    spans = [
+        json.loads(text) for text in printed.replace("\n}\n", "\n}\0").split("\0") if text.strip()
+    ]
+    assert sorted(span["name"] for span in spans) == [
+        "batch",
+        "batch digits",
+        "inference.GRPCInferenceService/ModelInfer",
+        "queue",
+    ]
 
 
 def test_an_exporter_that_nobody_has_is_an_error_in_the_log_and_others_go_on(caplog):
     made = make_exporters(OtelOptions(trace_exporters=("pigeon", "console")))
-    assert [(one.name, one.exporter is None) for one in made] == [("pigeon", True), ("console", False)]
+    assert [(one.name, one.exporter is None) for one in made] == [
+        ("pigeon", True),
+        ("console", False),
+    ]
     assert "spans are not exported by 'pigeon'" in caplog.text
     assert "console" in caplog.text
 
 
 def test_spans_for_an_exporter_that_could_not_be_made_are_counted_and_warned_of(caplog):
     memory = InMemorySpanExporter()
-    export = SpanExport(TRACED, exporters=[NamedExporter("pigeon", None, takes_bytes=True), NamedExporter("memory", memory, takes_bytes=False)])
+    export = SpanExport(
+        TRACED,
+        exporters=[
+            NamedExporter("pigeon", None, takes_bytes=True),
+            NamedExporter("memory", memory, takes_bytes=False),
+        ],
+    )
     export.start()
     export.take(chunk())
     export.close(10)
     counts = export.counts
     assert (counts["pigeon"][0], counts["memory"][0]) == (0, 10)
-    assert {name: {reason: count for reason, count in dropped.items() if count} for name, (_, dropped) in counts.items()} == {
+    assert {
+        name: {reason: count for reason, count in dropped.items() if count}
+        for name, (_, dropped) in counts.items()
+    } == {
         "pigeon": {"no_exporter": 9 + 1},
         "memory": {},
     }
@@ -132,10 +167,16 @@ def test_spans_for_an_exporter_that_could_not_be_made_are_counted_and_warned_of(
 
 
 def test_the_environment_names_the_service(monkeypatch):
-    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test,service.version=9")
+    monkeypatch.setenv(
+        "OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test,service.version=9"
+    )
     found = make_resource("here").attributes
     assert found["service.name"] == "onnx-gateway"
-    assert (found["service.version"], found["deployment.environment.name"], found["service.instance.id"]) == ("9", "test", "here")
+    assert (
+        found["service.version"],
+        found["deployment.environment.name"],
+        found["service.instance.id"],
+    ) == ("9", "test", "here")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "mine")
     assert make_resource().attributes["service.name"] == "mine"
 
@@ -144,7 +185,10 @@ class Stuck(SpanExporter):
     """Exports when it is let."""
 
     def __init__(self, result=SpanExportResult.SUCCESS):
-        self.let, self.asked, self.result, self.closed = threading.Event(), threading.Event(), result, False
+        self.let = threading.Event()
+        self.asked = threading.Event()
+        self.result = result
+        self.closed = False
 
     def export(self, spans):
         self.asked.set()
@@ -161,14 +205,17 @@ class Stuck(SpanExporter):
 
 
 def exporting(stuck, **limits):
-    export = SpanExport(TRACED, exporters=[NamedExporter("stuck", stuck, takes_bytes=True)], **limits)
+    export = SpanExport(
+        TRACED, exporters=[NamedExporter("stuck", stuck, takes_bytes=True)], **limits
+    )
     export.start()
     return export
 
 
 @pytest.mark.parametrize("limits", [{"most_bytes": 20_000}, {"most_spans": 60}])
 def test_what_an_exporter_is_too_slow_for_is_dropped_counted_and_warned_of_once(limits, caplog):
-    stuck, slot = Stuck(), Slot()
+    stuck = Stuck()
+    slot = Slot()
     export = exporting(stuck, **limits)
     for _ in range(40):
         slot.request()
@@ -181,7 +228,13 @@ def test_what_an_exporter_is_too_slow_for_is_dropped_counted_and_warned_of_once(
     assert export.flush(10)
     export.close()
     assert export.exported + sum(export.dropped.values()) == 40 * (4 * 3 + 1 + 1)
-    assert export.dropped == {"queue_full": dropped, "export_failed": 0, "closed": 0, "no_exporter": 0, "not_made": 0}
+    assert export.dropped == {
+        "queue_full": dropped,
+        "export_failed": 0,
+        "closed": 0,
+        "no_exporter": 0,
+        "not_made": 0,
+    }
     warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warned) == 1
     assert "were not exported by stuck (queue full)" in warned[0]
@@ -194,13 +247,20 @@ def test_what_an_exporter_gives_up_is_counted(result):
     export = exporting(stuck)
     export.take(chunk())
     export.flush(10)
-    assert export.dropped == {"queue_full": 0, "export_failed": 10, "closed": 0, "no_exporter": 0, "not_made": 0}
+    assert export.dropped == {
+        "queue_full": 0,
+        "export_failed": 10,
+        "closed": 0,
+        "no_exporter": 0,
+        "not_made": 0,
+    }
     assert export.exported == 0
     export.close()
 
 
 def test_an_exporter_that_fails_every_time_is_explained_once(caplog):
-    stuck, slot = Stuck(None), Slot()
+    stuck = Stuck(None)
+    slot = Slot()
     stuck.let.set()
     export = exporting(stuck)
     for _ in range(5):
@@ -213,15 +273,24 @@ def test_an_exporter_that_fails_every_time_is_explained_once(caplog):
 
 
 def test_what_is_not_out_when_time_is_up_is_counted_and_told_once(caplog):
-    stuck, slot = Stuck(), Slot()
+    stuck = Stuck()
+    slot = Slot()
     export = exporting(stuck)
     for _ in range(3):
         export.take(chunk(1, slot))
     assert stuck.asked.wait(10)
     assert export.asking_s["stuck"] > 0
     export.close(0.05)
-    assert [record.getMessage() for record in caplog.records] == ["12 spans are lost: the gateway stopped before stuck had taken them"]
-    assert export.dropped == {"queue_full": 0, "export_failed": 0, "closed": 3 * 4, "no_exporter": 0, "not_made": 0}
+    assert [record.getMessage() for record in caplog.records] == [
+        "12 spans are lost: the gateway stopped before stuck had taken them"
+    ]
+    assert export.dropped == {
+        "queue_full": 0,
+        "export_failed": 0,
+        "closed": 3 * 4,
+        "no_exporter": 0,
+        "not_made": 0,
+    }
     assert export.queues[0].queued_spans == 0
     export.take(chunk(1, slot))
     assert export.dropped["closed"] > 12
@@ -244,7 +313,8 @@ def test_a_collector_that_refuses_costs_spans_and_nothing_else(monkeypatch):
     with grpc_receiver() as (received, endpoint):
         received.status = grpc.StatusCode.PERMISSION_DENIED
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
-        slot, export = Slot(), SpanExport(TRACED)
+        slot = Slot()
+        export = SpanExport(TRACED)
         export.start()
         export.take(chunk(1, slot))
         export.flush(10)
@@ -258,7 +328,8 @@ def test_a_collector_that_refuses_costs_spans_and_nothing_else(monkeypatch):
 def test_a_chunk_that_breaks_us_is_counted_and_the_next_is_taken(caplog):
     memory = Stuck()
     memory.let.set()
-    export, broken = exporting(memory), chunk()
+    export = exporting(memory)
+    broken = chunk()
     export.take(replace(broken, names=None))
     export.take(broken)
     export.close()

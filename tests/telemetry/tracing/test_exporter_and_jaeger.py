@@ -26,7 +26,10 @@ def protocol(request):
 def exported(jaeger, protocol, monkeypatch, *chunks):
     endpoint = jaeger.grpc if protocol == "grpc" else jaeger.http
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
-    export = SpanExport(apply({}, otlp_endpoint=endpoint, otlp_protocol=protocol)[0], server=Server("gateway.example", 8001))
+    export = SpanExport(
+        apply({}, otlp_endpoint=endpoint, otlp_protocol=protocol)[0],
+        server=Server("gateway.example", 8001),
+    )
     export.start()
     for chunk in chunks:
         export.take(chunk)
@@ -35,10 +38,15 @@ def exported(jaeger, protocol, monkeypatch, *chunks):
     return export.exported
 
 
-def test_a_trace_shows_the_callers_place_and_where_the_time_went_and_leads_to_the_batch_and_back(jaeger, protocol, monkeypatch):
-    slot, trace = Slot(seed=protocol.encode().ljust(16)), protocol.encode().ljust(16)
+def test_a_trace_shows_the_callers_place_and_where_the_time_went_and_leads_to_the_batch_and_back(
+    jaeger, protocol, monkeypatch
+):
+    slot = Slot(seed=protocol.encode().ljust(16))
+    trace = protocol.encode().ljust(16)
     slot.batch(5, requests=2, start=20, ran=60)
-    slot.request(batch=5, flags=SAMPLED | HAS_PARENT, ids=(trace, bytes(8), b"caller's"), request_id=b"r-1")
+    slot.request(
+        batch=5, flags=SAMPLED | HAS_PARENT, ids=(trace, bytes(8), b"caller's"), request_id=b"r-1"
+    )
     slot.request(batch=5)
     assert exported(jaeger, protocol, monkeypatch, slot.chunk()) == 7
     spans = {span.name: span for span in jaeger.trace(trace.hex(), 3)}
@@ -54,7 +62,10 @@ def test_a_trace_shows_the_callers_place_and_where_the_time_went_and_leads_to_th
     assert request.tags["gateway.batch.size"] == 2
     assert (request.tags["client.address"], request.tags["client.port"]) == ("127.0.0.1", 5123)
     ((batch_trace, batch_span),) = run.links
-    assert (batch_trace, batch_span) == (request.tags["gateway.batch.trace_id"], request.tags["gateway.batch.span_id"])
+    assert (batch_trace, batch_span) == (
+        request.tags["gateway.batch.trace_id"],
+        request.tags["gateway.batch.span_id"],
+    )
     (batch,) = jaeger.trace(batch_trace)
     assert (batch.name, batch.span_id) == ("batch digits", batch_span)
     assert (request.trace_id, request.span_id) in batch.links
@@ -63,7 +74,10 @@ def test_a_trace_shows_the_callers_place_and_where_the_time_went_and_leads_to_th
 
 
 def test_an_error_and_a_fallback_are_visible_as_such(jaeger, protocol, monkeypatch):
-    slot, failed, degraded = Slot(), *(f"{what} {protocol}".encode().ljust(16)[:16] for what in ("err", "deg"))
+    slot, failed, degraded = (
+        Slot(),
+        *(f"{what} {protocol}".encode().ljust(16)[:16] for what in ("err", "deg")),
+    )
     slot.request(
         detail=Detail(error="the model broke", retries=1, tracestate="vendor=a"),
         status=13,

@@ -32,15 +32,22 @@ def test_a_batch_finds_its_requests_also_those_of_the_next_look(members, cut):
         slot.request(batch=number)
     slot.request()
     spans = spans_of(first, slot.chunk())
-    batches, requests = named(spans, "batch digits"), named(spans, names.INFER)
+    batches = named(spans, "batch digits")
+    requests = named(spans, names.INFER)
     assert len(batches) == len(set(members))
     assert len(requests) == len(members) + 1
-    assert set().union(*map(links, batches)) == {(span.trace_id, span.span_id) for span in requests if "gateway.batch.span_id" in attributes(span)}
+    assert set().union(*map(links, batches)) == {
+        (span.trace_id, span.span_id)
+        for span in requests
+        if "gateway.batch.span_id" in attributes(span)
+    }
     for batch in batches:
         assert len(batch.links) == attributes(batch)["gateway.batch.size"]
-        assert {attributes(span)["gateway.batch.span_id"] for span in requests if (span.trace_id, span.span_id) in links(batch)} == {
-            batch.span_id.hex()
-        }
+        assert {
+            attributes(span)["gateway.batch.span_id"]
+            for span in requests
+            if (span.trace_id, span.span_id) in links(batch)
+        } == {batch.span_id.hex()}
 
 
 def test_links_beyond_the_limit_are_counted():
@@ -58,7 +65,9 @@ def test_a_batch_that_failed_links_those_that_it_ran_for_and_is_an_error():
     slot.link(1, b"t" * 16, b"s" * 8)
     slot.batch(2)
     slot.request(batch=2)
-    one, other = sorted(named(spans_of(slot.chunk()), "batch digits"), key=lambda span: -span.status.code)
+    one, other = sorted(
+        named(spans_of(slot.chunk()), "batch digits"), key=lambda span: -span.status.code
+    )
     assert (one.status.code, links(one)) == (2, {(b"t" * 16, b"s" * 8)})
     assert (other.status.code, len(other.links)) == (0, 1)
 
@@ -131,9 +140,13 @@ def test_a_batch_of_an_earlier_look_is_remembered_and_one_that_is_lost_is_named(
     slot.request(batch=99)
     chunks.append(slot.chunk())
     requests = [attributes(span) for span in named(spans_of(*chunks), names.INFER)]
-    assert sorted(("gateway.batch.span_id" in found, "gateway.batch.size" in found) for found in requests) == [
-        (False, False), (True, False), (True, True),
-    ]  # fmt: skip
+    assert sorted(
+        ("gateway.batch.span_id" in found, "gateway.batch.size" in found) for found in requests
+    ) == [
+        (False, False),
+        (True, False),
+        (True, True),
+    ]
 
 
 def test_another_process_has_batches_of_its_own():

@@ -1,4 +1,7 @@
-"""The configuration file of an existing Triton repository, `NAME/config.pbtxt`, and the reasons why some of them are not served."""
+"""The configuration file of an existing Triton repository, `NAME/config.pbtxt`.
+
+The reasons why some of them are not served.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,21 @@ from gateway.protocol.generated.model_config_pb2 import ModelConfig
 
 FILE_NAME = "config.pbtxt"
 
-_FIELD = re.compile(r"""("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|#[^\n]*)|([A-Za-z_]\w*)\s*[:{<\[]""")
+_FIELD = re.compile(
+    r"""("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|#[^\n]*)|([A-Za-z_]\w*)\s*[:{<\[]"""
+)
 _NO_FIELD = re.compile(r"(\d+):\d+ : Message type \"[\w.]+\" has no field named \"([^\"]+)\"")
 
 
-def read_pbtxt_file(path: Path, available_providers: Sequence[str] = (), name: str | None = None) -> Reading:
+def read_pbtxt_file(
+    path: Path, available_providers: Sequence[str] = (), name: str | None = None
+) -> Reading:
     """What the file says; whatever is wrong with it stands in the reading's faults.
 
-    `available_providers`: execution providers of the installed ONNX Runtime (KIND_GPU runs on CPU without CUDAExecutionProvider).
-    `name`: what the model is called, which the file must not contradict; None: it may say what it likes.
+    `available_providers`: execution providers of the installed ONNX Runtime (KIND_GPU runs on CPU
+    without CUDAExecutionProvider).
+    `name`: what the model is called, which the file must not contradict;
+    None: it may say what it likes.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -36,18 +45,33 @@ def read_pbtxt_file(path: Path, available_providers: Sequence[str] = (), name: s
         text_format.Parse(text, config, allow_unknown_field=True)
     except (text_format.ParseError, RecursionError) as error:
         return Reading(faults=(f"{path.name}: {_syntax_fault(error)}",))
-    unknown = tuple(f"{path.name}: the field '{name}' is not known here and ignored" for name in _unknown_fields(text))
+    unknown = tuple(
+        f"{path.name}: the field '{name}' is not known here and ignored"
+        for name in _unknown_fields(text)
+    )
     reading = read_model_config(config, available_providers, source=path.name)
     misnamed = (
-        (f"{path.name}: the name '{config.name}' is not the folder's, '{name}': a model is called as its folder",)
+        (
+            (
+                f"{path.name}: the name '{config.name}' is not the folder's, '{name}': a "
+                "model is called as its folder"
+            ),
+        )
         if name is not None and config.name not in ("", name)
         else ()
     )
-    return msgspec.structs.replace(reading, warnings=unknown + reading.warnings, faults=misnamed + reading.faults)
+    return msgspec.structs.replace(
+        reading, warnings=unknown + reading.warnings, faults=misnamed + reading.faults
+    )
 
 
-def read_model_config(config: Any, available_providers: Sequence[str] = (), source: str = "the configuration") -> Reading:
-    """What an `inference.ModelConfig` says, in our own words; `source` names it in warnings and faults."""
+def read_model_config(
+    config: Any, available_providers: Sequence[str] = (), source: str = "the configuration"
+) -> Reading:
+    """What an `inference.ModelConfig` says, in our own words.
+
+    `source` names it in warnings and faults.
+    """
     if reason := skip_reason(config):
         return Reading(skipped=f"{source}: {reason}")
     return translate(config, available_providers, source)
@@ -65,7 +89,10 @@ def _skip_reasons(config: Any) -> Iterator[str]:
         yield f"backend '{config.backend}' is not served, only onnxruntime is"
     if config.platform not in ("", "onnxruntime_onnx"):
         yield f"platform '{config.platform}' is not served, only onnxruntime_onnx is"
-    if not (config.backend or config.platform) and Path(config.default_model_filename or "model.onnx").suffix != ".onnx":
+    if (
+        not (config.backend or config.platform)
+        and Path(config.default_model_filename or "model.onnx").suffix != ".onnx"
+    ):
         yield f"its model file is '{config.default_model_filename}'; only ONNX models are served"
     if config.HasField("sequence_batching"):
         yield "sequence_batching; sequences are not served"
@@ -87,8 +114,13 @@ def _syntax_fault(error: Exception) -> str:
 
 
 def _unknown_fields(text: str) -> list[str]:
-    """Names before a value that are no field of any message in a ModelConfig, once each, and the first that stands where it is none."""
-    names = [match[2] for match in _FIELD.finditer(text) if match[2] and match[2] not in _field_names()]
+    """Names before a value that are no field of any message in a ModelConfig, once each.
+
+    The first that stands where it is none.
+    """
+    names = [
+        match[2] for match in _FIELD.finditer(text) if match[2] and match[2] not in _field_names()
+    ]
     try:
         text_format.Parse(text, ModelConfig())
     except text_format.ParseError as error:

@@ -1,8 +1,12 @@
-"""How one model is meant to be protected, as far as anybody has said so: the sections of `model.yaml` that `config.pbtxt` has no words for.
+"""How one model is meant to be protected, as far as anybody has said so.
 
-As in `gateway.control.models.configuration.configuration`, a field is None where nothing was said, and its docstring then says what holds. What may be written
-shorter (`breaker: off`, `workers: process`, a remote's bare address) has a classmethod `parse`, and fields of such a struct are `Annotated`,
-which is how `gateway.config.typed_yaml` tells them from structs that are always written as mappings.
+The sections of `model.yaml` that `config.pbtxt` has no words for.
+
+As in `gateway.control.models.configuration.configuration`, a field is None where nothing was said,
+and its docstring then says what holds. What may be written shorter (`breaker: off`, `workers:
+process`, a remote's bare address) has a classmethod `parse`, and fields of such a struct are
+`Annotated`, which is how `gateway.config.typed_yaml` tells them from structs that are always
+written as mappings.
 """
 
 from __future__ import annotations
@@ -41,7 +45,10 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
     consecutive_failures: NotNegative | None = None
     """Batches that fail one after the other until it opens; 0: however many. None: 5."""
     failure_rate: Share | None = None
-    """Share of the batches within `window` that opens it, once there are `minimum_batches`; 0: no share does. None: 0.5."""
+    """Share of the batches within `window` that opens it, once there are `minimum_batches`.
+
+    0: no share does. None: 0.5.
+    """
     window_s: PositiveDuration | None = msgspec.field(default=None, name="window")
     """None: 30s."""
     minimum_batches: Positive | None = None
@@ -87,13 +94,23 @@ class Fallback(msgspec.Struct, frozen=True, kw_only=True):
     model: Text | None = None
     """Another model with the same inputs and outputs, its newest live version. None: no model."""
     constant: dict[str, Any] | None = None
-    """By output, what every row is given: a number, a text, true or false, or nested lists of them without the batch axis. None: no constant."""
+    """By output, what every row is given.
+
+    A number, a text, true or false, or nested lists of them without the
+    batch axis. None: no constant.
+    """
     function: FunctionName | None = None
-    """`module:function`, importable by the serving process: arrays by input in, arrays by output out. None: no function."""
+    """`module:function`, importable by the serving process.
+
+    Arrays by input in, arrays by output out. None: no function.
+    """
     cache: AnswerCache | None = None
     """The last good answer to the same inputs. None: no cache."""
     on: ErrorKinds | None = None
-    """Which errors it answers: `failed`, `unavailable`, `deadline`, `overloaded`. None: failed and unavailable."""
+    """Which errors it answers: `failed`, `unavailable`, `deadline`, `overloaded`.
+
+    None: failed and unavailable.
+    """
     minimum_slack_s: Duration | None = msgspec.field(default=None, name="minimum_slack")
     """It is not tried where the caller's deadline is nearer. 0s and None: it always is."""
 
@@ -113,7 +130,10 @@ class OutputGuard(msgspec.Struct, frozen=True, kw_only=True):
     """What an answer must be like to be given."""
 
     finite: bool | tuple[Text, ...] | None = None
-    """Outputs in which NaN and infinity are failures; true: all of floating point. false and None: in none."""
+    """Outputs in which NaN and infinity are failures; true: all of floating point.
+
+    false and None: in none.
+    """
     ranges: Ranges | None = None
     """By output, smallest and largest value. None: any."""
 
@@ -133,7 +153,10 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     """Whom a version lets in, besides its queue."""
 
     max_in_flight: NotNegative | None = None
-    """Requests accepted and not yet answered, over all processes; 0 and None: no bound but the queue's."""
+    """Requests accepted and not yet answered, over all processes.
+
+    0 and None: no bound but the queue's.
+    """
     max_in_flight_bytes: ByteSize | None = None
     """Their inputs; 0B and None: no bound but the queue's."""
     default_deadline_s: Duration | None = msgspec.field(default=None, name="default_deadline")
@@ -141,7 +164,10 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     predict_wait: bool | None = None
     """What cannot be answered before its deadline is refused at arrival. None: true."""
     priority_shares: tuple[Annotated[float, msgspec.Meta(gt=0, le=1)], ...] | None = None
-    """Least share of the capacity for each of queue.priority_levels, most urgent first. None: half goes by urgency alone, half evenly."""
+    """Least share of the capacity for each of queue.priority_levels, most urgent first.
+
+    None: half goes by urgency alone, half evenly.
+    """
     quota: Quota | None = None
     """None: callers are not told apart."""
 
@@ -150,7 +176,10 @@ class Workers(msgspec.Struct, frozen=True, kw_only=True):
     """What runs batches here. `workers: process` is `{kind: process}`."""
 
     kind: Literal["thread", "process"]
-    """`thread`: threads of the serving process, one pool for all models; `process`: processes of this version's own."""
+    """`thread`: threads of the serving process, one pool for all models.
+
+    `process`: processes of this version's own.
+    """
     count: Positive | None = None
     """Worker processes for each serving process. None: as many as `instances`."""
     batch_timeout_s: PositiveDuration | None = msgspec.field(default=None, name="batch_timeout")
@@ -167,13 +196,18 @@ class Workers(msgspec.Struct, frozen=True, kw_only=True):
         """What is said; raises ValueError."""
         if isinstance(value, str):
             if value not in ("thread", "process"):
-                raise ValueError(f"unknown value '{value}'{did_you_mean(value, ('thread', 'process'))}")
+                raise ValueError(
+                    f"unknown value '{value}'{did_you_mean(value, ('thread', 'process'))}"
+                )
             value = {"kind": value}
         return decode_part(value, cls, "thread, process, or a mapping of keys to values")
 
 
 class Remote(msgspec.Struct, frozen=True, kw_only=True):
-    """Another server of the Open Inference Protocol that runs batches of the model. A bare address is `{address: ADDRESS}`."""
+    """Another server of the Open Inference Protocol that runs batches of the model.
+
+    A bare address is `{address: ADDRESS}`.
+    """
 
     address: Address
     """What gRPC dials: HOST:PORT, dns:///NAME:PORT, unix:PATH."""
@@ -182,9 +216,15 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True):
     version: Positive | Text | None = None
     """None: the newest over there."""
     tls_ca: Text | None = None
-    """File (PEM) in the model's folder with the roots that its certificate must lead to. None: plaintext."""
+    """File (PEM) in the model's folder with the roots that its certificate must lead to.
+
+    None: plaintext.
+    """
     token_env: VariableName | None = None
-    """Environment variable of the gateway whose value is sent as `authorization: Bearer`. None: nothing is sent."""
+    """Environment variable of the gateway whose value is sent as `authorization: Bearer`.
+
+    None: nothing is sent.
+    """
     concurrent_batches: Positive | None = None
     """Batches that it is given at the same time by one serving process. None: 8."""
     timeout_s: PositiveDuration | None = msgspec.field(default=None, name="timeout")
@@ -200,7 +240,10 @@ class Remotes(tuple[Remote, ...]):
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """Those that are said; raises ValueError, which never shows what is written beside an address."""
+        """Those that are said.
+
+        Raises ValueError, which never shows what is written beside an address.
+        """
         return cls(decode_each(value, _remote, "a list of addresses, or of mappings with one"))
 
 
@@ -224,12 +267,17 @@ class Protections(msgspec.Struct, frozen=True, kw_only=True):
 def _fallback(value: Any) -> Fallback:
     if isinstance(value, Mapping):
         value = {"on" if key is True else key: said for key, said in value.items()}
-    return decode_part(value, Fallback, "a mapping with one of version, model, constant, function and cache")
+    return decode_part(
+        value, Fallback, "a mapping with one of version, model, constant, function and cache"
+    )
 
 
 def _remote(value: Any) -> Remote:
     if isinstance(value, str):
         value = {"address": value}
     if isinstance(value, Mapping) and "token" in value:
-        raise ValueError("a token must not stand in a file: put it into an environment variable of the gateway and name that with token_env")
+        raise ValueError(
+            "a token must not stand in a file: put it into an environment variable of the gateway "
+            "and name that with token_env"
+        )
     return decode_part(value, Remote, "an address, or a mapping with one")

@@ -1,4 +1,7 @@
-"""The values that sections of `model.yaml` about protection are made of: each a type with a classmethod `parse`, for `typed_yaml`."""
+"""The values that sections of `model.yaml` about protection are made of.
+
+Each a type with a classmethod `parse`, for `typed_yaml`.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ _NAME = r"[A-Za-z_]\w*"
 _FUNCTION = re.compile(rf"{_NAME}(\.{_NAME})*:{_NAME}(\.{_NAME})*", re.ASCII)
 _METADATA_KEY = re.compile(r"[0-9a-z_.-]+(?<!-bin)", re.ASCII)
 _VARIABLE = re.compile(_NAME, re.ASCII)
-_HOST_PORT = re.compile(r"(?:dns:(?://[^/\s]*/)?|ipv4:|ipv6:)?(?:[^\s:/\[\],]+|\[[0-9A-Fa-f:.%]+\]):(\d{1,5})", re.ASCII)
+_HOST_PORT = re.compile(
+    r"(?:dns:(?://[^/\s]*/)?|ipv4:|ipv6:)?(?:[^\s:/\[\],]+|\[[0-9A-Fa-f:.%]+\]):(\d{1,5})", re.ASCII
+)
 _SOCKET = re.compile(r"unix(?:-abstract)?:\S+", re.ASCII)
 _MOST_PORT = 65535
 
@@ -67,7 +72,9 @@ class MetadataKey(Matched):
 
     __slots__ = ()
     form = _METADATA_KEY
-    expected = "a metadata key of text: lower-case letters, digits, - _ and ., without -bin at its end"
+    expected = (
+        "a metadata key of text: lower-case letters, digits, - _ and ., without -bin at its end"
+    )
 
 
 class VariableName(Matched):
@@ -79,11 +86,17 @@ class VariableName(Matched):
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """The name; raises ValueError, which does not show what was written: it may be the secret itself."""
+        """The name; raises ValueError, which does not show what was written.
+
+        It may be the secret itself.
+        """
         try:
             return super().parse(value)
         except ValueError:
-            raise ValueError(f"expected {cls.expected}, which holds the token; the token itself must not stand in a file") from None
+            raise ValueError(
+                f"expected {cls.expected}, which holds the token; the token "
+                "itself must not stand in a file"
+            ) from None
 
 
 class Address(str):
@@ -98,8 +111,15 @@ class Address(str):
             match = _HOST_PORT.fullmatch(value)
             if _SOCKET.fullmatch(value) or (match and 0 < int(match[1]) <= _MOST_PORT):
                 return cls(value)
-        advice = " (a gRPC address has no http://; TLS is asked for by tls_ca)" if str(value).startswith(("http:", "https:")) else ""
-        raise ValueError(f"expected an address such as 10.0.0.7:8001, dns:///triton:8001 or unix:/run/triton.sock, got {value!r}{advice}")
+        advice = (
+            " (a gRPC address has no http://; TLS is asked for by tls_ca)"
+            if str(value).startswith(("http:", "https:"))
+            else ""
+        )
+        raise ValueError(
+            "expected an address such as 10.0.0.7:8001, dns:///triton:8001 or "
+            f"unix:/run/triton.sock, got {value!r}{advice}"
+        )
 
 
 class FallbackVersion(int):
@@ -113,7 +133,9 @@ class FallbackVersion(int):
         if value == "other":
             return cls(-1)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"expected a version such as 1, or other (the newest other live one), got {value!r}")
+            raise ValueError(
+                f"expected a version such as 1, or other (the newest other live one), got {value!r}"
+            )
         return cls(value)
 
     def __repr__(self) -> str:
@@ -144,15 +166,20 @@ class Ranges(dict[str, tuple[float, float]]):
     def parse(cls, value: object) -> Self:
         """The ranges that are said; raises ValueError."""
         if not isinstance(value, Mapping):
-            raise ValueError(f"expected a range such as [0, 1] for each output, got {value!r}")  # noqa: TRY004  # what every `parse` raises
+            # what every `parse` raises
+            raise ValueError(f"expected a range such as [0, 1] for each output, got {value!r}")  # noqa: TRY004
         ranges = cls()
         for name, said in value.items():
             try:
                 low, high = msgspec.convert(said, tuple[float, float])
             except msgspec.ValidationError:
-                low = high = 0.0
+                low = 0.0
+                high = 0.0
             if not low < high:
-                raise ValueError(f"{name}: expected [LOW, HIGH], two numbers of which the first is less (-.inf and .inf: without end), got {said!r}")
+                raise ValueError(
+                    f"{name}: expected [LOW, HIGH], two numbers of which the first is less (-.inf "
+                    f"and .inf: without end), got {said!r}"
+                )
             ranges[str(name)] = low, high
         return ranges
 
@@ -165,14 +192,21 @@ def decode_part(value: object, into: type[T], expected: str) -> T:
     try:
         return decode_mapping(value, into)
     except TypedYamlFault as fault:
-        raise ValueError("; ".join(text.removeprefix("the file: ") for text in fault.faults)) from fault
+        raise ValueError(
+            "; ".join(text.removeprefix("the file: ") for text in fault.faults)
+        ) from fault
 
 
 def decode_each(value: object, decode: Callable[[Any], T], expected: str) -> list[T]:
-    """The list's items, decoded; raises ValueError with all that is wrong with them, each by its index. Nothing of the list is shown."""
+    """The list's items, decoded.
+
+    Raises ValueError with all that is wrong with them, each by its
+    index. Nothing of the list is shown.
+    """
     if not isinstance(value, list):
         raise ValueError(f"expected {expected}")  # noqa: TRY004  # as above
-    items, faults = [], []
+    items = []
+    faults = []
     for i, item in enumerate(value):
         try:
             items.append(decode(item))

@@ -1,6 +1,7 @@
 """`inference.ModelConfig`, as Triton's repositories write it, in our own words.
 
-Where Triton does something that is not done here, a warning says so and the model is served without it.
+Where Triton does something that is not done here, a warning says so and
+the model is served without it.
 """
 
 from __future__ import annotations
@@ -23,18 +24,31 @@ from gateway.control.models.configuration.configuration import (
 from gateway.control.models.sources.version_policy import VersionPolicy
 from gateway.protocol.generated import model_config_pb2 as pb
 
-_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-_ACCELERATORS = {"openvino": "OpenVINOExecutionProvider", "tensorrt": "TensorrtExecutionProvider", "cuda": _CUDA}
-_GRAPH_LEVELS: dict[int, Literal["all", "extended", "basic", "disabled"]] = {-1: "basic", 1: "extended", 2: "disabled"}
+_CPU = "CPUExecutionProvider"
+_CUDA = "CUDAExecutionProvider"
+_ACCELERATORS = {
+    "openvino": "OpenVINOExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "cuda": _CUDA,
+}
+_GRAPH_LEVELS: dict[int, Literal["all", "extended", "basic", "disabled"]] = {
+    -1: "basic",
+    1: "extended",
+    2: "disabled",
+}
 _ONNX_RUNTIME_PARAMETERS = (
-    "intra_op_thread_count", "inter_op_thread_count", "execution_mode", "enable_mem_arena", "enable_mem_pattern",
+    "intra_op_thread_count", "inter_op_thread_count", "execution_mode", "enable_mem_arena",
+    "enable_mem_pattern",
 )  # fmt: skip
 _OPTION_PREFIXES = ("session.", "optimization.", "ep.")
 _US = 1e-6
 
 
 def translate(config: Any, available_providers: Sequence[str], source: str) -> Reading:
-    """The configuration's reading; the caller has seen to it that the model is of a kind that is served."""
+    """The configuration's reading.
+
+    The caller has seen to it that the model is of a kind that is served.
+    """
     faults = list(_faults(config))
     warnings = [*_unserved_features(config)]
     try:
@@ -50,23 +64,37 @@ def translate(config: Any, available_providers: Sequence[str], source: str) -> R
     )
 
 
-def _configuration(config: Any, available_providers: Sequence[str], warnings: list[str]) -> ModelConfiguration:
+def _configuration(
+    config: Any, available_providers: Sequence[str], warnings: list[str]
+) -> ModelConfiguration:
     return ModelConfiguration(
         batching=_batching(config),
         queue=_queue(config),
-        instances=sum(max(group.count, 1) for group in config.instance_group if not group.passive) or None,
+        instances=sum(max(group.count, 1) for group in config.instance_group if not group.passive)
+        or None,
         versions=_versions(config),
         model_filename=config.default_model_filename or None,
         inputs=tuple(_input(tensor) for tensor in config.input),
-        outputs=tuple(_tensor(tensor, labels=tensor.label_filename or None) for tensor in config.output),
+        outputs=tuple(
+            _tensor(tensor, labels=tensor.label_filename or None) for tensor in config.output
+        ),
         session=_session(config, available_providers, warnings),
-        warmup=tuple(_warmup(request) for request in config.model_warmup if request.batch_size > 0) or None,
-        metadata={k: v.string_value for k, v in sorted(config.parameters.items()) if not _is_session_parameter(k)} or None,
+        warmup=tuple(_warmup(request) for request in config.model_warmup if request.batch_size > 0)
+        or None,
+        metadata={
+            k: v.string_value
+            for k, v in sorted(config.parameters.items())
+            if not _is_session_parameter(k)
+        }
+        or None,
     )
 
 
 def _implied(config: Any) -> ModelConfiguration:
-    """Triton completes a configuration from the graph only where inputs or outputs are missing in it."""
+    """Triton completes a configuration from the graph.
+
+    It does so only where inputs or outputs are missing in it.
+    """
     complete = bool(config.input and config.output)
     listed = any(tensor.dims for tensor in (*config.input, *config.output))
     return ModelConfiguration(
@@ -89,12 +117,15 @@ def _batching(config: Any) -> Batching:
 
 
 def _queue(config: Any) -> Queue:
-    dynamic, policy = config.dynamic_batching, config.dynamic_batching.default_queue_policy
+    dynamic = config.dynamic_batching
+    policy = config.dynamic_batching.default_queue_policy
     timeout_s = policy.default_timeout_microseconds * _US
     return Queue(
         max_requests=policy.max_queue_size or None,
         default_timeout_s=Duration(timeout_s) if timeout_s else None,
-        allow_timeout_override=policy.allow_timeout_override if dynamic.HasField("default_queue_policy") else None,
+        allow_timeout_override=policy.allow_timeout_override
+        if dynamic.HasField("default_queue_policy")
+        else None,
         priority_levels=dynamic.priority_levels or None,
         default_priority=dynamic.default_priority_level or None,
     )
@@ -113,7 +144,9 @@ def _versions(config: Any) -> VersionPolicy | None:
 
 
 def _input(tensor: Any) -> TensorConfiguration:
-    image = {pb.ModelInput.FORMAT_NHWC: "NHWC", pb.ModelInput.FORMAT_NCHW: "NCHW"}.get(tensor.format)
+    image = {pb.ModelInput.FORMAT_NHWC: "NHWC", pb.ModelInput.FORMAT_NCHW: "NCHW"}.get(
+        tensor.format
+    )
     return _tensor(tensor, optional=True if tensor.optional else None, format=image)
 
 
@@ -145,35 +178,57 @@ def _warmup(request: Any) -> WarmupRequest:
         )
         for name, tensor in sorted(request.inputs.items())
     }
-    return WarmupRequest(name=request.name, batch_size=request.batch_size, count=request.count or 1, inputs=inputs)
+    return WarmupRequest(
+        name=request.name, batch_size=request.batch_size, count=request.count or 1, inputs=inputs
+    )
 
 
-def _session(config: Any, available_providers: Sequence[str], warnings: list[str]) -> SessionOptions:
+def _session(
+    config: Any, available_providers: Sequence[str], warnings: list[str]
+) -> SessionOptions:
     said = {key: value.string_value for key, value in config.parameters.items()}
     level = config.optimization.graph.level
     return SessionOptions(
         providers=_providers(config, available_providers, warnings),
         intra_op_threads=_number(said, "intra_op_thread_count"),
         inter_op_threads=_number(said, "inter_op_thread_count"),
-        execution_mode={None: None, 0: "sequential"}.get(_number(said, "execution_mode"), "parallel"),
+        execution_mode={None: None, 0: "sequential"}.get(
+            _number(said, "execution_mode"), "parallel"
+        ),
         graph_optimization=_GRAPH_LEVELS.get(level),
         memory_arena=_switch(said, "enable_mem_arena"),
         memory_pattern=_switch(said, "enable_mem_pattern"),
-        options={key: value for key, value in sorted(said.items()) if key.startswith(_OPTION_PREFIXES)} or None,
+        options={
+            key: value for key, value in sorted(said.items()) if key.startswith(_OPTION_PREFIXES)
+        }
+        or None,
     )
 
 
-def _providers(config: Any, available: Sequence[str], warnings: list[str]) -> tuple[str, ...] | None:
+def _providers(
+    config: Any, available: Sequence[str], warnings: list[str]
+) -> tuple[str, ...] | None:
     accelerators = config.optimization.execution_accelerators
     wanted = []
-    for accelerator in (*accelerators.gpu_execution_accelerator, *accelerators.cpu_execution_accelerator):
-        wanted.append((f"the execution accelerator '{accelerator.name}'", _ACCELERATORS.get(accelerator.name, accelerator.name)))
+    for accelerator in (
+        *accelerators.gpu_execution_accelerator,
+        *accelerators.cpu_execution_accelerator,
+    ):
+        wanted.append(
+            (
+                f"the execution accelerator '{accelerator.name}'",
+                _ACCELERATORS.get(accelerator.name, accelerator.name),
+            )
+        )
         if accelerator.parameters:
-            warnings.append(f"parameters of the execution accelerator '{accelerator.name}' are not passed on")
+            warnings.append(
+                f"parameters of the execution accelerator '{accelerator.name}' are not passed on"
+            )
     if any(group.kind == pb.ModelInstanceGroup.KIND_GPU for group in config.instance_group):
         wanted.append(("KIND_GPU", _CUDA))
     warnings.extend(
-        f"{what} is not used, because the installed ONNX Runtime has no {name}; the model runs on CPU"
+        f"{what} is not used, because the installed ONNX Runtime has no "
+        f"{name}; the model runs on CPU"
         for what, name in wanted
         if name not in available
     )
@@ -207,9 +262,15 @@ def _faults(config: Any) -> Iterator[str]:
     for tensor in config.output:
         yield from _tensor_faults(tensor, "output")
     if any(size < 1 for size in config.dynamic_batching.preferred_batch_size):
-        yield f"preferred_batch_size must be above 0, got {list(config.dynamic_batching.preferred_batch_size)}"
+        yield (
+            "preferred_batch_size must be above 0, got "
+            f"{list(config.dynamic_batching.preferred_batch_size)}"
+        )
     if any(version < 1 for version in config.version_policy.specific.versions):
-        yield f"version_policy: versions are above 0, got {list(config.version_policy.specific.versions)}"
+        yield (
+            "version_policy: versions are above 0, got "
+            f"{list(config.version_policy.specific.versions)}"
+        )
     for request in config.model_warmup:
         if any(size < 0 for tensor in request.inputs.values() for size in tensor.dims):
             yield f"model_warmup '{request.name}': every size must be given"
@@ -219,7 +280,10 @@ def _tensor_faults(tensor: Any, kind: str) -> Iterator[str]:
     if not tensor.name:
         yield f"an {kind} has no name"
     if any(size < -1 for size in (*tensor.dims, *tensor.reshape.shape)):
-        yield f"{kind} '{tensor.name}': sizes are -1 (free) or not negative, got {[*tensor.dims, *tensor.reshape.shape]}"
+        yield (
+            f"{kind} '{tensor.name}': sizes are -1 (free) or not negative, got "
+            f"{[*tensor.dims, *tensor.reshape.shape]}"
+        )
     if tensor.is_shape_tensor:
         yield f"{kind} '{tensor.name}' is a shape tensor, which ONNX models do not have"
 
@@ -227,23 +291,45 @@ def _tensor_faults(tensor: Any, kind: str) -> Iterator[str]:
 def _unserved_features(config: Any) -> Iterator[str]:
     dynamic = config.dynamic_batching
     policies = (dynamic.default_queue_policy, *dynamic.priority_queue_policy.values())
-    optimization, groups = config.optimization, config.instance_group
+    optimization = config.optimization
+    groups = config.instance_group
     for present, text in (
-        (dynamic.preserve_ordering, "preserve_ordering is not kept: answers come as they are ready"),
-        (any(p.timeout_action == pb.ModelQueuePolicy.DELAY for p in policies), "timeout_action DELAY is not done: expired requests are rejected"),
-        (dynamic.priority_queue_policy, "priority_queue_policy is not used: one queue policy holds for all levels"),
+        (
+            dynamic.preserve_ordering,
+            "preserve_ordering is not kept: answers come as they are ready",
+        ),
+        (
+            any(p.timeout_action == pb.ModelQueuePolicy.DELAY for p in policies),
+            "timeout_action DELAY is not done: expired requests are rejected",
+        ),
+        (
+            dynamic.priority_queue_policy,
+            "priority_queue_policy is not used: one queue policy holds for all levels",
+        ),
         (config.response_cache.enable, "response_cache is not used: every request is run"),
-        (any(tensor.allow_ragged_batch for tensor in config.input), "allow_ragged_batch is not done: requests of one shape share a batch"),
+        (
+            any(tensor.allow_ragged_batch for tensor in config.input),
+            "allow_ragged_batch is not done: requests of one shape share a batch",
+        ),
         (optimization.HasField("cuda"), "optimization.cuda is not used"),
         (optimization.eager_batching, "optimization.eager_batching is not used"),
         (optimization.priority, "optimization.priority is not used"),
         (any(group.passive for group in groups), "passive instance groups are not made"),
         (any(group.HasField("rate_limiter") for group in groups), "rate_limiter is not used"),
-        (any(group.gpus or group.profile or group.secondary_devices for group in groups), "gpus, profile and secondary_devices are not used"),
+        (
+            any(group.gpus or group.profile or group.secondary_devices for group in groups),
+            "gpus, profile and secondary_devices are not used",
+        ),
         (any(group.host_policy for group in groups), "host_policy is not used"),
-        (any(key.startswith("memory.") for key in config.parameters), "parameters that begin with 'memory.' are not passed on"),
+        (
+            any(key.startswith("memory.") for key in config.parameters),
+            "parameters that begin with 'memory.' are not passed on",
+        ),
         (config.cc_model_filenames, "cc_model_filenames is not used"),
-        (config.metric_tags or config.HasField("model_metrics"), "metric_tags and model_metrics are not used"),
+        (
+            config.metric_tags or config.HasField("model_metrics"),
+            "metric_tags and model_metrics are not used",
+        ),
     ):
         if present:
             yield text

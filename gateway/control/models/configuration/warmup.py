@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gateway.config.typed_yaml import did_you_mean
-from gateway.control.models.configuration.configuration import ModelConfiguration, WarmupRequest, WarmupTensor
+from gateway.control.models.configuration.configuration import (
+    ModelConfiguration,
+    WarmupRequest,
+    WarmupTensor,
+)
 from gateway.core.plan import BatchingPlan, Findings, TensorSpec, WarmupInput
 from gateway.onnx.model_faults import PlanFault
 
 
-def trial_inputs(configuration: ModelConfiguration, files: Mapping[str, str]) -> tuple[WarmupInput, ...]:
-    """The first configured request, as far as it says datatypes and shapes by itself, for whoever makes trial inputs before the graph is known."""
+def trial_inputs(
+    configuration: ModelConfiguration, files: Mapping[str, str]
+) -> tuple[WarmupInput, ...]:
+    """The first configured request, as far as it says datatypes and shapes by itself.
+
+    For whoever makes trial inputs before the graph is known.
+    """
     request = next(iter(configuration.warmup or ()), WarmupRequest())
     return tuple(
         WarmupInput(name, said.datatype, said.shape, _source(said, files), rows=request.batch_size)
@@ -21,7 +30,10 @@ def trial_inputs(configuration: ModelConfiguration, files: Mapping[str, str]) ->
 
 
 def warmup_batch_sizes(batching: BatchingPlan, findings: Findings) -> tuple[int, ...]:
-    """The sizes that batches will have: 1, 2, 4, ... up to what is useful, and what they are padded to. None where no trial run succeeded."""
+    """The sizes that batches will have: 1, 2, 4, ...
+
+    up to what is useful, and what they are padded to. None where no trial run succeeded.
+    """
     if not findings.cost_us:
         return ()
     if batching.max_batch_size == 0:
@@ -34,34 +46,60 @@ def warmup_batch_sizes(batching: BatchingPlan, findings: Findings) -> tuple[int,
 
 
 def warmup_inputs(
-    requests: Sequence[WarmupRequest], inputs: Sequence[TensorSpec], files: Mapping[str, str], *, batched: bool
+    requests: Sequence[WarmupRequest],
+    inputs: Sequence[TensorSpec],
+    files: Mapping[str, str],
+    *,
+    batched: bool,
 ) -> tuple[tuple[WarmupInput, ...], ...]:
-    """The configured requests, each as often as it is to run; `files`: paths by the configuration's names; raises `PlanFault`."""
+    """The configured requests, each as often as it is to run.
+
+    `files`: paths by the configuration's names; raises `PlanFault`.
+    """
     planned: list[tuple[WarmupInput, ...]] = []
     for index, request in enumerate(requests):
         what = f"warmup '{request.name}'" if request.name else f"warmup[{index}]"
         names = [spec.name for spec in inputs]
         for name in request.inputs:
             if name not in names:
-                raise PlanFault(f"{what} gives the input '{name}', which the model does not have{did_you_mean(name, names)}")
+                raise PlanFault(
+                    f"{what} gives the input '{name}', which the model does not "
+                    f"have{did_you_mean(name, names)}"
+                )
         wanted = [spec for spec in inputs if spec.name in request.inputs or not spec.optional]
-        planned += [tuple(_warmup_input(request, spec, what, files, batched=batched) for spec in wanted)] * request.count
+        planned += [
+            tuple(_warmup_input(request, spec, what, files, batched=batched) for spec in wanted)
+        ] * request.count
     return tuple(planned)
 
 
-def _warmup_input(request: WarmupRequest, spec: TensorSpec, what: str, files: Mapping[str, str], *, batched: bool) -> WarmupInput:
+def _warmup_input(
+    request: WarmupRequest, spec: TensorSpec, what: str, files: Mapping[str, str], *, batched: bool
+) -> WarmupInput:
     said = request.inputs.get(spec.name)
     if said is None:
         raise PlanFault(f"{what} lacks the input '{spec.name}'")
     if said.datatype not in (None, spec.datatype):
-        raise PlanFault(f"{what} gives '{spec.name}' as {said.datatype}, but the model has {spec.datatype}")
+        raise PlanFault(
+            f"{what} gives '{spec.name}' as {said.datatype}, but the model has {spec.datatype}"
+        )
     expected = spec.shape[1:] if batched else spec.shape
     shape = expected if said.shape is None else said.shape
     if -1 in shape:
-        raise PlanFault(f"{what} must give a shape for '{spec.name}', whose own, {list(expected)}, has free sizes")
-    if len(shape) != len(expected) or any(want not in (-1, got) for got, want in zip(shape, expected, strict=True)):
-        raise PlanFault(f"{what} gives '{spec.name}' the shape {list(shape)}, but the model has {list(expected)}")
-    return WarmupInput(spec.name, spec.datatype, shape, _source(said, files), rows=request.batch_size)
+        raise PlanFault(
+            f"{what} must give a shape for '{spec.name}', whose own, "
+            f"{list(expected)}, has free sizes"
+        )
+    if len(shape) != len(expected) or any(
+        want not in (-1, got) for got, want in zip(shape, expected, strict=True)
+    ):
+        raise PlanFault(
+            f"{what} gives '{spec.name}' the shape {list(shape)}, but "
+            f"the model has {list(expected)}"
+        )
+    return WarmupInput(
+        spec.name, spec.datatype, shape, _source(said, files), rows=request.batch_size
+    )
 
 
 def _source(said: WarmupTensor, files: Mapping[str, str]) -> str:

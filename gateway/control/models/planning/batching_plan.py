@@ -1,7 +1,8 @@
 """Whether, and how far, requests of a version are run together.
 
-A configured `max_batch_size` is its user's word and wins. Without it a version is batched only on evidence that batching never changes an
-answer: every input and output has a free first axis, and trial rows were answered together as they were apart.
+A configured `max_batch_size` is its user's word and wins. Without it a version is batched only on
+evidence that batching never changes an answer: every input and output has a free first axis, and
+trial rows were answered together as they were apart.
 """
 
 from __future__ import annotations
@@ -27,52 +28,107 @@ def plan_batching(
     if said.max_batch_size == 0 or not stray:
         return findings.inputs, *_configured(said, said.max_batch_size, findings)
     if named := [tensor.name for tensor in configuration.inputs if tensor.name in stray]:
-        raise PlanFault(f"input {', '.join(named)} is configured, but has no batch axis and cannot be sent to a version with max_batch_size")
+        raise PlanFault(
+            f"input {', '.join(named)} is configured, but has no batch axis and cannot be sent to "
+            "a version with max_batch_size"
+        )
     batching, warnings = _configured(said, said.max_batch_size, findings)
     kept = tuple(tensor for tensor in findings.inputs if tensor.name not in stray)
-    left_out = f"input {', '.join(stray)} keeps the graph's own value, because it has no batch axis and max_batch_size is configured"
+    left_out = (
+        f"input {', '.join(stray)} keeps the graph's own value, because it has no batch axis "
+        "and max_batch_size is configured"
+    )
     return kept, batching, (*warnings, left_out)
 
 
-def _configured(said: Batching, limit: int, findings: Findings) -> tuple[BatchingPlan, tuple[str, ...]]:
+def _configured(
+    said: Batching, limit: int, findings: Findings
+) -> tuple[BatchingPlan, tuple[str, ...]]:
     if limit == 0:
-        return _not_batched(said, findings, "max_batch_size is configured as 0, or shapes are and no max_batch_size")
+        return _not_batched(
+            said, findings, "max_batch_size is configured as 0, or shapes are and no max_batch_size"
+        )
     warnings: list[str] = []
     if limit > 1 and not findings.batchable:
-        warnings.append(f"max_batch_size {limit} is configured, although {findings.evidence or 'no evidence speaks for it'}")
-    plan = _with_settings(said, BatchingPlan(max_batch_size=limit, reason=f"max_batch_size {limit} is configured"), findings)
+        warnings.append(
+            f"max_batch_size {limit} is configured, although "
+            f"{findings.evidence or 'no evidence speaks for it'}"
+        )
+    plan = _with_settings(
+        said,
+        BatchingPlan(max_batch_size=limit, reason=f"max_batch_size {limit} is configured"),
+        findings,
+    )
     if not plan.dynamic:
-        plan = replace(plan, reason=f"{plan.reason}, dynamic batching is not: each request runs alone")
+        plan = replace(
+            plan, reason=f"{plan.reason}, dynamic batching is not: each request runs alone"
+        )
         if said.max_queue_delay_s or said.preferred_batch_sizes:
-            warnings.append("max_queue_delay and preferred_batch_sizes have no effect without dynamic batching")
-    fixed = limit > 1 and any(free_sizes(tensor)[:1] == (limit,) for tensor in (*findings.inputs, *findings.outputs) if not tensor.optional)
+            warnings.append(
+                "max_queue_delay and preferred_batch_sizes have no effect without dynamic batching"
+            )
+    fixed = limit > 1 and any(
+        free_sizes(tensor)[:1] == (limit,)
+        for tensor in (*findings.inputs, *findings.outputs)
+        if not tensor.optional
+    )
     if fixed:  # a run has so many rows in any case
         plan = replace(plan, pad_to=(limit,), useful_batch_size=limit if plan.dynamic else 1)
     return plan, tuple(warnings)
 
 
-def _on_evidence(said: Batching, findings: Findings, limit: int) -> tuple[BatchingPlan, tuple[str, ...]]:
+def _on_evidence(
+    said: Batching, findings: Findings, limit: int
+) -> tuple[BatchingPlan, tuple[str, ...]]:
     if not findings.batchable:
-        return _not_batched(said, findings, findings.evidence or "nothing shows that rows run together are answered as they are apart")
+        return _not_batched(
+            said,
+            findings,
+            findings.evidence
+            or "nothing shows that rows run together are answered as they are apart",
+        )
     if stray := _without_batch_axis((*findings.inputs, *findings.outputs)):
         return _not_batched(said, findings, f"{', '.join(stray)} has no free first axis")
     if limit == 0 or not findings.inputs:
-        return _not_batched(said, findings, "batching on evidence is turned off" if findings.inputs else "there are no inputs")
-    plan = BatchingPlan(max_batch_size=limit, splits=True, reason=findings.evidence or "rows run together are answered as they are apart")
+        return _not_batched(
+            said,
+            findings,
+            "batching on evidence is turned off" if findings.inputs else "there are no inputs",
+        )
+    plan = BatchingPlan(
+        max_batch_size=limit,
+        splits=True,
+        reason=findings.evidence or "rows run together are answered as they are apart",
+    )
     return _with_settings(said, plan, findings), ()
 
 
-def _not_batched(said: Batching, findings: Findings, why: str) -> tuple[BatchingPlan, tuple[str, ...]]:
+def _not_batched(
+    said: Batching, findings: Findings, why: str
+) -> tuple[BatchingPlan, tuple[str, ...]]:
     idle = said.dynamic or said.max_queue_delay_s or said.preferred_batch_sizes or said.pad_to
-    warnings = ("the other settings of batching have no effect, because the version is not batched",) if idle else ()
-    return BatchingPlan(loop_batch_size=loop_batch_size(findings.cost_us, 0), reason=f"not batched: {why}"), warnings
+    warnings = (
+        ("the other settings of batching have no effect, because the version is not batched",)
+        if idle
+        else ()
+    )
+    return BatchingPlan(
+        loop_batch_size=loop_batch_size(findings.cost_us, 0), reason=f"not batched: {why}"
+    ), warnings
 
 
 def _with_settings(said: Batching, plan: BatchingPlan, findings: Findings) -> BatchingPlan:
     limit = plan.max_batch_size
-    if (largest := max((*(said.pad_to or ()), *(said.preferred_batch_sizes or ())), default=0)) > limit:
-        raise PlanFault(f"batching names the size {largest}, but a batch has at most {limit} rows: configure max_batch_size")
-    plan = replace(plan, loop_batch_size=loop_batch_size(findings.cost_us, limit), pad_to=said.pad_to or ())
+    if (
+        largest := max((*(said.pad_to or ()), *(said.preferred_batch_sizes or ())), default=0)
+    ) > limit:
+        raise PlanFault(
+            f"batching names the size {largest}, but a batch has at most {limit} "
+            "rows: configure max_batch_size"
+        )
+    plan = replace(
+        plan, loop_batch_size=loop_batch_size(findings.cost_us, limit), pad_to=said.pad_to or ()
+    )
     if said.dynamic is False:
         return replace(plan, dynamic=False, useful_batch_size=1)
     return replace(

@@ -12,31 +12,57 @@ from gateway.core.plan import TensorSpec
 
 Shape = tuple[int, ...]
 
-_LARGEST = {"FP16": 65504.0, "BF16": 3.3895313892515355e38, "FP32": 3.4028234663852886e38, "FP64": sys.float_info.max}
-_LONGEST_SHOWN, _MOST_AXES = 40, 8
+_LARGEST = {
+    "FP16": 65504.0,
+    "BF16": 3.3895313892515355e38,
+    "FP32": 3.4028234663852886e38,
+    "FP64": sys.float_info.max,
+}
+_LONGEST_SHOWN = 40
+_MOST_AXES = 8
 
 
-def constant_faults(key: str, constant: Mapping[str, object], outputs: Sequence[TensorSpec], *, batched: bool) -> Iterator[str]:
-    """What keeps it from being an answer, a sentence each; where the version is batched, the values are those of one row."""
+def constant_faults(
+    key: str, constant: Mapping[str, object], outputs: Sequence[TensorSpec], *, batched: bool
+) -> Iterator[str]:
+    """What keeps it from being an answer, a sentence each.
+
+    Where the version is batched, the values are those of one row.
+    """
     names = [spec.name for spec in outputs]
-    yield from (f"{key} names '{name}', but there is no such output{did_you_mean(name, names)}" for name in constant if name not in names)
+    yield from (
+        f"{key} names '{name}', but there is no such output{did_you_mean(name, names)}"
+        for name in constant
+        if name not in names
+    )
     for spec in outputs:
         if spec.name not in constant:
             yield f"{key} lacks the output '{spec.name}'"
             continue
-        expected, where = spec.shape[1:] if batched else spec.shape, f"{key}.{spec.name}"
-        # A whole tensor without axes is one of any rank as well: ONNX Runtime's interface shows both alike.
+        expected = spec.shape[1:] if batched else spec.shape
+        where = f"{key}.{spec.name}"
+        # A whole tensor without axes is one of any rank as well: ONNX
+        # Runtime's interface shows both alike.
         shape = _shape(constant[spec.name], len(expected) if spec.shape else _MOST_AXES)
         if shape is None:
             yield f"{where}: its lists differ in length"
         elif not (_fits(shape, expected) if spec.shape else len(shape) <= _MOST_AXES):
-            yield f"{where} has the shape {list(shape)}, but {'a row of ' if batched else ''}the output has {list(expected)}"
+            yield (
+                f"{where} has the shape {list(shape)}, but {'a row of ' if batched else ''}the "
+                f"output has {list(expected)}"
+            )
         else:
-            yield from (f"{where} holds {shown}, which is no {spec.datatype}" for shown in _strangers(constant[spec.name], spec.datatype))
+            yield from (
+                f"{where} holds {shown}, which is no {spec.datatype}"
+                for shown in _strangers(constant[spec.name], spec.datatype)
+            )
 
 
 def _shape(value: object, deepest: int) -> Shape | None:
-    """The nested lists' shape, one axis beyond the deepest that is expected at most (YAML can nest without end); None where there is none."""
+    """The nested lists' shape; None where there is none.
+
+    One axis beyond the deepest that is expected, at most: YAML can nest without end.
+    """
     if not isinstance(value, list):
         return ()
     shapes = {_shape(item, deepest - 1) for item in value} or {()} if deepest else {()}
@@ -45,13 +71,21 @@ def _shape(value: object, deepest: int) -> Shape | None:
 
 
 def _fits(shape: Shape, expected: Shape) -> bool:
-    return len(shape) == len(expected) and all(want in (-1, size) for size, want in zip(shape, expected, strict=True))
+    return len(shape) == len(expected) and all(
+        want in (-1, size) for size, want in zip(shape, expected, strict=True)
+    )
 
 
 def _strangers(value: object, datatype: str) -> list[str]:
     """The first element that is not of the datatype, if there is one, as it is shown."""
-    shown = next((repr(element) for element in _elements(value) if not _is_of(element, datatype)), None)
-    return [] if shown is None else [shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."]
+    shown = next(
+        (repr(element) for element in _elements(value) if not _is_of(element, datatype)), None
+    )
+    return (
+        []
+        if shown is None
+        else [shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."]
+    )
 
 
 def _elements(value: object) -> Iterable[object]:
@@ -70,7 +104,9 @@ def _is_of(element: object, datatype: str) -> bool:
     if isinstance(element, bool) or not isinstance(element, int | float):
         return False
     if datatype in _LARGEST:
-        return abs(element) <= _LARGEST[datatype] or (isinstance(element, float) and not math.isfinite(element))
+        return abs(element) <= _LARGEST[datatype] or (
+            isinstance(element, float) and not math.isfinite(element)
+        )
     bits = 8 * ITEM_BYTES[datatype]
     low, high = (0, 1 << bits) if datatype.startswith("U") else (-(1 << bits - 1), 1 << bits - 1)
     return isinstance(element, int) and low <= element < high

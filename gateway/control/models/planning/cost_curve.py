@@ -8,17 +8,28 @@ LOOP_LIMIT_US = 50.0
 """A run below this is cheaper on the event loop than the hop to a thread and back."""
 
 _OWN_COST_US = 70.0
-"""What a batch costs besides its run: joining, the hop to a thread and back, taking apart (load_tests.process_workers: 76 us around a run of 7)."""
+"""What a batch costs besides its run.
+
+Joining, the hop to a thread and back, taking apart
+(load_tests.process_workers: 76 us around a run of 7).
+"""
 
 _WORTH_WHILE = 1.05  # rows put together beyond this point save less than 5 % each, and cost waiting
 
 
 def useful_batch_size(cost_us: Mapping[int, float], max_batch_size: int) -> int:
-    """The smallest batch whose cost per row, the gateway's own with it, is within 5 % of the best; 1 where batching does not pay.
+    """The smallest batch whose cost per row, the gateway's own with it, is within 5 % of the best.
 
-    `cost_us`: microseconds of a run by its rows. Where no batch was measured the limit itself is returned: nothing speaks against it.
+    1 where batching does not pay.
+
+    `cost_us`: microseconds of a run by its rows. Where no batch was measured the limit itself is
+    returned: nothing speaks against it.
     """
-    per_row = {rows: (cost + _OWN_COST_US) / rows for rows, cost in cost_us.items() if 1 <= rows <= max_batch_size}
+    per_row = {
+        rows: (cost + _OWN_COST_US) / rows
+        for rows, cost in cost_us.items()
+        if 1 <= rows <= max_batch_size
+    }
     if not any(rows > 1 for rows in per_row):
         return max_batch_size
     best = min(per_row.values())
@@ -26,6 +37,13 @@ def useful_batch_size(cost_us: Mapping[int, float], max_batch_size: int) -> int:
 
 
 def loop_batch_size(cost_us: Mapping[int, float], max_batch_size: int) -> int:
-    """The largest measured batch that runs in under 50 us; 0 where none does. A version without a batch axis (0) is asked about 1."""
-    quick = [rows for rows, cost in cost_us.items() if rows <= max(max_batch_size, 1) and cost < LOOP_LIMIT_US]
+    """The largest measured batch that runs in under 50 us; 0 where none does.
+
+    A version without a batch axis (0) is asked about 1.
+    """
+    quick = [
+        rows
+        for rows, cost in cost_us.items()
+        if rows <= max(max_batch_size, 1) and cost < LOOP_LIMIT_US
+    ]
     return max(quick, default=0)

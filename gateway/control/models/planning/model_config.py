@@ -1,4 +1,7 @@
-"""The `inference.ModelConfig` that the ModelConfig call answers: what is configured and what the graph says, never what was measured."""
+"""The `inference.ModelConfig` that the ModelConfig call answers.
+
+What is configured and what the graph says, never what was measured.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from gateway.control.models.sources.version_policy import VersionPolicy
 from gateway.core.plan import BatchingPlan, QueuePlan, SessionPlan, TensorSpec
 from gateway.protocol.generated import model_config_pb2 as pb
 
-PLATFORM, BACKEND = "onnxruntime_onnx", "onnxruntime"
+PLATFORM = "onnxruntime_onnx"
+BACKEND = "onnxruntime"
 
 
 def model_config(
@@ -26,16 +30,28 @@ def model_config(
     label_files: Mapping[str, str],
 ) -> pb.ModelConfig:
     """The configuration in the protocol's words; `label_files`: by the output's name."""
-    config = pb.ModelConfig(name=name, platform=PLATFORM, backend=BACKEND, max_batch_size=batching.max_batch_size)
+    config = pb.ModelConfig(
+        name=name, platform=PLATFORM, backend=BACKEND, max_batch_size=batching.max_batch_size
+    )
     config.default_model_filename = configuration.model_filename or "model.onnx"
     _set_version_policy(config, configuration.versions or VersionPolicy())
     formats = {tensor.name: tensor.format for tensor in configuration.inputs if tensor.format}
     for spec in inputs:
-        _set_tensor(config.input.add(optional=spec.optional), spec, batched=batching.max_batch_size > 0)
+        _set_tensor(
+            config.input.add(optional=spec.optional), spec, batched=batching.max_batch_size > 0
+        )
         if spec.name in formats:
-            config.input[-1].format = pb.ModelInput.FORMAT_NHWC if formats[spec.name] == "NHWC" else pb.ModelInput.FORMAT_NCHW
+            config.input[-1].format = (
+                pb.ModelInput.FORMAT_NHWC
+                if formats[spec.name] == "NHWC"
+                else pb.ModelInput.FORMAT_NCHW
+            )
     for spec in outputs:
-        _set_tensor(config.output.add(label_filename=label_files.get(spec.name, "")), spec, batched=batching.max_batch_size > 0)
+        _set_tensor(
+            config.output.add(label_filename=label_files.get(spec.name, "")),
+            spec,
+            batched=batching.max_batch_size > 0,
+        )
     on_gpu = session.providers[0] in ("CUDAExecutionProvider", "TensorrtExecutionProvider")
     kind = pb.ModelInstanceGroup.KIND_GPU if on_gpu else pb.ModelInstanceGroup.KIND_CPU
     config.instance_group.add(name=f"{name}_0", count=instances, kind=kind)
@@ -59,21 +75,27 @@ def _set_version_policy(config: pb.ModelConfig, policy: VersionPolicy) -> None:
 
 def _set_tensor(tensor: Any, spec: TensorSpec, *, batched: bool) -> None:
     first = 1 if batched else 0
-    tensor.name, tensor.data_type = spec.name, _data_type(spec.datatype)
+    tensor.name = spec.name
+    tensor.data_type = _data_type(spec.datatype)
     tensor.dims.extend(spec.shape[first:])
     if spec.model_shape is not None:
         tensor.reshape.SetInParent()
         tensor.reshape.shape.extend(spec.model_shape[first:])
 
 
-def _set_dynamic_batching(dynamic: Any, batching: BatchingPlan, queue: QueuePlan, configuration: ModelConfiguration) -> None:
+def _set_dynamic_batching(
+    dynamic: Any, batching: BatchingPlan, queue: QueuePlan, configuration: ModelConfiguration
+) -> None:
     dynamic.SetInParent()
     dynamic.preferred_batch_size.extend(batching.preferred_batch_sizes)
     dynamic.max_queue_delay_microseconds = round(batching.max_queue_delay_s * 1e6)
     dynamic.priority_levels = queue.priority_levels
     dynamic.default_priority_level = queue.default_priority
     said = configuration.queue
-    if any(value is not None for value in (said.max_requests, said.default_timeout_s, said.allow_timeout_override)):
+    if any(
+        value is not None
+        for value in (said.max_requests, said.default_timeout_s, said.allow_timeout_override)
+    ):
         policy = dynamic.default_queue_policy
         policy.SetInParent()
         policy.max_queue_size = min(queue.max_requests, (1 << 32) - 1)
@@ -83,7 +105,9 @@ def _set_dynamic_batching(dynamic: Any, batching: BatchingPlan, queue: QueuePlan
 
 def _set_warmup(config: pb.ModelConfig, configuration: ModelConfiguration) -> None:
     for said in configuration.warmup or ():
-        request = config.model_warmup.add(name=said.name, batch_size=said.batch_size, count=said.count)
+        request = config.model_warmup.add(
+            name=said.name, batch_size=said.batch_size, count=said.count
+        )
         for name, tensor in said.inputs.items():
             shown = request.inputs[name]
             shown.data_type = _data_type(tensor.datatype) if tensor.datatype else pb.TYPE_INVALID
@@ -95,4 +119,6 @@ def _set_warmup(config: pb.ModelConfig, configuration: ModelConfiguration) -> No
 
 
 def _data_type(datatype: str) -> pb.DataType:
-    return cast("pb.DataType", pb.DataType.Value(f"TYPE_{'STRING' if datatype == 'BYTES' else datatype}"))
+    return cast(
+        "pb.DataType", pb.DataType.Value(f"TYPE_{'STRING' if datatype == 'BYTES' else datatype}")
+    )

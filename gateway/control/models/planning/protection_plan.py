@@ -1,7 +1,9 @@
-"""How a version is protected: what is configured, held against its outputs and the versions beside it.
+"""How a version is protected.
 
-Besides what is configured, two things are read here, in the main process: the certificate files of remotes, and the environment variables that
-hold their tokens.
+What is configured, held against its outputs and the versions beside it.
+
+Besides what is configured, two things are read here, in the main process: the certificate files of
+remotes, and the environment variables that hold their tokens.
 """
 
 from __future__ import annotations
@@ -15,7 +17,13 @@ import msgspec
 
 from gateway.config.quantities import ByteSize, Duration
 from gateway.config.typed_yaml import did_you_mean
-from gateway.control.models.configuration.protection_configuration import Admission, Fallback, OutputGuard, Remote, Workers
+from gateway.control.models.configuration.protection_configuration import (
+    Admission,
+    Fallback,
+    OutputGuard,
+    Remote,
+    Workers,
+)
 from gateway.control.models.planning.constant_answer import constant_faults
 from gateway.control.models.sources.found import FoundModel
 from gateway.control.models.sources.sidecars import inside
@@ -37,19 +45,31 @@ _NO_NUMBERS = ("BOOL", "BYTES")
 
 
 def plan_protection(
-    model: FoundModel, version: int, outputs: Sequence[TensorSpec], *, batched: bool, instances: int, environment: Mapping[str, str] = os.environ
+    model: FoundModel,
+    version: int,
+    outputs: Sequence[TensorSpec],
+    *,
+    batched: bool,
+    instances: int,
+    environment: Mapping[str, str] = os.environ,
 ) -> tuple[ProtectionPlan, tuple[str, ...]]:
     """All protections of the version, and warnings; raises `PlanFault` with all that is wrong."""
-    said, faults = model.configuration, list[str]()
+    said = model.configuration
+    faults = list[str]()
     plan = ProtectionPlan(
         breaker=replace(BreakerPlan(), **_said(said.breaker)),
         retry=replace(RetryPlan(), **_said(said.retry)),
         # versions that are live together share one chain, and each leaves itself out
-        fallback=tuple(_link(fallback) for fallback in said.fallback or () if fallback.version != version),
+        fallback=tuple(
+            _link(fallback) for fallback in said.fallback or () if fallback.version != version
+        ),
         output_guard=_output_guard(said.output_guard, outputs, faults),
         admission=_admission(said.admission),
         workers=_workers(said.workers, instances),
-        remotes=tuple(_remote(f"remotes[{i}]", remote, model, environment, faults) for i, remote in enumerate(said.remotes or ())),
+        remotes=tuple(
+            _remote(f"remotes[{i}]", remote, model, environment, faults)
+            for i, remote in enumerate(said.remotes or ())
+        ),
         local=said.local is not False,
     )
     for i, fallback in enumerate(said.fallback or ()):
@@ -61,7 +81,9 @@ def plan_protection(
 
 def _said(struct: msgspec.Struct, *left_out: str) -> dict[str, Any]:
     """What is said, by field, in plain values; the plans have fields of the same names."""
-    values = {name: getattr(struct, name) for name in struct.__struct_fields__ if name not in left_out}
+    values = {
+        name: getattr(struct, name) for name in struct.__struct_fields__ if name not in left_out
+    }
     return {name: _plain(value) for name, value in values.items() if value is not None}
 
 
@@ -73,17 +95,23 @@ def _plain(value: Any) -> Any:
 
 
 def _link(said: Fallback) -> FallbackLink:
-    link = replace(FallbackLink(), **_said(said, "version", "cache", "on"), version=int(said.version or 0))
+    link = replace(
+        FallbackLink(), **_said(said, "version", "cache", "on"), version=int(said.version or 0)
+    )
     if said.on is not None:
         link = replace(link, errors=frozenset(said.on))
     if said.cache is None:
         return link
     return replace(
-        link, cache_age_s=float(said.cache.max_age_s), cache_bytes=link.cache_bytes if said.cache.max_bytes is None else int(said.cache.max_bytes)
+        link,
+        cache_age_s=float(said.cache.max_age_s),
+        cache_bytes=link.cache_bytes if said.cache.max_bytes is None else int(said.cache.max_bytes),
     )
 
 
-def _fallback_faults(key: str, said: Fallback, model: FoundModel, outputs: Sequence[TensorSpec], *, batched: bool) -> Iterator[str]:
+def _fallback_faults(
+    key: str, said: Fallback, model: FoundModel, outputs: Sequence[TensorSpec], *, batched: bool
+) -> Iterator[str]:
     if said.model == model.name:
         yield f"{key}.model is this model itself: name another version of it with `version`"
     if said.constant is not None:
@@ -95,9 +123,13 @@ def _idle_fallbacks(model: FoundModel, version: int) -> Iterator[str]:
     there, live = ({one.version for one in versions} for versions in (model.versions, model.live))
     fallbacks = model.configuration.fallback or ()
     for i, said in enumerate(fallbacks):
-        key, named = f"fallback[{i}].version", said.version or 0
+        key = f"fallback[{i}].version"
+        named = said.version or 0
         if named == -1 and live <= {version}:
-            yield f"{key} is other, and no other version is live under the version policy, {model.policy!r}"
+            yield (
+                f"{key} is other, and no other version is live under the "
+                f"version policy, {model.policy!r}"
+            )
         elif named > 0 and named not in there:
             yield f"{key} {named} is not there"
         elif named > 0 and named not in live:
@@ -105,31 +137,47 @@ def _idle_fallbacks(model: FoundModel, version: int) -> Iterator[str]:
         elif named == version and live <= {version}:
             yield f"{key} {named} is this version itself, and no other is live"
         before = (j for j in range(i) if _answers_everything_of(fallbacks[j], said))
-        yield from (f"fallback[{i}] is never tried: fallback[{j}] is a constant, which answers whatever comes to it" for j in [*before][:1])
+        yield from (
+            (
+                f"fallback[{i}] is never tried: fallback[{j}] is a constant, which "
+                "answers whatever comes to it"
+            )
+            for j in [*before][:1]
+        )
 
 
 def _answers_everything_of(first: Fallback, second: Fallback) -> bool:
-    return first.constant is not None and not first.minimum_slack_s and _link(second).errors <= _link(first).errors
+    return (
+        first.constant is not None
+        and not first.minimum_slack_s
+        and _link(second).errors <= _link(first).errors
+    )
 
 
-def _output_guard(said: OutputGuard, outputs: Sequence[TensorSpec], faults: list[str]) -> OutputGuardPlan:
+def _output_guard(
+    said: OutputGuard, outputs: Sequence[TensorSpec], faults: list[str]
+) -> OutputGuardPlan:
     datatypes = {spec.name: spec.datatype for spec in outputs}
     floats = [name for name, datatype in datatypes.items() if datatype in _FLOATS]
     finite = floats if said.finite is True else list(dict.fromkeys(said.finite or ()))
     ranges: Mapping[str, tuple[float, float]] = said.ranges or {}
     for key, names in (("finite", finite), ("ranges", ranges)):
         faults.extend(
-            f"output_guard.{key} names '{name}', but there is no such output{did_you_mean(name, list(datatypes))}"
+            f"output_guard.{key} names '{name}', but there is no such "
+            f"output{did_you_mean(name, list(datatypes))}"
             for name in names
             if name not in datatypes
         )
     faults.extend(
-        f"output_guard.finite names '{name}', which is {datatypes[name]}: only floating point can be NaN or infinite"
+        f"output_guard.finite names '{name}', which is {datatypes[name]}: only "
+        "floating point can be NaN or infinite"
         for name in finite
         if name in datatypes and name not in floats
     )
     faults.extend(
-        f"output_guard.ranges names '{name}', which is {datatypes[name]} and has no order" for name in ranges if datatypes.get(name) in _NO_NUMBERS
+        f"output_guard.ranges names '{name}', which is {datatypes[name]} and has no order"
+        for name in ranges
+        if datatypes.get(name) in _NO_NUMBERS
     )
     return OutputGuardPlan(finite=tuple(finite), ranges=dict(ranges))
 
@@ -138,8 +186,14 @@ def _admission(said: Admission) -> AdmissionPlan:
     plan = replace(AdmissionPlan(), **_said(said, "quota"))
     if said.quota is None:
         return plan
-    least = 1.0 if said.quota.per_second < 1 else 0.0  # a second's worth would never come to a request
-    return replace(plan, quota_key=str(said.quota.key), quota_per_s=said.quota.per_second, quota_burst=said.quota.burst or least)
+    # a second's worth would never come to a request
+    least = 1.0 if said.quota.per_second < 1 else 0.0
+    return replace(
+        plan,
+        quota_key=str(said.quota.key),
+        quota_per_s=said.quota.per_second,
+        quota_burst=said.quota.burst or least,
+    )
 
 
 def _workers(said: Workers | None, instances: int) -> ProcessWorkersPlan | None:
@@ -148,8 +202,14 @@ def _workers(said: Workers | None, instances: int) -> ProcessWorkersPlan | None:
     return replace(ProcessWorkersPlan(), **{"count": instances, **_said(said, "kind")})
 
 
-def _remote(key: str, said: Remote, model: FoundModel, environment: Mapping[str, str], faults: list[str]) -> RemotePlan:
-    plan = replace(RemotePlan(str(said.address)), **_said(said, "address", "version", "tls_ca", "token_env"), version=str(said.version or ""))
+def _remote(
+    key: str, said: Remote, model: FoundModel, environment: Mapping[str, str], faults: list[str]
+) -> RemotePlan:
+    plan = replace(
+        RemotePlan(str(said.address)),
+        **_said(said, "address", "version", "tls_ca", "token_env"),
+        version=str(said.version or ""),
+    )
     try:
         if said.tls_ca is not None:
             plan = replace(plan, tls_ca=certificates(model, said.tls_ca))
@@ -164,7 +224,10 @@ def _remote(key: str, said: Remote, model: FoundModel, environment: Mapping[str,
 
 
 def certificates(model: FoundModel, name: str) -> bytes:
-    """The content of a certificate file in the model's folder; raises ValueError if it is not there, or holds none."""
+    """The content of a certificate file in the model's folder.
+
+    Raises ValueError if it is not there, or holds none.
+    """
     try:
         content = inside(model.folder, name).read_bytes()
     except OSError as error:
@@ -179,11 +242,15 @@ def _token(variable: str, environment: Mapping[str, str]) -> str:
     if not token:
         raise ValueError(f"the environment variable {variable} is not set")
     if not (token.isascii() and token.isprintable() and " " not in token):
-        raise ValueError(f"the environment variable {variable} must hold one token, without spaces")  # it is never shown
+        # it is never shown
+        raise ValueError(f"the environment variable {variable} must hold one token, without spaces")
     return token
 
 
 def _bare_tokens(remotes: Sequence[Remote]) -> Iterator[str]:
     for i, said in enumerate(remotes):
         if said.token_env and not said.tls_ca and not said.address.startswith("unix"):
-            yield f"remotes[{i}]: the token is sent to {said.address} unencrypted, because no tls_ca is said"
+            yield (
+                f"remotes[{i}]: the token is sent to {said.address} "
+                "unencrypted, because no tls_ca is said"
+            )

@@ -1,6 +1,9 @@
-"""Inputs and outputs as callers see them: what the graph declares, as far as the configuration does not say otherwise.
+"""Inputs and outputs as callers see them.
 
-The configuration may name what the graph leaves free and may reshape; where it contradicts the graph, that is a fault.
+What the graph declares, as far as the configuration does not say otherwise.
+
+The configuration may name what the graph leaves free and may reshape; where it
+contradicts the graph, that is a fault.
 """
 
 from __future__ import annotations
@@ -31,12 +34,21 @@ class BatchAxis:
 
 
 def tensor_specs(
-    graph: Sequence[GraphTensor], configured: Sequence[TensorConfiguration], axis: BatchAxis, kind: str
+    graph: Sequence[GraphTensor],
+    configured: Sequence[TensorConfiguration],
+    axis: BatchAxis,
+    kind: str,
 ) -> tuple[tuple[TensorSpec, ...], tuple[str, ...]]:
-    """The graph's inputs (or outputs, as `kind` says) for callers, in the graph's order, and a sentence for each that cannot be."""
+    """The graph's inputs (or outputs, as `kind` says) for callers, in the graph's order.
+
+    A sentence for each that cannot be.
+    """
     names = [tensor.name for tensor in graph]
     faults = [
-        f"{kind} '{tensor.name}' is configured, but the graph has no such {kind}{did_you_mean(tensor.name, names)}"
+        (
+            f"{kind} '{tensor.name}' is configured, but the graph has no such "
+            f"{kind}{did_you_mean(tensor.name, names)}"
+        )
         for tensor in configured
         if tensor.name not in names
     ]
@@ -44,7 +56,14 @@ def tensor_specs(
     specs = []
     for tensor in graph:
         try:
-            specs.append(_spec(tensor, said.get(tensor.name) or TensorConfiguration(name=tensor.name), axis, kind))
+            specs.append(
+                _spec(
+                    tensor,
+                    said.get(tensor.name) or TensorConfiguration(name=tensor.name),
+                    axis,
+                    kind,
+                )
+            )
         except PlanFault as fault:
             faults.append(str(fault))
     return tuple(specs), tuple(faults)
@@ -56,24 +75,40 @@ def free_sizes(tensor: GraphTensor) -> Shape:
 
 
 def with_labels(
-    outputs: Sequence[TensorSpec], configured: Sequence[TensorConfiguration], labels: Mapping[str, tuple[str, ...]]
+    outputs: Sequence[TensorSpec],
+    configured: Sequence[TensorConfiguration],
+    labels: Mapping[str, tuple[str, ...]],
 ) -> tuple[tuple[TensorSpec, ...], dict[str, str], tuple[str, ...]]:
     """The outputs with their class names, the label file of each output that has one, and warnings.
 
-    A labels.txt that no output claims is that of the only two-dimensional float output with as many columns as it has lines.
+    A labels.txt that no output claims is that of the only two-dimensional float output with
+    as many columns as it has lines.
     """
     files = {tensor.name: tensor.labels for tensor in configured if tensor.labels}
     warnings = []
     if not files and LABELS in labels:
         count = len(labels[LABELS])
-        fitting = [spec.name for spec in outputs if spec.datatype in _FLOATS and len(spec.shape) == 2 and spec.shape[1] == count]  # noqa: PLR2004
+        fitting = [
+            spec.name
+            for spec in outputs
+            if spec.datatype in _FLOATS and len(spec.shape) == 2 and spec.shape[1] == count  # noqa: PLR2004
+        ]
         if len(fitting) == 1:
             files = {fitting[0]: LABELS}
         else:
-            warnings.append(f"{LABELS} has {count} lines and fits {len(fitting)} outputs; say which one it is for under `outputs`")
-    labelled = tuple(replace(spec, labels=labels.get(files[spec.name], ())) if spec.name in files else spec for spec in outputs)
+            warnings.append(
+                f"{LABELS} has {count} lines and fits {len(fitting)} outputs; say which "
+                "one it is for under `outputs`"
+            )
+    labelled = tuple(
+        replace(spec, labels=labels.get(files[spec.name], ())) if spec.name in files else spec
+        for spec in outputs
+    )
     warnings += [
-        f"output '{spec.name}' has {spec.shape[-1]} columns, but {files[spec.name]} has {len(spec.labels)} lines"
+        (
+            f"output '{spec.name}' has {spec.shape[-1]} columns, but {files[spec.name]} "
+            f"has {len(spec.labels)} lines"
+        )
         for spec in labelled
         if spec.name in files and spec.shape and spec.shape[-1] not in (-1, len(spec.labels))
     ]
@@ -84,16 +119,27 @@ def _spec(tensor: GraphTensor, said: TensorConfiguration, axis: BatchAxis, kind:
     what = f"{kind} '{tensor.name}'"
     datatype = datatype_of_onnx(tensor.onnx_type)
     if datatype is None:
-        raise PlanFault(f"{what} is of type {tensor.onnx_type}; only tensors of the protocol's datatypes can be served")
+        raise PlanFault(
+            f"{what} is of type {tensor.onnx_type}; only tensors of the "
+            "protocol's datatypes can be served"
+        )
     if said.datatype not in (None, datatype):
         raise PlanFault(f"{what} is configured as {said.datatype}, but the graph has {datatype}")
     if said.optional and not tensor.optional:
-        raise PlanFault(f"{what} is configured as optional, but the graph has no initialiser for it")
+        raise PlanFault(
+            f"{what} is configured as optional, but the graph has no initialiser for it"
+        )
     graph = free_sizes(tensor)
     if axis.batched:
         _check_batch_axis(graph, axis, what)
     shape, model_shape = _shapes(graph, said, axis, what)
-    return TensorSpec(tensor.name, datatype, shape, tensor.optional if said.optional is None else said.optional, model_shape)
+    return TensorSpec(
+        tensor.name,
+        datatype,
+        shape,
+        tensor.optional if said.optional is None else said.optional,
+        model_shape,
+    )
 
 
 def _check_batch_axis(graph: Shape, axis: BatchAxis, what: str) -> None:
@@ -101,25 +147,32 @@ def _check_batch_axis(graph: Shape, axis: BatchAxis, what: str) -> None:
         return
     has = f"the fixed size {graph[0]} there" if graph else "no axis at all"
     raise PlanFault(
-        f"{what} has {has}, so it cannot have the batch axis that max_batch_size {axis.configured} means "
-        f"(the graph's shape is {list(graph)}): set max_batch_size to 0 and give shapes with all their axes"
+        f"{what} has {has}, so it cannot have the batch axis that max_batch_size "
+        f"{axis.configured} means (the graph's shape is {list(graph)}): set max_batch_size to 0 "
+        "and give shapes with all their axes"
     )
 
 
-def _shapes(graph: Shape, said: TensorConfiguration, axis: BatchAxis, what: str) -> tuple[Shape, Shape | None]:
+def _shapes(
+    graph: Shape, said: TensorConfiguration, axis: BatchAxis, what: str
+) -> tuple[Shape, Shape | None]:
     """The shape for callers, and the graph's where it is another one; both with the batch axis."""
-    shape, reshape = said.shape, said.reshape
+    shape = said.shape
+    reshape = said.reshape
     lead: Shape = (-1,) if axis.batched else ()
     rows = graph[1:] if axis.batched else graph
     if shape is None:
         return lead + rows, None
     wanted = shape if reshape is None else reshape
     if axis.configured is None and reshape is None and len(wanted) != len(rows):
-        # nobody said whether there is a batch axis, so a shape may have been written with or without it
+        # nobody said whether there is a batch axis, so a shape may have
+        # been written with or without it
         if axis.batched and len(wanted) == len(graph) and wanted[0] == -1:
-            shape = wanted = wanted[1:]
+            shape = wanted[1:]
+            wanted = shape
         elif not axis.batched and len(wanted) + 1 == len(graph):
-            lead, rows = graph[:1], graph[1:]
+            lead = graph[:1]
+            rows = graph[1:]
     _check_agreement(graph, lead, rows, wanted, what)
     if reshape is None:
         return lead + shape, None
@@ -128,14 +181,24 @@ def _shapes(graph: Shape, said: TensorConfiguration, axis: BatchAxis, what: str)
 
 
 def _check_agreement(graph: Shape, lead: Shape, rows: Shape, wanted: Shape, what: str) -> None:
-    if len(wanted) != len(rows) or any(has not in (-1, want) for has, want in zip(rows, wanted, strict=True)):
+    if len(wanted) != len(rows) or any(
+        has not in (-1, want) for has, want in zip(rows, wanted, strict=True)
+    ):
         first = f" ({list(lead + wanted)} with the batch axis)" if lead else ""
-        raise PlanFault(f"{what} is configured with the shape {list(wanted)}{first}, but the graph has {list(graph)}")
+        raise PlanFault(
+            f"{what} is configured with the shape {list(wanted)}{first}, "
+            f"but the graph has {list(graph)}"
+        )
 
 
 def _check_reshape(shape: Shape, reshape: Shape, what: str) -> None:
-    free, fixed = shape.count(-1), math.prod(size for size in shape if size != -1)
-    if reshape.count(-1) != free or free > 1 or math.prod(size for size in reshape if size != -1) != fixed:
+    free = shape.count(-1)
+    fixed = math.prod(size for size in shape if size != -1)
+    if (
+        reshape.count(-1) != free
+        or free > 1
+        or math.prod(size for size in reshape if size != -1) != fixed
+    ):
         raise PlanFault(
             f"{what}: a tensor of shape {list(shape)} cannot be reshaped to {list(reshape)}: "
             f"both must have as many elements, and at most one free size each"

@@ -20,32 +20,53 @@ class PlanDefaults:
     """What holds where a model's configuration says nothing."""
 
     cores: int = 1
-    """Cores that one serving process may use: those of the machine divided by the number of processes, at least 1."""
+    """Cores that one serving process may use.
+
+    Those of the machine divided by the number of processes, at least 1.
+    """
     max_batch_size: int = 64
     """Reported and used for versions that are batched on evidence; 0: none is."""
     queue: QueuePlan = field(default_factory=QueuePlan)
 
 
-def plan_version(model: FoundModel, version: FoundVersion, findings: Findings, *, fingerprint: str, defaults: PlanDefaults) -> VersionPlan:
-    """How the version is to be served; raises `PlanFault` where it cannot be, or not as it is configured."""
+def plan_version(
+    model: FoundModel,
+    version: FoundVersion,
+    findings: Findings,
+    *,
+    fingerprint: str,
+    defaults: PlanDefaults,
+) -> VersionPlan:
+    """How the version is to be served.
+
+    Raises `PlanFault` where it cannot be, or not as it is configured.
+    """
     if findings.error or version.fault:
         raise PlanFault(findings.error or version.fault)
     configuration = model.configuration
-    graph_inputs, batching, warnings = plan_batching(configuration, findings, defaults.max_batch_size)
+    graph_inputs, batching, warnings = plan_batching(
+        configuration, findings, defaults.max_batch_size
+    )
     axis = BatchAxis(batching.max_batch_size > 0, configuration.batching.max_batch_size)
     inputs, faults = tensor_specs(graph_inputs, configuration.inputs, axis, "input")
     outputs, more_faults = tensor_specs(findings.outputs, configuration.outputs, axis, "output")
     if faults or more_faults:
         raise PlanFault("; ".join((*faults, *more_faults)))
-    outputs, label_files, label_warnings = with_labels(outputs, configuration.outputs, model.sidecars.labels)
-    instances, session = plan_instances(configuration, defaults.cores), plan_session(configuration, defaults.cores)
+    outputs, label_files, label_warnings = with_labels(
+        outputs, configuration.outputs, model.sidecars.labels
+    )
+    instances = plan_instances(configuration, defaults.cores)
+    session = plan_session(configuration, defaults.cores)
     queue = plan_queue(configuration.queue, defaults.queue)
-    protection, protection_warnings = plan_protection(model, version.version, outputs, batched=axis.batched, instances=instances)
-    if protection.workers is not None or not protection.local:  # the event loop runs what threads would
+    protection, protection_warnings = plan_protection(
+        model, version.version, outputs, batched=axis.batched, instances=instances
+    )
+    # the event loop runs what threads would
+    if protection.workers is not None or not protection.local:
         batching = replace(batching, loop_batch_size=0)
     config = model_config(
-        model.name, configuration, inputs=inputs, outputs=outputs, batching=batching, queue=queue, session=session, instances=instances,
-        label_files=label_files,
+        model.name, configuration, inputs=inputs, outputs=outputs, batching=batching, queue=queue,
+        session=session, instances=instances, label_files=label_files,
     )  # fmt: skip
     return VersionPlan(
         model=model.name,
@@ -61,20 +82,30 @@ def plan_version(model: FoundModel, version: FoundVersion, findings: Findings, *
         protection=protection,
         cost_us=tuple(sorted(findings.cost_us.items())),
         warmup_batch_sizes=warmup_batch_sizes(batching, findings),
-        warmup_inputs=warmup_inputs(configuration.warmup or (), inputs, model.sidecars.warmup_files, batched=axis.batched),
+        warmup_inputs=warmup_inputs(
+            configuration.warmup or (), inputs, model.sidecars.warmup_files, batched=axis.batched
+        ),
         reference=model.sidecars.reference,
         model_config=config.SerializeToString(deterministic=True),
-        warnings=(*model.warnings, *findings.warnings, *warnings, *label_warnings, *protection_warnings),
+        warnings=(
+            *model.warnings,
+            *findings.warnings,
+            *warnings,
+            *label_warnings,
+            *protection_warnings,
+        ),
     )
 
 
 def plan_session(configuration: ModelConfiguration, cores: int) -> SessionPlan:
     """How ONNX Runtime opens the model in a process with so many cores.
 
-    A run has one thread, its caller's, because as many instances as cores fill the machine already; where fewer instances are configured each
-    run gets its share of the cores. `intra_op_threads` overrides the rule.
+    A run has one thread, its caller's, because as many instances as cores fill the machine already;
+    where fewer instances are configured each run gets its share of the cores. `intra_op_threads`
+    overrides the rule.
     """
-    said, plan = configuration.session, SessionPlan()
+    said = configuration.session
+    plan = SessionPlan()
     instances = _said_instances(configuration)
     share = max(cores // instances, 1) if instances else 1
     return SessionPlan(
@@ -91,13 +122,18 @@ def plan_session(configuration: ModelConfiguration, cores: int) -> SessionPlan:
 
 
 def plan_instances(configuration: ModelConfiguration, cores: int) -> int:
-    """Runs of one version at the same time in a process with so many cores: as configured, else one a core."""
+    """Runs of one version at the same time in a process with so many cores.
+
+    As configured, else one a core.
+    """
     return _said_instances(configuration) or max(cores, 1)
 
 
 def _said_instances(configuration: ModelConfiguration) -> int | None:
     """A worker process runs one batch at a time, so that their number is said either way."""
-    return configuration.instances or (configuration.workers.count if configuration.workers else None)
+    return configuration.instances or (
+        configuration.workers.count if configuration.workers else None
+    )
 
 
 def plan_queue(said: Queue, defaults: QueuePlan) -> QueuePlan:
@@ -105,10 +141,18 @@ def plan_queue(said: Queue, defaults: QueuePlan) -> QueuePlan:
     return QueuePlan(
         max_requests=defaults.max_requests if said.max_requests is None else said.max_requests,
         max_bytes=defaults.max_bytes if said.max_bytes is None else int(said.max_bytes),
-        default_timeout_s=defaults.default_timeout_s if said.default_timeout_s is None else float(said.default_timeout_s),
-        allow_timeout_override=defaults.allow_timeout_override if said.allow_timeout_override is None else said.allow_timeout_override,
-        priority_levels=defaults.priority_levels if said.priority_levels is None else said.priority_levels,
-        default_priority=defaults.default_priority if said.default_priority is None else said.default_priority,
+        default_timeout_s=defaults.default_timeout_s
+        if said.default_timeout_s is None
+        else float(said.default_timeout_s),
+        allow_timeout_override=defaults.allow_timeout_override
+        if said.allow_timeout_override is None
+        else said.allow_timeout_override,
+        priority_levels=defaults.priority_levels
+        if said.priority_levels is None
+        else said.priority_levels,
+        default_priority=defaults.default_priority
+        if said.default_priority is None
+        else said.default_priority,
     )
 
 

@@ -11,14 +11,28 @@ from gateway.control.models.planning.version_plan import PlanDefaults
 from gateway.control.models.sources.found import FoundModel, FoundVersion
 
 
-def fingerprint(model: FoundModel, version: FoundVersion, file_hash: str, defaults: PlanDefaults) -> str:
-    """Equal for two scans whose plans for the version are equal; measured values do not enter (hexadecimal SHA-256)."""
+def fingerprint(
+    model: FoundModel, version: FoundVersion, file_hash: str, defaults: PlanDefaults
+) -> str:
+    """Equal for two scans whose plans for the version are equal.
+
+    Measured values do not enter (hexadecimal SHA-256).
+    """
     sidecars = model.sidecars
     remotes = model.configuration.remotes or ()
     certificates = [str(model.folder / remote.tls_ca) for remote in remotes if remote.tls_ca]
     files = _file_hashes([sidecars.reference, *sidecars.warmup_files.values(), *certificates])
     tokens = [_sha256(os.environ.get(remote.token_env)) for remote in remotes if remote.token_env]
-    return _sha256(model.name, version, file_hash, model.configuration, sorted(sidecars.labels.items()), files, tokens, defaults)
+    return _sha256(
+        model.name,
+        version,
+        file_hash,
+        model.configuration,
+        sorted(sidecars.labels.items()),
+        files,
+        tokens,
+        defaults,
+    )
 
 
 def _file_hashes(paths: Iterable[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """Models from a folder: scanned by the repository, inspected in processes of their own, planned.
 
-Imported late: it brings protobuf and the types of the configuration, and the serving processes are on their way before.
+Imported late: it brings protobuf and the types of the configuration, and the serving
+processes are on their way before.
 """
 
 from __future__ import annotations
@@ -57,12 +58,19 @@ class _Prepared:
 
 
 class FolderSource:
-    """The models of one folder (`gateway.control.lifecycle.model_record.Source`); `async with` bounds the inspecting processes."""
+    """The models of one folder (`gateway.control.lifecycle.model_record.Source`).
+
+    `async with` bounds the inspecting processes.
+    """
 
     def __init__(self, options: SourceOptions) -> None:
         self._options = options
-        queue = QueuePlan(max_requests=options.max_queue_requests, max_bytes=options.max_queue_bytes)
-        self._defaults = PlanDefaults(cores=options.cores, max_batch_size=options.default_max_batch_size, queue=queue)
+        queue = QueuePlan(
+            max_requests=options.max_queue_requests, max_bytes=options.max_queue_bytes
+        )
+        self._defaults = PlanDefaults(
+            cores=options.cores, max_batch_size=options.default_max_batch_size, queue=queue
+        )
         self._inspector = Inspector(FindingsCache(options.cache_dir or default_cache_dir()))
         self._hashes = FileHashes()
         self._providers = installed_providers()
@@ -77,39 +85,65 @@ class FolderSource:
         await self._inspector.__aenter__()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         await self._inspector.__aexit__(kind, error, traceback)
 
     async def scan(self) -> tuple[SourceModel, ...]:
-        """All models that are there, with what is wrong with them; raises OSError where the folder is not what it was."""
+        """All models that are there, with what is wrong with them.
+
+        Raises OSError where the folder is not what it was.
+        """
         root = self._options.models
-        found = await asyncio.to_thread(scan, root, self._options.name or None, available_providers=self._providers)
+        found = await asyncio.to_thread(
+            scan, root, self._options.name or None, available_providers=self._providers
+        )
         if found.fault and not os.access(root, os.R_OK | os.X_OK):
             raise OSError(found.fault)
         self._require_same_kind(found)
         self._say((found.fault, *found.warnings))
         self._prepared.clear()
-        self._hashes.keep_only({version.path for model in found.models for version in model.versions})
+        self._hashes.keep_only(
+            {version.path for model in found.models for version in model.versions}
+        )
         return tuple(map(_source_model, found.models))
 
     def _require_same_kind(self, found: Repository) -> None:
-        """A file put at the top by mistake makes one model of a folder of models, and would take all of them away."""
+        """A file put at the top by mistake makes one model of a folder of models.
+
+        Would take all of them away.
+        """
         if not found.models:
             return
         is_one_model = found.models[0].alone
         if self._is_one_model is None:
             self._is_one_model = is_one_model
         elif is_one_model != self._is_one_model:
-            was, now = ("one model", "a folder of models") if self._is_one_model else ("a folder of models", "one model, by what stands at its top")
-            raise OSError(f"{self._options.models} was {was} and now looks like {now}; put it right, or start the gateway anew if it is meant so")
+            was, now = (
+                ("one model", "a folder of models")
+                if self._is_one_model
+                else ("a folder of models", "one model, by what stands at its top")
+            )
+            raise OSError(
+                f"{self._options.models} was {was} and now looks like {now}; put it right, or "
+                "start the gateway anew if it is meant so"
+            )
 
     async def reconfigured(self, model: SourceModel, configuration: str) -> SourceModel:
         """The model under an `inference.ModelConfig` in JSON in place of its files'."""
         try:
             config = json_format.Parse(configuration, model_config_pb2.ModelConfig())
         except json_format.ParseError as error:
-            raise CannotPlan(f"the configuration sent with the request cannot be read: {error}") from error
-        return _source_model(await asyncio.to_thread(reconfigured, _found(model), config, self._providers))
+            raise CannotPlan(
+                f"the configuration sent with the request cannot be read: {error}"
+            ) from error
+        return _source_model(
+            await asyncio.to_thread(reconfigured, _found(model), config, self._providers)
+        )
 
     async def fingerprint(self, model: SourceModel) -> str:
         """Over all live versions, what they are made of and how they are configured."""
@@ -120,11 +154,14 @@ class FolderSource:
         found = _found(model)
         chosen = next(one for one in found.live if one.version == version)
         try:
-            of, prepared = self._prepared.pop((found.name, version), (None, None))  # the fingerprint has just been asked for, as a rule
+            # the fingerprint has just been asked for, as a rule
+            of, prepared = self._prepared.pop((found.name, version), (None, None))
             if prepared is None or of is not found:
                 prepared = await asyncio.to_thread(self._prepare, found, chosen)
             findings = await self._inspector.inspect(prepared.job)
-            return plan_version(found, chosen, findings, fingerprint=prepared.fingerprint, defaults=self._defaults)
+            return plan_version(
+                found, chosen, findings, fingerprint=prepared.fingerprint, defaults=self._defaults
+            )
         except RepositoryFault as fault:
             raise CannotPlan(str(fault)) from fault
 
@@ -163,13 +200,20 @@ class FolderSource:
 
 
 def installed_providers() -> tuple[str, ...]:
-    """Execution providers of the installed ONNX Runtime, by the libraries that stand in its folder: importing it would cost 30 MB."""
+    """Execution providers of the installed ONNX Runtime, by the libraries that stand in its folder.
+
+    Importing it would cost 30 MB.
+    """
     spec = importlib.util.find_spec("onnxruntime")
     if spec is None or spec.origin is None:
         return ()
     libraries = (Path(spec.origin).parent / "capi").glob("*onnxruntime_providers_*")
     names = {library.stem.rpartition("_")[2] for library in libraries}
-    return (*(PROVIDER_LIBRARIES[name] for name in sorted(names & PROVIDER_LIBRARIES.keys())), "AzureExecutionProvider", "CPUExecutionProvider")
+    return (
+        *(PROVIDER_LIBRARIES[name] for name in sorted(names & PROVIDER_LIBRARIES.keys())),
+        "AzureExecutionProvider",
+        "CPUExecutionProvider",
+    )
 
 
 def _source_model(found: FoundModel) -> SourceModel:
@@ -177,7 +221,8 @@ def _source_model(found: FoundModel) -> SourceModel:
         found.name,
         tuple(version.version for version in found.live),
         found.fault,
-        found.warnings if found.skipped or found.fault else (),  # the plans of its versions carry them otherwise
+        # the plans of its versions carry them otherwise
+        found.warnings if found.skipped or found.fault else (),
         found.skipped,
         found,
     )

@@ -52,7 +52,10 @@ class FoundModel:
 
     @property
     def live(self) -> tuple[FoundVersion, ...]:
-        """The versions that the policy wants live; none where the model as a whole is skipped or at fault."""
+        """The versions that the policy wants live.
+
+        None where the model as a whole is skipped or at fault.
+        """
         if self.skipped or self.faults:
             return ()
         wanted = live_versions(self.policy, [version.version for version in self.versions])

@@ -1,4 +1,7 @@
-"""The small files beside a model: class labels, the reference sample, warm-up data. None of them may stand outside the model's folder."""
+"""The small files beside a model: class labels, the reference sample, warm-up data.
+
+None of them may stand outside the model's folder.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from pathlib import Path, PurePosixPath
 
 from gateway.control.models.configuration.configuration import ModelConfiguration
 
-LABELS, REFERENCE, WARMUP = "labels.txt", "reference.npz", "warmup"
+LABELS = "labels.txt"
+REFERENCE = "reference.npz"
+WARMUP = "warmup"
 
 _MOST_LABEL_BYTES = 64 << 20
 
@@ -26,7 +31,10 @@ class Sidecars:
 
 
 def read_sidecars(folder: Path, configuration: ModelConfiguration) -> Sidecars:
-    """The sidecars that the configuration names, and those that stand there under their usual names."""
+    """The sidecars that the configuration names.
+
+    Those that stand there under their usual names.
+    """
     faults: list[str] = []
     labels: dict[str, tuple[str, ...]] = {}
     for name in _label_files(folder, configuration):
@@ -35,17 +43,27 @@ def read_sidecars(folder: Path, configuration: ModelConfiguration) -> Sidecars:
         except ValueError as fault:
             faults.append(f"labels: {fault}")
     reference = configuration.reference or (REFERENCE if (folder / REFERENCE).exists() else "")
-    warmup = {tensor.file for request in configuration.warmup or () for tensor in request.inputs.values() if tensor.file}
+    warmup = {
+        tensor.file
+        for request in configuration.warmup or ()
+        for tensor in request.inputs.values()
+        if tensor.file
+    }
     return Sidecars(
         labels=labels,
         reference=_path(folder, reference, "reference", faults) if reference else "",
-        warmup_files={name: _path(folder, f"{WARMUP}/{name}", "warmup", faults) for name in sorted(warmup)},
+        warmup_files={
+            name: _path(folder, f"{WARMUP}/{name}", "warmup", faults) for name in sorted(warmup)
+        },
         faults=tuple(faults),
     )
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The existing file of that name in the folder; raises ValueError if it is not there, or not inside."""
+    """The existing file of that name in the folder.
+
+    Raises ValueError if it is not there, or not inside.
+    """
     relative = PurePosixPath(name)
     if relative.is_absolute() or ".." in relative.parts or "\0" in name:
         raise ValueError(f"'{name}' must be a path inside the model's folder")
@@ -69,7 +87,9 @@ def read_labels(path: Path) -> tuple[str, ...]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"'{path.name}' cannot be read: {error}") from error
-    return tuple(line.rstrip("\r") for line in text.rstrip("\r\n").split("\n")) if text.strip() else ()
+    return (
+        tuple(line.rstrip("\r") for line in text.rstrip("\r\n").split("\n")) if text.strip() else ()
+    )
 
 
 def _label_files(folder: Path, configuration: ModelConfiguration) -> list[str]:

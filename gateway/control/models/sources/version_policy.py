@@ -12,7 +12,10 @@ _LATEST = re.compile(r"latest(?:\s+([1-9]\d{0,8}))?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class VersionPolicy:
-    """The newest `count` versions (`latest`), every one (`all`), or those in `versions` (`specific`)."""
+    """The newest `count` versions (`latest`), every one (`all`).
+
+    Or those in `versions` (`specific`).
+    """
 
     kind: Literal["latest", "all", "specific"] = "latest"
     count: int = 1
@@ -22,17 +25,32 @@ class VersionPolicy:
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """The policy as model.yaml writes it: `latest`, `latest 2`, `all` or a list such as `[1, 3]`; raises ValueError."""
+        """The policy as model.yaml writes it.
+
+        `latest`, `latest 2`, `all` or a list such as `[1, 3]`; raises ValueError.
+        """
         if value == "all":
             return cls("all")
         if isinstance(value, str) and (match := _LATEST.fullmatch(value.strip())):
             return cls("latest", int(match[1] or 1))
-        if isinstance(value, list) and value and all(type(item) is int and item > 0 for item in value):
+        if (
+            isinstance(value, list)
+            and value
+            and all(type(item) is int and item > 0 for item in value)
+        ):
             return cls("specific", versions=tuple(sorted(set(value))))
-        raise ValueError(f"expected latest, latest 2, all, or a list of versions such as [1, 3], got {value!r}")
+        raise ValueError(
+            f"expected latest, latest 2, all, or a list of versions such as [1, 3], got {value!r}"
+        )
 
     def __repr__(self) -> str:
-        return f"latest {self.count}" if self.kind == "latest" else str(list(self.versions)) if self.kind == "specific" else "all"
+        return (
+            f"latest {self.count}"
+            if self.kind == "latest"
+            else str(list(self.versions))
+            if self.kind == "specific"
+            else "all"
+        )
 
 
 def live_versions(policy: VersionPolicy, available: Iterable[int]) -> tuple[int, ...]:
@@ -40,7 +58,11 @@ def live_versions(policy: VersionPolicy, available: Iterable[int]) -> tuple[int,
     there = sorted(set(available))
     if policy.kind == "latest":
         return tuple(there[-policy.count :])
-    return tuple(there) if policy.kind == "all" else tuple(version for version in there if version in policy.versions)
+    return (
+        tuple(there)
+        if policy.kind == "all"
+        else tuple(version for version in there if version in policy.versions)
+    )
 
 
 def missing_versions(policy: VersionPolicy, available: Iterable[int]) -> tuple[int, ...]:

@@ -8,11 +8,17 @@ from gateway.core.request import InferenceRequest, Prediction
 
 
 class Room:
-    """Room for so many requests and bytes of input, shared by all that enter; 0: no bound. A lone request is let in whatever its size."""
+    """Room for so many requests and bytes of input, shared by all that enter; 0: no bound.
+
+    A lone request is let in whatever its size.
+    """
 
     def __init__(self, name: str, max_requests: int, max_bytes: int) -> None:
-        self._name, self._max_requests, self._max_bytes = name, max_requests, max_bytes
-        self.requests = self.bytes = 0
+        self._name = name
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
+        self.requests = 0
+        self.bytes = 0
 
     @property
     def bounded(self) -> bool:
@@ -24,8 +30,9 @@ class Room:
         full = 0 < self._max_requests <= self.requests
         if full or (0 < self._max_bytes < self.bytes + input_bytes and self.requests):
             raise Overloaded(
-                f"{self._name} has no room: {self.requests} requests ({self.bytes} bytes of input) are in flight, "
-                f"{self._max_requests or 'any number of'} requests and {self._max_bytes or 'any number of'} bytes may be"
+                f"{self._name} has no room: {self.requests} requests ({self.bytes} bytes of input) "
+                f"are in flight, {self._max_requests or 'any number of'} requests and "
+                f"{self._max_bytes or 'any number of'} bytes may be"
             )
         self.requests += 1
         self.bytes += input_bytes
@@ -36,18 +43,23 @@ class Room:
         self.bytes -= input_bytes
 
     def __repr__(self) -> str:
-        return f"<Room {self._name}: {self.requests} of {self._max_requests or 'any'} requests, {self.bytes} of {self._max_bytes or 'any'} bytes>"
+        return (
+            f"<Room {self._name}: {self.requests} of {self._max_requests or 'any'} requests, "
+            f"{self.bytes} of {self._max_bytes or 'any'} bytes>"
+        )
 
 
 class Admission:
     """A Predictor that lets in whom there is room for."""
 
     def __init__(self, inner: Predictor, room: Room) -> None:
-        self._inner, self._room = inner, room
+        self._inner = inner
+        self._room = room
 
     async def predict(self, request: InferenceRequest) -> Prediction:
         """What the inside answers; raises Overloaded."""
-        room, size = self._room, request.form.input_bytes
+        room = self._room
+        size = request.form.input_bytes
         room.enter(size)
         try:
             return await self._inner.predict(request)

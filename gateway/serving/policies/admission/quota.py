@@ -8,18 +8,28 @@ from typing import Final
 
 from gateway.core.errors import QuotaExceeded
 
-_MOST_CALLERS: Final = 10_000  # whoever was not heard of longest is forgotten, and starts with a full bucket
+# whoever was not heard of longest is forgotten, and starts with a full bucket
+_MOST_CALLERS: Final = 10_000
 
 
 class Quota:
-    """A bucket of tokens for each caller, named by the value of a metadata key; who does not send the key shares one bucket with all such."""
+    """A bucket of tokens for each caller, named by the value of a metadata key.
+
+    Who does not send the key shares one bucket with all such.
+    """
 
     def __init__(self, key: str, per_s: float, burst: float, now: Callable[[], float]) -> None:
-        self._key, self._per_s, self._burst, self._now = key.lower(), per_s, max(1.0, burst or per_s), now
+        self._key = key.lower()
+        self._per_s = per_s
+        self._burst = max(1.0, burst or per_s)
+        self._now = now
         self._buckets: OrderedDict[str | bytes, tuple[float, float]] = OrderedDict()
 
     def require(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
-        """Counts one request of its caller; raises QuotaExceeded where the caller has had its share."""
+        """Counts one request of its caller.
+
+        Raises QuotaExceeded where the caller has had its share.
+        """
         caller = next((value for key, value in metadata if key == self._key), "")
         now = self._now()
         tokens, at = self._buckets.pop(caller, (self._burst, now))
@@ -30,8 +40,8 @@ class Quota:
             self._buckets.popitem(last=False)
         if not allowed:
             raise QuotaExceeded(
-                f"the quota of this caller ('{self._key}') is used up: {self._per_s:g} requests a second here; the next one in "
-                f"{(1.0 - tokens) / self._per_s:.3f} s"
+                f"the quota of this caller ('{self._key}') is used up: {self._per_s:g} requests a "
+                f"second here; the next one in {(1.0 - tokens) / self._per_s:.3f} s"
             )
 
     def __repr__(self) -> str:

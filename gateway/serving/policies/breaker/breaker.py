@@ -14,16 +14,23 @@ from gateway.serving.policies.breaker.circuit_breaker import Circuit
 
 
 class Breaker:
-    """Lets requests through to `inner` while the circuit lets them. What became of them the circuit hears elsewhere: once a batch, where it ran.
+    """Lets requests through to `inner` while the circuit lets them.
+
+    What became of them the circuit hears elsewhere: once a batch, where it ran.
 
     `subject` names what is inside at the beginning of a sentence, like "model 'm' version 3".
     """
 
     def __init__(self, inner: Predictor, circuit: Circuit, subject: str) -> None:
-        self._inner, self._circuit, self._subject = inner, circuit, subject
+        self._inner = inner
+        self._circuit = circuit
+        self._subject = subject
 
     def predict(self, request: InferenceRequest) -> Coroutine[Any, Any, Prediction]:
-        """What the inside answers; CircuitOpen where it is not asked. No coroutine of its own while the circuit is closed."""
+        """What the inside answers; CircuitOpen where it is not asked.
+
+        No coroutine of its own while the circuit is closed.
+        """
         if self._circuit.closed:
             return self._inner.predict(request)
         return self._guarded(request)
@@ -50,7 +57,11 @@ class Breaker:
     def describe(self) -> Description:
         """The state of the circuit, and the inside."""
         circuit = self._circuit
-        return Description("Breaker", f"{circuit.state}{' (forced)' if circuit.forced else ''}", self._inner.describe())
+        return Description(
+            "Breaker",
+            f"{circuit.state}{' (forced)' if circuit.forced else ''}",
+            self._inner.describe(),
+        )
 
     def __repr__(self) -> str:
         return f"<Breaker {self._circuit!r}>"

@@ -12,11 +12,13 @@ from gateway.serving.policies.breaker.circuit_breaker import Circuit
 class Circuits:
     """Makes circuits, and keeps all that have the same key under the operator's word.
 
-    There may be two of one key: while a version is loaded anew, the old one still answers when the new one is made.
+    There may be two of one key: while a version is loaded anew, the old one still
+    answers when the new one is made.
     """
 
     def __init__(self, now: Callable[[], float], told: Callable[[Transition], None]) -> None:
-        self._now, self._told = now, told
+        self._now = now
+        self._told = told
         self._circuits: dict[CircuitKey, list[Circuit]] = {}
         self._forced: Mapping[CircuitKey, Forced] = {}
 
@@ -36,7 +38,10 @@ class Circuits:
             del self._circuits[key]
 
     def force(self, forced: Mapping[CircuitKey, Forced]) -> None:
-        """What operators have set, all of it: what is not named decides for itself. Holds for those to come as well."""
+        """What operators have set, all of it: what is not named decides for itself.
+
+        Holds for those to come as well.
+        """
         self._forced = forced
         for key, circuits in self._circuits.items():
             for circuit in circuits:
@@ -47,7 +52,12 @@ class Circuits:
         return tuple((key, self._circuits[key][0].snapshot()) for key in sorted(self._circuits))
 
     def __repr__(self) -> str:
-        open_ones = [circuit.name for circuits in self._circuits.values() for circuit in circuits if not circuit.closed]
+        open_ones = [
+            circuit.name
+            for circuits in self._circuits.values()
+            for circuit in circuits
+            if not circuit.closed
+        ]
         return f"<Circuits {len(self._circuits)}, not closed: {', '.join(open_ones) or 'none'}>"
 
 

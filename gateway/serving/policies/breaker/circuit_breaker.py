@@ -1,10 +1,15 @@
 """A circuit: whether a version, or an instance of it, is asked at all.
 
-pybreaker keeps counts, thresholds and states. This gate keeps the time, the single probe and the generation, because pybreaker as it stands
-- goes by the wall clock, and lets everybody through once it is half-open: it is never asked whether a call may go, only told outcomes;
-- hears of calls that began before it opened, and starts its timeout anew: an outcome counts only in the generation it began in;
-- takes an excluded exception for a success and a cancellation for a failure: where nothing was learnt it is told nothing;
-- holds a lock during a call and raises through it: it is told by functions that return or raise at once, outside of every `await`.
+pybreaker keeps counts, thresholds and states. This gate keeps the time, the single probe and the
+generation, because pybreaker as it stands
+- goes by the wall clock, and lets everybody through once it is half-open: it is never asked whether
+  a call may go, only told outcomes;
+- hears of calls that began before it opened, and starts its timeout anew: an outcome counts only in
+  the generation it began in;
+- takes an excluded exception for a success and a cancellation for a failure: where nothing was
+  learnt it is told nothing;
+- holds a lock during a call and raises through it: it is told by functions that return or raise at
+  once, outside of every `await`.
 """
 
 from __future__ import annotations
@@ -18,7 +23,15 @@ from pybreaker import CircuitBreaker
 
 from gateway.core.outcome import Outcome
 from gateway.core.protection import BreakerPlan
-from gateway.records.breaker_state import CLOSED, HALF_OPEN, OPEN, CircuitKey, Forced, Snapshot, Transition
+from gateway.records.breaker_state import (
+    CLOSED,
+    HALF_OPEN,
+    OPEN,
+    CircuitKey,
+    Forced,
+    Snapshot,
+    Transition,
+)
 from gateway.serving.policies.breaker.failure_window import WindowStorage
 
 __all__ = ["PASS", "Circuit", "Forced", "Outcome", "Snapshot", "Ticket", "Transition"]
@@ -41,22 +54,42 @@ PASS: Final = Ticket(probe=False)
 
 
 class _Failed(Exception):
-    """How pybreaker is told of a failure: the error itself must not pass through its frames, or its traceback would keep them."""
+    """How pybreaker is told of a failure.
+
+    The error itself must not pass through its frames, or its traceback would keep them.
+    """
 
 
 class Circuit:
-    """The gate before one version or instance; hears what becomes of its batches (`gateway.core.outcome.Ears`). All on the event loop's thread.
+    """The gate before one version or instance.
 
-    `closed`: everything passes; the only thing that is read for every request. `now` is monotonic. `told` hears of every transition.
-    A circuit that is not enabled stays closed, whatever fails; an operator can force it open all the same.
+    Hears what becomes of its batches (`gateway.core.outcome.Ears`). All on the event loop's thread.
+
+    `closed`: everything passes; the only thing that is read for every request. `now` is monotonic.
+    `told` hears of every transition. A circuit that is not enabled stays closed, whatever fails; an
+    operator can force it open all the same.
     """
 
-    def __init__(self, name: str, plan: BreakerPlan, now: Callable[[], float], told: Callable[[Transition], None]) -> None:
-        self.name, self._plan, self._now, self._told = name, plan, now, told
+    def __init__(
+        self,
+        name: str,
+        plan: BreakerPlan,
+        now: Callable[[], float],
+        told: Callable[[Transition], None],
+    ) -> None:
+        self.name = name
+        self._plan = plan
+        self._now = now
+        self._told = told
         self.key: CircuitKey = ("", 0, "")
         """What it guards, where somebody has said."""
         self._storage = WindowStorage(plan, now)
-        self._breaker = CircuitBreaker(self._storage.fail_max, plan.reset_timeout_s, state_storage=self._storage, throw_new_error_on_trip=False)
+        self._breaker = CircuitBreaker(
+            self._storage.fail_max,
+            plan.reset_timeout_s,
+            state_storage=self._storage,
+            throw_new_error_on_trip=False,
+        )
         self.closed = True
         self.state: str = CLOSED
         self.forced: Forced = ""
@@ -68,7 +101,8 @@ class Circuit:
         self._probe: Ticket | None = None
         self._abandoned = False
         self._trials = 0
-        self._opened, self._last_error = 0, ""
+        self._opened = 0
+        self._last_error = ""
 
     # Per request, and per batch for an instance.
 
@@ -80,7 +114,11 @@ class Circuit:
         return self.closed or self._now() >= self._retry_at
 
     def admit(self) -> Ticket | None:
-        """Leave to ask, or None; the one who gets leave while it is half-open is the probe, and no other gets it until the probe is back."""
+        """Leave to ask, or None.
+
+        The one who gets leave while it is half-open is the probe, and no other
+        gets it until the probe is back.
+        """
         if self.closed:
             return PASS
         if not self.admits:
@@ -88,15 +126,19 @@ class Circuit:
         if self.state == OPEN:
             self._breaker.half_open()
             self._moved("one request is let through to try")
-        self._probe, self._abandoned = Ticket(probe=True), False
+        self._probe = Ticket(probe=True)
+        self._abandoned = False
         self._retry_at = self._now() + self._plan.reset_timeout_s
         return self._probe
 
     def release(self, ticket: object) -> None:
-        """The request with this ticket has ended, however. The next may probe if nothing was learnt.
+        """The request with this ticket has ended, however.
 
-        While a batch that began half-open has not been told of, its outcome is waited for, at the longest for the reset timeout: a model that
-        hangs gets one probe in that time, not one for each caller who gives up.
+        The next may probe if nothing was learnt.
+
+        While a batch that began half-open has not been told of, its outcome is waited for, at the
+        longest for the reset timeout: a model that hangs gets one probe in that time, not one for
+        each caller who gives up.
         """
         if ticket is self._probe:
             self._abandoned = True
@@ -109,8 +151,13 @@ class Circuit:
         self._trials += 1
         return self._generation
 
-    def end(self, generation: int, outcome: Outcome, elapsed_s: float, error: Exception | None) -> None:
-        """What became of a batch; told once, or never. Not heard if it began before the last transition, or while this was open."""
+    def end(
+        self, generation: int, outcome: Outcome, elapsed_s: float, error: Exception | None
+    ) -> None:
+        """What became of a batch; told once, or never.
+
+        Not heard if it began before the last transition, or while this was open.
+        """
         if generation != self._generation:
             return
         self._trials -= 1
@@ -121,14 +168,21 @@ class Circuit:
         elif outcome is Outcome.NEUTRAL:
             self._give_back()
         else:
-            self._fail(_text(error) if outcome is Outcome.FAILURE else f"it took {elapsed_s:.3g} s, longer than {self._plan.slow_call_s:g} s")
+            self._fail(
+                _text(error)
+                if outcome is Outcome.FAILURE
+                else f"it took {elapsed_s:.3g} s, longer than {self._plan.slow_call_s:g} s"
+            )
         if self._storage.state != self.state:
             self._moved(self._explanation())
 
     # For operators.
 
     def force(self, which: Forced) -> None:
-        """Holds it open or closed; empty: lets it decide again, from closed and without a past. Nothing happens where it is so already."""
+        """Holds it open or closed; empty: lets it decide again, from closed and without a past.
+
+        Nothing happens where it is so already.
+        """
         if which == self.forced:
             return
         self.forced = which
@@ -136,16 +190,22 @@ class Circuit:
             self._breaker.open()
         else:
             self._breaker.close()
-        self._moved(f"an operator forced it {which}" if which else "an operator set it to automatic")
+        self._moved(
+            f"an operator forced it {which}" if which else "an operator set it to automatic"
+        )
 
     @property
     def retry_in_s(self) -> float:
-        """Seconds until the next request is let through to try; 0 where one may go now or has gone; infinity while forced open."""
+        """Seconds until the next request is let through to try; 0 where one may go now or has gone.
+
+        Infinity while forced open.
+        """
         return max(0.0, self._retry_at - self._now()) if self.state == OPEN else 0.0
 
     def snapshot(self) -> Snapshot:
         """How it stands."""
-        storage, window = self._storage, self._storage.window
+        storage = self._storage
+        window = self._storage.window
         window.slide(self._now())
         return Snapshot(
             self.name,
@@ -172,18 +232,25 @@ class Circuit:
 
     def _give_back(self) -> None:
         if self._abandoned and not self._trials:
-            self._probe, self._abandoned = None, False
+            self._probe = None
+            self._abandoned = False
 
     def _explanation(self) -> str:
         if self._storage.state == CLOSED:
             return "the probe was answered"
-        return f"{'the probe failed' if self.state == HALF_OPEN else self._storage.reason()}, with: {_one_line(self._last_error)}"
+        return (
+            f"{'the probe failed' if self.state == HALF_OPEN else self._storage.reason()}, with: "
+            f"{_one_line(self._last_error)}"
+        )
 
     def _moved(self, reason: str) -> None:
         """Follows pybreaker into its state, and tells of it."""
-        old, self.state = self.state, self._storage.state
+        old = self.state
+        self.state = self._storage.state
         self._generation += 1
-        self._probe, self._abandoned, self._trials = None, False, 0
+        self._probe = None
+        self._abandoned = False
+        self._trials = 0
         self.closed = self.state == CLOSED
         self._hears = self._plan.enabled and not self.forced and self.state != OPEN
         at = self._now()
@@ -193,9 +260,17 @@ class Circuit:
             self._retry_at = math.inf if self.forced else at + self._plan.reset_timeout_s
         elif self.closed:
             self._storage.clear()
-        _log.log(logging.WARNING if self.state == OPEN else logging.INFO, "circuit of %s is %s: %s", self.name, self.state, reason)
+        _log.log(
+            logging.WARNING if self.state == OPEN else logging.INFO,
+            "circuit of %s is %s: %s",
+            self.name,
+            self.state,
+            reason,
+        )
         if self.state != old:
-            self._told(Transition(self.name, old, self.state, reason, at, self.retry_in_s, self.key))
+            self._told(
+                Transition(self.name, old, self.state, reason, at, self.retry_in_s, self.key)
+            )
 
 
 def _succeed() -> None:
@@ -208,7 +283,11 @@ def _fail() -> NoReturn:
 
 
 def _text(error: Exception | None) -> str:
-    return str(error)[:_LONGEST_ERROR] or type(error).__name__ if error is not None else "no error was given"
+    return (
+        str(error)[:_LONGEST_ERROR] or type(error).__name__
+        if error is not None
+        else "no error was given"
+    )
 
 
 def _one_line(text: str) -> str:

@@ -1,7 +1,11 @@
-"""The counts behind a circuit: failures in a row, and the share of failures in a sliding window, kept where pybreaker looks for its counter.
+"""The counts behind a circuit.
 
-pybreaker compares one number, the `counter` of its storage, with `fail_max`, and counts failures in a row only. This storage also keeps a
-window of outcomes; where their share of failures is too high, it answers `fail_max`, and pybreaker opens.
+Failures in a row, and the share of failures in a sliding window, kept where
+pybreaker looks for its counter.
+
+pybreaker compares one number, the `counter` of its storage, with `fail_max`, and counts failures in
+a row only. This storage also keeps a window of outcomes; where their share of failures is too high,
+it answers `fail_max`, and pybreaker opens.
 """
 
 from __future__ import annotations
@@ -18,7 +22,10 @@ BUCKETS: Final = 10  # as in Hystrix's rolling window
 
 
 class Window:
-    """Outcomes of the last `length_s` seconds in a ring of buckets; the oldest tenth leaves at once. 0 s: nothing is kept."""
+    """Outcomes of the last `length_s` seconds in a ring of buckets.
+
+    The oldest tenth leaves at once. 0 s: nothing is kept.
+    """
 
     __slots__ = ("_bucket_s", "_failures", "_newest", "_outcomes", "failures", "outcomes")
 
@@ -29,8 +36,10 @@ class Window:
 
     def clear(self) -> None:
         """Forgets all outcomes."""
-        self._outcomes, self._failures = [0] * BUCKETS, [0] * BUCKETS
-        self.outcomes = self.failures = 0
+        self._outcomes = [0] * BUCKETS
+        self._failures = [0] * BUCKETS
+        self.outcomes = 0
+        self.failures = 0
 
     def record(self, now: float, failed: bool) -> None:
         """One more outcome."""
@@ -53,23 +62,26 @@ class Window:
             bucket = passed % BUCKETS
             self.outcomes -= self._outcomes[bucket]
             self.failures -= self._failures[bucket]
-            self._outcomes[bucket] = self._failures[bucket] = 0
+            self._outcomes[bucket] = 0
+            self._failures[bucket] = 0
         self._newest = newest
 
 
 class WindowStorage(CircuitMemoryStorage):
     """pybreaker's memory with a window beside the failures in a row.
 
-    pybreaker tells every failure by `increment_counter` and every success by `reset_counter`; it tells the latter also when it closes, so
-    whoever closes it calls `clear` afterwards.
+    pybreaker tells every failure by `increment_counter` and every success by `reset_counter`; it
+    tells the latter also when it closes, so whoever closes it calls `clear` afterwards.
     """
 
     def __init__(self, plan: BreakerPlan, now: Callable[[], float]) -> None:
         super().__init__(STATE_CLOSED)
         self.fail_max = plan.consecutive_failures or sys.maxsize
         self.window = Window(plan.window_s if plan.failure_rate else 0)
-        self._minimum = max(plan.minimum_batches, 1)  # which a window that keeps nothing never holds
-        self._plan, self._now = plan, now
+        # which a window that keeps nothing never holds
+        self._minimum = max(plan.minimum_batches, 1)
+        self._plan = plan
+        self._now = now
 
     def increment_counter(self) -> None:
         """A failure."""
@@ -83,7 +95,10 @@ class WindowStorage(CircuitMemoryStorage):
 
     @property
     def counter(self) -> int:
-        """Failures in a row, or `fail_max` where the window holds too large a share of them. Asked by pybreaker after a failure."""
+        """Failures in a row, or `fail_max` where the window holds too large a share of them.
+
+        Asked by pybreaker after a failure.
+        """
         return self.fail_max if self._rate_exceeded() else self._fail_counter
 
     @property
@@ -99,9 +114,19 @@ class WindowStorage(CircuitMemoryStorage):
     def reason(self) -> str:
         """Why it opened, for people; asked right after that."""
         if self._fail_counter >= self.fail_max:
-            return f"{self._fail_counter} batches failed one after the other" if self._fail_counter > 1 else "a batch failed"
-        return f"{self.window.failures} of {self.window.outcomes} batches failed within {self._plan.window_s:g} s"
+            return (
+                f"{self._fail_counter} batches failed one after the other"
+                if self._fail_counter > 1
+                else "a batch failed"
+            )
+        return (
+            f"{self.window.failures} of {self.window.outcomes} batches failed "
+            f"within {self._plan.window_s:g} s"
+        )
 
     def _rate_exceeded(self) -> bool:
         window = self.window
-        return window.outcomes >= self._minimum and window.failures >= self._plan.failure_rate * window.outcomes
+        return (
+            window.outcomes >= self._minimum
+            and window.failures >= self._plan.failure_rate * window.outcomes
+        )

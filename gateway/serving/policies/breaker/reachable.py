@@ -11,10 +11,15 @@ from gateway.core.request import InferenceRequest, Prediction
 
 
 class Reachable:
-    """A Predictor that asks before queueing whether any instance is left; `unreachable` says why none is, or nothing."""
+    """A Predictor that asks before queueing whether any instance is left.
+
+    `unreachable` says why none is, or nothing.
+    """
 
     def __init__(self, inner: Predictor, unreachable: Callable[[], str], subject: str) -> None:
-        self._inner, self._unreachable, self._subject = inner, unreachable, subject
+        self._inner = inner
+        self._unreachable = unreachable
+        self._subject = subject
 
     def predict(self, request: InferenceRequest) -> Coroutine[Any, Any, Prediction]:
         """What the inside answers; raises CircuitOpen where no instance could run it."""
@@ -24,7 +29,11 @@ class Reachable:
 
     def describe(self) -> Description:
         """What it asks, and the inside."""
-        return Description("Reachable", "refuses while every instance is down or its breaker open", self._inner.describe())
+        return Description(
+            "Reachable",
+            "refuses while every instance is down or its breaker open",
+            self._inner.describe(),
+        )
 
     def __repr__(self) -> str:
         return f"<Reachable {self._subject}: {self._unreachable() or 'yes'}>"

@@ -13,14 +13,19 @@ from gateway.serving.policies.fallback.links import CachedAnswer, ConstantAnswer
 from gateway.serving.policies.fallback.other_version import OtherVersion, Resolver
 
 
-def with_fallback(inner: Predictor, plan: VersionPlan, resolver: Resolver, now: Callable[[], float]) -> Predictor:
-    """`inner` behind its version's chain, or as it is where there is none; raises ValueError where a link cannot be made.
+def with_fallback(
+    inner: Predictor, plan: VersionPlan, resolver: Resolver, now: Callable[[], float]
+) -> Predictor:
+    """`inner` behind its version's chain, or as it is where there is none.
+
+    Raises ValueError where a link cannot be made.
 
     Functions are imported here, which takes as long as they like.
     """
     links: list[Link] = []
     for place, link in enumerate(plan.protection.fallback, 1):
-        if link.version == plan.version:  # the chain is the model's: what this version cannot answer it will not answer now
+        # the chain is the model's: what this version cannot answer it will not answer now
+        if link.version == plan.version:
             continue
         try:
             if link.cache_age_s:

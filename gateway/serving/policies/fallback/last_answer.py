@@ -15,31 +15,46 @@ from gateway.core.request import Array, InferenceRequest, Prediction
 from gateway.protocol.tensors import encode_raw
 
 LARGEST_INPUT_BYTES: Final = 1 << 20
-"""Inputs above are never remembered: hashing takes 0.55 us a KB with the processor's SHA instructions, 2.5 us without, on the event loop."""
-_SHARE: Final = 0.05  # of the time is spent on remembering, at most; what does not fit in is not remembered
+"""Inputs above are never remembered.
+
+Hashing takes 0.55 us a KB with the processor's SHA instructions, 2.5 us without, on the event loop.
+"""
+# of the time is spent on remembering, at most; what does not fit in is not remembered
+_SHARE: Final = 0.05
 _SAVED_S: Final = 0.05  # time not spent is saved up to this much
-_ENTRY_BYTES: Final = 1024  # what an entry takes besides its elements: key, digest, arrays' heads, places in the table
+# what an entry takes besides its elements: key, digest, arrays' heads, places in the table
+_ENTRY_BYTES: Final = 1024
 _STRING_BYTES: Final = 56  # what a str takes besides its characters
 
 _Key = tuple[tuple[object, ...], int, tuple[int, ...], bytes]
 
 
 class AnswerCache:
-    """Answers by input, the least recently used forgotten first, not older than `max_age_s`, of `max_bytes` together.
+    """Answers by input, the least recently used forgotten first, not older than `max_age_s`.
 
-    Two inputs are the same where names, shapes, elements and the outputs asked for are. Elements are told by their SHA-256 (0.5 us for 256
-    bytes, half of BLAKE2's time at 4 KB and above): a caller must not be able to craft another's input, and be remembered in its place.
-    `now` is in seconds.
+    Of `max_bytes` together.
+
+    Two inputs are the same where names, shapes, elements and the outputs asked for are. Elements
+    are told by their SHA-256 (0.5 us for 256 bytes, half of BLAKE2's time at 4 KB and above): a
+    caller must not be able to craft another's input, and be remembered in its place. `now` is in
+    seconds.
     """
 
     def __init__(self, max_bytes: int, max_age_s: float, now: Callable[[], float]) -> None:
-        self._max_bytes, self._max_age_s, self._now = max_bytes, max_age_s, now
+        self._max_bytes = max_bytes
+        self._max_age_s = max_age_s
+        self._now = now
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
-        self._bytes = self._passed_over = 0
-        self._saved_s, self._counted_at = _SAVED_S, now()
+        self._bytes = 0
+        self._passed_over = 0
+        self._saved_s = _SAVED_S
+        self._counted_at = now()
 
     def store(self, request: InferenceRequest, prediction: Prediction) -> None:
-        """Remembers a good answer in place of an older one, if it is small enough and there is time."""
+        """Remembers a good answer in place of an older one.
+
+        If it is small enough and there is time.
+        """
         began = self._now()
         self._saved_s = min(_SAVED_S, self._saved_s + _SHARE * (began - self._counted_at))
         self._counted_at = began
@@ -50,10 +65,14 @@ class AnswerCache:
         self._saved_s -= self._now() - began
 
     def find(self, request: InferenceRequest) -> tuple[Prediction, float] | None:
-        """The answer to the same input and its age in seconds; None where none is remembered, or it is too old."""
+        """The answer to the same input and its age in seconds.
+
+        None where none is remembered, or it is too old.
+        """
         if request.form.input_bytes > LARGEST_INPUT_BYTES or not self._entries:
             return None
-        key, now = _key(request), self._now()
+        key = _key(request)
+        now = self._now()
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -70,18 +89,27 @@ class AnswerCache:
             return
         self._entries[key] = entry
         self._bytes += entry.bytes
-        while self._bytes > self._max_bytes or entry.stored_at - next(iter(self._entries.values())).stored_at > self._max_age_s:
+        while (
+            self._bytes > self._max_bytes
+            or entry.stored_at - next(iter(self._entries.values())).stored_at > self._max_age_s
+        ):
             self._forget(next(iter(self._entries)))
 
     def _forget(self, key: _Key) -> None:
         self._bytes -= self._entries.pop(key).bytes
 
     def __repr__(self) -> str:
-        return f"<AnswerCache {len(self._entries)} answers, {self._bytes} of {self._max_bytes} bytes, {self._passed_over} passed over>"
+        return (
+            f"<AnswerCache {len(self._entries)} answers, {self._bytes} of {self._max_bytes} bytes, "
+            f"{self._passed_over} passed over>"
+        )
 
 
 class _Entry:
-    """An answer of its own memory: what a request was given may be a view that keeps a whole batch's outputs."""
+    """An answer of its own memory.
+
+    What a request was given may be a view that keeps a whole batch's outputs.
+    """
 
     __slots__ = ("bytes", "prediction", "stored_at")
 
@@ -89,7 +117,8 @@ class _Entry:
         arrays = tuple(array.copy() for array in prediction.outputs)
         for array in arrays:
             array.setflags(write=False)
-        self.prediction, self.stored_at = Prediction(arrays, prediction.parameters), stored_at
+        self.prediction = Prediction(arrays, prediction.parameters)
+        self.stored_at = stored_at
         self.bytes = _ENTRY_BYTES + sum(map(_size, arrays))
 
 
@@ -101,7 +130,8 @@ def _size(array: Array) -> int:
 
 def _key(request: InferenceRequest) -> _Key:
     """Names, shapes and what they imply stand in the form; only the elements are hashed."""
-    form, inputs = request.form, request.inputs
+    form = request.form
+    inputs = request.inputs
     if len(inputs) == 1:
         digest = hashlib.sha256(_elements(inputs[0]))
     else:
@@ -113,20 +143,25 @@ def _key(request: InferenceRequest) -> _Key:
 
 def _elements(array: Array) -> memoryview | bytes:
     if array.dtype == object:
-        return encode_raw(array, BYTES)  # each behind its length, so that no two lists of strings read alike
+        # each behind its length, so that no two lists of strings read alike
+        return encode_raw(array, BYTES)
     if array.dtype.kind in "fiub" and array.flags.c_contiguous:
         return array.data
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data  # BF16 has no buffer that others understand
+    # BF16 has no buffer that others understand
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 class Remembered:
-    """A Predictor whose good answers are kept in a cache, for versions with one in their fallback chain.
+    """A Predictor whose good answers are kept in a cache.
+
+    For versions with one in their fallback chain.
 
     A request of 256 bytes costs 4 us, one of 600 KB 350-600 us; one that is passed over 0.3 us.
     """
 
     def __init__(self, inner: Predictor, cache: AnswerCache) -> None:
-        self._inner, self._cache = inner, cache
+        self._inner = inner
+        self._cache = cache
 
     async def predict(self, request: InferenceRequest) -> Prediction:
         """The inside's answer."""

@@ -1,4 +1,7 @@
-"""Links of a fallback chain that answer without another version: a constant, a function, a remembered answer."""
+"""Links of a fallback chain that answer without another version.
+
+A constant, a function, a remembered answer.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,10 @@ class ConstantAnswer:
     """Answers every row alike (a version without a batch axis: with the whole tensors)."""
 
     def __init__(self, plan: VersionPlan, link: FallbackLink) -> None:
-        """Raises ValueError, naming the output, where the constant does not give each of the version's outputs as it is declared."""
+        """Raises ValueError, naming the output.
+
+        Where the constant does not give each of the version's outputs as it is declared.
+        """
         self.plan = link
         values = link.constant or {}
         names = [spec.name for spec in plan.outputs]
@@ -37,7 +43,9 @@ class ConstantAnswer:
         if missing := [name for name in names if name not in values]:
             raise ValueError(f"output '{missing[0]}' is not given")
         self._batched = plan.batching.max_batch_size > 0
-        self._rows = tuple(_constant(values[spec.name], spec, batched=self._batched) for spec in plan.outputs)
+        self._rows = tuple(
+            _constant(values[spec.name], spec, batched=self._batched) for spec in plan.outputs
+        )
 
     async def answer(self, request: InferenceRequest) -> Prediction:
         """The constant, without a copy for each row."""
@@ -60,7 +68,10 @@ def _constant(value: object, spec: TensorSpec, *, batched: bool) -> Array:
 
 
 class FunctionAnswer:
-    """Answers with what a Python function returns, called in a thread of its own, a few at a time."""
+    """Answers with what a Python function returns, called in a thread of its own.
+
+    A few at a time.
+    """
 
     def __init__(self, plan: VersionPlan, link: FallbackLink) -> None:
         """Raises ValueError where the function cannot be imported."""
@@ -72,25 +83,38 @@ class FunctionAnswer:
         self._running = 0
 
     async def answer(self, request: InferenceRequest) -> Prediction:
-        """What the function returns, checked; raises LinkFailed where it raises, does not return in time, or too many calls run already."""
+        """What the function returns, checked.
+
+        Raises LinkFailed where it raises, does not return in time, or too many calls run already.
+        """
         if self._running >= _CALLS:
             raise LinkFailed(f"{self._running} calls of it run already")
-        loop, waiter = asyncio.get_running_loop(), Waiter[Prediction]()
-        # A thread a call (60 us), not a pool: nobody has to end a daemon thread, so one that hangs holds up no stop.
-        thread = threading.Thread(target=self._call, args=(request, waiter, loop), name=self.plan.name, daemon=True)
+        loop = asyncio.get_running_loop()
+        waiter = Waiter[Prediction]()
+        # A thread a call (60 us), not a pool: nobody has to end a daemon thread, so
+        # one that hangs holds up no stop.
+        thread = threading.Thread(
+            target=self._call, args=(request, waiter, loop), name=self.plan.name, daemon=True
+        )
         try:
             thread.start()
         except RuntimeError as error:
             raise LinkFailed(f"no thread could be started for it: {error}") from None
         self._running += 1
-        timer = None if request.deadline == math.inf else loop.call_at(request.deadline, _too_late, waiter)
+        timer = (
+            None
+            if request.deadline == math.inf
+            else loop.call_at(request.deadline, _too_late, waiter)
+        )
         try:
             return await waiter
         finally:
             if timer is not None:
                 timer.cancel()
 
-    def _call(self, request: InferenceRequest, waiter: Waiter[Prediction], loop: asyncio.AbstractEventLoop) -> None:
+    def _call(
+        self, request: InferenceRequest, waiter: Waiter[Prediction], loop: asyncio.AbstractEventLoop
+    ) -> None:
         try:  # the outcome gets no name here: an error's traceback holds this frame
             loop.call_soon_threadsafe(self._returned, waiter, self._outcome(request))
         except RuntimeError:  # the loop is closed: nobody waits any more
@@ -99,7 +123,12 @@ class FunctionAnswer:
     def _outcome(self, request: InferenceRequest) -> Prediction | LinkFailed:
         try:
             # Copies: aligned, writable, and the function's to keep.
-            returned = self._function({name: array.copy() for name, array in zip(request.form.names, request.inputs, strict=True)})
+            returned = self._function(
+                {
+                    name: array.copy()
+                    for name, array in zip(request.form.names, request.inputs, strict=True)
+                }
+            )
         except BaseException as error:  # noqa: BLE001  # also SystemExit is its own affair
             return _raised(error)
         try:
@@ -109,10 +138,12 @@ class FunctionAnswer:
 
     def _checked(self, returned: object, request: InferenceRequest) -> tuple[Array, ...]:
         if not isinstance(returned, Mapping):
-            raise ValueError(f"it returned {type(returned).__name__}, not arrays by output name")  # noqa: TRY004  # told like the others
+            # told like the others
+            raise ValueError(f"it returned {type(returned).__name__}, not arrays by output name")  # noqa: TRY004
         if unknown := [name for name in returned if name not in self._outputs]:
             raise ValueError(f"it returned '{unknown[0]}', which is no output")
-        rows, arrays = request.form.rows if self._batched else -1, []
+        rows = request.form.rows if self._batched else -1
+        arrays = []
         for index in request.form.outputs:
             spec = self._specs[index]
             if spec.name not in returned:
@@ -149,11 +180,16 @@ def _imported(path: str) -> Callable[[dict[str, Array]], Any]:
     try:
         function = operator.attrgetter(name)(importlib.import_module(module_name))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a module runs what it likes
-        raise ValueError(f"{path} cannot be imported: {type(error).__name__}: {one_line(error)}") from None
+        raise ValueError(
+            f"{path} cannot be imported: {type(error).__name__}: {one_line(error)}"
+        ) from None
     if not callable(function):
-        raise ValueError(f"{path} is not a function")  # noqa: TRY004  # it is a value of the configuration
+        # it is a value of the configuration
+        raise ValueError(f"{path} is not a function")  # noqa: TRY004
     if inspect.iscoroutinefunction(function):
-        raise ValueError(f"{path} is a coroutine function; it is called in a thread, so a plain one is wanted")
+        raise ValueError(
+            f"{path} is a coroutine function; it is called in a thread, so a plain one is wanted"
+        )
     typed: Callable[[dict[str, Array]], Any] = function
     return typed
 
@@ -162,7 +198,8 @@ class CachedAnswer:
     """Answers what was last answered to the same input."""
 
     def __init__(self, link: FallbackLink, cache: AnswerCache) -> None:
-        self.plan, self._cache = link, cache
+        self.plan = link
+        self._cache = cache
 
     async def answer(self, request: InferenceRequest) -> Prediction:
         """The remembered answer, with its age in milliseconds."""
@@ -170,7 +207,14 @@ class CachedAnswer:
         if found is None:
             raise LinkFailed("no answer to this input is remembered")
         prediction, age_s = found
-        return Prediction(prediction.outputs, {**(prediction.parameters or {}), "served_by": self.plan.name, "age_ms": int(age_s * 1000)})
+        return Prediction(
+            prediction.outputs,
+            {
+                **(prediction.parameters or {}),
+                "served_by": self.plan.name,
+                "age_ms": int(age_s * 1000),
+            },
+        )
 
     def __repr__(self) -> str:
         return f"<CachedAnswer {self._cache!r}>"

@@ -1,4 +1,7 @@
-"""The link of a fallback chain that asks another version, of the same model or of another with the same interface."""
+"""The link of a fallback chain that asks another version.
+
+Of the same model or of another with the same interface.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ _MAX_FORMS: Final = 128  # translations remembered of one pair of versions
 
 
 class Target(Protocol):
-    """A live version, asked without its own fallback: a chain that led into another could lead back."""
+    """A live version, asked without its own fallback.
+
+    A chain that led into another could lead back.
+    """
 
     @property
     def plan(self) -> VersionPlan:
@@ -31,7 +37,10 @@ class Resolver(Protocol):
     """Knows the live versions."""
 
     def resolve(self, model: str, version: int, besides: tuple[str, int]) -> Target:
-        """The version, or where that is 0 the model's newest live one that is not `besides`; a GatewayError where there is none."""
+        """The version, or where that is 0 the model's newest live one that is not `besides`.
+
+        A GatewayError where there is none.
+        """
         ...
 
 
@@ -39,22 +48,37 @@ class OtherVersion:
     """Passes a request on to another version, if that accepts it and answers in the same form."""
 
     def __init__(self, plan: VersionPlan, link: FallbackLink, resolver: Resolver) -> None:
-        self.plan, self._asked, self._resolver = link, plan, resolver
+        self.plan = link
+        self._asked = plan
+        self._resolver = resolver
         self._translation: Translation | None = None
 
     async def answer(self, request: InferenceRequest) -> Prediction:
-        """The other version's answer; raises what it raises, and LinkFailed where it is not live or its interface is another."""
-        asked, translation = self._asked, self._translation
-        target = self._resolver.resolve(self.plan.model or asked.model, max(self.plan.version, 0), asked.key)
+        """The other version's answer.
+
+        Raises what it raises, and LinkFailed where it is not live or its interface is another.
+        """
+        asked = self._asked
+        translation = self._translation
+        target = self._resolver.resolve(
+            self.plan.model or asked.model, max(self.plan.version, 0), asked.key
+        )
         other = target.plan
         if other.key == asked.key:
             raise LinkFailed("it is the version that failed")
         if translation is None or translation.other is not other:
-            self._translation = translation = Translation(asked, other)
+            translation = Translation(asked, other)
+            self._translation = translation
         prediction = await target.predict(translation.request(request))
         translation.check(request, prediction)
-        served_by = f"version {other.version}" if other.model == asked.model else f"model {other.model} version {other.version}"
-        return Prediction(prediction.outputs, {**(prediction.parameters or {}), "served_by": served_by})
+        served_by = (
+            f"version {other.version}"
+            if other.model == asked.model
+            else f"model {other.model} version {other.version}"
+        )
+        return Prediction(
+            prediction.outputs, {**(prediction.parameters or {}), "served_by": served_by}
+        )
 
     def __repr__(self) -> str:
         return f"<OtherVersion {self.plan.name}>"
@@ -64,7 +88,8 @@ class Translation:
     """Turns requests to one version into requests to another."""
 
     def __init__(self, asked: VersionPlan, other: VersionPlan) -> None:
-        self._asked, self.other = asked, other
+        self._asked = asked
+        self.other = other
         self.fault = interface_fault(asked, other)
         self._inputs = {spec.name: (place, spec) for place, spec in enumerate(other.inputs)}
         self._outputs = {spec.name: place for place, spec in enumerate(other.outputs)}
@@ -79,11 +104,19 @@ class Translation:
             known = self._learn(request)
         _, form, order = known
         return InferenceRequest(
-            form, tuple([request.inputs[i] for i in order]), request.arrived, request.deadline, request.id, request.whole or request
+            form,
+            tuple([request.inputs[i] for i in order]),
+            request.arrived,
+            request.deadline,
+            request.id,
+            request.whole or request,
         )
 
     def check(self, request: InferenceRequest, prediction: Prediction) -> None:
-        """Raises LinkFailed where the other version's answer is none that the asked version could have given."""
+        """Raises LinkFailed where the other version's answer does not fit.
+
+        It must be one that the asked version could have given.
+        """
         rows = request.form.rows if self._asked.batching.max_batch_size > 0 else -1
         try:
             for index, array in zip(request.form.outputs, prediction.outputs, strict=True):
@@ -101,7 +134,10 @@ class Translation:
         return known
 
     def _translate(self, request: InferenceRequest) -> tuple[RequestForm, tuple[int, ...]]:
-        """The form, and the places of its inputs among the request's: like those of the other's own requests, so that they share batches."""
+        """The form, and the places of its inputs among the request's.
+
+        Like those of the other's own requests, so that they share batches.
+        """
         form = request.form
         self._check_inputs(request)
         order = tuple(sorted(range(len(form.names)), key=lambda i: self._inputs[form.names[i]][0]))
@@ -124,19 +160,27 @@ class Translation:
             if name not in self._inputs:
                 raise LinkFailed(f"it has no input '{name}'")
             if not fits(array.shape, self._inputs[name][1].shape):
-                raise LinkFailed(f"it takes input '{name}' as {shape_text(self._inputs[name][1].shape)}, not as {shape_text(array.shape)}")
-        if missing := [spec.name for spec in self.other.inputs if not spec.optional and spec.name not in names]:
+                raise LinkFailed(
+                    f"it takes input '{name}' as {shape_text(self._inputs[name][1].shape)}, not as "
+                    f"{shape_text(array.shape)}"
+                )
+        if missing := [
+            spec.name for spec in self.other.inputs if not spec.optional and spec.name not in names
+        ]:
             raise LinkFailed(f"it wants input '{missing[0]}', which the request has not")
 
     def _rows(self, shapes: list[tuple[int, ...]]) -> int:
         if not self._batched or not shapes:
             return 1
-        batching, sizes = self.other.batching, {shape[:1] for shape in shapes}
+        batching = self.other.batching
+        sizes = {shape[:1] for shape in shapes}
         if len(sizes) > 1 or () in sizes:
             raise LinkFailed("its inputs share a batch axis, and the request's do not")
         rows = shapes[0][0]
         if rows > batching.max_batch_size and not batching.splits:
-            raise LinkFailed(f"it takes at most {batching.max_batch_size} rows, the request has {rows}")
+            raise LinkFailed(
+                f"it takes at most {batching.max_batch_size} rows, the request has {rows}"
+            )
         return rows
 
     def _wanted(self, form: RequestForm) -> tuple[int, ...]:
@@ -146,31 +190,49 @@ class Translation:
         return tuple(self._outputs[name] for name in names)
 
     def __repr__(self) -> str:
-        return f"<Translation to {self.other.model} {self.other.version}: {self.fault or f'{len(self._forms)} forms'}>"
+        return (
+            f"<Translation to {self.other.model} {self.other.version}: "
+            f"{self.fault or f'{len(self._forms)} forms'}>"
+        )
 
 
 def interface_fault(asked: VersionPlan, other: VersionPlan) -> str:
-    """Why no request to one version can be answered by another; empty where some can (sizes that are free are seen in the request)."""
-    theirs, ours = {spec.name: spec for spec in other.inputs}, {spec.name for spec in asked.inputs}
+    """Why no request to one version can be answered by another.
+
+    Empty where some can (sizes that are free are seen in the request).
+    """
+    theirs = {spec.name: spec for spec in other.inputs}
+    ours = {spec.name for spec in asked.inputs}
     for spec in asked.inputs:
         if spec.name in theirs:
             if fault := _tensor_fault("input", spec, theirs[spec.name]):
                 return fault
         elif not spec.optional:
             return f"it has no input '{spec.name}'"
-    if missing := [spec.name for spec in other.inputs if not spec.optional and spec.name not in ours]:
+    if missing := [
+        spec.name for spec in other.inputs if not spec.optional and spec.name not in ours
+    ]:
         return f"it wants input '{missing[0]}'"
     outputs = {spec.name: spec for spec in other.outputs}
     common = [spec for spec in asked.outputs if spec.name in outputs]
     if not common:
         return f"it has no output '{asked.outputs[0].name}'" if asked.outputs else ""
-    return next(filter(None, (_tensor_fault("output", spec, outputs[spec.name]) for spec in common)), "")
+    return next(
+        filter(None, (_tensor_fault("output", spec, outputs[spec.name]) for spec in common)), ""
+    )
 
 
 def _tensor_fault(what: str, asked: TensorSpec, other: TensorSpec) -> str:
     if asked.datatype != other.datatype:
         return f"{what} '{asked.name}' is {other.datatype} there, not {asked.datatype}"
-    a, b = asked.shape, other.shape
-    if a and b and (len(a) != len(b) or any(x != y and -1 not in (x, y) for x, y in zip(a, b, strict=True))):
+    a = asked.shape
+    b = other.shape
+    if (
+        a
+        and b
+        and (
+            len(a) != len(b) or any(x != y and -1 not in (x, y) for x, y in zip(a, b, strict=True))
+        )
+    ):
         return f"{what} '{asked.name}' is {shape_text(b)} there, not {shape_text(a)}"
     return ""

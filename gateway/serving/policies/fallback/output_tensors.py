@@ -1,4 +1,7 @@
-"""Values that people write, in configuration or in a function of theirs, as tensors of an output."""
+"""Values that people write, in configuration or in a function of theirs.
+
+As tensors of an output.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,12 @@ _REALS: Final = frozenset({"FP16", "FP32", "FP64", BF16})
 
 
 def output_tensor(value: object, spec: TensorSpec) -> Array:
-    """The value as an array of the output's datatype; raises ValueError, naming the output, where that would change it.
+    """The value as an array of the output's datatype.
 
-    Numbers are rounded to a narrower floating point type, and refused where they do not fit it. The shape is not looked at.
+    Raises ValueError, naming the output, where that would change it.
+
+    Numbers are rounded to a narrower floating point type, and refused where they do not fit
+    it. The shape is not looked at.
     """
     try:
         if isinstance(value, np.ndarray | np.generic) and value.dtype.kind not in "OUST":
@@ -31,10 +37,15 @@ def output_tensor(value: object, spec: TensorSpec) -> Array:
 
 
 def check_shape(shape: tuple[int, ...], spec: TensorSpec, rows: int = -1) -> None:
-    """Raises ValueError, naming the output, where the shape is none of its, or the first size is not `rows` (-1: there is no batch axis)."""
+    """Raises ValueError, naming the output, where the shape is none of its.
+
+    Or the first size is not `rows` (-1: there is no batch axis).
+    """
     expected = (rows, *spec.shape[1:]) if rows >= 0 and spec.shape else spec.shape
     if not fits(shape, expected) or (rows >= 0 and shape[:1] != (rows,)):
-        raise ValueError(f"output '{spec.name}' has shape {shape_text(shape)}, expected {shape_text(expected)}")
+        raise ValueError(
+            f"output '{spec.name}' has shape {shape_text(shape)}, expected {shape_text(expected)}"
+        )
 
 
 def _of_numbers(array: Array, datatype: str) -> Array:
@@ -70,9 +81,16 @@ def _of_objects(boxed: Array, datatype: str) -> Array:
             element.encode()  # half a surrogate pair is found here, not when a caller is answered
         return boxed
     if wanted.kind == "b":
-        return np.array(list(_checked(boxed, bool | np.bool_, "true or false")), wanted).reshape(boxed.shape)
+        return np.array(list(_checked(boxed, bool | np.bool_, "true or false")), wanted).reshape(
+            boxed.shape
+        )
     if datatype in _REALS:
-        return _rounded(np.array([float(element) for element in _checked(boxed, Real, "a number")]).reshape(boxed.shape), wanted)
+        return _rounded(
+            np.array([float(element) for element in _checked(boxed, Real, "a number")]).reshape(
+                boxed.shape
+            ),
+            wanted,
+        )
     numbers = [int(element) for element in _checked(boxed, Integral, "a whole number")]
     limits = np.iinfo(wanted)
     if numbers and not (limits.min <= min(numbers) and max(numbers) <= limits.max):
@@ -83,7 +101,10 @@ def _of_objects(boxed: Array, datatype: str) -> Array:
 def _checked(boxed: Array, kind: Any, text: str) -> Iterator[Any]:
     for element in boxed.flat:
         if isinstance(element, list | tuple):
-            raise ValueError("nested lists of one level are of different lengths")  # noqa: TRY004  # it is a value of the configuration
-        if not isinstance(element, kind) or (isinstance(element, bool) and kind in (Real, Integral)):
+            # it is a value of the configuration
+            raise ValueError("nested lists of one level are of different lengths")  # noqa: TRY004
+        if not isinstance(element, kind) or (
+            isinstance(element, bool) and kind in (Real, Integral)
+        ):
             raise ValueError(f"{reprlib.repr(element)} is not {text}")
         yield element

@@ -13,7 +13,8 @@ class GuardedInstance:
     """An instance whose answers are looked at before they count."""
 
     def __init__(self, inner: Instance, guard: OutputGuard) -> None:
-        self._inner, self._guard = inner, guard
+        self._inner = inner
+        self._guard = guard
 
     @property
     def name(self) -> str:
@@ -53,7 +54,8 @@ class _GuardedWork:
     __slots__ = ("_guard", "_work")
 
     def __init__(self, work: Work, guard: OutputGuard) -> None:
-        self._work, self._guard = work, guard
+        self._work = work
+        self._guard = guard
 
     @property
     def rows(self) -> int:

@@ -26,17 +26,26 @@ class Runner(Protocol):
 
 
 class OutputGuard:
-    """Looks at whole batches: 3-6 us for 64 rows of 128 floats (two-byte ones: 8-20). Who of a batch is guilty, bisection finds. Thread safe."""
+    """Looks at whole batches: 3-6 us for 64 rows of 128 floats (two-byte ones: 8-20).
+
+    Who of a batch is guilty, bisection finds. Thread safe.
+    """
 
     def __init__(self, plan: VersionPlan) -> None:
-        """Raises ValueError where the plan's guard names what the version does not have, or what cannot be so."""
-        guard, specs = plan.protection.output_guard, {spec.name: (index, spec) for index, spec in enumerate(plan.outputs)}
+        """Raises ValueError where the plan's guard names what the version does not have.
+
+        Or what cannot be so.
+        """
+        guard = plan.protection.output_guard
+        specs = {spec.name: (index, spec) for index, spec in enumerate(plan.outputs)}
         self._subject = f"of '{plan.model}' version {plan.version}"
         self._batched = plan.batching.max_batch_size > 0
         self._rules: dict[int, _Rule] = {}
         for name in sorted({*guard.finite, *guard.ranges}):
             if name not in specs:
-                raise ValueError(f"output_guard: there is no output '{name}', only {', '.join(specs)}")
+                raise ValueError(
+                    f"output_guard: there is no output '{name}', only {', '.join(specs)}"
+                )
             index, spec = specs[name]
             lowest, highest = guard.ranges.get(name, (-math.inf, math.inf))
             self._rules[index] = _Rule(spec, lowest, highest, finite=name in guard.finite)
@@ -47,7 +56,10 @@ class OutputGuard:
         return bool(self._rules)
 
     def check(self, outputs: list[Array], wanted: tuple[int, ...]) -> None:
-        """Raises OutputRefused, naming output, value and place, where one of the wanted outputs (in that order) is no answer."""
+        """Raises OutputRefused, naming output, value and place.
+
+        Where one of the wanted outputs (in that order) is no answer.
+        """
         for index, array in zip(wanted, outputs, strict=True):
             rule = self._rules.get(index)
             if rule is not None and not rule.holds(array):
@@ -70,23 +82,45 @@ class OutputGuard:
         return f"output '{rule.name}' {self._subject} holds {name}{where}; {rule.wanted}"
 
     def __repr__(self) -> str:
-        return f"<OutputGuard {self._subject}: {', '.join(rule.name for rule in self._rules.values()) or 'nothing'}>"
+        return (
+            f"<OutputGuard {self._subject}: "
+            f"{', '.join(rule.name for rule in self._rules.values()) or 'nothing'}>"
+        )
 
 
 class _Rule:
-    """What one output must be like: a range, as its datatype has it. Comparisons are written to be false for NaN."""
+    """What one output must be like: a range, as its datatype has it.
 
-    __slots__ = ("_from_above", "_from_below", "_highest", "_lowest", "_only_finite", "_widened", "name", "wanted")
+    Comparisons are written to be false for NaN.
+    """
+
+    __slots__ = (
+        "_from_above",
+        "_from_below",
+        "_highest",
+        "_lowest",
+        "_only_finite",
+        "_widened",
+        "name",
+        "wanted",
+    )
 
     def __init__(self, spec: TensorSpec, lowest: float, highest: float, *, finite: bool) -> None:
         open_range = lowest == -highest == -math.inf
-        self.name, self._only_finite = spec.name, finite and open_range
-        self.wanted = "finite numbers are wanted" if self._only_finite else f"{lowest:g} to {highest:g} is wanted"
+        self.name = spec.name
+        self._only_finite = finite and open_range
+        self.wanted = (
+            "finite numbers are wanted"
+            if self._only_finite
+            else f"{lowest:g} to {highest:g} is wanted"
+        )
         self._lowest, self._highest = _bounds(spec, lowest, highest, finite=finite)
-        # numpy reduces two-byte numbers one by one: 20-40 us for 64x128 of them; widened first it is 4-14.
+        # numpy reduces two-byte numbers one by one: 20-40 us for 64x128 of
+        # them; widened first it is 4-14.
         self._widened = spec.datatype in ("FP16", BF16)
         self._from_above = highest < math.inf or finite
-        self._from_below = lowest > -math.inf or finite or not self._from_above  # once at least, for NaN
+        # once at least, for NaN
+        self._from_below = lowest > -math.inf or finite or not self._from_above
 
     def holds(self, array: Array) -> bool:
         """All elements are as they must be."""
@@ -98,7 +132,9 @@ class _Rule:
             return bool(np.isfinite(array).all())
         if self._from_below and not self._lowest <= np.minimum.reduce(array, axis=None).item():
             return False
-        return not self._from_above or bool(np.maximum.reduce(array, axis=None).item() <= self._highest)
+        return not self._from_above or bool(
+            np.maximum.reduce(array, axis=None).item() <= self._highest
+        )
 
     def first_bad(self, array: Array) -> tuple[int, ...]:
         """Where the first element is that is not; there must be one."""
@@ -108,9 +144,15 @@ class _Rule:
         return tuple(int(i) for i in np.unravel_index(int(np.argmin(good)), array.shape))
 
 
-def _bounds(spec: TensorSpec, lowest: float, highest: float, *, finite: bool) -> tuple[float, float]:
-    """The range in numbers of the output's datatype: 0.1 as FP32 is more than 0.1, and not out of a range that ends there."""
-    kind, text = f"output_guard: output '{spec.name}' is {spec.datatype}", f"and no such number is in the range from {lowest:g} to {highest:g}"
+def _bounds(
+    spec: TensorSpec, lowest: float, highest: float, *, finite: bool
+) -> tuple[float, float]:
+    """The range in numbers of the output's datatype.
+
+    0.1 as FP32 is more than 0.1, and not out of a range that ends there.
+    """
+    kind = f"output_guard: output '{spec.name}' is {spec.datatype}"
+    text = f"and no such number is in the range from {lowest:g} to {highest:g}"
     if spec.datatype in (BYTES, "BOOL"):
         raise ValueError(f"{kind}, which has no {'NaN' if finite else 'range'}")
     if finite and spec.datatype not in _REALS:
@@ -119,13 +161,18 @@ def _bounds(spec: TensorSpec, lowest: float, highest: float, *, finite: bool) ->
     if not lowest <= highest or lowest > limit_high or highest < limit_low:
         raise ValueError(f"{kind}, {text}")
     if spec.datatype not in _REALS:
-        low, high = math.ceil(max(lowest, limit_low)), math.floor(min(highest, limit_high))
+        low = math.ceil(max(lowest, limit_low))
+        high = math.floor(min(highest, limit_high))
         if low > high:
             raise ValueError(f"{kind}, {text}")
         return low, high
     return (
-        lowest if lowest == -math.inf and not finite else _rounded(max(lowest, limit_low), spec.datatype),
-        highest if highest == math.inf and not finite else _rounded(min(highest, limit_high), spec.datatype),
+        lowest
+        if lowest == -math.inf and not finite
+        else _rounded(max(lowest, limit_low), spec.datatype),
+        highest
+        if highest == math.inf and not finite
+        else _rounded(min(highest, limit_high), spec.datatype),
     )
 
 
@@ -146,7 +193,8 @@ class GuardedRunner:
     """A runner around a runner: what it returns has passed the guard."""
 
     def __init__(self, inner: Runner, guard: OutputGuard) -> None:
-        self._inner, self._guard = inner, guard
+        self._inner = inner
+        self._guard = guard
 
     def run(self, feed: dict[str, Array], wanted: tuple[int, ...], rows: int) -> list[Array]:
         """The wanted outputs by index; raises ModelFailed, OutputRefused."""

@@ -1,8 +1,11 @@
-"""The memory a worker process shares with the gateway: a sparse file without a name, mapped whole by both ends.
+"""The memory a worker process shares with the gateway.
 
-It is as large as any batch may be from the start, and costs what has been written: so it never grows, no end ever maps it anew, and addresses
-in it stay good for as long as the process lives. Its size is sealed: reading it cannot fault whatever the other end does. The kernel frees it
-with its last user, whoever dies.
+A sparse file without a name, mapped whole by both ends.
+
+It is as large as any batch may be from the start, and costs what has been written: so it never
+grows, no end ever maps it anew, and addresses in it stay good for as long as the process lives. Its
+size is sealed: reading it cannot fault whatever the other end does. The kernel frees it with its
+last user, whoever dies.
 """
 
 from __future__ import annotations
@@ -30,7 +33,10 @@ class ArenaFull(Exception):
 
 
 class Arena:
-    """The mapped memory. What is in it is a view of it: valid as long as the view is, changed by the next batch."""
+    """The mapped memory.
+
+    What is in it is a view of it: valid as long as the view is, changed by the next batch.
+    """
 
     def __init__(self, fd: int) -> None:
         self.size = os.fstat(fd).st_size
@@ -87,7 +93,10 @@ class Arena:
 
 
 class Extent:
-    """How far an arena is filled, and when so little of it is needed that the rest should be given back."""
+    """How far an arena is filled.
+
+    When so little of it is needed that the rest should be given back.
+    """
 
     LOOK_EVERY: Final = 256
     """Batches."""
@@ -95,16 +104,23 @@ class Extent:
     """Not worth giving back."""
 
     def __init__(self) -> None:
-        self._touched = self._needed = self._batches = 0
+        self._touched = 0
+        self._needed = 0
+        self._batches = 0
 
     def used(self, end: int) -> int | None:
-        """Notes a batch that reached up to `end`; from where on memory should be freed now, None: nowhere."""
+        """Notes a batch that reached up to `end`.
+
+        From where on memory should be freed now, None: nowhere.
+        """
         self._needed = max(self._needed, end)
         self._touched = max(self._touched, end)
         self._batches += 1
         if self._batches < self.LOOK_EVERY:
             return None
-        needed, self._needed, self._batches = self._needed, 0, 0
+        needed = self._needed
+        self._needed = 0
+        self._batches = 0
         if self._touched <= max(self.KEPT_BYTES, 4 * needed):
             return None
         self._touched = needed

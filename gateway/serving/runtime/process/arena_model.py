@@ -1,8 +1,9 @@
 """Runs a version on tensors that stand in the arena, and leaves the outputs there.
 
-The first time a batch of some shape comes, its outputs are copied into the arena. From the third time on inputs and outputs are bound to it:
-ONNX Runtime reads and writes the shared memory, and the answer is the same packet as last time. Strings are never bound, and neither are
-the outputs of a model whose shapes turn out to hang on its inputs' values.
+The first time a batch of some shape comes, its outputs are copied into the arena. From the third
+time on inputs and outputs are bound to it: ONNX Runtime reads and writes the shared memory, and the
+answer is the same packet as last time. Strings are never bound, and neither are the outputs of a
+model whose shapes turn out to hang on its inputs' values.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from gateway.serving.runtime.process.arena_tensors import Place, put, view
 from gateway.serving.runtime.process.worker_messages import Failed, Ran, decode_run, encode, short
 from gateway.serving.runtime.runner import VersionRunner
 
-_REMEMBERED: Final = 256  # shapes of batches; each bound one holds a few small objects of ONNX Runtime
+# shapes of batches; each bound one holds a few small objects of ONNX Runtime
+_REMEMBERED: Final = 256
 
 
 class ArenaModel:
@@ -28,7 +30,8 @@ class ArenaModel:
 
     def __init__(self, plan: VersionPlan, session: Session, arena: Arena) -> None:
         self._session = _Observed(session)
-        self._plan, self._runner = plan, VersionRunner(plan, self._session)
+        self._plan = plan
+        self._runner = VersionRunner(plan, self._session)
         self._names = [spec.name for spec in plan.outputs]
         self._arena = arena
         self._seen: dict[bytes, None] = {}
@@ -36,7 +39,10 @@ class ArenaModel:
         self._binds = session.on_cpu_only  # others have memory of their own
 
     def warm_up(self) -> str:
-        """Runs what the plan says; why that failed, which is no reason not to serve: inspection has judged the model."""
+        """Runs what the plan says.
+
+        Why that failed, which is no reason not to serve: inspection has judged the model.
+        """
         try:
             warm_up(self._plan, self._runner)
         except GatewayError as error:
@@ -52,9 +58,11 @@ class ArenaModel:
             return bound[1]
         try:
             answer = self._run(packet)
-        except Exception as error:  # noqa: BLE001  # ModelFailed, or what a batch brought about here: its callers are told
+        except Exception as error:  # noqa: BLE001
+            # ModelFailed, or what a batch brought about here: its callers are told
             return encode(Failed(short(error)))
-        if bound is not None:  # it was not the inputs: this model's outputs do not stay where they are put
+        # it was not the inputs: this model's outputs do not stay where they are put
+        if bound is not None:
             self._binds = False
             self._bound.clear()
         return answer
@@ -64,7 +72,11 @@ class ArenaModel:
         feed = {place.name: view(self._arena, place) for place in run.inputs}
         try:
             outputs = self._runner.run(feed, run.wanted, run.rows)
-            places, _ = put(self._arena, zip([self._names[i] for i in run.wanted], outputs, strict=True), run.outputs_at)
+            places, _ = put(
+                self._arena,
+                zip([self._names[i] for i in run.wanted], outputs, strict=True),
+                run.outputs_at,
+            )
             answer = encode(Ran(places))
             if self._binds and packet in self._seen:
                 self._bind(packet, places, answer)
@@ -75,16 +87,30 @@ class ArenaModel:
         return answer
 
     def _bind(self, packet: bytes, places: tuple[Place, ...], answer: bytes) -> None:
-        """Has the next such batch run from and into the arena; `feed` and shapes are the graph's own, as the session saw them."""
+        """Has the next such batch run from and into the arena.
+
+        `feed` and shapes are the graph's own, as the session saw them.
+        """
         observed = self._session
-        if any(array.dtype == object or not array.size for array in (*observed.feed.values(), *observed.outputs)):
+        if any(
+            array.dtype == object or not array.size
+            for array in (*observed.feed.values(), *observed.outputs)
+        ):
             return
-        outputs = [self._arena.array(place.offset, array.dtype, array.shape) for place, array in zip(places, observed.outputs, strict=True)]
-        bound = observed.session.bind(observed.feed, dict(zip(observed.names, outputs, strict=True)))
+        outputs = [
+            self._arena.array(place.offset, array.dtype, array.shape)
+            for place, array in zip(places, observed.outputs, strict=True)
+        ]
+        bound = observed.session.bind(
+            observed.feed, dict(zip(observed.names, outputs, strict=True))
+        )
         _remember(self._bound, packet, (bound, answer))
 
     def __repr__(self) -> str:
-        return f"<ArenaModel {self._runner!r}, {len(self._bound)} shapes bound{'' if self._binds else ', does not bind'}>"
+        return (
+            f"<ArenaModel {self._runner!r}, {len(self._bound)} shapes "
+            f"bound{'' if self._binds else ', does not bind'}>"
+        )
 
 
 class _Observed:
@@ -98,13 +124,16 @@ class _Observed:
 
     def run(self, feed: dict[str, Array], wanted: list[str]) -> list[Array]:
         """As the session does."""
-        self.feed, self.names = feed, wanted
+        self.feed = feed
+        self.names = wanted
         self.outputs = self.session.run(feed, wanted)
         return self.outputs
 
     def forget(self) -> None:
         """Lets the arrays go."""
-        self.feed, self.names, self.outputs = {}, [], []
+        self.feed = {}
+        self.names = []
+        self.outputs = []
 
 
 def _remember(memory: dict[bytes, Any], packet: bytes, what: Any) -> None:

@@ -1,6 +1,7 @@
 """Tensors in the arena: written one behind the other, described by where they stand, read again.
 
-Numbers stand as they are in memory, so a view of the arena is the tensor. BYTES stand in the protocol's raw form.
+Numbers stand as they are in memory, so a view of the arena is the tensor. BYTES
+stand in the protocol's raw form.
 """
 
 from __future__ import annotations
@@ -34,21 +35,33 @@ class Places:
     """Gives room for tensors in the arena, one behind the other from its start."""
 
     def __init__(self, arena: Arena) -> None:
-        self._arena, self.end = arena, 0
+        self._arena = arena
+        self.end = 0
 
     def room(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """An array in the arena, to be filled; strings have none there before they are known. Raises ArenaFull."""
+        """An array in the arena, to be filled; strings have none there before they are known.
+
+        Raises ArenaFull.
+        """
         if dtype.kind in "OUS":
             return np.empty(shape, dtype)
         start = aligned(self.end)
         self.end = start + math.prod(shape) * dtype.itemsize
         if self.end > self._arena.size:
-            raise ArenaFull(f"with {list(shape)} of {dtype} the batch takes more than the {self._arena.size >> 20} MiB that a worker process shares")
+            raise ArenaFull(
+                f"with {list(shape)} of {dtype} the batch takes more than the "
+                f"{self._arena.size >> 20} MiB that a worker process shares"
+            )
         return self._arena.array(start, dtype, shape)
 
 
-def put(arena: Arena, tensors: Iterable[tuple[str, Array]], offset: int) -> tuple[tuple[Place, ...], int]:
-    """Copies tensors into the arena from `offset` on, but for those that stand in it; their places, and where the last one ends. Raises ArenaFull."""
+def put(
+    arena: Arena, tensors: Iterable[tuple[str, Array]], offset: int
+) -> tuple[tuple[Place, ...], int]:
+    """Copies tensors into the arena from `offset` on, but for those that stand in it.
+
+    Their places, and where the last one ends. Raises ArenaFull.
+    """
     places = []
     for name, array in tensors:
         if (start := arena.offset_of(array)) >= 0:
@@ -60,7 +73,10 @@ def put(arena: Arena, tensors: Iterable[tuple[str, Array]], offset: int) -> tupl
         size = len(data) if datatype == BYTES else array.nbytes
         offset = start + size
         if offset > arena.size:
-            raise ArenaFull(f"with '{name}' {list(array.shape)} the batch takes more than the {arena.size >> 20} MiB that a worker process shares")
+            raise ArenaFull(
+                f"with '{name}' {list(array.shape)} the batch takes more than the "
+                f"{arena.size >> 20} MiB that a worker process shares"
+            )
         if datatype == BYTES:
             arena.write(start, data)
         elif size:
@@ -70,11 +86,20 @@ def put(arena: Arena, tensors: Iterable[tuple[str, Array]], offset: int) -> tupl
 
 
 def view(arena: Arena, place: Place) -> Array:
-    """The tensor as it stands in the arena; BYTES are a new array of `str`. Raises ValueError or TypeError where it is not inside."""
+    """The tensor as it stands in the arena; BYTES are a new array of `str`.
+
+    Raises ValueError or TypeError where it is not inside.
+    """
     if place.datatype == BYTES:
-        return decode_raw(arena.read(place.offset, place.size), 0, place.size, BYTES, place.shape, place.name)
+        return decode_raw(
+            arena.read(place.offset, place.size), 0, place.size, BYTES, place.shape, place.name
+        )
     dtype = numpy_dtype(place.datatype)
-    return np.empty(place.shape, dtype) if place.size == 0 else arena.array(place.offset, dtype, place.shape)
+    return (
+        np.empty(place.shape, dtype)
+        if place.size == 0
+        else arena.array(place.offset, dtype, place.shape)
+    )
 
 
 def taken(arena: Arena, place: Place) -> Array:

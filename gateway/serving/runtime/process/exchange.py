@@ -20,7 +20,9 @@ from gateway.serving.runtime.process.worker_process import ProcessLost, WorkerPr
 
 _log = logging.getLogger(__name__)
 
-_LOOK_S: Final = 0.1  # between looks at the memory of a run, where there is a limit: a model that allocates without end gets 1 GB in a second
+# between looks at the memory of a run, where there is a limit: a model that allocates
+# without end gets 1 GB in a second
+_LOOK_S: Final = 0.1
 
 
 class Bell:
@@ -34,12 +36,21 @@ class Bell:
         os.eventfd_write(self._fd, 1)
 
     def wait(self, timeout_s: float, *processes: WorkerProcess | None) -> set[WorkerProcess]:
-        """Waits until it rings, the time is over (infinity: never), or a process speaks or is gone; returns those that did."""
-        poll, by_fd = select.poll(), {process.link.fileno(): process for process in processes if process is not None}
+        """Waits until it rings, the time is over (infinity: never), or a process speaks or is gone.
+
+        Returns those that did.
+        """
+        poll = select.poll()
+        by_fd = {process.link.fileno(): process for process in processes if process is not None}
         poll.register(self._fd, select.POLLIN)
         for fd in by_fd:
             poll.register(fd, select.POLLIN)
-        ready = [fd for fd, _ in poll.poll(None if timeout_s == math.inf else max(0, math.ceil(timeout_s * 1000)))]
+        ready = [
+            fd
+            for fd, _ in poll.poll(
+                None if timeout_s == math.inf else max(0, math.ceil(timeout_s * 1000))
+            )
+        ]
         if self._fd in ready:
             os.eventfd_read(self._fd)
             ready.remove(self._fd)
@@ -55,8 +66,13 @@ class Job:
 
     __slots__ = ("_done", "_report", "over", "work")
 
-    def __init__(self, work: Work, done: Callable[[], None], report: Callable[[Callable[[], None]], None]) -> None:
-        self.work, self._done, self._report, self.over = work, done, report, False
+    def __init__(
+        self, work: Work, done: Callable[[], None], report: Callable[[Callable[[], None]], None]
+    ) -> None:
+        self.work = work
+        self._done = done
+        self._report = report
+        self.over = False
 
     def finish(self, outputs: list[Array]) -> None:
         """Gives the outputs."""
@@ -100,18 +116,38 @@ class Listener(Protocol):
 class Exchange:
     """Runs a job on a process; belongs to the thread that has both."""
 
-    def __init__(self, process: WorkerProcess, job: Job, timeout_s: float, memory_limit: int, bell: Bell, listener: Listener) -> None:
-        self._process, self._job, self._bell, self._listener = process, job, bell, listener
-        self._timeout_s, self._memory_limit = timeout_s, memory_limit
+    def __init__(
+        self,
+        process: WorkerProcess,
+        job: Job,
+        timeout_s: float,
+        memory_limit: int,
+        bell: Bell,
+        listener: Listener,
+    ) -> None:
+        self._process = process
+        self._job = job
+        self._bell = bell
+        self._listener = listener
+        self._timeout_s = timeout_s
+        self._memory_limit = memory_limit
 
     def run(self) -> Loss | None:
-        """Settles the job, or says why the process is lost with the job in it (None as well when `stopping`)."""
+        """Settles the job, or says why the process is lost with the job in it.
+
+        None as well when `stopping`.
+        """
         try:
             self._process.ask(self._job.work)
         except ProcessLost as error:
             return Loss(Fate.DIED, str(error))
-        except Exception as error:  # noqa: BLE001  # it belongs to the requests, not to the worker that runs them
-            self._job.fail(error if isinstance(error, GatewayError) else ModelFailed(f"the batch could not be sent to a worker process: {error}"))
+        except Exception as error:  # noqa: BLE001
+            # it belongs to the requests, not to the worker that runs them
+            self._job.fail(
+                error
+                if isinstance(error, GatewayError)
+                else ModelFailed(f"the batch could not be sent to a worker process: {error}")
+            )
             return None
         loss = self._wait()
         if loss is not None or self._listener.stopping:
@@ -124,23 +160,36 @@ class Exchange:
 
     def _wait(self) -> Loss | None:
         """Until the process speaks; None then, and when the run need not be waited for."""
-        began, limit = time.monotonic(), self._memory_limit
-        until, deadline = began + self._timeout_s, self._job.work.deadline
+        began = time.monotonic()
+        limit = self._memory_limit
+        until = began + self._timeout_s
+        deadline = self._job.work.deadline
         look = began + _LOOK_S if limit else math.inf
         while not self._bell.wait(min(until, deadline, look) - time.monotonic(), self._process):
             if self._listener.stopping:
                 return None
             now = time.monotonic()
             if now >= until:
-                return Loss(Fate.HUNG, f"took longer than {self._timeout_s:g} s for a batch: replaced")
+                return Loss(
+                    Fate.HUNG, f"took longer than {self._timeout_s:g} s for a batch: replaced"
+                )
             if now >= look:
                 if (resident := self._process.resident_bytes()) > 2 * limit:
-                    return Loss(Fate.OUTGREW, f"had {resident >> 20} MiB during a batch, its limit is {limit >> 20} MiB: replaced")
+                    return Loss(
+                        Fate.OUTGREW,
+                        f"had {resident >> 20} MiB during a batch, its limit is "
+                        f"{limit >> 20} MiB: replaced",
+                    )
                 look = now + _LOOK_S
             if now >= deadline:
                 deadline = math.inf
                 self._listener.pause()
-                self._job.fail(DeadlineExpired("Deadline Exceeded: the last caller's time was over while a worker process ran the batch"))
+                self._job.fail(
+                    DeadlineExpired(
+                        "Deadline Exceeded: the last caller's time was over while a "
+                        "worker process ran the batch"
+                    )
+                )
         return None
 
     def _take(self) -> None:

@@ -18,11 +18,17 @@ from gateway.serving.runtime.process.worker_thread import WorkerThread
 
 _log = logging.getLogger(__name__)
 
-_LEVELS: Final = {Fate.OPENED: logging.INFO, Fate.RENEWED: logging.INFO, Fate.GIVEN_UP: logging.ERROR}
+_LEVELS: Final = {
+    Fate.OPENED: logging.INFO,
+    Fate.RENEWED: logging.INFO,
+    Fate.GIVEN_UP: logging.ERROR,
+}
 
 
 class ProcessInstance:
-    """Runs batches in a process of its own, one at a time (`gateway.core.instance.Instance`). Whoever starts it closes it.
+    """Runs batches in a process of its own, one at a time (`gateway.core.instance.Instance`).
+
+    Whoever starts it closes it.
 
     `told` gets every event, on the event loop.
     """
@@ -31,14 +37,24 @@ class ProcessInstance:
     expected_s = 0.0
     """It does not know better than the pool."""
 
-    def __init__(self, plan: VersionPlan, name: str, renewing: threading.Lock, entry: str, told: Callable[[WorkerEvent], None]) -> None:
-        self.name, self.available = name, False
-        self._plan, self._told = plan, told
+    def __init__(
+        self,
+        plan: VersionPlan,
+        name: str,
+        renewing: threading.Lock,
+        entry: str,
+        told: Callable[[WorkerEvent], None],
+    ) -> None:
+        self.name = name
+        self.available = False
+        self._plan = plan
+        self._told = told
         self._loop = asyncio.get_running_loop()
         self._watchers: list[Callable[[], None]] = []
         self._first_start: asyncio.Future[str] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        self._started = self._over = False
+        self._started = False
+        self._over = False
         self._thread = WorkerThread(plan, name, renewing, entry, self)
 
     @property
@@ -53,9 +69,13 @@ class ProcessInstance:
         return await asyncio.shield(self._first_start)
 
     async def close(self) -> None:
-        """Ends the process, also in the middle of a batch, which fails then; takes a second at most where the process hangs."""
+        """Ends the process, also in the middle of a batch, which fails then.
+
+        Takes a second at most where the process hangs.
+        """
         if self._started:
-            self._started, self._over = False, True
+            self._started = False
+            self._over = True
             self._thread.stop()
             await asyncio.shield(self._ended)
             self._thread.join()
@@ -65,10 +85,17 @@ class ProcessInstance:
         self._watchers.append(changed)
 
     def run(self, work: Work, done: Callable[[], None]) -> None:
-        """Runs the work; `done` is called on the event loop. The work is collated, finished and failed on the worker's thread."""
+        """Runs the work; `done` is called on the event loop.
+
+        The work is collated, finished and failed on the worker's thread.
+        """
         job = Job(work, done, self.settled)
         if self._over or not self._started:
-            job.fail(InstanceFailed(f"{self.name} of '{self._plan.model}' version {self._plan.version} was stopped"))
+            job.fail(
+                InstanceFailed(
+                    f"{self.name} of '{self._plan.model}' version {self._plan.version} was stopped"
+                )
+            )
         else:
             self._thread.submit(job)
 
@@ -95,7 +122,8 @@ class ProcessInstance:
         self._on_loop(self._set_ended)
 
     def _on_loop(self, callback: Callable[..., None], *arguments: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for this any more
+        # the loop is closed: nobody waits for this any more
+        with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(callback, *arguments)
 
     def _set_available(self, up: bool) -> None:
@@ -113,8 +141,18 @@ class ProcessInstance:
 
     def _tell(self, event: WorkerEvent) -> None:
         level = _LEVELS.get(event.fate, logging.WARNING)
-        _log.log(level, "'%s' version %d: %s (pid %d) %s", event.model, event.version, event.worker, event.pid, event.detail)
+        _log.log(
+            level,
+            "'%s' version %d: %s (pid %d) %s",
+            event.model,
+            event.version,
+            event.worker,
+            event.pid,
+            event.detail,
+        )
         self._told(event)
 
     def __repr__(self) -> str:
-        return f"<ProcessInstance {self.name}, {'up' if self.available else 'down'}, {self._thread!r}>"
+        return (
+            f"<ProcessInstance {self.name}, {'up' if self.available else 'down'}, {self._thread!r}>"
+        )

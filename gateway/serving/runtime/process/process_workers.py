@@ -15,17 +15,29 @@ from gateway.serving.runtime.process.worker_process import WORKER_ENTRY
 
 
 class ProcessWorkers:
-    """Opens the version in as many processes as its plan says (`protection.workers`); `async with`, or `start` and `close`.
+    """Opens the version in as many processes as its plan says (`protection.workers`).
 
-    A process that dies is started again and its instance is not available meanwhile. `told` gets every event, on the event loop.
+    `async with`, or `start` and `close`.
+
+    A process that dies is started again and its instance is not available meanwhile. `told` gets
+    every event, on the event loop.
     `entry`: ``MODULE:FUNCTION``, see `gateway.serving.runtime.process.worker_main`.
     """
 
-    def __init__(self, plan: VersionPlan, *, told: Callable[[WorkerEvent], None] = lambda _event: None, entry: str = WORKER_ENTRY) -> None:
+    def __init__(
+        self,
+        plan: VersionPlan,
+        *,
+        told: Callable[[WorkerEvent], None] = lambda _event: None,
+        entry: str = WORKER_ENTRY,
+    ) -> None:
         assert plan.protection.workers is not None
         self._plan = plan
         renewing = threading.Lock()
-        self.instances = tuple(ProcessInstance(plan, f"worker {i}", renewing, entry, told) for i in range(1, plan.protection.workers.count + 1))
+        self.instances = tuple(
+            ProcessInstance(plan, f"worker {i}", renewing, entry, told)
+            for i in range(1, plan.protection.workers.count + 1)
+        )
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -35,7 +47,10 @@ class ProcessWorkers:
         await self.close()
 
     async def start(self) -> None:
-        """Returns when every worker is open and warm; raises `SessionNotOpened`, all being ended again, where one cannot be."""
+        """Returns when every worker is open and warm.
+
+        Raises `SessionNotOpened`, all being ended again, where one cannot be.
+        """
         try:
             error = await self._first_error()
         except BaseException:
@@ -43,7 +58,10 @@ class ProcessWorkers:
             raise
         if error:
             await self.close()
-            raise SessionNotOpened(f"'{self._plan.model}' version {self._plan.version} cannot be opened in a worker process: {error}")
+            raise SessionNotOpened(
+                f"'{self._plan.model}' version {self._plan.version} cannot be opened "
+                f"in a worker process: {error}"
+            )
 
     async def close(self) -> None:
         """Ends all processes; returns when they are gone."""
@@ -56,4 +74,7 @@ class ProcessWorkers:
         return ""
 
     def __repr__(self) -> str:
-        return f"<ProcessWorkers {self._plan.model} {self._plan.version}, {sum(i.available for i in self.instances)} of {len(self.instances)} up>"
+        return (
+            f"<ProcessWorkers {self._plan.model} {self._plan.version}, "
+            f"{sum(i.available for i in self.instances)} of {len(self.instances)} up>"
+        )

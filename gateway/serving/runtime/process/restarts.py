@@ -13,14 +13,19 @@ LONGEST_DELAY_S: Final = 30.0
 
 
 class Restarts:
-    """The first death after a stable time is followed by a start at once, others by one after a growing delay.
+    """The first death after a stable time is followed by a start at once.
 
-    `attempts`: starts that may fail one after the other. `chance`: a number from 0 to 1; the delays of many workers are spread by it.
+    Others by one after a growing delay.
+
+    `attempts`: starts that may fail one after the other. `chance`: a number from 0 to 1; the delays
+    of many workers are spread by it.
     """
 
     def __init__(self, attempts: int, chance: Callable[[], float] = random.random) -> None:
-        self._attempts, self._chance = attempts, chance
-        self._deaths = self.failed_starts = 0
+        self._attempts = attempts
+        self._chance = chance
+        self._deaths = 0
+        self.failed_starts = 0
 
     def opened(self) -> None:
         """A start succeeded."""
@@ -45,4 +50,7 @@ class Restarts:
         return min(LONGEST_DELAY_S, doubled) * (1 - self._chance() / 2)
 
     def __repr__(self) -> str:
-        return f"<Restarts {self._deaths} quick deaths, {self.failed_starts} of {self._attempts} failed starts>"
+        return (
+            f"<Restarts {self._deaths} quick deaths, {self.failed_starts} of "
+            f"{self._attempts} failed starts>"
+        )

@@ -9,7 +9,14 @@ import socket
 from gateway.onnx.session import Session
 from gateway.serving.runtime.process.arena import Arena
 from gateway.serving.runtime.process.arena_model import ArenaModel
-from gateway.serving.runtime.process.worker_messages import MESSAGE_BYTES, Opened, Refused, encode, handed_over, short
+from gateway.serving.runtime.process.worker_messages import (
+    MESSAGE_BYTES,
+    Opened,
+    Refused,
+    encode,
+    handed_over,
+    short,
+)
 
 
 def serve(link: socket.socket, arena: Arena) -> None:
@@ -18,7 +25,8 @@ def serve(link: socket.socket, arena: Arena) -> None:
     plan = handed_over(arena)
     try:
         model = ArenaModel(plan, Session(plan.path, plan.session), arena)
-    except Exception as error:  # noqa: BLE001  # whatever it is, the gateway says it better than a traceback
+    except Exception as error:  # noqa: BLE001
+        # whatever it is, the gateway says it better than a traceback
         link.send(encode(Refused(short(error))))
         return
     warning = model.warm_up()

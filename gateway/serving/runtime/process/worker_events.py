@@ -23,7 +23,10 @@ class Fate(Enum):
     RENEWED = "renewed"
     """It had more memory than allowed, and a fresh process took its place between two batches."""
     GIVEN_UP = "given up"
-    """Too many starts failed one after the other: the worker stays down until the version is loaded again."""
+    """Too many starts failed one after the other.
+
+    The worker stays down until the version is loaded again.
+    """
 
 
 @dataclass(frozen=True, slots=True)

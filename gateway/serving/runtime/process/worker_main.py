@@ -1,6 +1,9 @@
-"""What a worker process runs first: made to end with the gateway and with nothing else, then handed to the entry it is to run.
+"""What a worker process runs first.
 
-``python -m gateway.serving.runtime.process.worker_main MODULE:FUNCTION LINK_FD ARENA_FD``: calls ``function(link, arena)`` and exits when it returns.
+Made to end with the gateway and with nothing else, then handed to the entry it is to run.
+
+``python -m gateway.serving.runtime.process.worker_main MODULE:FUNCTION LINK_FD ARENA_FD``: calls
+``function(link, arena)`` and exits when it returns.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ from typing import Final
 from gateway.serving.runtime.process.arena import Arena
 
 _MOST_OOM_SCORE: Final = 1000
-_OOM_SCORE_ADDED: Final = 500  # as if half the machine's memory were its own, which puts it before a gateway of nearly any size
+# as if half the machine's memory were its own, which puts it before a gateway of nearly any size
+_OOM_SCORE_ADDED: Final = 500
 
 Entry = Callable[[socket.socket, Arena], None]
 
@@ -41,14 +45,21 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def leave_signals_to_the_gateway() -> None:
-    """Ctrl-C and service managers signal the whole process group, while the gateway still drains; it hangs up when this is to end."""
+    """Ctrl-C and service managers signal the whole process group, while the gateway still drains.
+
+    It hangs up when this is to end.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})  # blocked across the start
+    # blocked across the start
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 
 def end_with(link: socket.socket) -> None:
-    """Ends the process when the gateway has hung up or is gone, also in the middle of a run or of opening a model."""
+    """Ends the process when the gateway has hung up or is gone.
+
+    Also in the middle of a run or of opening a model.
+    """
     poll = select.poll()
     poll.register(link, 0)  # nothing but the other end's closing
     poll.poll()

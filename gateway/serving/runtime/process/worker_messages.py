@@ -1,6 +1,9 @@
-"""What the gateway and a worker process say to each other, one message a packet; tensors stand in the arena.
+"""What the gateway and a worker process say to each other, one message a packet.
 
-The worker speaks first, once: Opened or Refused. Then each Run is answered by Ran or Failed before the next is sent.
+Tensors stand in the arena.
+
+The worker speaks first, once: Opened or Refused. Then each Run is answered by Ran or
+Failed before the next is sent.
 """
 
 from __future__ import annotations
@@ -36,7 +39,10 @@ class Refused(msgspec.Struct, array_like=True, tag=True, frozen=True):
 
 
 class Run(msgspec.Struct, array_like=True, frozen=True):
-    """A batch, whose inputs stand in the arena. Equal packets are equal in everything but the inputs' values."""
+    """A batch, whose inputs stand in the arena.
+
+    Equal packets are equal in everything but the inputs' values.
+    """
 
     rows: int
     wanted: tuple[int, ...]
@@ -71,7 +77,10 @@ def short(error: BaseException | str) -> str:
 
 
 def hand_over(plan: VersionPlan, arena: Arena) -> None:
-    """Leaves the plan for a worker that is to be started: it may be longer than a packet. What guards the version stays here, secrets in it."""
+    """Leaves the plan for a worker that is to be started: it may be longer than a packet.
+
+    What guards the version stays here, secrets in it.
+    """
     data = pickle.dumps(replace(plan, protection=ProtectionPlan(), model_config=b""))
     arena.write(0, len(data).to_bytes(_PLAN_AT, "little"))
     arena.write(_PLAN_AT, data)
@@ -79,5 +88,8 @@ def hand_over(plan: VersionPlan, arena: Arena) -> None:
 
 def handed_over(arena: Arena) -> VersionPlan:
     """The plan a worker was started with."""
-    plan: VersionPlan = pickle.loads(arena.read(_PLAN_AT, int.from_bytes(arena.read(0, _PLAN_AT), "little")))  # noqa: S301  # our own
+    # our own
+    plan: VersionPlan = pickle.loads(  # noqa: S301
+        arena.read(_PLAN_AT, int.from_bytes(arena.read(0, _PLAN_AT), "little"))
+    )
     return plan

@@ -1,4 +1,7 @@
-"""The gateway's side of one worker process: started, spoken to, ended. Everything here blocks and belongs to one thread."""
+"""The gateway's side of one worker process: started, spoken to, ended.
+
+Everything here blocks and belongs to one thread.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,23 @@ from gateway.core.plan import VersionPlan
 from gateway.core.request import Array
 from gateway.serving.runtime.process.arena import Arena, Extent, aligned
 from gateway.serving.runtime.process.arena_tensors import Places, put, taken
-from gateway.serving.runtime.process.worker_messages import MESSAGE_BYTES, Answer, Ran, Run, decode_answer, encode, hand_over
+from gateway.serving.runtime.process.worker_messages import (
+    MESSAGE_BYTES,
+    Answer,
+    Ran,
+    Run,
+    decode_answer,
+    encode,
+    hand_over,
+)
 
 WORKER_ENTRY: Final = "gateway.serving.runtime.process.worker:serve"
 """What a worker process runs; named, not imported, because this process has no use for it."""
 
 _DRIVER: Final = "gateway.serving.runtime.process.worker_main"
 _LEFT_TO_THE_GATEWAY = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_END_PATIENCE_S: Final = 1.0  # for a process that was hung up on; a run that hangs does not hear of it
+# for a process that was hung up on; a run that hangs does not hear of it
+_END_PATIENCE_S: Final = 1.0
 _LOOK_S: Final = 0.005
 
 
@@ -37,10 +49,14 @@ class WorkerProcess:
     """A process that was started, in whatever state; `end` it once."""
 
     def __init__(self, pid: int, link: socket.socket, arena: Arena) -> None:
-        self.pid, self.link, self._arena = pid, link, arena
-        self.started = self.opened = time.monotonic()
+        self.pid = pid
+        self.link = link
+        self._arena = arena
+        self.opened = time.monotonic()
+        self.started = self.opened
         self.batches = 0
-        self._extent, self._inputs_end = Extent(), 0
+        self._extent = Extent()
+        self._inputs_end = 0
         self._packet = memoryview(bytearray(MESSAGE_BYTES))
         self._statm = _open_statm(pid)
 
@@ -67,10 +83,15 @@ class WorkerProcess:
             os.close(arena_fd)
 
     def __repr__(self) -> str:
-        return f"<WorkerProcess {self.pid}, {self.batches} batches, {self.resident_bytes() >> 20} MiB>"
+        return (
+            f"<WorkerProcess {self.pid}, {self.batches} batches, {self.resident_bytes() >> 20} MiB>"
+        )
 
     def ask(self, work: Work) -> None:
-        """Writes the inputs and sends the batch off; raises ProcessLost, ArenaFull, and what joining the inputs raises."""
+        """Writes the inputs and sends the batch off.
+
+        Raises ProcessLost, ArenaFull, and what joining the inputs raises.
+        """
         free = Places(self._arena)
         feed = work.collate(free.room)
         places, self._inputs_end = put(self._arena, feed.items(), free.end)
@@ -101,7 +122,9 @@ class WorkerProcess:
         except (ValueError, TypeError, KeyError) as error:
             raise ProcessLost(f"answered nonsense ({error})") from None
         self.batches += 1
-        unused = self._extent.used(max([self._inputs_end, *(place.offset + place.size for place in ran.outputs)]))
+        unused = self._extent.used(
+            max([self._inputs_end, *(place.offset + place.size for place in ran.outputs)])
+        )
         if unused is not None:
             self._arena.free(unused)
         return arrays
@@ -119,7 +142,10 @@ class WorkerProcess:
         os.kill(self.pid, signal.SIGKILL)
 
     def end(self) -> str:
-        """Hangs up, which ends a process that is well, kills it where that does not help, and waits; how it ended, in words."""
+        """Hangs up, which ends a process that is well, kills it where that does not help.
+
+        Waits; how it ended, in words.
+        """
         with contextlib.suppress(OSError):
             self.link.shutdown(socket.SHUT_RDWR)
         status = _status(self.pid, _END_PATIENCE_S)
@@ -139,15 +165,27 @@ def _spawn(entry: str, link_fd: int, arena_fd: int) -> int:
     search = os.pathsep.join(path or os.getcwd() for path in sys.path)  # noqa: PTH109  # as text
     return os.posix_spawn(
         sys.executable,
-        [sys.executable, "-P", "-X", "faulthandler", "-m", _DRIVER, entry, str(link_fd), str(arena_fd)],
+        [
+            sys.executable,
+            "-P",
+            "-X",
+            "faulthandler",
+            "-m",
+            _DRIVER,
+            entry,
+            str(link_fd),
+            str(arena_fd),
+        ],
         # numpy's own threads would be started for nothing: ONNX Runtime has its own
         {"OPENBLAS_NUM_THREADS": "1", **os.environ, "PYTHONPATH": search},
-        # A descriptor copied onto itself is inherited: the one way that no other thread's child gets it too.
+        # A descriptor copied onto itself is inherited: the one way that no
+        # other thread's child gets it too.
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             *((os.POSIX_SPAWN_DUP2, fd, fd) for fd in (link_fd, arena_fd)),
         ],
-        # A signal to the whole process group must not end a child before it has learnt to ignore it.
+        # A signal to the whole process group must not end a child
+        # before it has learnt to ignore it.
         setsigmask=_LEFT_TO_THE_GATEWAY,
     )
 
@@ -160,7 +198,10 @@ def _open_statm(pid: int) -> int:
 
 
 def _status(pid: int, patience_s: float) -> int | None:
-    """The exit status of a process of ours, as `subprocess` counts; None where it has not ended by then."""
+    """The exit status of a process of ours, as `subprocess` counts.
+
+    None where it has not ended by then.
+    """
     until = time.monotonic() + patience_s
     try:
         pidfd = os.pidfd_open(pid)

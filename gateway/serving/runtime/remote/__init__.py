@@ -1,1 +1,4 @@
-"""Instances on other servers: batches of a version run by whoever speaks the Open Inference Protocol at an address."""
+"""Instances on other servers.
+
+Batches of a version run by whoever speaks the Open Inference Protocol at an address.
+"""

@@ -23,20 +23,28 @@ Metadata = Sequence[tuple[str, str]]
 
 
 class BatchCalls:
-    """Runs one work: one call, or several side by side where the server takes fewer rows at a time, which must all succeed.
+    """Runs one work: one call, or several side by side where the server takes fewer rows at a time.
+
+    Which must all succeed.
 
     `ended` is called on the loop, once, after the work was finished or failed; not inside `send`.
     """
 
     __slots__ = (
-        "_address", "_answers", "_by_callers_deadline", "_calls", "_codec", "_ended", "_loop", "_messages", "_timeout_at", "_work",
-        "doubtful", "over", "overdue", "started", "succeeded",
+        "_address", "_answers", "_by_callers_deadline", "_calls", "_codec", "_ended", "_loop",
+        "_messages", "_timeout_at", "_work", "doubtful", "over", "overdue", "started", "succeeded",
     )  # fmt: skip
 
-    def __init__(self, work: Work, codec: BatchCodec, address: str, ended: Callable[[BatchCalls], None]) -> None:
-        self._work, self._codec, self._address, self._ended = work, codec, address, ended
+    def __init__(
+        self, work: Work, codec: BatchCodec, address: str, ended: Callable[[BatchCalls], None]
+    ) -> None:
+        self._work = work
+        self._codec = codec
+        self._address = address
+        self._ended = ended
         self._loop = asyncio.get_running_loop()
-        self.started, self._timeout_at = self._loop.time(), 0.0
+        self.started = self._loop.time()
+        self._timeout_at = 0.0
         self._messages: list[tuple[bytes, int]] = []
         self._calls: list[Any] = []
         self._answers: list[list[Array] | None] = []
@@ -54,18 +62,27 @@ class BatchCalls:
         return self._work
 
     def encode(self, max_rows: int) -> Exception | None:
-        """Collates the work and makes its messages; blocks, in any thread. Returns what went wrong instead of raising it."""
+        """Collates the work and makes its messages; blocks, in any thread.
+
+        Returns what went wrong instead of raising it.
+        """
         try:
             work = self._work
             feed = work.collate()
             if 0 < max_rows < work.rows:
                 for part in row_parts(work.rows, max_rows):
                     rows = {name: array[part] for name, array in feed.items()}
-                    self._messages.append((self._codec.encode(rows, work.wanted), part.stop - part.start))
+                    self._messages.append(
+                        (self._codec.encode(rows, work.wanted), part.stop - part.start)
+                    )
             else:
                 self._messages = [(self._codec.encode(feed, work.wanted), work.rows)]
         except Exception as error:  # noqa: BLE001  # it belongs to the requests
-            return error if isinstance(error, GatewayError) else ModelFailed(f"the batch for {self._address} could not be made: {_said(error)}")
+            return (
+                error
+                if isinstance(error, GatewayError)
+                else ModelFailed(f"the batch for {self._address} could not be made: {_said(error)}")
+            )
         return None
 
     def send(self, method: Any, timeout_s: float, metadata: Callable[[Work], Metadata]) -> None:
@@ -75,9 +92,12 @@ class BatchCalls:
         self._by_callers_deadline = left_s <= timeout_s
         self._timeout_at = now + min(left_s, timeout_s)
         if left_s <= 0:
-            self._later(DeadlineExpired(f"Request timeout expired before {self._address} was asked"))
+            self._later(
+                DeadlineExpired(f"Request timeout expired before {self._address} was asked")
+            )
             return
-        messages, self._messages = self._messages, []
+        messages = self._messages
+        self._messages = []
         self._answers = [None] * len(messages)
         try:
             sent = metadata(self._work)
@@ -85,7 +105,8 @@ class BatchCalls:
                 call = method.future(message, timeout=min(left_s, timeout_s), metadata=sent)
                 self._calls.append(call)
                 call.add_done_callback(functools.partial(self._answered, i, rows))
-        except Exception as error:  # noqa: BLE001  # metadata that gRPC does not take, a channel that was closed
+        except Exception as error:  # noqa: BLE001
+            # metadata that gRPC does not take, a channel that was closed
             self._later(InstanceFailed(f"{self._address} could not be asked: {_said(error)}"))
 
     def fail(self, error: Exception) -> None:
@@ -103,26 +124,46 @@ class BatchCalls:
 
     def _answered(self, index: int, rows: int, call: Any) -> None:
         """On gRPC's thread: what is read here does not hold the event loop."""
-        code, details, answer = call.code(), "", None
+        code = call.code()
+        details = ""
+        answer = None
         error: Exception | None = None
         try:
             if code is grpc.StatusCode.OK:
                 answer = self._codec.decode(call.result() or b"", self._work.wanted, rows)
             else:
                 details = call.details() or ""
-        except Exception as wrong:  # noqa: BLE001  # whatever the server sent, somebody waits for this batch
-            error = wrong if isinstance(wrong, GatewayError) else ModelFailed(f"{self._address} answered what cannot be read: {_said(wrong)}")
+        except Exception as wrong:  # noqa: BLE001
+            # whatever the server sent, somebody waits for this batch
+            error = (
+                wrong
+                if isinstance(wrong, GatewayError)
+                else ModelFailed(f"{self._address} answered what cannot be read: {_said(wrong)}")
+            )
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._arrived, index, answer, error, code, details)
 
-    def _arrived(self, index: int, answer: list[Array] | None, error: Exception | None, code: Any, details: str) -> None:
+    def _arrived(
+        self,
+        index: int,
+        answer: list[Array] | None,
+        error: Exception | None,
+        code: Any,
+        details: str,
+    ) -> None:
         if self.over:
             return
         if answer is None:
             expired = code is grpc.StatusCode.DEADLINE_EXCEEDED
             self.overdue = expired and self._loop.time() > self._timeout_at - _EARLY_S
-            self.doubtful = self.overdue or (casts_doubt(code) and not expired)  # whoever refuses for want of time is there
-            self.fail(error or failure(self._address, code, details, by_callers_deadline=self._by_callers_deadline))
+            # whoever refuses for want of time is there
+            self.doubtful = self.overdue or (casts_doubt(code) and not expired)
+            self.fail(
+                error
+                or failure(
+                    self._address, code, details, by_callers_deadline=self._by_callers_deadline
+                )
+            )
             return
         self._answers[index] = answer
         answers = [found for found in self._answers if found is not None]
@@ -131,11 +172,21 @@ class BatchCalls:
 
     def _finish(self, answers: list[list[Array]]) -> None:
         try:
-            outputs = answers[0] if len(answers) == 1 else [np.concatenate(parts) for parts in zip(*answers, strict=True)]
+            outputs = (
+                answers[0]
+                if len(answers) == 1
+                else [np.concatenate(parts) for parts in zip(*answers, strict=True)]
+            )
         except ValueError as error:  # the parts agree in their rows alone
-            self.fail(ModelFailed(f"{self._address} answered parts of one batch in shapes that do not go together: {error}"))
+            self.fail(
+                ModelFailed(
+                    f"{self._address} answered parts of one batch in shapes that "
+                    f"do not go together: {error}"
+                )
+            )
             return
-        self.over = self.succeeded = True
+        self.over = True
+        self.succeeded = True
         try:
             self._work.finish(outputs)
         finally:

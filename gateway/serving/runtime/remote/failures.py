@@ -25,10 +25,13 @@ _INSTANCE_FAULTS: Final = frozenset(
 )
 
 
-def failure(address: str, code: Any, details: str, *, by_callers_deadline: bool = False) -> GatewayError:
+def failure(
+    address: str, code: Any, details: str, *, by_callers_deadline: bool = False
+) -> GatewayError:
     """The error of a batch whose call ended with this `grpc.StatusCode`.
 
-    `by_callers_deadline`: the time it had was what its callers had left, so that it being over is nobody's failure.
+    `by_callers_deadline`: the time it had was what its callers had left, so that it
+    being over is nobody's failure.
     """
     text = f"{address}: {code.name}: {details or 'no details'}"
     if code is grpc.StatusCode.DEADLINE_EXCEEDED and by_callers_deadline:
@@ -41,5 +44,8 @@ def failure(address: str, code: Any, details: str, *, by_callers_deadline: bool 
 
 
 def casts_doubt(code: Any) -> bool:
-    """After this status it is worth asking the server how it is: it was lost or overdue, or lacks the model. Being busy is no news."""
+    """After this status it is worth asking the server how it is.
+
+    It was lost or overdue, or lacks the model. Being busy is no news.
+    """
     return code in _INSTANCE_FAULTS and code is not grpc.StatusCode.RESOURCE_EXHAUSTED

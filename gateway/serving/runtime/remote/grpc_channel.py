@@ -1,7 +1,8 @@
 """gRPC channels to other servers: one for each address, shared by all versions that use it.
 
-grpc's synchronous channels, used through futures: grpc.aio's poller would share the process with a server that works on completion queues of its
-own. What gRPC can do by itself is asked of it: keepalive, re-connection, names with several servers behind them.
+grpc's synchronous channels, used through futures: grpc.aio's poller would share the process with a
+server that works on completion queues of its own. What gRPC can do by itself is asked of it:
+keepalive, re-connection, names with several servers behind them.
 """
 
 from __future__ import annotations
@@ -16,33 +17,43 @@ import grpc
 
 from gateway.core.protection import RemotePlan
 
-_CLOSED_S: Final = 5.0  # what a channel may take to drop its calls before nobody waits for it any more
+# what a channel may take to drop its calls before nobody waits for it any more
+_CLOSED_S: Final = 5.0
 
 _ARGUMENTS: Final = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.enable_retries", 0),  # the gateway repeats batches itself, within a budget
-    # A peer that vanished without a word is noticed also while nothing is called. How many pings go without data stays at gRPC's bound: servers
-    # that were not told to tolerate more would close the connection.
+    # A peer that vanished without a word is noticed also while nothing is called. How many pings go
+    # without data stays at gRPC's bound: servers that were not told to tolerate more would close
+    # the connection.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 5_000),
-    ("grpc.min_reconnect_backoff_ms", 5_000),  # despite its name: how long an attempt to connect may take
+    # despite its name: how long an attempt to connect may take
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.dns_min_time_between_resolutions_ms", 5_000),
 )
 
 
 def has_many_servers(address: str) -> bool:
-    """Several servers may stand behind the address: a DNS name that is to be resolved, or a list."""
+    """Several servers may stand behind the address.
+
+    A DNS name that is to be resolved, or a list.
+    """
     scheme, _, rest = address.partition(":")
     return scheme == "dns" or (scheme in ("ipv4", "ipv6") and "," in rest)
 
 
 def service_config(address: str) -> str:
-    """The service config for gRPC: every server behind the address in turn, where there may be many those that say they serve."""
-    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}  # it also re-connects at once, not at the next call
+    """The service config for gRPC.
+
+    Every server behind the address in turn, where there may be many those that say they serve.
+    """
+    # it also re-connects at once, not at the next call
+    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
     if has_many_servers(address):
         config["healthCheckConfig"] = {"serviceName": ""}
     return json.dumps(config)
@@ -52,10 +63,13 @@ class Channel:
     """A channel to one address; its methods take and return bytes."""
 
     def __init__(self, address: str, tls_ca: bytes) -> None:
-        self.address, self.users = address, 0
+        self.address = address
+        self.users = 0
         arguments = [*_ARGUMENTS, ("grpc.service_config", service_config(address))]
         self._core: Any = (
-            grpc.secure_channel(address, grpc.ssl_channel_credentials(tls_ca), arguments) if tls_ca else grpc.insecure_channel(address, arguments)
+            grpc.secure_channel(address, grpc.ssl_channel_credentials(tls_ca), arguments)
+            if tls_ca
+            else grpc.insecure_channel(address, arguments)
         )
         self._unary: dict[str, Any] = {}
 
@@ -63,7 +77,8 @@ class Channel:
         """The `grpc.UnaryUnaryMultiCallable` of a method."""
         found = self._unary.get(method)
         if found is None:
-            found = self._unary[method] = self._core.unary_unary(method)
+            found = self._core.unary_unary(method)
+            self._unary[method] = found
         return found
 
     def stream(self, method: str) -> Any:
@@ -100,7 +115,8 @@ class Channels:
         key = (plan.address, plan.tls_ca)
         channel = self._open.get(key)
         if channel is None:
-            channel = self._open[key] = Channel(*key)
+            channel = Channel(*key)
+            self._open[key] = channel
         channel.users += 1
         return channel
 
@@ -110,7 +126,9 @@ class Channels:
         if channel.users:
             return
         self._open = {key: kept for key, kept in self._open.items() if kept is not channel}
-        closed = asyncio.ensure_future(asyncio.get_running_loop().run_in_executor(self._thread, channel.close))
+        closed = asyncio.ensure_future(
+            asyncio.get_running_loop().run_in_executor(self._thread, channel.close)
+        )
         await asyncio.wait([closed], timeout=_CLOSED_S)
 
     def in_thread(self, job: Callable[[], None]) -> None:

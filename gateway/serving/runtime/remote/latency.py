@@ -1,7 +1,8 @@
 """How long an instance takes, so that one that stands out among its siblings is given less.
 
-It is a weight, not a switch: least outstanding work (batches times expected time) gives an instance that takes ten times as long a tenth, and
-under full load still its share, which throwing it out would take from everybody. Instances that fail are left alone by their breakers.
+It is a weight, not a switch: least outstanding work (batches times expected time) gives an instance
+that takes ten times as long a tenth, and under full load still its share, which throwing it out
+would take from everybody. Instances that fail are left alone by their breakers.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ import statistics
 from collections import deque
 from typing import Final
 
-_SAMPLES: Final = 16  # the median follows a change after half of them, and one long pause moves it not at all
-_HALF_LIFE_S: Final = 10.0  # of what is known about an instance that is given nothing: it must be tried again (Finagle's peak EWMA: 10 s, too)
+# the median follows a change after half of them, and one long pause moves it not at all
+_SAMPLES: Final = 16
+# of what is known about an instance that is given nothing: it must be tried again
+# (Finagle's peak EWMA: 10 s, too)
+_HALF_LIFE_S: Final = 10.0
 
 
 class MovingLatency:
@@ -21,15 +25,20 @@ class MovingLatency:
 
     def __init__(self) -> None:
         self._durations: deque[float] = deque(maxlen=_SAMPLES)
-        self._median = self._last = 0.0
+        self._median = 0.0
+        self._last = 0.0
 
     def add(self, duration_s: float, now: float) -> None:
         """A batch took so long, or was given up after so long."""
         self._durations.append(duration_s)
-        self._median, self._last = statistics.median(self._durations), now
+        self._median = statistics.median(self._durations)
+        self._last = now
 
     def expected_s(self, now: float, oldest_s: float = 0.0) -> float:
-        """Seconds the next batch is expected to take; 0: unknown. `oldest_s`: for how long the oldest of those under way has been, which counts."""
+        """Seconds the next batch is expected to take; 0: unknown.
+
+        `oldest_s`: for how long the oldest of those under way has been, which counts.
+        """
         known: float = self._median * 0.5 ** (max(0.0, now - self._last) / _HALF_LIFE_S)
         return max(known, oldest_s)
 

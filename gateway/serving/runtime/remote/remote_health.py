@@ -1,7 +1,8 @@
 """Whether another server can run a model now.
 
-Its `grpc.health.v1` Watch is believed where it has one that knows the model. Where it has none (Triton), or says nothing, ModelReady is asked every
-few seconds. When a call was lost or overdue, ModelReady is asked at once: a server that hangs says nothing of it, and its connection stays up.
+Its `grpc.health.v1` Watch is believed where it has one that knows the model. Where it has none
+(Triton), or says nothing, ModelReady is asked every few seconds. When a call was lost or overdue,
+ModelReady is asked at once: a server that hangs says nothing of it, and its connection stays up.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from gateway.serving.runtime.remote.status_stream import NOT_SERVING, SERVING, S
 MODEL_READY: Final = "/inference.GRPCInferenceService/ModelReady"
 _log = logging.getLogger(__name__)
 
-_ASK_S: Final = 3.0  # between two questions to a server that is well and has no Watch; a fifth more or less, so that gateways do not ask in step
+# between two questions to a server that is well and has no Watch; a fifth more or less, so that
+# gateways do not ask in step
+_ASK_S: Final = 3.0
 _LEAST_PAUSE_S: Final = 0.1  # between any two; doubled up to `_ASK_S` while it is not well
 _ANSWER_S: Final = 2.0  # a server that takes longer to say whether it is ready is not
 _FIRST_ANSWER_S: Final = 2.0
@@ -39,21 +42,39 @@ _NO_WATCH: Final = frozenset(
 
 
 class RemoteHealth:
-    """Follows one model on one server; `changed` is called on the loop after every change of `available`."""
+    """Follows one model on one server.
 
-    def __init__(self, channel: Channel, model: str, version: str, metadata: Sequence[tuple[str, str]], changed: Callable[[], None]) -> None:
-        self._channel, self._model, self._version, self._metadata, self._changed = channel, model, version, tuple(metadata), changed
+    `changed` is called on the loop after every change of `available`.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        model: str,
+        version: str,
+        metadata: Sequence[tuple[str, str]],
+        changed: Callable[[], None],
+    ) -> None:
+        self._channel = channel
+        self._model = model
+        self._version = version
+        self._metadata = tuple(metadata)
+        self._changed = changed
         self._service = f"{model}/{version}" if version else model
         self._question = ModelReadyRequest(name=model, version=version).SerializeToString()
-        self._fault: str | None = None  # why it is not available, empty where it is; None until something was learnt
+        # why it is not available, empty where it is; None until something was learnt
+        self._fault: str | None = None
         self._stream: StatusStream | None = None
-        # Of several servers behind one name a Watch would tell one's health: there gRPC's own health check chooses, and the name is asked.
-        self._has_watch = self._may_have_watch = not has_many_servers(channel.address)
+        # Of several servers behind one name a Watch would tell one's health: there gRPC's own
+        # health check chooses, and the name is asked.
+        self._has_watch = not has_many_servers(channel.address)
+        self._may_have_watch = self._has_watch
         self._heard: int | None = None  # the stream's last word
         self._doubt = True  # ask, whatever the stream said
         self._failing = False  # the last question was not answered with yes
         self._pause_s = _LEAST_PAUSE_S
-        self._wake, self._known = asyncio.Event(), asyncio.Event()
+        self._wake = asyncio.Event()
+        self._known = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -75,7 +96,8 @@ class RemoteHealth:
             await asyncio.wait([self._task])
         if self._stream is not None:
             self._stream.close()
-        self._stream, self._fault = None, "it is closed"
+        self._stream = None
+        self._fault = "it is closed"
 
     def doubt(self) -> None:
         """A call was lost or overdue: the server is asked how it is."""
@@ -97,9 +119,11 @@ class RemoteHealth:
 
     def ended(self, _stream: StatusStream, code: Any) -> None:
         """The connection was lost or given up, or the server has no Watch: it is asked."""
-        if code in _NO_WATCH or (self._heard is None and not self._failing):  # or it would be opened and lost over and over
+        # or it would be opened and lost over and over
+        if code in _NO_WATCH or (self._heard is None and not self._failing):
             self._has_watch = False
-        self._stream = self._heard = None
+        self._stream = None
+        self._heard = None
         self.doubt()
 
     async def _follow(self) -> None:
@@ -119,7 +143,8 @@ class RemoteHealth:
         if self._stream is None and self._has_watch and not self._failing:
             try:
                 self._stream = StatusStream(self._channel, self._service, self._metadata, self)
-            except Exception as error:  # noqa: BLE001  # a channel that was closed, metadata that gRPC does not take
+            except Exception as error:  # noqa: BLE001
+                # a channel that was closed, metadata that gRPC does not take
                 _log.debug("%s: its health cannot be watched: %s", self._channel.address, error)
                 self._has_watch = False
 
@@ -135,11 +160,13 @@ class RemoteHealth:
     def _answered(self, fault: str) -> None:
         if fault:
             self._pause_s = min(_ASK_S, 2 * self._pause_s) if self._failing else _LEAST_PAUSE_S
-            self._failing = self._doubt = True
+            self._failing = True
+            self._doubt = True
             self._has_watch = self._may_have_watch  # whoever comes back may be another
             self._learn(fault)
             return
-        self._failing = self._doubt = False
+        self._failing = False
+        self._doubt = False
         self._pause_s = _ASK_S
         if self._heard != NOT_SERVING:
             self._learn("")
@@ -154,7 +181,9 @@ class RemoteHealth:
                 loop.call_soon_threadsafe(lambda: None if over.done() else over.set_result(None))
 
         try:
-            call = self._channel.unary(MODEL_READY).future(self._question, timeout=_ANSWER_S, metadata=self._metadata)
+            call = self._channel.unary(MODEL_READY).future(
+                self._question, timeout=_ANSWER_S, metadata=self._metadata
+            )
         except Exception as error:  # noqa: BLE001  # as above
             return f"{type(error).__name__}: {error}"
         call.add_done_callback(told)
@@ -166,17 +195,22 @@ class RemoteHealth:
         return _fault(call)
 
     def _learn(self, fault: str) -> None:
-        was, self._fault = self._fault, fault
+        was = self._fault
+        self._fault = fault
         if was is None or (was == "") != (fault == ""):
             if fault:
                 _log.warning("%s cannot run '%s': %s", self._channel.address, self._service, fault)
             else:
                 _log.info("%s can run '%s'", self._channel.address, self._service)
-            asyncio.get_running_loop().call_soon(self._changed)  # what it sets off is not this task's, nor are its errors
+            # what it sets off is not this task's, nor are its errors
+            asyncio.get_running_loop().call_soon(self._changed)
         self._known.set()
 
     def __repr__(self) -> str:
-        return f"<RemoteHealth {self._service} at {self._channel.address}: {self._fault or ('available' if self.available else 'not known yet')}>"
+        return (
+            f"<RemoteHealth {self._service} at {self._channel.address}: "
+            f"{self._fault or ('available' if self.available else 'not known yet')}>"
+        )
 
 
 def _fault(call: Any) -> str:

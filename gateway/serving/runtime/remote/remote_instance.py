@@ -1,4 +1,7 @@
-"""Another server of the Open Inference Protocol as an instance of a version (`gateway.core.instance.Instance`)."""
+"""Another server of the Open Inference Protocol as an instance of a version.
+
+`gateway.core.instance.Instance`.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,22 @@ from gateway.core.errors import InstanceFailed
 from gateway.core.instance import Work
 from gateway.core.plan import VersionPlan
 from gateway.core.protection import RemotePlan
-from gateway.serving.runtime.remote.batch_calls import BatchCalls, Metadata, authorization, no_metadata, with_token
+from gateway.serving.runtime.remote.batch_calls import (
+    BatchCalls,
+    Metadata,
+    authorization,
+    no_metadata,
+    with_token,
+)
 from gateway.serving.runtime.remote.grpc_channel import Channel, Channels
 from gateway.serving.runtime.remote.latency import MovingLatency
 from gateway.serving.runtime.remote.remote_health import RemoteHealth
 from gateway.serving.runtime.remote.request_encoding import BatchCodec
 
 MODEL_INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
-_LARGE_BYTES: Final = 256 << 10  # of inputs: from here on, copying and writing them holds the event loop longer than a thread's hop takes
+# of inputs: from here on, copying and writing them holds the event loop
+# longer than a thread's hop takes
+_LARGE_BYTES: Final = 256 << 10
 
 
 def _nothing(_work: Work, _address: str, _started_s: float, _answered: bool) -> None: ...
@@ -28,8 +39,8 @@ def _nothing(_work: Work, _address: str, _started_s: float, _answered: bool) -> 
 class RemoteInstance:
     """Runs batches of `version` on the server of `plan`; `async with`, or `start` and `close`.
 
-    `metadata` says what is sent along with a batch: its trace context. `returned` is told its end: the address, when it was sent (seconds of
-    the monotonic clock), and whether it was answered.
+    `metadata` says what is sent along with a batch: its trace context. `returned` is told its end:
+    the address, when it was sent (seconds of the monotonic clock), and whether it was answered.
     """
 
     def __init__(
@@ -41,19 +52,31 @@ class RemoteInstance:
         metadata: Callable[[Work], Metadata] = no_metadata,
         returned: Callable[[Work, str, float, bool], None] = _nothing,
     ) -> None:
-        self._plan, self._channels = plan, channels
+        self._plan = plan
+        self._channels = channels
         self._model = plan.model or version.model
-        self._codec, self._latency = BatchCodec(version, plan), MovingLatency()
-        self._metadata, self._returned = with_token(plan.token, metadata), returned
+        self._codec = BatchCodec(version, plan)
+        self._latency = MovingLatency()
+        self._metadata = with_token(plan.token, metadata)
+        self._returned = returned
         self._watchers: list[Callable[[], None]] = []
         self._running: dict[BatchCalls, None] = {}  # the oldest first
         self._channel: Channel | None = None
         self._health: RemoteHealth | None = None
 
     async def start(self) -> None:
-        """Begins to follow the server's health; returns when it has answered, or after 2 s. A server that is down is not an error."""
+        """Begins to follow the server's health; returns when it has answered, or after 2 s.
+
+        A server that is down is not an error.
+        """
         self._channel = self._channels.borrow(self._plan)
-        self._health = RemoteHealth(self._channel, self._model, self._plan.version, authorization(self._plan.token), self._changed)
+        self._health = RemoteHealth(
+            self._channel,
+            self._model,
+            self._plan.version,
+            authorization(self._plan.token),
+            self._changed,
+        )
         try:
             await self._health.start()
         except BaseException:
@@ -62,7 +85,10 @@ class RemoteInstance:
 
     async def close(self) -> None:
         """Fails what is under way and hangs up."""
-        channel, health, self._channel, self._health = self._channel, self._health, None, None
+        channel = self._channel
+        health = self._health
+        self._channel = None
+        self._health = None
         if channel is None or health is None:
             return
         await health.close()
@@ -94,7 +120,10 @@ class RemoteInstance:
 
     @property
     def expected_s(self) -> float:
-        """Seconds that its next batch is expected to take, from the last ones and from those under way; 0: unknown."""
+        """Seconds that its next batch is expected to take.
+
+        From the last ones and from those under way; 0: unknown.
+        """
         now = time.monotonic()
         oldest = next(iter(self._running), None)
         return self._latency.expected_s(now, now - oldest.started if oldest is not None else 0.0)
@@ -120,7 +149,8 @@ class RemoteInstance:
             self._encoded(batch, batch.encode(self._plan.max_rows))
 
     def _encode_in_thread(self, batch: BatchCalls) -> None:
-        loop, max_rows = asyncio.get_running_loop(), self._plan.max_rows
+        loop = asyncio.get_running_loop()
+        max_rows = self._plan.max_rows
 
         def job() -> None:
             error = batch.encode(max_rows)
@@ -141,7 +171,8 @@ class RemoteInstance:
         del self._running[batch]
         now = time.monotonic()
         self._returned(batch.work, self.name, batch.started, batch.succeeded)
-        if batch.succeeded or batch.overdue:  # how quickly it refuses says nothing of how quickly it works
+        # how quickly it refuses says nothing of how quickly it works
+        if batch.succeeded or batch.overdue:
             self._latency.add(now - batch.started, now)
         if batch.doubtful and self._health is not None:
             self._health.doubt()
@@ -154,4 +185,7 @@ class RemoteInstance:
             changed()
 
     def __repr__(self) -> str:
-        return f"<RemoteInstance {self.name}: {len(self._running)} of {self.capacity} running, {self._latency}, {self._health}>"
+        return (
+            f"<RemoteInstance {self.name}: {len(self._running)} of {self.capacity} running, "
+            f"{self._latency}, {self._health}>"
+        )

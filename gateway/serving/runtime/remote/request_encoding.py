@@ -28,7 +28,8 @@ class BatchCodec:
 
     def __init__(self, version: VersionPlan, plan: RemotePlan) -> None:
         self._address = plan.address
-        self._model, self._version = plan.model or version.model, plan.version
+        self._model = plan.model or version.model
+        self._version = plan.version
         self._inputs = {spec.name: spec.datatype for spec in version.inputs}
         self._outputs = version.outputs
         self._heads: dict[tuple[object, ...], bytes] = {}
@@ -40,10 +41,17 @@ class BatchCodec:
         for name, array in feed.items():
             # an array as it stands is copied once, by the join; `tobytes` would copy it twice
             data: Any = encode_raw(array, BYTES) if self._inputs[name] == BYTES else array
-            parts += (bytes_tag(_RAW_INPUT_CONTENTS, len(data) if isinstance(data, bytes) else data.nbytes), data)
+            parts += (
+                bytes_tag(
+                    _RAW_INPUT_CONTENTS, len(data) if isinstance(data, bytes) else data.nbytes
+                ),
+                data,
+            )
         return b"".join(parts)
 
-    def _make_head(self, key: tuple[object, ...], feed: Mapping[str, Array], wanted: tuple[int, ...]) -> bytes:
+    def _make_head(
+        self, key: tuple[object, ...], feed: Mapping[str, Array], wanted: tuple[int, ...]
+    ) -> bytes:
         request = ModelInferRequest(model_name=self._model, model_version=self._version)
         for name, array in feed.items():
             request.inputs.add(name=name, datatype=self._inputs[name], shape=array.shape)
@@ -58,16 +66,22 @@ class BatchCodec:
     def decode(self, message: bytes, wanted: tuple[int, ...], rows: int) -> list[Array]:
         """The wanted outputs, in that order, as read-only views of the message where they can be.
 
-        Raises ModelFailed where the message is no answer to `rows` rows (-1: there is no batch axis).
+        Raises ModelFailed where the message is no answer to `rows`
+        rows (-1: there is no batch axis).
         """
         try:
             found = self._tensors(message)
             return [self._output(self._outputs[index], found, rows) for index in wanted]
         except (DecodeError, Malformed) as error:
-            raise ModelFailed(f"{self._address} answered what is no ModelInferResponse: {error}") from None
+            raise ModelFailed(
+                f"{self._address} answered what is no ModelInferResponse: {error}"
+            ) from None
 
     def _tensors(self, message: bytes) -> dict[str, tuple[Any, bytes, tuple[int, int] | None]]:
-        """By name: the tensor, and the bytes and the place in them of its raw contents (None: it is typed)."""
+        """By name: the tensor, and the bytes and the place in them of its raw contents.
+
+        None: it is typed.
+        """
         split = split_field(message, _RAW_OUTPUT_CONTENTS)
         if split is None:  # too many fields to walk
             response = ModelInferResponse.FromString(message)
@@ -76,13 +90,29 @@ class BatchCodec:
             response = ModelInferResponse.FromString(split[0])
             raw = [(message, span) for span in split[1]]
         if raw and len(raw) != len(response.outputs):
-            raise ModelFailed(f"{self._address} answered {len(response.outputs)} outputs with {len(raw)} raw contents")
-        places: Sequence[tuple[bytes, tuple[int, int] | None]] = raw or [(b"", None)] * len(response.outputs)
-        return {tensor.name: (tensor, *place) for tensor, place in zip(response.outputs, places, strict=True)}
+            raise ModelFailed(
+                f"{self._address} answered {len(response.outputs)} outputs "
+                f"with {len(raw)} raw contents"
+            )
+        places: Sequence[tuple[bytes, tuple[int, int] | None]] = raw or [(b"", None)] * len(
+            response.outputs
+        )
+        return {
+            tensor.name: (tensor, *place)
+            for tensor, place in zip(response.outputs, places, strict=True)
+        }
 
-    def _output(self, spec: TensorSpec, found: Mapping[str, tuple[Any, bytes, tuple[int, int] | None]], rows: int) -> Array:
+    def _output(
+        self,
+        spec: TensorSpec,
+        found: Mapping[str, tuple[Any, bytes, tuple[int, int] | None]],
+        rows: int,
+    ) -> Array:
         if spec.name not in found:
-            raise ModelFailed(f"{self._address} answered without the output '{spec.name}': it has {', '.join(sorted(found)) or 'none'}")
+            raise ModelFailed(
+                f"{self._address} answered without the output '{spec.name}': it has "
+                f"{', '.join(sorted(found)) or 'none'}"
+            )
         tensor, data, span = found[spec.name]
         shape = tuple(tensor.shape)
         self._check(spec, tensor.datatype, shape, rows)
@@ -90,8 +120,11 @@ class BatchCodec:
             if span is None:
                 return decode_typed(tensor.contents, spec.datatype, shape, spec.name)
             size = raw_size(spec.datatype, shape)
-            if size != span[1] and (size >= 0 or 4 * element_count(shape) > span[1]):  # the length of each of the BYTES takes four
-                raise ModelFailed(f"{self._address} answered '{spec.name}' {shape_text(shape)} in {span[1]} bytes")
+            # the length of each of the BYTES takes four
+            if size != span[1] and (size >= 0 or 4 * element_count(shape) > span[1]):
+                raise ModelFailed(
+                    f"{self._address} answered '{spec.name}' {shape_text(shape)} in {span[1]} bytes"
+                )
             return decode_raw(data, *span, spec.datatype, shape, spec.name)
         except InvalidRequest as error:
             text = str(error).replace(f"input '{spec.name}'", f"output '{spec.name}'")
@@ -99,11 +132,19 @@ class BatchCodec:
 
     def _check(self, spec: TensorSpec, datatype: str, shape: tuple[int, ...], rows: int) -> None:
         if datatype != spec.datatype:
-            raise ModelFailed(f"{self._address} answered '{spec.name}' as {datatype}, it is {spec.datatype} here")
+            raise ModelFailed(
+                f"{self._address} answered '{spec.name}' as {datatype}, it is {spec.datatype} here"
+            )
         if min(shape, default=0) < 0 or not fits(shape, spec.shape):
-            raise ModelFailed(f"{self._address} answered '{spec.name}' with shape {shape_text(shape)}, it is {shape_text(spec.shape)} here")
+            raise ModelFailed(
+                f"{self._address} answered '{spec.name}' with shape {shape_text(shape)}, it is "
+                f"{shape_text(spec.shape)} here"
+            )
         if rows >= 0 and (not shape or shape[0] != rows):
-            raise ModelFailed(f"{self._address} was given {rows} rows and answered '{spec.name}' with shape {shape_text(shape)}")
+            raise ModelFailed(
+                f"{self._address} was given {rows} rows and answered '{spec.name}' "
+                f"with shape {shape_text(shape)}"
+            )
 
     def __repr__(self) -> str:
         return f"<BatchCodec {self._model} {self._version or 'newest'} at {self._address}>"

@@ -1,6 +1,9 @@
-"""What a server says of its own health: one `grpc.health.v1` Watch call, read by a thread of its own.
+"""What a server says of its own health.
 
-A thread, because grpcio's synchronous streams can only be waited for; it sleeps for as long as nothing changes.
+One `grpc.health.v1` Watch call, read by a thread of its own.
+
+A thread, because grpcio's synchronous streams can only be waited for; it sleeps
+for as long as nothing changes.
 """
 
 from __future__ import annotations
@@ -29,18 +32,31 @@ class Listener(Protocol):
         ...
 
     def ended(self, stream: StatusStream, code: Any) -> None:
-        """Nothing more will be heard; the `grpc.StatusCode` says why. Told once, and not after `close`."""
+        """Nothing more will be heard; the `grpc.StatusCode` says why.
+
+        Told once, and not after `close`.
+        """
         ...
 
 
 class StatusStream:
     """Tells the listener what the server says of one service."""
 
-    def __init__(self, channel: Channel, service: str, metadata: Sequence[tuple[str, str]], listener: Listener) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        service: str,
+        metadata: Sequence[tuple[str, str]],
+        listener: Listener,
+    ) -> None:
         self._listener: Listener | None = listener
         self._loop = asyncio.get_running_loop()
-        self._call = channel.stream(WATCH)(HealthCheckRequest(service=service).SerializeToString(), metadata=metadata)
-        threading.Thread(target=self._read, name=f"health of {channel.address}", daemon=True).start()
+        self._call = channel.stream(WATCH)(
+            HealthCheckRequest(service=service).SerializeToString(), metadata=metadata
+        )
+        threading.Thread(
+            target=self._read, name=f"health of {channel.address}", daemon=True
+        ).start()
 
     def close(self) -> None:
         """Tells nothing more, and lets the call and its thread go."""
@@ -48,7 +64,8 @@ class StatusStream:
         self._call.cancel()
 
     def _read(self) -> None:
-        code = grpc.StatusCode.UNAVAILABLE  # a server that ends the stream without an error is about to leave
+        # a server that ends the stream without an error is about to leave
+        code = grpc.StatusCode.UNAVAILABLE
         try:
             for message in self._call:
                 self._tell(HealthCheckResponse.FromString(message).status)

@@ -10,14 +10,19 @@ from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 
 
 class ThreadInstance:
-    """Runs up to `capacity` batches at a time in the threads of this process (`gateway.core.instance.Instance`); always up."""
+    """Runs up to `capacity` batches at a time in the threads of this process; always up.
+
+    A `gateway.core.instance.Instance`.
+    """
 
     name = "threads"
     available = True
     expected_s = 0.0
 
     def __init__(self, runner: Runner, workers: ThreadWorkers, capacity: int) -> None:
-        self._runner, self._workers, self.capacity = runner, workers, capacity
+        self._runner = runner
+        self._workers = workers
+        self.capacity = capacity
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Nothing ever changes."""

@@ -24,12 +24,17 @@ class LocalThreads:
     name = ""
 
     def __init__(self, runner: Runner, workers: ThreadWorkers, capacity: int) -> None:
-        self._runner, self._workers, self.lanes = runner, workers, capacity
+        self._runner = runner
+        self._workers = workers
+        self.lanes = capacity
         self._running = 0
         self._ready: Callable[[], None] | None = None
 
     def acquire(self, ready: Callable[[], None]) -> LocalThreads | None:
-        """Takes a thread; without one, calls `ready` when one is free. Where the version's own places are taken, the end of a batch is the call."""
+        """Takes a thread; without one, calls `ready` when one is free.
+
+        Where the version's own places are taken, the end of a batch is the call.
+        """
         if self._running >= self.lanes or self._ready is not None:
             return None
         if self._workers.acquire(self._thread_free):
@@ -57,7 +62,8 @@ class LocalThreads:
         self._workers.run(lambda: run_work(work, self._runner), over)
 
     def _thread_free(self) -> None:
-        ready, self._ready = self._ready, None
+        ready = self._ready
+        self._ready = None
         assert ready is not None
         ready()
 

@@ -1,7 +1,8 @@
 """Threads that run batches: one pool for all versions of a process.
 
-ONNX Runtime frees the GIL while a model computes, so threads share its work out over cores. Their number does not grow with the models that
-are loaded. A thread is lent to whoever asked first; a version asks only while it has somebody waiting.
+ONNX Runtime frees the GIL while a model computes, so threads share its work out over cores. Their
+number does not grow with the models that are loaded. A thread is lent to whoever asked first; a
+version asks only while it has somebody waiting.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ class ThreadWorkers:
         self._threads: list[threading.Thread] = []
 
     async def __aenter__(self) -> Self:
-        self._threads = [threading.Thread(target=self._work, name=f"worker-{i}", daemon=True) for i in range(self.count)]
+        self._threads = [
+            threading.Thread(target=self._work, name=f"worker-{i}", daemon=True)
+            for i in range(self.count)
+        ]
         for thread in self._threads:
             thread.start()
         return self
@@ -41,7 +45,10 @@ class ThreadWorkers:
             self._jobs.put(None)
 
     def acquire(self, ready: Callable[[], None]) -> bool:
-        """Takes a free worker; without one, `ready` is called once, on the loop, when one is free (it is not held then)."""
+        """Takes a free worker.
+
+        Without one, `ready` is called once, on the loop, when one is free (it is not held then).
+        """
         if self._free:
             self._free -= 1
             return True
@@ -54,7 +61,10 @@ class ThreadWorkers:
         self._lend()
 
     def run(self, job: Callable[[], None], done: Callable[[], None]) -> None:
-        """Runs the job on the worker acquired before, gives the worker back, and calls `done` on the loop."""
+        """Runs the job on the worker acquired before, gives the worker back.
+
+        Calls `done` on the loop.
+        """
         self._jobs.put((job, done))
 
     def _work(self) -> None:
@@ -68,7 +78,10 @@ class ThreadWorkers:
                 self._loop.call_soon_threadsafe(self._ran, done)
             except RuntimeError:  # the loop is closed: nobody waits for this any more
                 return
-            item = job = done = None  # type: ignore[assignment]  # an idle thread keeps nothing alive
+            # an idle thread keeps nothing alive
+            item = None
+            job = None  # type: ignore[assignment]
+            done = None  # type: ignore[assignment]
 
     def _ran(self, done: Callable[[], None]) -> None:
         self._free += 1
@@ -80,4 +93,7 @@ class ThreadWorkers:
             self._waiting.popleft()()
 
     def __repr__(self) -> str:
-        return f"<ThreadWorkers {self.count - self._free} of {self.count} busy, {len(self._waiting)} versions wait>"
+        return (
+            f"<ThreadWorkers {self.count - self._free} of {self.count} busy, "
+            f"{len(self._waiting)} versions wait>"
+        )

@@ -1,4 +1,7 @@
-"""Who may change the server (Load, Unload, settings): callers on this machine, and bearers of the administrators' token."""
+"""Who may change the server (Load, Unload, settings).
+
+Callers on this machine, and bearers of the administrators' token.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,18 @@ from urllib.parse import unquote
 from gateway.core.errors import NotPermitted, Unauthenticated
 from gateway.serving.wire.transport.interface import Call
 
-# What proxies tell of the caller they speak for. A caller could leave them out, a proxy on this machine would have to be told to.
-_FORWARDED: Final = frozenset({"forwarded", "via", "x-forwarded-for", "x-real-ip", "x-forwarded-client-cert", "x-envoy-external-address"})
+# What proxies tell of the caller they speak for. A caller could leave them out, a proxy on this
+# machine would have to be told to.
+_FORWARDED: Final = frozenset(
+    {
+        "forwarded",
+        "via",
+        "x-forwarded-for",
+        "x-real-ip",
+        "x-forwarded-client-cert",
+        "x-envoy-external-address",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +34,17 @@ class AuthorizationOptions:
     """Who may change the server."""
 
     token: str = field(default="", repr=False)
-    """Whoever sends it as `authorization: Bearer TOKEN` may; empty: nobody may by a token. Without TLS it travels in the open."""
+    """Whoever sends it as `authorization: Bearer TOKEN` may; empty: nobody may by a token.
+
+    Without TLS it travels in the open.
+    """
     trust_loopback: bool = True
-    """Callers on this machine may, without a token. Must be False where a reverse proxy on this machine passes on the calls of others: most
-    tell (`x-forwarded-for` and the like), and such calls do not count as loopback, but one that does not makes every caller look local."""
+    """Callers on this machine may, without a token.
+
+    Must be False where a reverse proxy on this machine passes on the calls of others: most tell
+    (`x-forwarded-for` and the like), and such calls do not count as loopback, but one that does not
+    makes every caller look local.
+    """
 
 
 class Authorization:
@@ -35,29 +55,52 @@ class Authorization:
         self._token = options.token.encode()
 
     def require(self, call: Call) -> None:
-        """Returns if the caller may change the server; raises Unauthenticated where a token would help, else NotPermitted."""
+        """Returns if the caller may change the server.
+
+        Raises Unauthenticated where a token would help, else NotPermitted.
+        """
         if self._trust_loopback and is_loopback(call.peer()) and not _is_forwarded(call):
             return
         if not self._token:
             raise NotPermitted(
-                "only callers on the server's own machine may change it: call from there, or start the server with --admin-token-file and send"
-                " the token as metadata 'authorization: Bearer TOKEN'"
+                "only callers on the server's own machine may change it: call from there, or "
+                "start the server with --admin-token-file and send the token as metadata "
+                "'authorization: Bearer TOKEN'"
             )
         sent = [_bearer(value) for key, value in call.metadata() if key == "authorization"]
         if not any(hmac.compare_digest(token, self._token) for token in sent if token is not None):
-            wrong = "the token in the metadata 'authorization' is not the server's" if any(sent) else "changing the server takes a token"
-            raise Unauthenticated(f"{wrong}: send that of the server's --admin-token-file as metadata 'authorization: Bearer TOKEN'")
+            wrong = (
+                "the token in the metadata 'authorization' is not the server's"
+                if any(sent)
+                else "changing the server takes a token"
+            )
+            raise Unauthenticated(
+                f"{wrong}: send that of the server's --admin-token-file as metadata "
+                "'authorization: Bearer TOKEN'"
+            )
 
     def __repr__(self) -> str:
-        who = ["loopback callers"] * self._trust_loopback + ["bearers of the token"] * bool(self._token)
+        who = ["loopback callers"] * self._trust_loopback + ["bearers of the token"] * bool(
+            self._token
+        )
         return f"<Authorization of {' and '.join(who) or 'nobody'}>"
 
 
 def read_token(file: Path) -> str:
-    """The token in a file, without the white space around it; raises OSError, ValueError where the file holds none."""
+    """The token in a file, without the white space around it.
+
+    Raises OSError, ValueError where the file holds none.
+    """
     token = file.read_text(encoding="utf-8").strip()
-    if not token or any(character.isspace() for character in token) or not token.isascii() or not token.isprintable():
-        raise ValueError(f"{file} must hold one token, of printable ASCII characters without spaces")
+    if (
+        not token
+        or any(character.isspace() for character in token)
+        or not token.isascii()
+        or not token.isprintable()
+    ):
+        raise ValueError(
+            f"{file} must hold one token, of printable ASCII characters without spaces"
+        )
     return token
 
 

@@ -32,7 +32,11 @@ from gateway.serving.wire.server_state import ServerState
 from gateway.serving.wire.services.parsing import parse
 from gateway.serving.wire.transport.interface import Call
 
-_FORCED: Final[dict[BreakerMode, Forced]] = {AUTOMATIC: "", FORCE_OPEN: "open", FORCE_CLOSED: "closed"}
+_FORCED: Final[dict[BreakerMode, Forced]] = {
+    AUTOMATIC: "",
+    FORCE_OPEN: "open",
+    FORCE_CLOSED: "closed",
+}
 _MODES: Final[dict[Forced, BreakerMode]] = {forced: mode for mode, forced in _FORCED.items()}
 _STATES: Final[dict[str, BreakerState]] = {"closed": CLOSED, "open": OPEN, "half-open": HALF_OPEN}
 _log = logging.getLogger(__name__)
@@ -41,23 +45,41 @@ _log = logging.getLogger(__name__)
 class BreakerService:
     """Tells how the breakers of all processes stand, and has them forced."""
 
-    def __init__(self, state: ServerState, control: ServingLink, authorization: Authorization) -> None:
-        self._state, self._control, self._authorization = state, control, authorization
+    def __init__(
+        self, state: ServerState, control: ServingLink, authorization: Authorization
+    ) -> None:
+        self._state = state
+        self._control = control
+        self._authorization = authorization
 
     async def list_breakers(self, _call: Call, message: bytes) -> bytes:
         """ListBreakers: of every process, whichever is asked."""
         request = parse(ListBreakersRequest, message)
-        versions = self._versions(request.model, request.version) if request.model or request.version else None
+        versions = (
+            self._versions(request.model, request.version)
+            if request.model or request.version
+            else None
+        )
         survey = await self._survey()
-        reports = {process: dict(report) for process, report in survey.reports.items() if report is not None}
+        reports = {
+            process: dict(report)
+            for process, report in survey.reports.items()
+            if report is not None
+        }
         keys = sorted({key for report in reports.values() for key in report} | survey.forced.keys())
         return ListBreakersResponse(
             breakers=[
-                _breaker(key, survey.forced.get(key, ""), {process: report[key] for process, report in reports.items() if key in report})
+                _breaker(
+                    key,
+                    survey.forced.get(key, ""),
+                    {process: report[key] for process, report in reports.items() if key in report},
+                )
                 for key in keys
                 if versions is None or (key[0] == request.model and key[1] in versions)
             ],
-            silent_processes=[process for process, report in survey.reports.items() if report is None],
+            silent_processes=[
+                process for process, report in survey.reports.items() if report is None
+            ],
         ).SerializeToString()
 
     async def set_breaker(self, call: Call, message: bytes) -> bytes:
@@ -66,15 +88,29 @@ class BreakerService:
         request = parse(SetBreakerRequest, message)
         if request.mode not in _FORCED:
             raise InvalidRequest("'mode' is not set: AUTOMATIC, FORCE_OPEN or FORCE_CLOSED")
-        keys: Sequence[CircuitKey] = [(request.model, version, "") for version in self._versions(request.model, request.version)]
+        keys: Sequence[CircuitKey] = [
+            (request.model, version, "")
+            for version in self._versions(request.model, request.version)
+        ]
         if request.instance:
             keys = await self._of_instance(keys, request.instance)
-        elif request.mode != BreakerMode.FORCE_OPEN:  # which needs no more than the version's own; what is to pass has to pass its instances as well
+        elif request.mode != BreakerMode.FORCE_OPEN:
+            # which needs no more than the version's own; what is to pass
+            # has to pass its instances as well
             keys = [*keys, *await self._instances(keys)]
         which = BreakerMode.Name(request.mode)
-        _log.info("%s asks for %s of the breakers of %s", call.peer(), which, ", ".join(f"'{m}' version {v} {i}".rstrip() for m, v, i in keys))
-        await self._control.ask(Change.BREAKERS, request.model, {"keys": tuple(keys), "mode": _FORCED[request.mode]})
-        return SetBreakerResponse(breakers=[BreakerName(model=m, version=str(v), instance=i) for m, v, i in keys]).SerializeToString()
+        _log.info(
+            "%s asks for %s of the breakers of %s",
+            call.peer(),
+            which,
+            ", ".join(f"'{m}' version {v} {i}".rstrip() for m, v, i in keys),
+        )
+        await self._control.ask(
+            Change.BREAKERS, request.model, {"keys": tuple(keys), "mode": _FORCED[request.mode]}
+        )
+        return SetBreakerResponse(
+            breakers=[BreakerName(model=m, version=str(v), instance=i) for m, v, i in keys]
+        ).SerializeToString()
 
     async def _survey(self) -> Survey:
         return cast("Survey", await self._control.ask(Change.BREAKERS, "", {}))
@@ -83,35 +119,57 @@ class BreakerService:
         """Of the repository, live or not: those of the model, or the one asked for."""
         if not model:
             raise InvalidRequest("'model' is empty: name the model")
-        versions = [entry.version for entry in self._state.published().index if entry.model == model]
+        versions = [
+            entry.version for entry in self._state.published().index if entry.model == model
+        ]
         if not versions:
             raise ModelNotFound(f"there is no model '{model}'")
         found = [int(each) for each in versions if each and version in ("", each)]
         if not found:
             there = ", ".join(filter(None, versions)) or "none"
-            raise ModelNotFound(f"model '{model}' has no version{f' {version}' if version else ''} (versions: {there})")
+            raise ModelNotFound(
+                f"model '{model}' has no "
+                f"version{f' {version}' if version else ''} (versions: {there})"
+            )
         return found
 
     async def _instances(self, versions: Sequence[CircuitKey]) -> list[CircuitKey]:
-        """The breakers of all instances of these versions, that a process has or an operator has set."""
+        """The breakers of all instances of these versions.
+
+        That a process has or an operator has set.
+        """
         survey = await self._survey()
-        known = {key for report in survey.reports.values() for key, _ in report or ()} | survey.forced.keys()
+        known = {
+            key for report in survey.reports.values() for key, _ in report or ()
+        } | survey.forced.keys()
         return sorted(key for key in known if key[2] and (*key[:2], "") in versions)
 
     async def _of_instance(self, versions: Sequence[CircuitKey], instance: str) -> list[CircuitKey]:
-        """The breakers of that instance, of any of these versions, that a process has or an operator has set."""
+        """The breakers of that instance, of any of these versions.
+
+        That a process has or an operator has set.
+        """
         there = await self._instances(versions)
         found = [key for key in there if key[2] == instance]
         if not found:
             names = ", ".join(sorted({key[2] for key in there})) or "none"
-            raise ModelNotFound(f"model '{versions[0][0]}' has no instance '{instance}' with a breaker of its own (instances: {names})")
+            raise ModelNotFound(
+                f"model '{versions[0][0]}' has no instance '{instance}' with a breaker of "
+                f"its own (instances: {names})"
+            )
         return found
 
 
 def _breaker(key: CircuitKey, forced: Forced, processes: dict[int, Snapshot]) -> Breaker:
     model, version, instance = key
     snapshots = [_process_breaker(process, snapshot) for process, snapshot in processes.items()]
-    return Breaker(model=model, version=str(version), instance=instance, mode=_MODES[forced], processes=snapshots)
+    return Breaker(
+        model=model,
+        version=str(version),
+        instance=instance,
+        mode=_MODES[forced],
+        processes=snapshots,
+    )
 
 
 def _process_breaker(process: int, snapshot: Snapshot) -> ProcessBreaker:

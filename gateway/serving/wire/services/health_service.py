@@ -5,27 +5,41 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.core.grpc_status import NOT_FOUND
-from gateway.protocol.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListResponse
+from gateway.protocol.generated.health_pb2 import (
+    HealthCheckRequest,
+    HealthCheckResponse,
+    HealthListResponse,
+)
 from gateway.serving.wire.health_status import Health, Status
 from gateway.serving.wire.services.open_streams import OpenStreams
 from gateway.serving.wire.services.parsing import parse
 from gateway.serving.wire.transport.interface import Call, CallEnded, StreamCall
 
-_RESPONSES: Final = {status: HealthCheckResponse(status=status.name).SerializeToString() for status in Status}
+_RESPONSES: Final = {
+    status: HealthCheckResponse(status=status.name).SerializeToString() for status in Status
+}
 
 
 class HealthService:
-    """Answers with the health of the server and of its models; the names are those of `gateway.serving.wire.health_status`."""
+    """Answers with the health of the server and of its models.
+
+    The names are those of `gateway.serving.wire.health_status`.
+    """
 
     def __init__(self, health: Health, streams: OpenStreams) -> None:
-        self._health, self._streams = health, streams
+        self._health = health
+        self._streams = streams
 
     async def check(self, _call: Call, message: bytes) -> bytes:
         """Check; an unknown name is NOT_FOUND."""
         service = parse(HealthCheckRequest, message).service
         status = self._health.status(service)
         if status is Status.SERVICE_UNKNOWN:
-            raise CallEnded(NOT_FOUND, f"unknown service '{service}': known are '', 'inference.GRPCInferenceService', MODEL and MODEL/VERSION")
+            raise CallEnded(
+                NOT_FOUND,
+                f"unknown service '{service}': known are '', "
+                "'inference.GRPCInferenceService', MODEL and MODEL/VERSION",
+            )
         return _RESPONSES[status]
 
     async def list(self, _call: Call, _message: bytes) -> bytes:
@@ -36,7 +50,10 @@ class HealthService:
         return response.SerializeToString()
 
     async def watch(self, call: StreamCall) -> None:
-        """Watch: the health now and at every change; an unknown name is SERVICE_UNKNOWN, and may become known."""
+        """Watch: the health now and at every change.
+
+        An unknown name is SERVICE_UNKNOWN, and may become known.
+        """
         message = await self._streams.wait(call.receive())
         if message is None:
             return

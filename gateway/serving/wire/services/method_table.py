@@ -7,7 +7,13 @@ from typing import Final, Protocol
 
 from google.protobuf.descriptor import ServiceDescriptor
 
-from gateway.protocol.generated import gateway_control_pb2, health_pb2, inference_pb2, reflection_v1_pb2, reflection_v1alpha_pb2
+from gateway.protocol.generated import (
+    gateway_control_pb2,
+    health_pb2,
+    inference_pb2,
+    reflection_v1_pb2,
+    reflection_v1alpha_pb2,
+)
 from gateway.serving.wire.services.breaker_service import BreakerService
 from gateway.serving.wire.services.health_service import HealthService
 from gateway.serving.wire.services.model_service import ModelService
@@ -16,9 +22,18 @@ from gateway.serving.wire.services.reflection_service import Descriptors, Reflec
 from gateway.serving.wire.services.repository_service import RepositoryService
 from gateway.serving.wire.services.server_service import ServerService
 from gateway.serving.wire.services.settings_service import SettingsService
-from gateway.serving.wire.services.shared_memory import refuse_cuda_shared_memory, refuse_system_shared_memory
+from gateway.serving.wire.services.shared_memory import (
+    refuse_cuda_shared_memory,
+    refuse_system_shared_memory,
+)
 from gateway.serving.wire.services.statistics_service import StatisticsService
-from gateway.serving.wire.transport.interface import Call, Methods, StreamCall, StreamMethod, UnaryMethod
+from gateway.serving.wire.transport.interface import (
+    Call,
+    Methods,
+    StreamCall,
+    StreamMethod,
+    UnaryMethod,
+)
 
 SERVED: Final[tuple[ServiceDescriptor, ...]] = (
     inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"],
@@ -75,9 +90,14 @@ def methods(services: Services) -> Methods:
         f"{_HEALTH}/Watch": services.health.watch,
     }
     descriptors = Descriptors(SERVED)
-    for package, messages in (("grpc.reflection.v1", reflection_v1_pb2), ("grpc.reflection.v1alpha", reflection_v1alpha_pb2)):
+    for package, messages in (
+        ("grpc.reflection.v1", reflection_v1_pb2),
+        ("grpc.reflection.v1alpha", reflection_v1alpha_pb2),
+    ):
         reflection = ReflectionService(messages, descriptors, services.streams)
-        stream[f"/{package}.ServerReflection/ServerReflectionInfo"] = reflection.server_reflection_info
+        stream[f"/{package}.ServerReflection/ServerReflectionInfo"] = (
+            reflection.server_reflection_info
+        )
     return Methods(unary, stream, hot=f"{_INFERENCE}/ModelInfer")
 
 
@@ -100,7 +120,10 @@ def _inference(services: Services) -> dict[str, UnaryMethod]:
 
 
 def _control(services: Services) -> dict[str, UnaryMethod]:
-    return {f"{_CONTROL}/ListBreakers": services.breakers.list_breakers, f"{_CONTROL}/SetBreaker": services.breakers.set_breaker}
+    return {
+        f"{_CONTROL}/ListBreakers": services.breakers.list_breakers,
+        f"{_CONTROL}/SetBreaker": services.breakers.set_breaker,
+    }
 
 
 def _shared_memory() -> dict[str, UnaryMethod]:

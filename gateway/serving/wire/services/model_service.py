@@ -7,12 +7,17 @@ from typing import Final
 
 from gateway.core.plan import TensorSpec
 from gateway.protocol.fields import bytes_tag
-from gateway.protocol.generated.inference_pb2 import ModelConfigRequest, ModelMetadataRequest, ModelMetadataResponse
+from gateway.protocol.generated.inference_pb2 import (
+    ModelConfigRequest,
+    ModelMetadataRequest,
+    ModelMetadataResponse,
+)
 from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.wire.services.parsing import parse
 from gateway.serving.wire.transport.interface import Call
 
-PLATFORM: Final = "onnxruntime_onnx"  # Triton's word; the specification's own, onnx_onnxv1, is known to no client
+# Triton's word; the specification's own, onnx_onnxv1, is known to no client
+PLATFORM: Final = "onnxruntime_onnx"
 _CONFIG: Final = 1  # field of ModelConfigResponse
 
 
@@ -23,10 +28,17 @@ class ModelService:
         self._catalogue = catalogue
 
     async def model_metadata(self, _call: Call, message: bytes) -> bytes:
-        """ModelMetadata: shapes have the batch axis, as -1; all live versions are named, or the one that was asked for."""
+        """ModelMetadata: shapes have the batch axis, as -1.
+
+        All live versions are named, or the one that was asked for.
+        """
         request = parse(ModelMetadataRequest, message)
         plan = self._catalogue.resolve(request.name, request.version).plan
-        named = [plan] if request.version else [live.plan for live in self._catalogue.versions(request.name)]
+        named = (
+            [plan]
+            if request.version
+            else [live.plan for live in self._catalogue.versions(request.name)]
+        )
         response = ModelMetadataResponse(
             name=plan.model,
             versions=[str(each.version) for each in named],
@@ -44,4 +56,9 @@ class ModelService:
 
 
 def _metadata(specs: Sequence[TensorSpec]) -> list[ModelMetadataResponse.TensorMetadata]:
-    return [ModelMetadataResponse.TensorMetadata(name=spec.name, datatype=spec.datatype, shape=spec.shape) for spec in specs]
+    return [
+        ModelMetadataResponse.TensorMetadata(
+            name=spec.name, datatype=spec.datatype, shape=spec.shape
+        )
+        for spec in specs
+    ]

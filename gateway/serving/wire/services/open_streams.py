@@ -16,8 +16,8 @@ T = TypeVar("T")
 class OpenStreams:
     """Ends them when the server stops; each would hold up the stop for all of its grace otherwise.
 
-    A stream is ended where it waits for its caller or for news, never while a message is on its way out: grpc.aio cannot end a call whose
-    sending was cancelled.
+    A stream is ended where it waits for its caller or for news, never while a message is on its way
+    out: grpc.aio cannot end a call whose sending was cancelled.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,11 @@ class OpenStreams:
         self._waiting: set[asyncio.Task[Any]] = set()
 
     async def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """What the coroutine returns; raises CallEnded with UNAVAILABLE when the server stops before. Cancels the task it is awaited in."""
+        """What the coroutine returns.
+
+        Raises CallEnded with UNAVAILABLE when the server stops before.
+        Cancels the task it is awaited in.
+        """
         if self._ended:
             coroutine.close()
             raise CallEnded(UNAVAILABLE, _STOPPING)
@@ -35,16 +39,21 @@ class OpenStreams:
         try:
             return await coroutine
         except asyncio.CancelledError:
-            if task not in self._waiting and task.uncancel() == 0:  # by `end` alone, not by the caller as well
+            # by `end` alone, not by the caller as well
+            if task not in self._waiting and task.uncancel() == 0:
                 raise CallEnded(UNAVAILABLE, _STOPPING) from None
             raise
         finally:
             self._waiting.discard(task)
 
     def end(self) -> None:
-        """Ends all that wait, and every one that comes to wait later; to be called before the transport stops."""
+        """Ends all that wait, and every one that comes to wait later.
+
+        To be called before the transport stops.
+        """
         self._ended = True
-        waiting, self._waiting = self._waiting, set()
+        waiting = self._waiting
+        self._waiting = set()
         for task in waiting:
             task.cancel()
 

@@ -1,4 +1,7 @@
-"""`grpc.reflection`, v1 and v1alpha: tools such as grpcurl and ghz call the server without .proto files."""
+"""`grpc.reflection`, v1 and v1alpha.
+
+Tools such as grpcurl and ghz call the server without .proto files.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,17 @@ from gateway.serving.wire.transport.interface import StreamCall
 
 
 class Descriptors:
-    """What there is to tell of some services: their files and all that these import, and nothing else of the process's descriptor pool."""
+    """What there is to tell of some services.
+
+    Their files and all that these import, and nothing else of the process's descriptor pool.
+    """
 
     def __init__(self, services: Sequence[ServiceDescriptor]) -> None:
         self.services = sorted(service.full_name for service in services)
         self._pool = services[0].file.pool
-        self._files = {file.name: file for service in services for file in _with_imports(service.file)}
+        self._files = {
+            file.name: file for service in services for file in _with_imports(service.file)
+        }
 
     def file(self, name: str) -> list[bytes]:
         """A file and all it imports, serialised, each once; raises KeyError."""
@@ -28,7 +36,10 @@ class Descriptors:
         return list(found.values())
 
     def file_containing(self, symbol: str) -> list[bytes]:
-        """The file that declares a message, field, enum, service or method, and all it imports; raises KeyError."""
+        """The file that declares a message, field, enum, service or method, and all it imports.
+
+        Raises KeyError.
+        """
         try:
             name = self._pool.FindFileContainingSymbol(symbol).name
         except KeyError:  # it does not look into services
@@ -47,10 +58,17 @@ class Descriptors:
 
 
 class ReflectionService:
-    """Answers questions about descriptors in one version of the protocol; the versions differ in the names of the messages only."""
+    """Answers questions about descriptors in one version of the protocol.
 
-    def __init__(self, messages: ModuleType, descriptors: Descriptors, streams: OpenStreams) -> None:
-        self._messages, self._descriptors, self._streams = messages, descriptors, streams
+    The versions differ in the names of the messages only.
+    """
+
+    def __init__(
+        self, messages: ModuleType, descriptors: Descriptors, streams: OpenStreams
+    ) -> None:
+        self._messages = messages
+        self._descriptors = descriptors
+        self._streams = streams
 
     async def server_reflection_info(self, call: StreamCall) -> None:
         """ServerReflectionInfo: one answer a question, in order."""
@@ -60,13 +78,17 @@ class ReflectionService:
     def answer(self, message: bytes) -> bytes:
         """The answer to one question; what is not found is an answer too."""
         request = parse(self._messages.ServerReflectionRequest, message)
-        response = self._messages.ServerReflectionResponse(valid_host=request.host, original_request=request)
+        response = self._messages.ServerReflectionResponse(
+            valid_host=request.host, original_request=request
+        )
         try:
             self._fill(response, request)
         except KeyError:
             question = request.WhichOneof("message_request")
             response.error_response.error_code = NOT_FOUND
-            response.error_response.error_message = f"{question} '{getattr(request, question)}' is not found".replace("\n", " ")
+            response.error_response.error_message = (
+                f"{question} '{getattr(request, question)}' is not found".replace("\n", " ")
+            )
         return bytes(response.SerializeToString())
 
     def _fill(self, response: Any, request: Any) -> None:
@@ -75,7 +97,9 @@ class ReflectionService:
                 for name in self._descriptors.services:
                     response.list_services_response.service.add(name=name)
             case "file_by_filename":
-                response.file_descriptor_response.file_descriptor_proto.extend(self._descriptors.file(request.file_by_filename))
+                response.file_descriptor_response.file_descriptor_proto.extend(
+                    self._descriptors.file(request.file_by_filename)
+                )
             case "file_containing_symbol":
                 files = self._descriptors.file_containing(request.file_containing_symbol)
                 response.file_descriptor_response.file_descriptor_proto.extend(files)
@@ -86,7 +110,9 @@ class ReflectionService:
                 raise KeyError
             case _:
                 response.error_response.error_code = INVALID_ARGUMENT
-                response.error_response.error_message = "the request asks nothing: set one of the fields of message_request"
+                response.error_response.error_message = (
+                    "the request asks nothing: set one of the fields of message_request"
+                )
 
 
 def _with_imports(file: FileDescriptor) -> Iterator[FileDescriptor]:

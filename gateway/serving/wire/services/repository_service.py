@@ -22,7 +22,10 @@ from gateway.serving.wire.services.parsing import parse
 from gateway.serving.wire.transport.interface import Call
 
 _READY: Final = "READY"
-_NO_REPOSITORY_NAME: Final = "'repository_name' specification is not supported: there is one repository, leave the field empty"
+_NO_REPOSITORY_NAME: Final = (
+    "'repository_name' specification is not supported: there is one "
+    "repository, leave the field empty"
+)
 _log = logging.getLogger(__name__)
 
 ModelRequest = RepositoryModelLoadRequest | RepositoryModelUnloadRequest
@@ -31,23 +34,39 @@ ModelRequest = RepositoryModelLoadRequest | RepositoryModelUnloadRequest
 class RepositoryService:
     """Tells what the repository holds, and has models loaded and unloaded."""
 
-    def __init__(self, state: ServerState, control: ServingLink, authorization: Authorization) -> None:
-        self._state, self._control, self._authorization = state, control, authorization
+    def __init__(
+        self, state: ServerState, control: ServingLink, authorization: Authorization
+    ) -> None:
+        self._state = state
+        self._control = control
+        self._authorization = authorization
 
     async def repository_index(self, _call: Call, message: bytes) -> bytes:
         """RepositoryIndex: as published last, the same in every process."""
         request = parse(RepositoryIndexRequest, message)
         if request.repository_name:
             raise Unsupported(_NO_REPOSITORY_NAME)
-        entries = [entry for entry in self._state.published().index if not request.ready or entry.state == _READY]
-        return RepositoryIndexResponse(models=[_model_index(entry) for entry in entries]).SerializeToString()
+        entries = [
+            entry
+            for entry in self._state.published().index
+            if not request.ready or entry.state == _READY
+        ]
+        return RepositoryIndexResponse(
+            models=[_model_index(entry) for entry in entries]
+        ).SerializeToString()
 
     async def repository_model_load(self, call: Call, message: bytes) -> bytes:
         """RepositoryModelLoad: returns when the model is live in every process."""
         self._authorization.require(call)
         request = parse(RepositoryModelLoadRequest, message)
-        model, parameters = model_name(request), load_parameters(request)
-        _log.info("%s asks to load '%s'%s", call.peer(), model, " with a configuration of its own" if parameters else "")
+        model = model_name(request)
+        parameters = load_parameters(request)
+        _log.info(
+            "%s asks to load '%s'%s",
+            call.peer(),
+            model,
+            " with a configuration of its own" if parameters else "",
+        )
         await self._control.ask(Change.LOAD, model, parameters)
         return RepositoryModelLoadResponse(model_name=model, isLoaded=True).SerializeToString()
 
@@ -55,14 +74,18 @@ class RepositoryService:
         """RepositoryModelUnload: returns when no process takes requests for the model any more."""
         self._authorization.require(call)
         request = parse(RepositoryModelUnloadRequest, message)
-        model, parameters = model_name(request), unload_parameters(request)
+        model = model_name(request)
+        parameters = unload_parameters(request)
         _log.info("%s asks to unload '%s'", call.peer(), model)
         await self._control.ask(Change.UNLOAD, model, parameters)
         return RepositoryModelUnloadResponse(model_name=model, isUnloaded=True).SerializeToString()
 
 
 def model_name(request: ModelRequest) -> str:
-    """The model a load or unload is about. KServe's client puts it where the protocol has the repository's name."""
+    """The model a load or unload is about.
+
+    KServe's client puts it where the protocol has the repository's name.
+    """
     if request.model_name and request.repository_name:
         raise Unsupported(_NO_REPOSITORY_NAME)
     name = request.model_name or request.repository_name
@@ -72,15 +95,23 @@ def model_name(request: ModelRequest) -> str:
 
 
 def load_parameters(request: RepositoryModelLoadRequest) -> dict[str, object]:
-    """The parameters of a load: `config`, the text of a configuration to use instead of the repository's."""
+    """The parameters of a load.
+
+    `config`, the text of a configuration to use instead of the repository's.
+    """
     parameters: dict[str, object] = {}
     for name, value in request.parameters.items():
         if name.startswith("file:"):
-            raise Unsupported(f"load parameter '{name}' is refused: models come from the repository only, put the file there and load again")
+            raise Unsupported(
+                f"load parameter '{name}' is refused: models come from the repository only, put "
+                "the file there and load again"
+            )
         if name != "config":
             raise InvalidRequest(f"unrecognized load parameter '{name}'. There is 'config'.")
         if value.WhichOneof("parameter_choice") != "string_param":
-            raise InvalidRequest(f"invalid value type for load parameter '{name}', expected string_param.")
+            raise InvalidRequest(
+                f"invalid value type for load parameter '{name}', expected string_param."
+            )
         parameters[name] = value.string_param
     return parameters
 
@@ -90,7 +121,9 @@ def unload_parameters(request: RepositoryModelUnloadRequest) -> dict[str, object
     parameters: dict[str, object] = {}
     for name, value in request.parameters.items():
         if name != "unload_dependents":
-            raise InvalidRequest(f"unrecognized unload parameter '{name}'. There is 'unload_dependents'.")
+            raise InvalidRequest(
+                f"unrecognized unload parameter '{name}'. There is 'unload_dependents'."
+            )
         if value.WhichOneof("parameter_choice") != "bool_param":
             raise InvalidRequest(f"invalid value type for '{name}' parameter, expected bool_param.")
         parameters[name] = value.bool_param
@@ -98,4 +131,6 @@ def unload_parameters(request: RepositoryModelUnloadRequest) -> dict[str, object
 
 
 def _model_index(entry: IndexEntry) -> RepositoryIndexResponse.ModelIndex:
-    return RepositoryIndexResponse.ModelIndex(name=entry.model, version=entry.version, state=entry.state or "", reason=entry.reason)
+    return RepositoryIndexResponse.ModelIndex(
+        name=entry.model, version=entry.version, state=entry.state or "", reason=entry.reason
+    )

@@ -19,8 +19,9 @@ from gateway.serving.wire.transport.interface import Call
 
 SERVER_NAME: Final = "onnx-gateway"
 
-# What holds always. Not among them: `sequence` (ONNX models here have no state between requests), `system_shared_memory` and
-# `cuda_shared_memory` (answered with UNIMPLEMENTED), `model_repository(unload_dependents)` (no model here depends on another).
+# What holds always. Not among them: `sequence` (ONNX models here have no state between requests),
+# `system_shared_memory` and `cuda_shared_memory` (answered with UNIMPLEMENTED),
+# `model_repository(unload_dependents)` (no model here depends on another).
 _EXTENSIONS: Final = (
     "classification",
     "model_repository",
@@ -38,7 +39,9 @@ class ServerService:
     """Answers what the server is and whether it, or one of its models, takes requests."""
 
     def __init__(self, state: ServerState, catalogue: Catalogue, version: str) -> None:
-        self._state, self._catalogue, self._version = state, catalogue, version
+        self._state = state
+        self._catalogue = catalogue
+        self._version = version
 
     async def server_live(self, _call: Call, _message: bytes) -> bytes:
         """ServerLive: whoever can answer lives."""
@@ -50,15 +53,25 @@ class ServerService:
 
     async def server_metadata(self, _call: Call, _message: bytes) -> bytes:
         """ServerMetadata."""
-        return ServerMetadataResponse(name=SERVER_NAME, version=self._version, extensions=self.extensions()).SerializeToString()
+        return ServerMetadataResponse(
+            name=SERVER_NAME, version=self._version, extensions=self.extensions()
+        ).SerializeToString()
 
     async def model_ready(self, _call: Call, message: bytes) -> bytes:
-        """ModelReady: a version is live and the process does not drain; false for a model nobody knows, as Triton answers."""
+        """ModelReady: a version is live and the process does not drain.
+
+        False for a model nobody knows, as Triton answers.
+        """
         request = parse(ModelReadyRequest, message)
-        return ModelReadyResponse(ready=self._is_ready(request.name, request.version)).SerializeToString()
+        return ModelReadyResponse(
+            ready=self._is_ready(request.name, request.version)
+        ).SerializeToString()
 
     def extensions(self) -> list[str]:
-        """The protocol's extensions that are really there: trace and log settings as far as the control side has any."""
+        """The protocol's extensions that are really there.
+
+        Trace and log settings as far as the control side has any.
+        """
         publication = self._state.publication
         has_trace = publication is not None and bool(publication.trace_settings)
         has_log = publication is not None and bool(publication.log_settings)

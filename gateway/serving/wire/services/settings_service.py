@@ -10,7 +10,12 @@ from gateway.core.errors import InvalidRequest, Unsupported
 from gateway.core.setting_value import Setting
 from gateway.ipc.messages import Change
 from gateway.ipc.serving_link import ServingLink
-from gateway.protocol.generated.inference_pb2 import LogSettingsRequest, LogSettingsResponse, TraceSettingRequest, TraceSettingResponse
+from gateway.protocol.generated.inference_pb2 import (
+    LogSettingsRequest,
+    LogSettingsResponse,
+    TraceSettingRequest,
+    TraceSettingResponse,
+)
 from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.wire.security.authorization import Authorization
 from gateway.serving.wire.server_state import ServerState
@@ -28,12 +33,23 @@ class SettingsService:
     Which settings there are, and of what type, is what is published: nothing is kept here.
     """
 
-    def __init__(self, state: ServerState, catalogue: Catalogue, control: ServingLink, authorization: Authorization) -> None:
-        self._state, self._catalogue = state, catalogue
-        self._control, self._authorization = control, authorization
+    def __init__(
+        self,
+        state: ServerState,
+        catalogue: Catalogue,
+        control: ServingLink,
+        authorization: Authorization,
+    ) -> None:
+        self._state = state
+        self._catalogue = catalogue
+        self._control = control
+        self._authorization = authorization
 
     async def trace_setting(self, call: Call, message: bytes) -> bytes:
-        """TraceSetting, of the server; a setting without a value goes back to the start's. A live model's are the server's, and cannot differ."""
+        """TraceSetting, of the server; a setting without a value goes back to the start's.
+
+        A live model's are the server's, and cannot differ.
+        """
         request = parse(TraceSettingRequest, message)
         if request.settings:
             self._authorization.require(call)
@@ -41,8 +57,14 @@ class SettingsService:
         if request.model_name:
             self._catalogue.resolve(request.model_name, "")
             if request.settings:
-                raise Unsupported(f"'{request.model_name}' has no trace settings of its own: leave its name out to change those of all models")
-        changed = {name: trace_value(name, list(sent.value), current) for name, sent in request.settings.items()}
+                raise Unsupported(
+                    f"'{request.model_name}' has no trace settings of its own: leave its name out "
+                    "to change those of all models"
+                )
+        changed = {
+            name: trace_value(name, list(sent.value), current)
+            for name, sent in request.settings.items()
+        }
         if changed:
             current = await self._ask(call, Change.TRACE_SETTINGS, changed)
         response = TraceSettingResponse()
@@ -61,16 +83,25 @@ class SettingsService:
             current = await self._ask(call, Change.LOG_SETTINGS, changed)
         response = LogSettingsResponse()
         for name, value in current.items():
-            setattr(response.settings[name], _log_field(value), ",".join(value) if isinstance(value, tuple) else value)
+            setattr(
+                response.settings[name],
+                _log_field(value),
+                ",".join(value) if isinstance(value, tuple) else value,
+            )
         return response.SerializeToString()
 
-    async def _ask(self, call: Call, change: Change, changed: Mapping[str, Setting]) -> Mapping[str, Setting]:
+    async def _ask(
+        self, call: Call, change: Change, changed: Mapping[str, Setting]
+    ) -> Mapping[str, Setting]:
         _log.info("%s asks for %s %s", call.peer(), change, dict(changed))
         return cast("Mapping[str, Setting]", await self._control.ask(change, "", changed))
 
 
 def trace_value(name: str, values: list[str], current: Mapping[str, Setting]) -> Setting:
-    """The values of a trace setting as one value of the setting's type; none ask for the start's. Texts are Triton's."""
+    """The values of a trace setting as one value of the setting's type; none ask for the start's.
+
+    Texts are Triton's.
+    """
     kind = _known(name, current, "trace")
     if not values or isinstance(kind, tuple):
         return tuple(values)
@@ -86,20 +117,29 @@ def trace_value(name: str, values: list[str], current: Mapping[str, Setting]) ->
     try:
         return int(text)
     except ValueError:
-        raise InvalidRequest(f"Unable to parse '{name}', expected a whole number, got: {text}") from None
+        raise InvalidRequest(
+            f"Unable to parse '{name}', expected a whole number, got: {text}"
+        ) from None
 
 
-def log_value(name: str, sent: LogSettingsRequest.SettingValue, current: Mapping[str, Setting]) -> Setting:
+def log_value(
+    name: str, sent: LogSettingsRequest.SettingValue, current: Mapping[str, Setting]
+) -> Setting:
     """The value of a log setting, which must come in the field of the setting's type."""
-    wanted, got = _log_field(_known(name, current, "log")), sent.WhichOneof("parameter_choice")
+    wanted = _log_field(_known(name, current, "log"))
+    got = sent.WhichOneof("parameter_choice")
     if got != wanted:
-        raise InvalidRequest(f"expect {_WORDS[wanted]} for '{name}' (in {wanted}), got {got or 'no value'}")
+        raise InvalidRequest(
+            f"expect {_WORDS[wanted]} for '{name}' (in {wanted}), got {got or 'no value'}"
+        )
     return cast("Setting", getattr(sent, wanted))
 
 
 def _known(name: str, current: Mapping[str, Setting], kind: str) -> Setting:
     if name not in current:
-        raise InvalidRequest(f"unknown {kind} setting '{name}': there are {', '.join(sorted(current)) or 'none'}")
+        raise InvalidRequest(
+            f"unknown {kind} setting '{name}': there are {', '.join(sorted(current)) or 'none'}"
+        )
     return current[name]
 
 
@@ -110,4 +150,10 @@ def _trace_texts(value: Setting) -> list[str]:
 
 
 def _log_field(value: Any) -> str:
-    return "bool_param" if isinstance(value, bool) else "uint32_param" if isinstance(value, int) else "string_param"
+    return (
+        "bool_param"
+        if isinstance(value, bool)
+        else "uint32_param"
+        if isinstance(value, int)
+        else "string_param"
+    )

@@ -8,9 +8,15 @@ from gateway.serving.wire.transport.interface import Call
 
 async def refuse_system_shared_memory(_call: Call, _message: bytes) -> bytes:
     """SystemSharedMemoryStatus, Register and Unregister."""
-    raise Unsupported("system shared memory is not served: send tensors in raw_input_contents, they come back in raw_output_contents")
+    raise Unsupported(
+        "system shared memory is not served: send tensors in raw_input_contents, they "
+        "come back in raw_output_contents"
+    )
 
 
 async def refuse_cuda_shared_memory(_call: Call, _message: bytes) -> bytes:
     """CudaSharedMemoryStatus, Register and Unregister."""
-    raise Unsupported("CUDA shared memory is not served: send tensors in raw_input_contents, they come back in raw_output_contents")
+    raise Unsupported(
+        "CUDA shared memory is not served: send tensors in raw_input_contents, they "
+        "come back in raw_output_contents"
+    )

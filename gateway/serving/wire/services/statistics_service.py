@@ -22,17 +22,30 @@ from gateway.serving.wire.services.parsing import parse
 from gateway.serving.wire.transport.interface import Call
 
 _AT_ONCE: Final = 32  # versions read between two turns of the loop: a server may have thousands
-_DURATIONS: Final = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss")
+_DURATIONS: Final = (
+    "success",
+    "fail",
+    "queue",
+    "compute_input",
+    "compute_infer",
+    "compute_output",
+    "cache_hit",
+    "cache_miss",
+)
 
 
 class StatisticsService:
     """Answers the numbers of live versions from the table that all processes share."""
 
     def __init__(self, catalogue: Catalogue, table: StatisticsTable) -> None:
-        self._catalogue, self._table = catalogue, table
+        self._catalogue = catalogue
+        self._table = table
 
     async def model_statistics(self, _call: Call, message: bytes) -> bytes:
-        """ModelStatistics: of all models where no name is given, of all versions of a model where no version is."""
+        """ModelStatistics.
+
+        Of all models where no name is given, of all versions of a model where no version is.
+        """
         request = parse(ModelStatisticsRequest, message)
         response = ModelStatisticsResponse()
         for number, plan in enumerate(self._plans(request.name, request.version), 1):
@@ -42,9 +55,16 @@ class StatisticsService:
         return response.SerializeToString()
 
     def _plans(self, model: str, version: str) -> list[VersionPlan]:
-        """The versions asked about; the texts, and INVALID_ARGUMENT for what is not there, are Triton's."""
+        """The versions asked about.
+
+        The texts, and INVALID_ARGUMENT for what is not there, are Triton's.
+        """
         if not model:
-            return [live.plan for name in self._catalogue.models() for live in self._catalogue.versions(name)]
+            return [
+                live.plan
+                for name in self._catalogue.models()
+                for live in self._catalogue.versions(name)
+            ]
         if not version:
             plans = [live.plan for live in self._catalogue.versions(model)]
             if not plans:
@@ -55,7 +75,9 @@ class StatisticsService:
         except (ModelNotFound, Unavailable):
             if not self._catalogue.versions(model):
                 raise InvalidRequest(f"requested model '{model}' is not available") from None
-            raise InvalidRequest(f"requested model version is not available for model '{model}'") from None
+            raise InvalidRequest(
+                f"requested model version is not available for model '{model}'"
+            ) from None
 
     def _statistics(self, plan: VersionPlan) -> ModelStatistics:
         statistics = ModelStatistics(name=plan.model, version=str(plan.version))
@@ -64,14 +86,20 @@ class StatisticsService:
             return statistics
         counts = self._table.read(plan.statistics_row)
         statistics.last_inference = counts.last_inference_ms
-        statistics.inference_count, statistics.execution_count = counts.inference_count, counts.execution_count
+        statistics.inference_count = counts.inference_count
+        statistics.execution_count = counts.execution_count
         statistics.inference_stats.CopyFrom(_inference_statistics(counts))
         statistics.batch_stats.extend(_batch_statistics(batch) for batch in counts.batches)
         return statistics
 
 
 def _inference_statistics(counts: VersionCounts) -> InferStatistics:
-    return InferStatistics(**{name: _duration(getattr(counts, name).count, getattr(counts, name).ns) for name in _DURATIONS})
+    return InferStatistics(
+        **{
+            name: _duration(getattr(counts, name).count, getattr(counts, name).ns)
+            for name in _DURATIONS
+        }
+    )
 
 
 def _batch_statistics(batch: BatchCounts) -> InferBatchStatistics:

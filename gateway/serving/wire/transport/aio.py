@@ -15,13 +15,22 @@ from grpc import aio
 from gateway.core.grpc_status import RESOURCE_EXHAUSTED, UNIMPLEMENTED
 from gateway.serving.wire.call_errors import ending, without_message
 from gateway.serving.wire.transport.graceful_stop import until_finished
-from gateway.serving.wire.transport.interface import CallEnded, Metadata, Methods, StreamMethod, TransportOptions, UnaryMethod, channel_arguments
+from gateway.serving.wire.transport.interface import (
+    CallEnded,
+    Metadata,
+    Methods,
+    StreamMethod,
+    TransportOptions,
+    UnaryMethod,
+    channel_arguments,
+)
 from gateway.serving.wire.transport.tls import server_credentials
 
 _STOPPED_S: Final = 10.0  # what cancelled methods may take to end
 _T = TypeVar("_T")
 _GRPC_LOG: Final = logging.getLogger("grpc._cython.cygrpc")
-_STATUS: Final = {code.value[0]: code for code in grpc.StatusCode}  # plain numbers end at 15 in grpc.aio; UNAUTHENTICATED is 16
+# plain numbers end at 15 in grpc.aio; UNAUTHENTICATED is 16
+_STATUS: Final = {code.value[0]: code for code in grpc.StatusCode}
 _log = logging.getLogger(__name__)
 
 
@@ -54,22 +63,33 @@ class AioCall:
         """Sends one message; returns when the core has taken it."""
         try:
             await self._context.write(message)
-        except aio.InternalError:  # the core has ended the call: the caller has gone, or the message was over the limit
+        except aio.InternalError:
+            # the core has ended the call: the caller has gone, or the message was over the limit
             raise asyncio.CancelledError from None
 
 
 class AioServer:
-    """Serves `methods` on the running event loop. `open`: calls received whose answer has not left."""
+    """Serves `methods` on the running event loop.
+
+    `open`: calls received whose answer has not left.
+    """
 
     def __init__(self, methods: Methods, options: TransportOptions) -> None:
-        self._methods, self._options = methods, options
+        self._methods = methods
+        self._options = options
         self.open: set[AioCall] = set()
-        self._stopping = self._stopped = False
+        self._stopping = False
+        self._stopped = False
         self._unanswered = _Unanswered()
-        self._server = aio.server(handlers=(_Handlers(self, methods),), options=channel_arguments(options))
+        self._server = aio.server(
+            handlers=(_Handlers(self, methods),), options=channel_arguments(options)
+        )
 
     async def start(self) -> int:
-        """Listens; raises OSError where the address cannot be had, ValueError for unusable TLS files."""
+        """Listens; raises OSError where the address cannot be had.
+
+        ValueError for unusable TLS files.
+        """
         credentials = server_credentials(self._options)
         ports = [self._add_port(address, credentials) for address in self._options.addresses]
         _GRPC_LOG.addFilter(self._unanswered)
@@ -78,7 +98,11 @@ class AioServer:
 
     def _add_port(self, address: str, credentials: Any) -> int:
         try:
-            port: int = self._server.add_insecure_port(address) if credentials is None else self._server.add_secure_port(address, credentials)
+            port: int = (
+                self._server.add_insecure_port(address)
+                if credentials is None
+                else self._server.add_secure_port(address, credentials)
+            )
         except RuntimeError:
             port = 0
         if port == 0:
@@ -86,13 +110,21 @@ class AioServer:
         return port
 
     async def stop(self, grace_s: float) -> None:
-        """Accepts no more, answers what was accepted (after `grace_s` the rest is cancelled), and closes the connections."""
+        """Accepts no more, answers what was accepted (after `grace_s` the rest is cancelled).
+
+        Closes the connections.
+        """
         self._stopping = True
-        finished = asyncio.ensure_future(self._server.stop(grace_s + _STOPPED_S))  # it is told sooner below
+        # it is told sooner below
+        finished = asyncio.ensure_future(self._server.stop(grace_s + _STOPPED_S))
         await until_finished(finished, lambda: self.open, grace_s)
         if not finished.done():
             if self.open:
-                _log.warning("%d calls were not finished within the grace of %g s and are cancelled", len(self.open), grace_s)
+                _log.warning(
+                    "%d calls were not finished within the grace of %g s and are cancelled",
+                    len(self.open),
+                    grace_s,
+                )
             self._cancel_methods()
             await self._server.stop(0)
         await finished
@@ -117,8 +149,12 @@ class AioServer:
             reply = await method(call, message)
             if type(reply) is not bytes:  # grpc.aio would send a str
                 raise TypeError(f"the method answered with {type(reply).__name__}, not bytes")
-            if len(reply) > (limit := self._options.max_message_bytes):  # the core's own words; but grpc.aio would log its refusal as a bug
-                raise CallEnded(RESOURCE_EXHAUSTED, f"SERVER: Sent message larger than max ({len(reply)} vs. {limit})")
+            # the core's own words; but grpc.aio would log its refusal as a bug
+            if len(reply) > (limit := self._options.max_message_bytes):
+                raise CallEnded(
+                    RESOURCE_EXHAUSTED,
+                    f"SERVER: Sent message larger than max ({len(reply)} vs. {limit})",
+                )
             return reply
 
         return await self._run(answer, context)
@@ -134,37 +170,57 @@ class AioServer:
         try:
             return await method(call)
         except (Exception, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and call.task is not None and call.task.cancelling():
+            if (
+                isinstance(error, asyncio.CancelledError)
+                and call.task is not None
+                and call.task.cancelling()
+            ):
                 raise  # the caller has gone, or the grace is over: the core knows
             await _end(context, ending(error))
             raise  # for the type checker
 
     def __repr__(self) -> str:
         state = "stopped" if self._stopped else "stopping" if self._stopping else "serving"
-        return f"<AioServer {', '.join(self._options.addresses)} {state}, {len(self.open)} calls open>"
+        return (
+            f"<AioServer {', '.join(self._options.addresses)} {state}, {len(self.open)} calls open>"
+        )
 
 
 async def _end(context: Any, end: CallEnded) -> None:
     """Sends this status, and raises what tells grpc.aio so."""
     try:
-        await context.abort(_STATUS.get(end.code, grpc.StatusCode.UNKNOWN), end.details, end.trailers)
-    except aio.InternalError:  # the core has ended the call itself: its caller has gone, or had sent too long a message
+        await context.abort(
+            _STATUS.get(end.code, grpc.StatusCode.UNKNOWN), end.details, end.trailers
+        )
+    except aio.InternalError:
+        # the core has ended the call itself: its caller has gone, or had sent too long a message
         raise asyncio.CancelledError from None  # what grpc.aio does not log
 
 
 class _Unanswered(logging.Filter):
-    """Drops what grpc.aio logs, as an error with a traceback, about an answer whose caller has gone meanwhile."""
+    """Drops what grpc.aio logs, as an error with a traceback.
+
+    About an answer whose caller has gone meanwhile.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not (record.exc_info and isinstance(record.exc_info[1], aio.InternalError))
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
-    """Finds the handler of a path; registered methods would make grpc.aio's accept loop slower (one future more each, 1.84 and later)."""
+    """Finds the handler of a path.
+
+    Registered methods would make grpc.aio's accept loop slower (one
+    future more each, 1.84 and later).
+    """
 
     def __init__(self, server: AioServer, methods: Methods) -> None:
-        self._handlers = {path: _unary_handler(server, method) for path, method in methods.unary.items()}
-        self._handlers |= {path: _stream_handler(server, method) for path, method in methods.stream.items()}
+        self._handlers = {
+            path: _unary_handler(server, method) for path, method in methods.unary.items()
+        }
+        self._handlers |= {
+            path: _stream_handler(server, method) for path, method in methods.stream.items()
+        }
         self._server = server
 
     def service(self, handler_call_details: Any) -> Any:
@@ -174,9 +230,13 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
 
 
 def _unary_handler(server: AioServer, method: UnaryMethod) -> Any:
-    """A stream-unary handler, so that a call that ends without a message can be answered; the reply leaves in one batch all the same."""
+    """A stream-unary handler, so that a call that ends without a message can be answered.
 
-    async def serve(_messages: object, context: Any) -> bytes:  # grpc.aio asks for a plain coroutine function
+    The reply leaves in one batch all the same.
+    """
+
+    # grpc.aio asks for a plain coroutine function
+    async def serve(_messages: object, context: Any) -> bytes:
         return await server.serve_unary(method, context)
 
     return grpc.stream_unary_rpc_method_handler(serve)

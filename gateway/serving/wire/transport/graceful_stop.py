@@ -6,14 +6,21 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
-_LINGER_S: Final = 1.0  # what idle clients get to read that they are to leave, and to do so; gRPC's core would give them 20 s
+# what idle clients get to read that they are to leave, and to do so;
+# gRPC's core would give them 20 s
+_LINGER_S: Final = 1.0
 _LOOK_S: Final = 0.1
 
 
-async def until_finished(finished: asyncio.Future[Any], is_busy: Callable[[], object], grace_s: float) -> None:
-    """Returns when `finished` is done; when nothing has been busy for a second; or when the grace is over, whichever comes first.
+async def until_finished(
+    finished: asyncio.Future[Any], is_busy: Callable[[], object], grace_s: float
+) -> None:
+    """Returns when `finished` is done; when nothing has been busy for a second.
 
-    An idle client may never read that it is to leave: a synchronous client on grpcio up to 1.78 reads only while it makes a call.
+    Or when the grace is over, whichever comes first.
+
+    An idle client may never read that it is to leave: a synchronous client on grpcio up to 1.78
+    reads only while it makes a call.
     """
     clock = asyncio.get_running_loop().time
     last_busy = clock()

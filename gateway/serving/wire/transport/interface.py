@@ -1,8 +1,9 @@
 """What every transport offers the services, and the services offer every transport.
 
-A method is a coroutine function over bytes. Raising a `GatewayError` ends the call with the status that its class has;
-raising `CallEnded` ends it with any status; anything else ends it with INTERNAL and is logged. A call whose client has gone or whose
-deadline has passed is cancelled: its coroutine sees CancelledError at the point where it waits.
+A method is a coroutine function over bytes. Raising a `GatewayError` ends the call with the status
+that its class has; raising `CallEnded` ends it with any status; anything else ends it with INTERNAL
+and is logged. A call whose client has gone or whose deadline has passed is cancelled: its coroutine
+sees CancelledError at the point where it waits.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ class Call(Protocol):
 
     @property
     def deadline(self) -> float:
-        """When the caller stops waiting, in seconds of the monotonic clock; infinity if it set no deadline."""
+        """When the caller stops waiting, in seconds of the monotonic clock.
+
+        Infinity if it set no deadline.
+        """
         ...
 
     def metadata(self) -> Metadata:
@@ -52,7 +56,9 @@ class CallEnded(Exception):
 
     def __init__(self, code: int, details: str, trailers: Metadata = ()) -> None:
         super().__init__(details)
-        self.code, self.details, self.trailers = code, details, trailers
+        self.code = code
+        self.details = details
+        self.trailers = trailers
 
 
 @dataclass(frozen=True)
@@ -72,20 +78,35 @@ class TransportOptions:
     addresses: tuple[str, ...] = ("127.0.0.1:0",)
     """Hosts and ports; port 0 takes a free one, and only one address may have it."""
     max_message_bytes: int = 64 << 20
-    """Longest message either way; longer ones end with RESOURCE_EXHAUSTED. Triton: 2 GiB, gRPC: 4 MiB."""
+    """Longest message either way; longer ones end with RESOURCE_EXHAUSTED.
+
+    Triton: 2 GiB, gRPC: 4 MiB.
+    """
     max_concurrent_calls: int = 4096
-    """Calls a connection may have open (callers hold back the rest on their own side), and call slots offered to the core at most."""
+    """Calls a connection may have open (callers hold back the rest on their own side).
+
+    Call slots offered to the core at most.
+    """
     reuse_port: bool = False
     """Several processes share the port."""
     keepalive_time_s: float = 60.0
-    """Silence after which a connection is pinged (gRPC's default: two hours). Finds clients that vanished without a word, and those whose
-    TCP reset gRPC's core overlooks when its I/O is done by polling (the reset came together with the last data)."""
+    """Silence after which a connection is pinged (gRPC's default: two hours).
+
+    Finds clients that vanished without a word, and those whose TCP reset gRPC's core overlooks when
+    its I/O is done by polling (the reset came together with the last data).
+    """
     keepalive_timeout_s: float = 20.0
     """Time for the answer to a ping before the connection counts as dead (gRPC's default)."""
     min_client_ping_interval_s: float = 5.0
-    """Clients may ping this often, with or without calls; gRPC's own five minutes drops clients that ping every ten seconds."""
+    """Clients may ping this often, with or without calls.
+
+    GRPC's own five minutes drops clients that ping every ten seconds.
+    """
     max_connection_age_s: float = 0.0
-    """Connections are asked to leave after this time (with gRPC's 10 % jitter), so that clients spread anew over processes; 0: never."""
+    """Connections are asked to leave after this time (with gRPC's 10 % jitter).
+
+    So that clients spread anew over processes; 0: never.
+    """
     max_connection_age_grace_s: float = 30.0
     """Time such a connection has to end its calls."""
     response_compression: str = "none"
@@ -101,11 +122,17 @@ class Transport(Protocol):
     """A listening gRPC server on the running event loop."""
 
     async def start(self) -> int:
-        """Listens on every address, and returns the first one's port; raises OSError where that fails, ValueError for unusable TLS files."""
+        """Listens on every address, and returns the first one's port.
+
+        Raises OSError where that fails, ValueError for unusable TLS files.
+        """
         ...
 
     async def stop(self, grace_s: float) -> None:
-        """Accepts no more, finishes what was accepted within the grace, cancels the rest, and returns when all is gone."""
+        """Accepts no more, finishes what was accepted within the grace, cancels the rest.
+
+        Returns when all is gone.
+        """
         ...
 
 
@@ -117,7 +144,8 @@ def channel_arguments(options: TransportOptions) -> tuple[tuple[str, int], ...]:
         "grpc.max_receive_message_length": options.max_message_bytes,
         "grpc.max_send_message_length": options.max_message_bytes,
         "grpc.max_concurrent_streams": options.max_concurrent_calls,
-        # or streams that are over, but not yet freed, count as well, and a client that keeps to the limit sees some of its calls UNAVAILABLE
+        # or streams that are over, but not yet freed, count as well, and a client that keeps to the
+        # limit sees some of its calls UNAVAILABLE
         "grpc.http.overload_protection": 0,
         "grpc.server.max_pending_requests": never_sheds,
         "grpc.server.max_pending_requests_hard_limit": never_sheds,
@@ -127,14 +155,21 @@ def channel_arguments(options: TransportOptions) -> tuple[tuple[str, int], ...]:
         "grpc.keepalive_permit_without_calls": 1,
         # a keepalive ping waits for the answer to any other ping, and that by default for a minute
         "grpc.http2.ping_timeout_ms": round(options.keepalive_timeout_s * 1000),
-        "grpc.http2.min_ping_interval_without_data_ms": round(options.min_client_ping_interval_s * 1000),
-        "grpc.http2.min_recv_ping_interval_without_data_ms": round(options.min_client_ping_interval_s * 1000),
+        "grpc.http2.min_ping_interval_without_data_ms": round(
+            options.min_client_ping_interval_s * 1000
+        ),
+        "grpc.http2.min_recv_ping_interval_without_data_ms": round(
+            options.min_client_ping_interval_s * 1000
+        ),
         "grpc.enable_channelz": 0,
     }
     if options.max_connection_age_s:
         arguments["grpc.max_connection_age_ms"] = round(options.max_connection_age_s * 1000)
-        arguments["grpc.max_connection_age_grace_ms"] = round(options.max_connection_age_grace_s * 1000)
+        arguments["grpc.max_connection_age_grace_ms"] = round(
+            options.max_connection_age_grace_s * 1000
+        )
     if options.response_compression == "gzip":
-        # GRPC_COMPRESS_LEVEL_LOW: gzip, if the caller accepts it; a default algorithm would be forced on callers that cannot read it
+        # GRPC_COMPRESS_LEVEL_LOW: gzip, if the caller accepts it; a default algorithm would be
+        # forced on callers that cannot read it
         arguments["grpc.default_compression_level"] = 1
     return tuple(arguments.items())

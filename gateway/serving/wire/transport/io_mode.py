@@ -1,8 +1,9 @@
 """Which threads do gRPC's input and output: chosen before grpc is imported.
 
-Up to 1.78 grpcio reads and writes its sockets in whichever thread polls the completion queue. From 1.80 on it does so in threads of its own
-(EventEngine), which costs a busy core 25-35 %. `GRPC_EXPERIMENTS`, read when grpc is imported, brings either way back as far as a version has
-it. This file imports nothing of grpc.
+Up to 1.78 grpcio reads and writes its sockets in whichever thread polls the completion queue. From
+1.80 on it does so in threads of its own (EventEngine), which costs a busy core 25-35 %.
+`GRPC_EXPERIMENTS`, read when grpc is imported, brings either way back as far as a version has it.
+This file imports nothing of grpc.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ Mode = Literal["polling", "event-engine"]
 Wanted = Literal["auto", "polling", "event-engine"]
 
 EXPERIMENTS_VARIABLE: Final = "GRPC_EXPERIMENTS"
-_LISTENER, _CLIENT = "event_engine_listener", "event_engine_client"
-_PYTHON_POLLER: Final = "event_engine_poller_for_python"  # 1.76 to 1.80: off up to 1.78; the switch above it, so that the others change nothing
+_LISTENER = "event_engine_listener"
+_CLIENT = "event_engine_client"
+# 1.76 to 1.80: off up to 1.78; the switch above it, so that the others change nothing
+_PYTHON_POLLER: Final = "event_engine_poller_for_python"
 _EVENT_ENGINE_BY_DEFAULT: Final = (1, 80)
 
 
@@ -38,26 +41,44 @@ class IoMode:
         return f"{self.mode} ({self.reason})"
 
 
-def choose_io_mode(wanted: Wanted, *, version: str, known: Callable[[str], bool], set_by_user: Iterable[str] = ()) -> IoMode:
-    """The mode for this grpcio: `known` tells which experiments it has, `set_by_user` are the entries of the user's own `GRPC_EXPERIMENTS`.
+def choose_io_mode(
+    wanted: Wanted, *, version: str, known: Callable[[str], bool], set_by_user: Iterable[str] = ()
+) -> IoMode:
+    """The mode for this grpcio.
 
-    `auto` is polling, the faster one, unless the user's own entries ask for EventEngine or this grpcio has no other way. ValueError where what
-    is wanted cannot be had, or contradicts the user's entries.
+    `known` tells which experiments it has, `set_by_user` are the entries of the
+    user's own `GRPC_EXPERIMENTS`.
+
+    `auto` is polling, the faster one, unless the user's own entries ask for EventEngine or this
+    grpcio has no other way. ValueError where what is wanted cannot be had, or contradicts the
+    user's entries.
     """
     users = _user_choice(set_by_user)
     if users is not None:
         if wanted not in ("auto", users):
-            raise ValueError(f"--io-mode {wanted} contradicts {EXPERIMENTS_VARIABLE}={','.join(set_by_user)}: change one of them")
+            raise ValueError(
+                f"--io-mode {wanted} contradicts "
+                f"{EXPERIMENTS_VARIABLE}={','.join(set_by_user)}: change one of them"
+            )
         return IoMode(users, (), f"as {EXPERIMENTS_VARIABLE} says")
     if wanted == "event-engine":
         return _event_engine(version, known)
     switchable = known(_LISTENER)
     if not switchable and _is_event_engine_by_default(version):
         if wanted == "polling":
-            raise ValueError(f"grpcio {version} cannot do its I/O by polling: leave --io-mode at auto, or install a grpcio that can (1.85 is one)")
+            raise ValueError(
+                f"grpcio {version} cannot do its I/O by polling: leave --io-mode at auto, or "
+                "install a grpcio that can (1.85 is one)"
+            )
         return IoMode("event-engine", (), f"grpcio {version} has no other")
     experiments = (f"-{_LISTENER}", f"-{_CLIENT}") if switchable else ()
-    return IoMode("polling", experiments, f"the faster one, grpcio {version}" if wanted == "auto" else f"as --io-mode says, grpcio {version}")
+    return IoMode(
+        "polling",
+        experiments,
+        f"the faster one, grpcio {version}"
+        if wanted == "auto"
+        else f"as --io-mode says, grpcio {version}",
+    )
 
 
 def _user_choice(entries: Iterable[str]) -> Mode | None:
@@ -75,29 +96,49 @@ def _event_engine(version: str, known: Callable[[str], bool]) -> IoMode:
         return IoMode("event-engine", (), reason)
     if known(_PYTHON_POLLER):
         return IoMode("event-engine", (_PYTHON_POLLER,), reason)
-    raise ValueError(f"grpcio {version} has no EventEngine for Python: leave --io-mode at auto, or install grpcio>=1.76")
+    raise ValueError(
+        f"grpcio {version} has no EventEngine for Python: leave --io-mode at "
+        "auto, or install grpcio>=1.76"
+    )
 
 
 def _is_event_engine_by_default(version: str) -> bool:
     return tuple(int(part) for part in version.split(".")[:2]) >= _EVENT_ENGINE_BY_DEFAULT
 
 
-def apply_io_mode(wanted: Wanted, environ: MutableMapping[str, str] = os.environ, imported: Collection[str] = sys.modules) -> IoMode:
-    """Chooses the mode for the installed grpcio and writes it to the environment, where this process and its children will find it.
+def apply_io_mode(
+    wanted: Wanted,
+    environ: MutableMapping[str, str] = os.environ,
+    imported: Collection[str] = sys.modules,
+) -> IoMode:
+    """Chooses the mode for the installed grpcio and writes it to the environment.
 
-    RuntimeError where grpc is imported already and the environment would have to change; ValueError as `choose_io_mode`.
+    Where this process and its children will find it.
+
+    RuntimeError where grpc is imported already and the environment would have to change;
+    ValueError as `choose_io_mode`.
     """
-    present = [entry.strip() for entry in environ.get(EXPERIMENTS_VARIABLE, "").split(",") if entry.strip()]
-    chosen = choose_io_mode(wanted, version=_grpcio_version(), known=_has_experiment, set_by_user=present)
+    present = [
+        entry.strip() for entry in environ.get(EXPERIMENTS_VARIABLE, "").split(",") if entry.strip()
+    ]
+    chosen = choose_io_mode(
+        wanted, version=_grpcio_version(), known=_has_experiment, set_by_user=present
+    )
     if missing := [entry for entry in chosen.experiments if entry not in present]:
         if "grpc" in imported:
-            raise RuntimeError("the I/O mode was to be chosen after grpc had been imported, too late to take effect. This is a bug.")
+            raise RuntimeError(
+                "the I/O mode was to be chosen after grpc had been imported, too late to "
+                "take effect. This is a bug."
+            )
         environ[EXPERIMENTS_VARIABLE] = ",".join([*present, *missing])
     return chosen
 
 
 def _grpcio_version() -> str:
-    """The installed version by the name of its metadata's folder: importlib.metadata takes 10 ms to import, in the way of the start."""
+    """The installed version by the name of its metadata's folder.
+
+    importlib.metadata takes 10 ms to import, in the way of the start.
+    """
     for folder in sys.path:
         if os.path.isdir(folder):  # noqa: PTH112
             for name in os.listdir(folder):  # noqa: PTH208
@@ -107,10 +148,16 @@ def _grpcio_version() -> str:
 
 
 def _has_experiment(name: str) -> bool:
-    """Whether the installed grpcio has an experiment of this name: its compiled core is searched for it (7 ms)."""
+    """Whether the installed grpcio has an experiment of this name.
+
+    Its compiled core is searched for it (7 ms).
+    """
     wanted = b"\0" + name.encode() + b"\0"
     for path in _compiled_core():
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        with (
+            path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
             if content.find(wanted) >= 0:
                 return True
     return False

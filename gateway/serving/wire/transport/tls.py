@@ -13,7 +13,9 @@ from gateway.serving.wire.transport.interface import TransportOptions
 
 
 def server_credentials(options: TransportOptions) -> Any:
-    """The `grpc.ServerCredentials`, or None for plaintext; ValueError where the certificate, the key or the client roots cannot be used.
+    """The `grpc.ServerCredentials`, or None for plaintext.
+
+    ValueError where the certificate, the key or the client roots cannot be used.
 
     gRPC's core takes anything here and fails each handshake later, so OpenSSL is asked first.
     """
@@ -25,7 +27,9 @@ def server_credentials(options: TransportOptions) -> Any:
     if options.tls_client_ca:
         _check_roots(options.tls_client_ca)
     roots = options.tls_client_ca or None
-    return grpc.ssl_server_credentials(((options.tls_key, options.tls_certificate),), roots, require_client_auth=roots is not None)
+    return grpc.ssl_server_credentials(
+        ((options.tls_key, options.tls_certificate),), roots, require_client_auth=roots is not None
+    )
 
 
 def _check_pair(certificate: bytes, key: bytes) -> None:
@@ -35,9 +39,13 @@ def _check_pair(certificate: bytes, key: bytes) -> None:
     descriptor = os.memfd_create("tls")
     try:
         os.write(descriptor, key.rstrip() + b"\n" + certificate)
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(Path(f"/proc/self/fd/{descriptor}"), password="")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            Path(f"/proc/self/fd/{descriptor}"), password=""
+        )
     except ssl.SSLError as error:
-        raise ValueError(f"TLS: the certificate and the key cannot be used together: {error.reason or error}") from error
+        raise ValueError(
+            f"TLS: the certificate and the key cannot be used together: {error.reason or error}"
+        ) from error
     finally:
         os.close(descriptor)
 

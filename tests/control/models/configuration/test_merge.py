@@ -51,7 +51,10 @@ CONFIGURATIONS = st.builds(
     versions=maybe(st.sampled_from([VersionPolicy(), VersionPolicy("all")])),
     inputs=TENSORS,
     outputs=TENSORS,
-    session=st.builds(SessionOptions, options=maybe(st.dictionaries(st.sampled_from("ab"), st.sampled_from("12"), max_size=2))),
+    session=st.builds(
+        SessionOptions,
+        options=maybe(st.dictionaries(st.sampled_from("ab"), st.sampled_from("12"), max_size=2)),
+    ),
     warmup=maybe(st.just((WarmupRequest(name="w", inputs={"a": WarmupTensor(data="zero")}),))),
     metadata=maybe(st.dictionaries(st.sampled_from("ab"), st.sampled_from("12"), max_size=2)),
 )
@@ -62,7 +65,11 @@ def facts(value, path=()) -> dict[tuple, object]:
     if value is None:
         return {}
     if isinstance(value, msgspec.Struct) and not isinstance(value, WarmupRequest):
-        return {k: v for f in value.__struct_fields__ for k, v in facts(getattr(value, f), (*path, f)).items()}
+        return {
+            k: v
+            for f in value.__struct_fields__
+            for k, v in facts(getattr(value, f), (*path, f)).items()
+        }
     if isinstance(value, tuple) and value and isinstance(value[0], TensorConfiguration):
         return {k: v for tensor in value for k, v in facts(tensor, (*path, tensor.name)).items()}
     if isinstance(value, tuple) and not value and path[-1] in ("inputs", "outputs"):
@@ -86,9 +93,12 @@ def test_the_same_said_twice_is_no_fault(said):
 @given(CONFIGURATIONS, CONFIGURATIONS)
 def test_what_either_says_holds_and_differences_are_faults_one_each(first, second):
     merged, faults = merge(first, second, FILES)
-    mine, others = facts(first), facts(second)
+    mine = facts(first)
+    others = facts(second)
     assert facts(merged) == {**others, **mine}
-    assert len(faults) == sum(1 for path in mine.keys() & others.keys() if mine[path] != others[path])
+    assert len(faults) == sum(
+        1 for path in mine.keys() & others.keys() if mine[path] != others[path]
+    )
 
 
 @given(CONFIGURATIONS, CONFIGURATIONS)
@@ -111,16 +121,24 @@ def test_what_is_implied_yields_to_what_is_said(said, implied):
         (
             ModelConfiguration(batching=Batching(max_batch_size=8)),
             ModelConfiguration(batching=Batching(max_batch_size=16)),
-            "batching.max_batch_size is 8 in model.yaml and 16 in config.pbtxt: say it in one of them",
+            (
+                "batching.max_batch_size is 8 in model.yaml and 16 in "
+                "config.pbtxt: say it in one of them"
+            ),
         ),
         (
             ModelConfiguration(batching=Batching(max_queue_delay_s=Duration(0.0005))),
             ModelConfiguration(batching=Batching(max_queue_delay_s=Duration(0.001))),
-            "batching.max_queue_delay is 500us in model.yaml and 1ms in config.pbtxt: say it in one of them",
+            (
+                "batching.max_queue_delay is 500us in model.yaml and 1ms in "
+                "config.pbtxt: say it in one of them"
+            ),
         ),
         (
             ModelConfiguration(inputs=(TensorConfiguration(name="x", shape=(1, 2)),)),
-            ModelConfiguration(inputs=(TensorConfiguration(name="x", shape=(2,), datatype="FP32"),)),
+            ModelConfiguration(
+                inputs=(TensorConfiguration(name="x", shape=(2,), datatype="FP32"),)
+            ),
             "inputs.x.shape is [1, 2] in model.yaml and [2] in config.pbtxt: say it in one of them",
         ),
         (

@@ -21,10 +21,12 @@ name: "densenet_onnx"
 platform: "onnxruntime_onnx"
 max_batch_size: 8
 input [
-  { name: "data_0", data_type: TYPE_FP32, format: FORMAT_NCHW, dims: [ 3, 224, 224 ], reshape { shape: [ 1, 3, 224, 224 ] } },
+  { name: "data_0", data_type: TYPE_FP32, format: FORMAT_NCHW, dims: [ 3, 224, 224 ], reshape { \
+shape: [ 1, 3, 224, 224 ] } },
   { name: "mask" data_type: TYPE_BOOL dims: [ -1 ] optional: true }
 ]
-output [ { name: "fc6_1", data_type: TYPE_STRING, dims: [ 1000 ], label_filename: "densenet_labels.txt" } ]
+output [ { name: "fc6_1", data_type: TYPE_STRING, dims: [ 1000 ], label_filename: \
+"densenet_labels.txt" } ]
 instance_group [ { count: 2, kind: KIND_CPU }, { kind: KIND_MODEL } ]
 version_policy: { specific { versions: [ 3, 1 ] } }
 dynamic_batching {
@@ -32,7 +34,8 @@ dynamic_batching {
   max_queue_delay_microseconds: 500
   priority_levels: 3
   default_priority_level: 2
-  default_queue_policy { max_queue_size: 100 default_timeout_microseconds: 5000000 allow_timeout_override: true }
+  default_queue_policy { max_queue_size: 100 default_timeout_microseconds: 5000000 \
+allow_timeout_override: true }
 }
 model_warmup [
   {
@@ -59,15 +62,33 @@ def test_everything_that_is_served_is_carried_over(tmp_path):
     reading = read(tmp_path, COMPLETE, name="densenet_onnx")
     assert (reading.faults, reading.warnings, reading.skipped) == ((), (), "")
     assert reading.configuration == ModelConfiguration(
-        batching=Batching(max_batch_size=8, dynamic=True, max_queue_delay_s=0.0005, preferred_batch_sizes=(4, 8)),
-        queue=Queue(max_requests=100, default_timeout_s=5.0, allow_timeout_override=True, priority_levels=3, default_priority=2),
+        batching=Batching(
+            max_batch_size=8, dynamic=True, max_queue_delay_s=0.0005, preferred_batch_sizes=(4, 8)
+        ),
+        queue=Queue(
+            max_requests=100,
+            default_timeout_s=5.0,
+            allow_timeout_override=True,
+            priority_levels=3,
+            default_priority=2,
+        ),
         instances=3,
         versions=VersionPolicy("specific", versions=(1, 3)),
         inputs=(
-            TensorConfiguration(name="data_0", datatype="FP32", shape=(3, 224, 224), reshape=(1, 3, 224, 224), format="NCHW"),
+            TensorConfiguration(
+                name="data_0",
+                datatype="FP32",
+                shape=(3, 224, 224),
+                reshape=(1, 3, 224, 224),
+                format="NCHW",
+            ),
             TensorConfiguration(name="mask", datatype="BOOL", shape=(-1,), optional=True),
         ),
-        outputs=(TensorConfiguration(name="fc6_1", datatype="BYTES", shape=(1000,), labels="densenet_labels.txt"),),
+        outputs=(
+            TensorConfiguration(
+                name="fc6_1", datatype="BYTES", shape=(1000,), labels="densenet_labels.txt"
+            ),
+        ),
         session=SessionOptions(
             intra_op_threads=4,
             execution_mode="parallel",
@@ -110,7 +131,10 @@ IO = 'input { name: "x" dims: [ -1, 4 ] } output { name: "y" dims: [ -1, 3 ] }'
     ],
 )
 def test_what_is_not_said_means_what_triton_means_by_it(tmp_path, text, max_batch_size, dynamic):
-    """Without `dynamic_batching` a complete configuration runs each request alone; an incomplete one is completed from the graph."""
+    """Without `dynamic_batching` a complete configuration runs each request alone.
+
+    An incomplete one is completed from the graph.
+    """
     implied = read(tmp_path, text).implied.batching
     assert (implied.max_batch_size, implied.dynamic) == (max_batch_size, dynamic)
 
@@ -152,7 +176,13 @@ def test_what_is_not_served_is_skipped_with_the_reason(tmp_path, text, reason):
 
 
 @pytest.mark.parametrize(
-    "text", ['backend: "onnxruntime"', 'platform: "onnxruntime_onnx"', 'backend: "onnxruntime" platform: "onnxruntime_onnx"', 'name: "m"']
+    "text",
+    [
+        'backend: "onnxruntime"',
+        'platform: "onnxruntime_onnx"',
+        'backend: "onnxruntime" platform: "onnxruntime_onnx"',
+        'name: "m"',
+    ],
 )
 def test_what_is_served_is_not_skipped(tmp_path, text):
     assert read(tmp_path, text).skipped == ""
@@ -167,12 +197,21 @@ def test_what_is_served_is_not_skipped(tmp_path, text):
         ("input { data_type: TYPE_FP31 }", "has no value named TYPE_FP31"),
         ("max_batch_size: -1", "max_batch_size must not be negative, got -1"),
         ("input { dims: [ 1 ] }", "an input has no name"),
-        ('output { name: "y" dims: [ -2 ] }', "output 'y': sizes are -1 (free) or not negative, got [-2]"),
+        (
+            'output { name: "y" dims: [ -2 ] }',
+            "output 'y': sizes are -1 (free) or not negative, got [-2]",
+        ),
         ('input { name: "x" is_shape_tensor: true }', "'x' is a shape tensor"),
         ("dynamic_batching { preferred_batch_size: 0 }", "preferred_batch_size must be above 0"),
         ("version_policy { specific { versions: 0 } }", "versions are above 0"),
-        ('model_warmup { name: "w" batch_size: 1 inputs { key: "x" value { dims: -1 } } }', "model_warmup 'w': every size must be given"),
-        ('parameters { key: "intra_op_thread_count" value { string_value: "many" } }', "'intra_op_thread_count' must be a whole number, got 'many'"),
+        (
+            'model_warmup { name: "w" batch_size: 1 inputs { key: "x" value { dims: -1 } } }',
+            "model_warmup 'w': every size must be given",
+        ),
+        (
+            'parameters { key: "intra_op_thread_count" value { string_value: "many" } }',
+            "'intra_op_thread_count' must be a whole number, got 'many'",
+        ),
     ],
 )
 def test_faults_are_named(tmp_path, text, fault):
@@ -181,7 +220,9 @@ def test_faults_are_named(tmp_path, text, fault):
 
 
 def test_a_name_that_is_not_the_folders_is_a_fault(tmp_path):
-    assert "the name 'a' is not the folder's, 'b'" in read(tmp_path, 'name: "a"', name="b").faults[0]
+    assert (
+        "the name 'a' is not the folder's, 'b'" in read(tmp_path, 'name: "a"', name="b").faults[0]
+    )
     assert read(tmp_path, 'name: "a"', name="a").faults == read(tmp_path, 'name: "a"').faults == ()
 
 
@@ -200,7 +241,11 @@ def test_unknown_fields_are_ignored_and_all_named(tmp_path):
     reading = read(tmp_path, text)
     assert reading.faults == ()
     assert reading.configuration.instances == 2
-    assert [warning.split("'")[1] for warning in reading.warnings] == ["novel_setting", "depth", "flavour"]
+    assert [warning.split("'")[1] for warning in reading.warnings] == [
+        "novel_setting",
+        "depth",
+        "flavour",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -215,8 +260,20 @@ def test_unknown_fields_are_ignored_and_all_named(tmp_path):
         ("instance_group { rate_limiter { priority: 2 } }", "rate_limiter"),
         ("instance_group { passive: true }", "passive"),
         ("instance_group { gpus: [ 0 ] }", "gpus"),
-        ('parameters { key: "memory.enable_memory_arena_shrinkage" value { string_value: "cpu:0" } }', "memory."),
-        ('optimization { execution_accelerators { cpu_execution_accelerator { name: "openvino" } } }', "OpenVINOExecutionProvider"),
+        (
+            (
+                'parameters { key: "memory.enable_memory_arena_shrinkage" value '
+                '{ string_value: "cpu:0" } }'
+            ),
+            "memory.",
+        ),
+        (
+            (
+                "optimization { execution_accelerators { "
+                'cpu_execution_accelerator { name: "openvino" } } }'
+            ),
+            "OpenVINOExecutionProvider",
+        ),
     ],
 )
 def test_what_is_served_without_is_said(tmp_path, text, word):
@@ -232,7 +289,13 @@ def test_gpu_instances_run_on_cpu_unless_onnx_runtime_has_the_provider(tmp_path)
     without = read(tmp_path, text)
     assert without.configuration.session.providers is None
     assert without.configuration.instances == 2
-    assert "KIND_GPU is not used, because the installed ONNX Runtime has no CUDAExecutionProvider; the model runs on CPU" in without.warnings[0]
+    assert (
+        "KIND_GPU is not used, because the installed ONNX Runtime has no "
+        "CUDAExecutionProvider; the model runs on CPU"
+    ) in without.warnings[0]
     with_cuda = read(tmp_path, text, ("CUDAExecutionProvider", "CPUExecutionProvider"))
-    assert with_cuda.configuration.session.providers == ("CUDAExecutionProvider", "CPUExecutionProvider")
+    assert with_cuda.configuration.session.providers == (
+        "CUDAExecutionProvider",
+        "CPUExecutionProvider",
+    )
     assert with_cuda.warnings == ()

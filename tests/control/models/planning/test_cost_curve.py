@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from gateway.control.models.planning.cost_curve import loop_batch_size, useful_batch_size
 
-CURVES = st.dictionaries(st.sampled_from([1, 2, 4, 8, 16, 32, 64, 128]), st.floats(0.5, 1e6), max_size=8)
+CURVES = st.dictionaries(
+    st.sampled_from([1, 2, 4, 8, 16, 32, 64, 128]), st.floats(0.5, 1e6), max_size=8
+)
 
 
 @pytest.mark.parametrize(
@@ -16,7 +18,8 @@ CURVES = st.dictionaries(st.sampled_from([1, 2, 4, 8, 16, 32, 64, 128]), st.floa
         ({1: 6100, 16: 109_000}, 64, 1),
         ({1: 100_000, 2: 100_000, 4: 100_000, 8: 190_000, 16: 380_000}, 64, 8),
         ({1: 100_000, 2: 100_000, 4: 100_000, 8: 192_000, 16: 384_000}, 64, 4),
-        ({1: 200, 2: 170, 4: 220, 8: 430, 16: 860, 32: 1770, 64: 3540}, 64, 16),  # 55 us a row from 4 rows on, and 70 us for each batch
+        # 55 us a row from 4 rows on, and 70 us for each batch
+        ({1: 200, 2: 170, 4: 220, 8: 430, 16: 860, 32: 1770, 64: 3540}, 64, 16),
         ({1: 100, 2: 100, 4: 100, 8: 100}, 4, 4),
         ({}, 8, 8),
         ({1: 100}, 8, 8),

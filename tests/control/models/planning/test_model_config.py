@@ -1,4 +1,7 @@
-"""ModelConfig is answered with what is configured and what the graph says, never with what was measured."""
+"""ModelConfig is answered with what is configured and what the graph says.
+
+Never with what was measured.
+"""
 
 import pytest
 from google.protobuf import text_format
@@ -16,7 +19,9 @@ from tests.support.repository_models import findings, found_model, graph_tensor,
 
 def answered(configuration=None, found=None, *, cores=2, **sidecars) -> ModelConfig:
     model, version = found_model(configuration, **sidecars)
-    made = plan_version(model, version, found or findings(), fingerprint="", defaults=PlanDefaults(cores=cores))
+    made = plan_version(
+        model, version, found or findings(), fingerprint="", defaults=PlanDefaults(cores=cores)
+    )
     return ModelConfig.FromString(made.model_config)
 
 
@@ -24,7 +29,8 @@ def test_a_version_batched_on_evidence():
     assert text_format.MessageToString(answered()) == text_format.MessageToString(
         text_format.Parse(
             """
-            name: "m" platform: "onnxruntime_onnx" backend: "onnxruntime" max_batch_size: 64 default_model_filename: "model.onnx"
+            name: "m" platform: "onnxruntime_onnx" backend: "onnxruntime" max_batch_size: 64 \
+default_model_filename: "model.onnx"
             version_policy { latest { num_versions: 1 } }
             input { name: "x" data_type: TYPE_FP32 dims: 4 }
             output { name: "y" data_type: TYPE_FP32 dims: 3 }
@@ -37,7 +43,12 @@ def test_a_version_batched_on_evidence():
 
 
 def test_a_version_that_is_not_batched_has_whole_shapes_and_no_dynamic_batching():
-    config = answered(found=findings(batchable=False, inputs=(graph_tensor("x", ("n", "t"), "tensor(string)", optional=True),)))
+    config = answered(
+        found=findings(
+            batchable=False,
+            inputs=(graph_tensor("x", ("n", "t"), "tensor(string)", optional=True),),
+        )
+    )
     assert config.max_batch_size == 0
     assert not config.HasField("dynamic_batching")
     assert list(config.input[0].dims) == [-1, -1]
@@ -45,9 +56,16 @@ def test_a_version_that_is_not_batched_has_whole_shapes_and_no_dynamic_batching(
     assert config.input[0].optional
 
 
-@given(st.dictionaries(st.sampled_from([1, 2, 4, 8, 16, 32, 64]), st.floats(0.1, 1e6)), st.text(max_size=5), st.integers(0, 1 << 40))
+@given(
+    st.dictionaries(st.sampled_from([1, 2, 4, 8, 16, 32, 64]), st.floats(0.1, 1e6)),
+    st.text(max_size=5),
+    st.integers(0, 1 << 40),
+)
 def test_measured_values_never_show(cost_us, evidence, memory_bytes):
-    assert answered(found=findings(cost_us=cost_us, evidence=evidence, memory_bytes=memory_bytes)) == answered()
+    assert (
+        answered(found=findings(cost_us=cost_us, evidence=evidence, memory_bytes=memory_bytes))
+        == answered()
+    )
 
 
 ROUND_TRIP = """
@@ -57,10 +75,13 @@ output { name: "y" data_type: TYPE_FP32 dims: 3 label_filename: "l.txt" }
 instance_group { count: 3 kind: KIND_CPU }
 version_policy { specific { versions: 1 versions: 4 } }
 dynamic_batching {
-  preferred_batch_size: 4 preferred_batch_size: 8 max_queue_delay_microseconds: 500 priority_levels: 2 default_priority_level: 1
-  default_queue_policy { max_queue_size: 7 default_timeout_microseconds: 1500000 allow_timeout_override: true }
+  preferred_batch_size: 4 preferred_batch_size: 8 max_queue_delay_microseconds: 500 \
+priority_levels: 2 default_priority_level: 1
+  default_queue_policy { max_queue_size: 7 default_timeout_microseconds: 1500000 \
+allow_timeout_override: true }
 }
-model_warmup { name: "w" batch_size: 2 count: 1 inputs { key: "x" value { data_type: TYPE_FP32 dims: 2 dims: 2 random_data: true } } }
+model_warmup { name: "w" batch_size: 2 count: 1 inputs { key: "x" value { data_type: TYPE_FP32 \
+dims: 2 dims: 2 random_data: true } } }
 parameters { key: "owner" value { string_value: "me" } }
 """
 
@@ -68,9 +89,18 @@ parameters { key: "owner" value { string_value: "me" } }
 def test_what_config_pbtxt_says_is_answered(tmp_path):
     reading = read_pbtxt_file(write(tmp_path / "config.pbtxt", ROUND_TRIP))
     assert reading.faults == reading.warnings == ()
-    config = answered(fill(reading.configuration, reading.implied), labels={"l.txt": ("a", "b", "c")})
+    config = answered(
+        fill(reading.configuration, reading.implied), labels={"l.txt": ("a", "b", "c")}
+    )
     expected = text_format.Parse(ROUND_TRIP, ModelConfig())
-    expected.MergeFrom(ModelConfig(name="m", platform="onnxruntime_onnx", backend="onnxruntime", default_model_filename="model.onnx"))
+    expected.MergeFrom(
+        ModelConfig(
+            name="m",
+            platform="onnxruntime_onnx",
+            backend="onnxruntime",
+            default_model_filename="model.onnx",
+        )
+    )
     expected.instance_group[0].name = "m_0"
     assert text_format.MessageToString(config) == text_format.MessageToString(expected)
 
@@ -80,11 +110,17 @@ def test_what_config_pbtxt_says_is_answered(tmp_path):
     [
         ("versions: all", lambda c: c.version_policy.HasField("all")),
         ("versions: latest 3", lambda c: c.version_policy.latest.num_versions == 3),
-        ("batching: {max_batch_size: 4, dynamic: false}", lambda c: c.max_batch_size == 4 and not c.HasField("dynamic_batching")),
+        (
+            "batching: {max_batch_size: 4, dynamic: false}",
+            lambda c: c.max_batch_size == 4 and not c.HasField("dynamic_batching"),
+        ),
         ("model_filename: net.onnx", lambda c: c.default_model_filename == "net.onnx"),
         ("inputs: [{name: x, format: NHWC}]", lambda c: c.input[0].format == 1),
         ("session: {providers: [CUDAExecutionProvider]}", lambda c: c.instance_group[0].kind == 1),
-        ("warmup: [{inputs: {x: {file: f}}}]", lambda c: c.model_warmup[0].inputs["x"].input_data_file == "f"),
+        (
+            "warmup: [{inputs: {x: {file: f}}}]",
+            lambda c: c.model_warmup[0].inputs["x"].input_data_file == "f",
+        ),
     ],
 )
 def test_what_model_yaml_says_is_answered(text, check):

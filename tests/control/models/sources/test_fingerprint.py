@@ -32,7 +32,10 @@ def test_whatever_a_plan_depends_on_changes_the_fingerprint(tmp_path):
     ]:
         write(tmp_path / "m" / file, content)
         seen.append(taken(tmp_path))
-    seen += [taken(tmp_path, replace(DEFAULTS, cores=4)), taken(tmp_path, replace(DEFAULTS, queue=QueuePlan(max_requests=1)))]
+    seen += [
+        taken(tmp_path, replace(DEFAULTS, cores=4)),
+        taken(tmp_path, replace(DEFAULTS, queue=QueuePlan(max_requests=1))),
+    ]
     (tmp_path / "m").rename(tmp_path / "n")
     seen.append(taken(tmp_path))
     assert len(set(seen)) == len(seen)

@@ -1,4 +1,7 @@
-"""A folder of models is scanned: what is there is found, what is wrong is said, and one bad model hides no other."""
+"""A folder of models is scanned.
+
+What is there is found, what is wrong is said, and one bad model hides no other.
+"""
 
 import os
 import pickle
@@ -32,7 +35,13 @@ def test_models_are_found_in_tritons_layout(tmp_path):
     assert numbers(digits) == [1, 2, 12]
     assert live(digits) == [12]
     assert digits.versions[0] == FoundVersion(1, tmp_path / "digits/1/model.onnx")
-    assert (digits.faults, digits.warnings, digits.skipped, found.fault, found.warnings) == ((), (), "", "", ())
+    assert (digits.faults, digits.warnings, digits.skipped, found.fault, found.warnings) == (
+        (),
+        (),
+        "",
+        "",
+        (),
+    )
     assert repr(found) == f"<Repository {tmp_path}: 2 models, 0 of them not served>"
 
 
@@ -74,7 +83,10 @@ def test_version_0_and_leading_zeros_are_refused_and_said(tmp_path):
     model = scan(tmp_path).models[0]
     assert numbers(model) == [2]
     assert len(model.warnings) == 3
-    assert "the version folder '0' is ignored: versions are whole numbers above 0 without leading zeros" in model.warnings
+    assert (
+        "the version folder '0' is ignored: versions are whole numbers "
+        "above 0 without leading zeros"
+    ) in model.warnings
 
 
 def test_a_bad_model_hides_no_other_and_says_all_that_is_wrong(tmp_path):
@@ -87,7 +99,10 @@ def test_a_bad_model_hides_no_other_and_says_all_that_is_wrong(tmp_path):
     bad = found.find("bad")
     assert live(bad) == []
     assert len(bad.faults) == 4
-    assert "model.yaml: unknown key 'max_batch' in batching; did you mean 'max_batch_size'?" in bad.faults
+    assert (
+        "model.yaml: unknown key 'max_batch' in batching; did you mean 'max_batch_size'?"
+        in bad.faults
+    )
     assert any("config.pbtxt: line 2" in fault for fault in bad.faults)
     assert bad.fault == "; ".join(bad.faults)
 
@@ -105,7 +120,9 @@ def test_a_version_without_a_model_file_is_at_fault_and_the_others_are_not(tmp_p
     ]
 
 
-@pytest.mark.parametrize(("policy", "expected"), [("latest 2", [2, 5]), ("all", [1, 2, 5]), ("[1, 5]", [1, 5])])
+@pytest.mark.parametrize(
+    ("policy", "expected"), [("latest 2", [2, 5]), ("all", [1, 2, 5]), ("[1, 5]", [1, 5])]
+)
 def test_the_version_policy_says_what_is_live(tmp_path, policy, expected):
     for number in (1, 2, 5):
         write_model(tmp_path / f"m/{number}/model.onnx")
@@ -121,7 +138,10 @@ def test_versions_that_are_named_and_not_there_are_said(tmp_path):
     assert live(model) == [1]
     assert model.warnings == ("version 3 is named by `versions` and is not there",)
     write(tmp_path / "m/model.yaml", "versions: [3]")
-    assert "at least one version must be available under the version policy of model 'm'" in scan(tmp_path).models[0].fault
+    assert (
+        "at least one version must be available under the version policy of model 'm'"
+        in scan(tmp_path).models[0].fault
+    )
 
 
 def test_a_model_file_outside_a_version_folder_is_told_where_it_belongs(tmp_path):
@@ -129,8 +149,14 @@ def test_a_model_file_outside_a_version_folder_is_told_where_it_belongs(tmp_path
     write_model(tmp_path / "b/1/model.onnx")
     (tmp_path / "c").mkdir()
     found = scan(tmp_path)
-    assert found.find("a").fault == "model 'a' has no version folder: move model.onnx to a/1/model.onnx"
-    assert found.find("c").fault == "model 'c' has no version folder: expected NAME/VERSION/model.onnx (VERSION a whole number above 0)"
+    assert (
+        found.find("a").fault
+        == "model 'a' has no version folder: move model.onnx to a/1/model.onnx"
+    )
+    assert found.find("c").fault == (
+        "model 'c' has no version folder: expected NAME/VERSION/model.onnx "
+        "(VERSION a whole number above 0)"
+    )
 
 
 def test_an_empty_folder_says_what_was_expected(tmp_path):
@@ -141,7 +167,10 @@ def test_an_empty_folder_says_what_was_expected(tmp_path):
 
 
 def test_a_folder_that_is_not_there_says_so(tmp_path):
-    assert scan(tmp_path / "nowhere").fault == f"the model folder {tmp_path / 'nowhere'} cannot be read: No such file or directory"
+    assert (
+        scan(tmp_path / "nowhere").fault
+        == f"the model folder {tmp_path / 'nowhere'} cannot be read: No such file or directory"
+    )
     assert "Not a directory" in scan(write(tmp_path / "file", "")).fault
 
 
@@ -150,13 +179,20 @@ def test_a_folder_may_be_one_model(tmp_path, layout):
     write_model(tmp_path / "models" / layout)
     (model,) = scan(tmp_path / "models").models
     assert (model.name, numbers(model), live(model), model.faults) == ("models", [1], [1], ())
-    assert scan(tmp_path / "models", "flowers").find("flowers").versions[0].path == tmp_path / "models" / layout
+    assert (
+        scan(tmp_path / "models", "flowers").find("flowers").versions[0].path
+        == tmp_path / "models" / layout
+    )
 
 
 def test_one_model_is_configured_as_any_other_under_any_name(tmp_path):
     write_model(tmp_path / "2/net.onnx")
     write_model(tmp_path / "3/net.onnx")
-    write(tmp_path / "config.pbtxt", 'name: "other" backend: "onnxruntime" default_model_filename: "net.onnx" version_policy { all {} }')
+    write(
+        tmp_path / "config.pbtxt",
+        'name: "other" backend: "onnxruntime" default_model_filename: '
+        '"net.onnx" version_policy { all {} }',
+    )
     (model,) = scan(tmp_path, "flowers").models
     assert (model.name, live(model), model.faults) == ("flowers", [2, 3], ())
 
@@ -166,7 +202,9 @@ def test_one_model_at_the_top_beside_version_folders_is_ignored_and_said(tmp_pat
     write_model(tmp_path / "4/model.onnx")
     (model,) = scan(tmp_path).models
     assert numbers(model) == [4]
-    assert model.warnings == ("model.onnx at the top is ignored, because there are version folders",)
+    assert model.warnings == (
+        "model.onnx at the top is ignored, because there are version folders",
+    )
 
 
 @pytest.mark.parametrize("stray", ["model.onnx", "2/model.onnx", "model.yaml"])
@@ -210,9 +248,15 @@ def test_links_that_leave_the_root_are_the_operators_business(tmp_path):
 @pytest.mark.parametrize("file", ["model.yaml", "config.pbtxt"])
 def test_the_model_file_name_never_leaves_the_version_folder(tmp_path, filename, file):
     write_model(tmp_path / "m/1/model.onnx")
-    text = f"model_filename: {filename}" if file == "model.yaml" else f'backend: "onnxruntime" default_model_filename: "{filename}"'
+    text = (
+        f"model_filename: {filename}"
+        if file == "model.yaml"
+        else f'backend: "onnxruntime" default_model_filename: "{filename}"'
+    )
     write(tmp_path / "m" / file, text)
-    assert scan(tmp_path).models[0].faults == (f"the model file name '{filename}' must be a path inside the version's folder",)
+    assert scan(tmp_path).models[0].faults == (
+        f"the model file name '{filename}' must be a path inside the version's folder",
+    )
 
 
 def test_a_model_saved_as_a_folder_is_found_in_it(tmp_path):
@@ -243,7 +287,9 @@ def test_a_folder_that_may_not_be_read_is_a_fault_of_its_model(tmp_path):
 def test_misnamed_configuration_files_are_pointed_out(tmp_path):
     write_model(tmp_path / "m/1/model.onnx")
     write(tmp_path / "m/model.yml", "instances: 2")
-    assert scan(tmp_path).models[0].warnings == ("model.yml is not read; is it meant to be model.yaml?",)
+    assert scan(tmp_path).models[0].warnings == (
+        "model.yml is not read; is it meant to be model.yaml?",
+    )
 
 
 def test_a_skipped_model_says_why_and_is_not_live(tmp_path):
@@ -256,13 +302,22 @@ def test_a_skipped_model_says_why_and_is_not_live(tmp_path):
 
 def test_both_files_make_one_configuration_and_differences_are_faults(tmp_path):
     write_model(tmp_path / "m/1/model.onnx")
-    write(tmp_path / "m/config.pbtxt", 'backend: "onnxruntime" max_batch_size: 8 instance_group { count: 2 }')
+    write(
+        tmp_path / "m/config.pbtxt",
+        'backend: "onnxruntime" max_batch_size: 8 instance_group { count: 2 }',
+    )
     write(tmp_path / "m/model.yaml", "batching: {max_batch_size: 8, max_queue_delay: 1ms}")
     model = scan(tmp_path).models[0]
     assert model.faults == ()
-    assert (model.configuration.instances, model.configuration.batching.max_queue_delay_s) == (2, 0.001)
+    assert (model.configuration.instances, model.configuration.batching.max_queue_delay_s) == (
+        2,
+        0.001,
+    )
     write(tmp_path / "m/model.yaml", "instances: 3")
-    assert scan(tmp_path).models[0].fault == "instances is 3 in model.yaml and 2 in config.pbtxt: say it in one of them"
+    assert (
+        scan(tmp_path).models[0].fault
+        == "instances is 3 in model.yaml and 2 in config.pbtxt: say it in one of them"
+    )
 
 
 def test_labels_and_reference_samples_are_found(tmp_path):
@@ -280,7 +335,14 @@ def test_labels_and_reference_samples_are_found(tmp_path):
     assert model.sidecars.reference == str(tmp_path / "m/rows.npz")
 
 
-@pytest.mark.parametrize("text", ["outputs: [{name: y, labels: FILE}]", "reference: FILE", "warmup: [{inputs: {x: {file: FILE}}}]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "outputs: [{name: y, labels: FILE}]",
+        "reference: FILE",
+        "warmup: [{inputs: {x: {file: FILE}}}]",
+    ],
+)
 @pytest.mark.parametrize("file", ["../secret", "/etc/hostname", "link", "missing", "folder"])
 def test_no_file_beside_a_model_is_taken_from_elsewhere(tmp_path, text, file):
     write_model(tmp_path / "m/1/model.onnx")
@@ -303,14 +365,19 @@ def test_warmup_data_is_found_in_its_folder(tmp_path):
     write_model(tmp_path / "m/1/model.onnx")
     write(tmp_path / "m/warmup/x.bin", b"1234")
     write(tmp_path / "m/model.yaml", "warmup: [{inputs: {x: {file: x.bin}}}]")
-    assert scan(tmp_path).models[0].sidecars.warmup_files == {"x.bin": str(tmp_path / "m/warmup/x.bin")}
+    assert scan(tmp_path).models[0].sidecars.warmup_files == {
+        "x.bin": str(tmp_path / "m/warmup/x.bin")
+    }
 
 
 def test_unknown_execution_providers_are_said(tmp_path):
     write_model(tmp_path / "m/1/model.onnx")
     write(tmp_path / "m/model.yaml", "session: {providers: [CPUExecutionProvidr]}")
     (warning,) = scan(tmp_path, available_providers=("CPUExecutionProvider",)).models[0].warnings
-    assert warning == "the installed ONNX Runtime has no execution provider 'CPUExecutionProvidr'; did you mean 'CPUExecutionProvider'?"
+    assert warning == (
+        "the installed ONNX Runtime has no execution provider 'CPUExecutionProvidr'; did you "
+        "mean 'CPUExecutionProvider'?"
+    )
 
 
 def test_a_scan_travels_pickled_and_equal_folders_scan_equal(tmp_path):
@@ -327,7 +394,17 @@ def test_a_configuration_sent_with_a_load_takes_the_place_of_the_files(tmp_path)
     sent = ModelConfig(backend="onnxruntime", max_batch_size=4)
     sent.version_policy.all.SetInParent()
     changed = reconfigured(model, sent)
-    assert (live(changed), changed.configuration.instances, changed.configuration.batching.max_batch_size) == ([1, 2], None, 4)
+    assert (
+        live(changed),
+        changed.configuration.instances,
+        changed.configuration.batching.max_batch_size,
+    ) == ([1, 2], None, 4)
     assert changed.faults == ()
-    assert "backend 'python' is not served" in reconfigured(model, ModelConfig(backend="python")).skipped
-    assert "max_batch_size must not be negative" in reconfigured(model, ModelConfig(max_batch_size=-1)).fault
+    assert (
+        "backend 'python' is not served"
+        in reconfigured(model, ModelConfig(backend="python")).skipped
+    )
+    assert (
+        "max_batch_size must not be negative"
+        in reconfigured(model, ModelConfig(max_batch_size=-1)).fault
+    )

@@ -26,7 +26,9 @@ def write_model(path: Path, scale: float = 2.0) -> None:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])],
         [numpy_helper.from_array(np.array(scale, np.float32), "scale")],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
 
 
 @pytest.fixture
@@ -37,7 +39,9 @@ def models(tmp_path):
 
 def with_source(models: Path, do, **options):
     async def run():
-        async with FolderSource(SourceOptions(models=models, cache_dir=models.parent / "cache", **options)) as source:
+        async with FolderSource(
+            SourceOptions(models=models, cache_dir=models.parent / "cache", **options)
+        ) as source:
             return await do(source)
 
     return asyncio.run(run())
@@ -55,7 +59,9 @@ def test_a_good_model_has_a_plan_with_its_graph_and_the_defaults(models):
     plan = plan_of(models, cores=2, default_max_batch_size=16, max_queue_requests=7)
 
     assert plan.key == ("good", 1)
-    assert [(tensor.name, tensor.datatype, tensor.shape) for tensor in plan.inputs] == [("x", "FP32", (-1, 4))]
+    assert [(tensor.name, tensor.datatype, tensor.shape) for tensor in plan.inputs] == [
+        ("x", "FP32", (-1, 4))
+    ]
     assert plan.batching.max_batch_size == 16
     assert plan.queue.max_requests == 7
     assert plan.instances == 2
@@ -113,9 +119,14 @@ def test_faults_stand_where_they_belong(models):
 def test_a_configuration_sent_with_a_load_takes_the_place_of_the_files(models):
     async def do(source):
         (model,) = await source.scan()
-        other = await source.reconfigured(model, json.dumps({"max_batch_size": 5, "instance_group": [{"count": 3, "kind": "KIND_CPU"}]}))
+        other = await source.reconfigured(
+            model,
+            json.dumps({"max_batch_size": 5, "instance_group": [{"count": 3, "kind": "KIND_CPU"}]}),
+        )
         assert await source.fingerprint(other) != await source.fingerprint(model)
-        with pytest.raises(CannotPlan, match="the configuration sent with the request cannot be read"):
+        with pytest.raises(
+            CannotPlan, match="the configuration sent with the request cannot be read"
+        ):
             await source.reconfigured(model, "{nonsense")
         return await source.plan(other, 1)
 

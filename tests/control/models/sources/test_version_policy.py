@@ -4,7 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.control.models.sources.version_policy import VersionPolicy, live_versions, missing_versions
+from gateway.control.models.sources.version_policy import (
+    VersionPolicy,
+    live_versions,
+    missing_versions,
+)
 
 VERSIONS = st.lists(st.integers(1, 50), max_size=12)
 POLICIES = st.one_of(
@@ -27,7 +31,24 @@ def test_a_policy_is_read(text, policy):
     assert VersionPolicy.parse(text) == policy
 
 
-@pytest.mark.parametrize("text", ["", "latest 0", "latest -1", "newest", 1, True, [], [0], [-1], ["1"], [True], {"latest": 1}, None])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "latest 0",
+        "latest -1",
+        "newest",
+        1,
+        True,
+        [],
+        [0],
+        [-1],
+        ["1"],
+        [True],
+        {"latest": 1},
+        None,
+    ],
+)
 def test_what_is_no_policy_is_refused_with_examples(text):
     with pytest.raises(ValueError, match=r"latest 2, all, or a list of versions such as \[1, 3\]"):
         VersionPolicy.parse(text)
@@ -36,7 +57,9 @@ def test_what_is_no_policy_is_refused_with_examples(text):
 @given(POLICIES)
 def test_a_policy_is_read_back_as_it_shows(policy):
     shown = repr(policy)
-    assert VersionPolicy.parse(list(policy.versions) if policy.kind == "specific" else shown) == policy
+    assert (
+        VersionPolicy.parse(list(policy.versions) if policy.kind == "specific" else shown) == policy
+    )
 
 
 @given(POLICIES, VERSIONS)
@@ -56,7 +79,9 @@ def test_latest_keeps_the_newest_and_as_many_as_it_says(count, available):
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=6), VERSIONS)
 def test_specific_versions_are_live_or_missing(named, available):
     policy = VersionPolicy.parse(named)
-    assert sorted((*live_versions(policy, available), *missing_versions(policy, available))) == sorted(set(named))
+    assert sorted(
+        (*live_versions(policy, available), *missing_versions(policy, available))
+    ) == sorted(set(named))
 
 
 @given(VERSIONS)

@@ -41,7 +41,11 @@ def test_one_more_than_there_is_room_for_is_refused_at_once_and_does_not_come_in
         held = Held()
         room = Room("'m' version 1", 2, 0)
         tasks = await inside(Admission(held, room), *(request(PLAN) for _ in range(3)))
-        with pytest.raises(Overloaded, match=r"'m' version 1 has no room: 2 requests \(16 bytes of input\) are in flight, 2 requests and any"):
+        with pytest.raises(
+            Overloaded,
+            match=r"'m' version 1 has no room: 2 requests \(16 bytes of input\) are in "
+            r"flight, 2 requests and any",
+        ):
             tasks[2].result()
         assert len(held.asked) == 2
         assert (room.requests, room.bytes) == (2, 16)
@@ -52,7 +56,8 @@ def test_one_more_than_there_is_room_for_is_refused_at_once_and_does_not_come_in
 @pytest.mark.parametrize("end", ["answered", "failed", "cancelled"])
 def test_whoever_leaves_in_whatever_way_gives_its_place_back(end):
     async def main():
-        held, room = Held(), Room("all", 1, 0)
+        held = Held()
+        room = Room("all", 1, 0)
         made = Admission(held, room)
         (task,) = await inside(made, request(PLAN, rows=3))
         if end == "answered":
@@ -109,7 +114,8 @@ def test_where_there_is_no_bound_everybody_is_let_in():
 def test_a_room_is_shared_by_all_that_lead_to_it():
     async def main():
         room = Room("all", 1, 0)
-        one, other = Admission(Held(), room), Admission(Held(), room)
+        one = Admission(Held(), room)
+        other = Admission(Held(), room)
         await inside(one, request(PLAN))
         (refused,) = await inside(other, request(PLAN))
         assert isinstance(refused.exception(), Overloaded)
@@ -122,12 +128,19 @@ def test_an_admission_describes_its_room_and_what_is_inside():
     assert lines == ["Admission  Room 'm': 0 of 3 requests, 0 of any bytes", "  Inside"]
 
 
-@given(st.integers(0, 4), st.integers(0, 50), st.lists(st.tuples(st.booleans(), st.integers(0, 40)), max_size=60))
+@given(
+    st.integers(0, 4),
+    st.integers(0, 50),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 40)), max_size=60),
+)
 def test_a_room_never_holds_more_than_it_may_but_for_one_alone(max_requests, max_bytes, steps):
-    room, sizes = Room("all", max_requests, max_bytes), []
+    room = Room("all", max_requests, max_bytes)
+    sizes = []
     for comes, size in steps:
         if comes:
-            fits = (not max_requests or len(sizes) < max_requests) and (not max_bytes or not sizes or sum(sizes) + size <= max_bytes)
+            fits = (not max_requests or len(sizes) < max_requests) and (
+                not max_bytes or not sizes or sum(sizes) + size <= max_bytes
+            )
             if fits:
                 room.enter(size)
                 sizes.append(size)
@@ -138,7 +151,12 @@ def test_a_room_never_holds_more_than_it_may_but_for_one_alone(max_requests, max
             room.leave(sizes.pop())
         assert (room.requests, room.bytes) == (len(sizes), sum(sizes))
         assert not max_requests or room.requests <= max_requests
-        assert not max_bytes or room.bytes <= max_bytes or room.requests == 1 or sizes.count(0) >= room.requests - 1
+        assert (
+            not max_bytes
+            or room.bytes <= max_bytes
+            or room.requests == 1
+            or sizes.count(0) >= room.requests - 1
+        )
 
 
 @given(st.integers(0, 1 << 40), st.integers(1, 512))

@@ -64,7 +64,11 @@ def test_who_is_refused_is_told_the_rate_and_when_the_next_may_come():
     made, clock = quota(2.0)
     allowed(made, times=2)
     clock.at += 0.25
-    with pytest.raises(Overloaded, match=r"the quota of this caller \('x-team'\) is used up: 2 requests a second here; the next one in 0\.250 s"):
+    with pytest.raises(
+        Overloaded,
+        match=r"the quota of this caller \('x-team'\) is used up: 2 requests a second "
+        r"here; the next one in 0\.250 s",
+    ):
         made.require((("x-team", "a"),))
     clock.at += 0.251
     assert allowed(made) == 1
@@ -123,9 +127,12 @@ def test_of_more_callers_than_are_remembered_those_not_heard_of_longest_are_forg
     st.floats(0, 50),
     st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 2), st.integers(1, 5)), max_size=80),
 )
-def test_no_caller_ever_gets_more_than_its_burst_and_its_rate_and_none_is_held_back_below_them(per_s, burst, asked):
+def test_no_caller_ever_gets_more_than_its_burst_and_its_rate_and_none_is_held_back_below_them(
+    per_s, burst, asked
+):
     made, clock = quota(per_s, burst)
-    passed, held_back = dict.fromkeys("abc", 0), False
+    passed = dict.fromkeys("abc", 0)
+    held_back = False
     for caller, after_s, times in asked:
         clock.at += after_s
         got = allowed(made, caller, times)

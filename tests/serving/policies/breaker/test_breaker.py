@@ -1,4 +1,7 @@
-"""The Predictor before a circuit: who is let through, what the others are told, and what it costs."""
+"""The Predictor before a circuit.
+
+Who is let through, what the others are told, and what it costs.
+"""
 
 import asyncio
 import inspect
@@ -25,7 +28,9 @@ class Inside:
     """Answers when it is let; may be made to fail."""
 
     def __init__(self):
-        self.asked, self.gate, self.error = 0, asyncio.Event(), None
+        self.asked = 0
+        self.gate = asyncio.Event()
+        self.error = None
 
     async def predict(self, _):
         self.asked += 1
@@ -39,7 +44,8 @@ class Inside:
 
 
 def parts(**plan):
-    clock, inside = Clock(), Inside()
+    clock = Clock()
+    inside = Inside()
     circuit = Circuit("m 1", BreakerPlan(**plan), clock, Told())
     return Breaker(inside, circuit, "model 'm' version 1"), circuit, inside, clock
 
@@ -76,9 +82,9 @@ def test_an_open_circuit_refuses_and_says_whom_why_and_when():
         clock.at += 1.8
         with pytest.raises(CircuitOpen) as refused:
             await breaker.predict(request())
-        assert (
-            str(refused.value)
-            == "model 'm' version 1 is not asked at the moment: 2 batches failed one after the other, with: no memory; next try in 3.2 s"
+        assert str(refused.value) == (
+            "model 'm' version 1 is not asked at the moment: 2 batches failed one after the "
+            "other, with: no memory; next try in 3.2 s"
         )
         assert inside.asked == 0
 
@@ -89,7 +95,9 @@ def test_a_forced_open_circuit_says_that_an_operator_did_it():
     async def main():
         breaker, circuit, _, _ = parts()
         circuit.force("open")
-        with pytest.raises(CircuitOpen, match=r"an operator forced it open; until an operator changes that$"):
+        with pytest.raises(
+            CircuitOpen, match=r"an operator forced it open; until an operator changes that$"
+        ):
             await breaker.predict(request())
 
     asyncio.run(main())
@@ -172,8 +180,11 @@ def test_a_waiting_probe_holds_nobody_up():
         fail(circuit)
         clock.at += 5
         (probe,) = await started(1, breaker)
-        assert await asyncio.wait_for(asyncio.to_thread(circuit.snapshot), 5)  # from a thread that would wait for a lock
-        await asyncio.wait_for(asyncio.to_thread(circuit.end, circuit.begin(), Outcome.SUCCESS, 0.1, None), 5)
+        # from a thread that would wait for a lock
+        assert await asyncio.wait_for(asyncio.to_thread(circuit.snapshot), 5)
+        await asyncio.wait_for(
+            asyncio.to_thread(circuit.end, circuit.begin(), Outcome.SUCCESS, 0.1, None), 5
+        )
         assert circuit.closed
         probe.cancel()
 

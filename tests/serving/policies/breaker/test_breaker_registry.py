@@ -39,7 +39,8 @@ def test_what_is_forced_holds_for_those_that_are_there_and_for_those_to_come():
 
 def test_what_is_not_named_decides_for_itself_again_and_saying_so_twice_changes_nothing():
     circuits, _ = registry()
-    automatic, forced = circuits.add(KEY, PLAN), circuits.add(INSTANCE, PLAN)
+    automatic = circuits.add(KEY, PLAN)
+    forced = circuits.add(INSTANCE, PLAN)
     circuits.force({INSTANCE: "open"})
     fail(automatic)
     circuits.force({INSTANCE: "open"})

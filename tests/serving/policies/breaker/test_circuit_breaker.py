@@ -30,7 +30,13 @@ def test_it_opens_at_the_configured_number_of_failures_in_a_row():
     assert gate.admit() is None
     assert not gate.admits
     (opened,) = told
-    assert (opened.name, opened.old, opened.new, opened.at, opened.retry_in_s) == ("m 1", "closed", "open", clock.at, 4)
+    assert (opened.name, opened.old, opened.new, opened.at, opened.retry_in_s) == (
+        "m 1",
+        "closed",
+        "open",
+        clock.at,
+        4,
+    )
     assert opened.reason == "3 batches failed one after the other, with: no memory"
 
 
@@ -93,7 +99,13 @@ def test_a_probe_that_succeeds_closes_the_circuit_and_the_past_is_forgotten():
     assert gate.closed
     assert told.states == ["open", "half-open", "closed"]
     now = gate.snapshot()
-    assert (now.window_batches, now.window_failures, now.consecutive_failures, now.retry_in_s, now.opened) == (0, 0, 0, 0, 1)
+    assert (
+        now.window_batches,
+        now.window_failures,
+        now.consecutive_failures,
+        now.retry_in_s,
+        now.opened,
+    ) == (0, 0, 0, 0, 1)
     fail(gate)
     assert gate.closed
 
@@ -196,7 +208,9 @@ def test_a_batch_that_begins_while_open_is_not_heard():
 
 
 def test_it_opens_at_a_share_of_failures_once_there_are_enough_batches():
-    gate, _, told = circuit(consecutive_failures=0, failure_rate=0.5, minimum_batches=20, window_s=30)
+    gate, _, told = circuit(
+        consecutive_failures=0, failure_rate=0.5, minimum_batches=20, window_s=30
+    )
     for _ in range(9):
         fail(gate)
         succeed(gate)
@@ -219,7 +233,9 @@ def test_a_share_of_failures_below_the_threshold_never_opens_it():
 
 
 def test_failures_older_than_the_window_are_not_counted():
-    gate, clock, _ = circuit(consecutive_failures=0, failure_rate=0.5, minimum_batches=20, window_s=30)
+    gate, clock, _ = circuit(
+        consecutive_failures=0, failure_rate=0.5, minimum_batches=20, window_s=30
+    )
     fail(gate, 19)
     clock.at += 30
     assert gate.snapshot().window_batches == 0
@@ -258,7 +274,8 @@ def test_the_wall_clock_plays_no_part():
     assert gate.admit().probe
     fail(gate)
     assert gate.retry_in_s == 3600
-    clock.at -= 100  # a clock that goes back, though none such should be given, waits and breaks nothing
+    # a clock that goes back, though none such should be given, waits and breaks nothing
+    clock.at -= 100
     assert gate.admit() is None
 
 

@@ -1,4 +1,7 @@
-"""The circuit against a reference that keeps every outcome in a list and has no library behind it."""
+"""The circuit against a reference.
+
+The reference keeps every outcome in a list and has no library behind it.
+"""
 
 import itertools
 import math
@@ -27,20 +30,30 @@ class Reference:
     """What the circuit should be, in as few words as possible."""
 
     def __init__(self, plan, clock):
-        self.plan, self.clock = plan, clock
-        self.forced, self.epoch = "", 0
+        self.plan = plan
+        self.clock = clock
+        self.forced = ""
+        self.epoch = 0
         self.become("closed")
 
     def become(self, state):
-        self.state, self.since, self.epoch = state, self.clock(), self.epoch + 1
-        self.probe, self.probe_at, self.running = None, -math.inf, 0
+        self.state = state
+        self.since = self.clock()
+        self.epoch = self.epoch + 1
+        self.probe = None
+        self.probe_at = -math.inf
+        self.running = 0
         if state == "closed":
             self.outcomes = []
 
     def may_pass(self):
         if self.state == "half-open":
-            return self.probe is None or (self.probe == "left" and self.clock() >= self.probe_at + self.plan.reset_timeout_s)
-        return self.state == "closed" or (not self.forced and self.clock() >= self.since + self.plan.reset_timeout_s)
+            return self.probe is None or (
+                self.probe == "left" and self.clock() >= self.probe_at + self.plan.reset_timeout_s
+            )
+        return self.state == "closed" or (
+            not self.forced and self.clock() >= self.since + self.plan.reset_timeout_s
+        )
 
     def learn(self, failed):
         if self.state == "half-open":
@@ -55,7 +68,11 @@ class Reference:
         recent = self.recent()
         plan = self.plan
         in_row = plan.consecutive_failures and row >= plan.consecutive_failures
-        share = plan.failure_rate and len(recent) >= max(plan.minimum_batches, 1) and sum(recent) >= plan.failure_rate * len(recent)
+        share = (
+            plan.failure_rate
+            and len(recent) >= max(plan.minimum_batches, 1)
+            and sum(recent) >= plan.failure_rate * len(recent)
+        )
         if failed and (in_row or share):
             self.become("open")
 
@@ -68,10 +85,12 @@ class Reference:
 class CircuitMachine(RuleBasedStateMachine):
     @initialize(plan=PLANS)
     def start(self, plan):
-        self.clock, self.told = Clock(), Told()
+        self.clock = Clock()
+        self.told = Told()
         self.circuit = Circuit("m", plan, self.clock, self.told)
         self.reference = Reference(plan, self.clock)
-        self.batches, self.tickets = [], []
+        self.batches = []
+        self.tickets = []
 
     @rule(seconds=st.sampled_from([0.0, 0.05, 0.5, 3.0, 20.0]))
     def time_passes(self, seconds):
@@ -89,7 +108,8 @@ class CircuitMachine(RuleBasedStateMachine):
         if ticket.probe:
             if self.reference.state == "open":
                 self.reference.become("half-open")
-            self.reference.probe, self.reference.probe_at = ticket, self.clock()
+            self.reference.probe = ticket
+            self.reference.probe_at = self.clock()
         self.tickets.append(ticket)
 
     @precondition(lambda self: self.tickets)
@@ -118,7 +138,9 @@ class CircuitMachine(RuleBasedStateMachine):
         if reference.forced or reference.state == "open":
             return
         if outcome is not Outcome.NEUTRAL:
-            reference.learn(outcome is Outcome.FAILURE or 0 < reference.plan.slow_call_s < elapsed_s)
+            reference.learn(
+                outcome is Outcome.FAILURE or 0 < reference.plan.slow_call_s < elapsed_s
+            )
         elif reference.probe == "left" and not reference.running:
             reference.probe = None
 
@@ -131,15 +153,25 @@ class CircuitMachine(RuleBasedStateMachine):
 
     @invariant()
     def both_agree(self):
-        circuit, reference = self.circuit, self.reference
+        circuit = self.circuit
+        reference = self.reference
         now = circuit.snapshot()
-        assert (circuit.state, circuit.forced, circuit.closed) == (reference.state, reference.forced, reference.state == "closed")
+        assert (circuit.state, circuit.forced, circuit.closed) == (
+            reference.state,
+            reference.forced,
+            reference.state == "closed",
+        )
         assert circuit.admits == reference.may_pass()
         if reference.plan.failure_rate and reference.state == "closed":
-            assert (now.window_batches, now.window_failures) == (len(reference.recent()), sum(reference.recent()))
+            assert (now.window_batches, now.window_failures) == (
+                len(reference.recent()),
+                sum(reference.recent()),
+            )
         assert now.opened == self.told.states.count("open")
         assert all(a.new == b.old for a, b in itertools.pairwise(self.told))
 
 
 TestCircuitAgainstTheReference = CircuitMachine.TestCase
-TestCircuitAgainstTheReference.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestCircuitAgainstTheReference.settings = settings(
+    max_examples=150, stateful_step_count=60, deadline=None
+)

@@ -23,7 +23,8 @@ class Instances:
 
 
 def reachable():
-    inside, instances = Inside(), Instances()
+    inside = Inside()
+    instances = Instances()
     return Reachable(inside, instances.unreachable, "'m' version 1"), inside, instances
 
 
@@ -40,7 +41,9 @@ def test_where_somebody_is_left_the_inside_answers():
 def test_where_nobody_is_left_the_request_is_refused_with_the_reason_and_asks_nobody():
     made, inside, instances = reachable()
     instances.why = "worker 1 is down"
-    with pytest.raises(CircuitOpen, match="nothing is left that could run 'm' version 1: worker 1 is down"):
+    with pytest.raises(
+        CircuitOpen, match="nothing is left that could run 'm' version 1: worker 1 is down"
+    ):
         made.predict(request(PLAN))
     assert inside.asked == []
 

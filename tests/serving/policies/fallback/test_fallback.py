@@ -1,4 +1,7 @@
-"""A version that cannot answer is answered for, by the first link that may and can; else its own error stands."""
+"""A version that cannot answer is answered for, by the first link that may and can.
+
+Else its own error stands.
+"""
 
 import asyncio
 import gc
@@ -31,18 +34,41 @@ from gateway.protocol.codec import VersionCodec
 from gateway.protocol.generated.inference_pb2 import ModelInferResponse
 from gateway.serving.policies.fallback.chain import with_fallback
 from gateway.serving.policies.fallback.fallback import Fallback, LinkFailed, next_link, one_line
-from tests.support.fallback_parts import CONSTANT, ByHand, CatalogueResolver, Inside, in_virtual_time, live, request, version_plan
+from tests.support.fallback_parts import (
+    CONSTANT,
+    ByHand,
+    CatalogueResolver,
+    Inside,
+    in_virtual_time,
+    live,
+    request,
+    version_plan,
+)
 
 KINDS = ["failed", "unavailable", "deadline", "overloaded"]
 plans = st.lists(
-    st.builds(FallbackLink, errors=st.frozensets(st.sampled_from(KINDS)), minimum_slack_s=st.floats(0, 10), version=st.just(1)), max_size=6
+    st.builds(
+        FallbackLink,
+        errors=st.frozensets(st.sampled_from(KINDS)),
+        minimum_slack_s=st.floats(0, 10),
+        version=st.just(1),
+    ),
+    max_size=6,
 )
 
 
-@given(st.sampled_from([*KINDS, ""]), plans, st.integers(0, 6), st.floats(-1, 20) | st.just(math.inf))
-def test_the_next_link_is_the_first_that_answers_the_kind_and_has_the_time(kind, links, start, slack_s):
+@given(
+    st.sampled_from([*KINDS, ""]), plans, st.integers(0, 6), st.floats(-1, 20) | st.just(math.inf)
+)
+def test_the_next_link_is_the_first_that_answers_the_kind_and_has_the_time(
+    kind, links, start, slack_s
+):
     found = next_link(kind, links, start, slack_s)
-    may = [i for i, link in enumerate(links) if i >= start and kind in link.errors and slack_s >= link.minimum_slack_s]
+    may = [
+        i
+        for i, link in enumerate(links)
+        if i >= start and kind in link.errors and slack_s >= link.minimum_slack_s
+    ]
     if slack_s <= 0:
         assert found is None
     else:
@@ -74,7 +100,8 @@ class Says:
 
     def __init__(self, name, error=None, **plan):
         self.plan = FallbackLink(function=name, **plan)
-        self.error, self.asked = error, 0
+        self.error = error
+        self.asked = 0
 
     async def answer(self, asked):
         self.asked += 1
@@ -92,21 +119,30 @@ def predict(fallback, asked=None):
 
 
 def test_what_the_version_answers_passes_as_it_is():
-    inner, link = Inside(), Says("a")
+    inner = Inside()
+    link = Says("a")
     answer = predict(chain(inner, link))
     assert answer.parameters is None
     assert link.asked == 0
 
 
 def test_the_first_link_that_can_answers_and_the_answer_says_so():
-    first, second, third = Says("a", LinkFailed("no")), Says("b"), Says("c")
+    first = Says("a", LinkFailed("no"))
+    second = Says("b")
+    third = Says("c")
     answer = predict(chain(Inside(ModelFailed("it\nbroke " + "x" * 300)), first, second, third))
     reason = "it broke " + "x" * 191
-    assert answer.parameters == {"served_by": "function b", "degraded": True, "fallback_reason": f"failed: {reason}"}
+    assert answer.parameters == {
+        "served_by": "function b",
+        "degraded": True,
+        "fallback_reason": f"failed: {reason}",
+    }
     assert (first.asked, second.asked, third.asked) == (1, 1, 0)
 
 
-@pytest.mark.parametrize("error", [LinkFailed("l"), Overloaded("l"), InvalidRequest("l"), KeyError("a bug")])
+@pytest.mark.parametrize(
+    "error", [LinkFailed("l"), Overloaded("l"), InvalidRequest("l"), KeyError("a bug")]
+)
 def test_where_all_links_fail_the_first_error_stands(error):
     first = CircuitOpen("first")
     with pytest.raises(CircuitOpen) as raised:
@@ -115,7 +151,16 @@ def test_where_all_links_fail_the_first_error_stands(error):
     assert first.__context__ is None
 
 
-@pytest.mark.parametrize("error", [InvalidRequest("x"), ModelNotFound("x"), Unsupported("x"), Overloaded("x"), DeadlineExpired("x")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidRequest("x"),
+        ModelNotFound("x"),
+        Unsupported("x"),
+        Overloaded("x"),
+        DeadlineExpired("x"),
+    ],
+)
 def test_the_callers_faults_never_fall_back_and_overload_and_deadlines_only_where_configured(error):
     link = Says("a")
     with pytest.raises(type(error)):
@@ -125,13 +170,22 @@ def test_the_callers_faults_never_fall_back_and_overload_and_deadlines_only_wher
 
 def test_overload_and_deadlines_fall_back_where_configured():
     for error in (Overloaded("x"), DeadlineExpired("x")):
-        assert predict(chain(Inside(error), Says("a", errors=frozenset({"overloaded", "deadline"})))).parameters["degraded"] is True
+        assert (
+            predict(
+                chain(Inside(error), Says("a", errors=frozenset({"overloaded", "deadline"})))
+            ).parameters["degraded"]
+            is True
+        )
 
 
 def test_a_link_that_needs_more_time_than_is_left_is_passed_over():
     asked = request(version_plan(), deadline=1000.5)
-    slow, quick = Says("slow", minimum_slack_s=0.6), Says("quick", minimum_slack_s=0.4)
-    assert predict(chain(Inside(ModelFailed("x")), slow, quick), asked).parameters["served_by"] == "function quick"
+    slow = Says("slow", minimum_slack_s=0.6)
+    quick = Says("quick", minimum_slack_s=0.4)
+    assert (
+        predict(chain(Inside(ModelFailed("x")), slow, quick), asked).parameters["served_by"]
+        == "function quick"
+    )
     assert slow.asked == 0
 
 
@@ -145,7 +199,12 @@ def test_time_that_one_link_takes_is_gone_for_the_next():
 
     late = Says("late")
     with pytest.raises(ModelFailed):
-        predict(chain(Inside(ModelFailed("x")), Slow("slow", LinkFailed("no")), late, now=lambda: now[0]), request(version_plan(), deadline=1000.5))
+        predict(
+            chain(
+                Inside(ModelFailed("x")), Slow("slow", LinkFailed("no")), late, now=lambda: now[0]
+            ),
+            request(version_plan(), deadline=1000.5),
+        )
     assert late.asked == 0
 
 
@@ -160,7 +219,11 @@ def test_a_cancelled_request_does_not_fall_back():
         driven.cancel()
         with pytest.raises(asyncio.CancelledError):
             await driven.outcome()
-        task = asyncio.ensure_future(chain(Inside(ModelFailed("x")), Says("b", asyncio.CancelledError()), link).predict(request(version_plan())))
+        task = asyncio.ensure_future(
+            chain(Inside(ModelFailed("x")), Says("b", asyncio.CancelledError()), link).predict(
+                request(version_plan())
+            )
+        )
         with pytest.raises(asyncio.CancelledError):
             await task
         assert link.asked == 0
@@ -204,9 +267,14 @@ def test_a_storm_of_fallbacks_is_one_warning_at_once_and_counts_later(caplog):
         fallback = chain(Inside(ModelFailed("x")), Says("a"))
         for _ in range(500):
             await fallback.predict(request(version_plan()))
-        assert caplog.messages == ["a request for 'm' version 1 was answered by its fallback, function a; failed: x"]
+        assert caplog.messages == [
+            "a request for 'm' version 1 was answered by its fallback, function a; failed: x"
+        ]
         await asyncio.sleep(10)
-        assert caplog.messages[1].startswith("499 more requests for 'm' version 1 were answered by its fallback within 10 s; the last: ")
+        assert caplog.messages[1].startswith(
+            "499 more requests for 'm' version 1 were answered by its "
+            "fallback within 10 s; the last: "
+        )
 
     in_virtual_time(main())
 
@@ -228,9 +296,14 @@ def test_any_text_becomes_one_line_that_fits_into_an_answer(text):
 
 def test_the_answers_parameters_reach_the_caller():
     plan = version_plan(CONSTANT)
-    fallback = with_fallback(Inside(Unavailable("it is loading")), plan, CatalogueResolver(), lambda: 0.0)
-    codec, asked = VersionCodec(plan), request(plan, rows=2)
-    response = ModelInferResponse.FromString(codec.encode(b"", asked.form.outputs, predict(fallback, asked)))
+    fallback = with_fallback(
+        Inside(Unavailable("it is loading")), plan, CatalogueResolver(), lambda: 0.0
+    )
+    codec = VersionCodec(plan)
+    asked = request(plan, rows=2)
+    response = ModelInferResponse.FromString(
+        codec.encode(b"", asked.form.outputs, predict(fallback, asked))
+    )
     assert response.parameters["degraded"].bool_param is True
     assert response.parameters["served_by"].string_param == "constant"
     assert response.parameters["fallback_reason"].string_param == "unavailable: it is loading"
@@ -238,7 +311,13 @@ def test_the_answers_parameters_reach_the_caller():
 
 
 def test_a_chain_is_made_in_the_order_of_its_plan():
-    links = (FallbackLink(version=2), FallbackLink(model="small"), FallbackLink(cache_age_s=9.0), FallbackLink(function="math:sin"), CONSTANT)
+    links = (
+        FallbackLink(version=2),
+        FallbackLink(model="small"),
+        FallbackLink(cache_age_s=9.0),
+        FallbackLink(function="math:sin"),
+        CONSTANT,
+    )
     fallback = with_fallback(Inside(), version_plan(*links), CatalogueResolver(), lambda: 0.0)
     assert fallback.describe().lines() == [
         "Fallback  version 2, then model small, then cache, then function math:sin, then constant",
@@ -250,12 +329,19 @@ def test_a_chain_is_made_in_the_order_of_its_plan():
 def test_a_version_is_not_its_own_fallback_and_without_links_there_is_no_chain():
     inner = Inside()
     assert with_fallback(inner, version_plan(), CatalogueResolver(), lambda: 0.0) is inner
-    assert with_fallback(inner, version_plan(FallbackLink(version=1)), CatalogueResolver(), lambda: 0.0) is inner
+    assert (
+        with_fallback(
+            inner, version_plan(FallbackLink(version=1)), CatalogueResolver(), lambda: 0.0
+        )
+        is inner
+    )
 
 
 def test_a_link_that_cannot_be_made_says_which_and_why():
     plan = version_plan(FallbackLink(version=2), FallbackLink(constant={"y": "x"}))
-    with pytest.raises(ValueError, match=r"^fallback 2 \(constant\): output 'y' is FP32: 'x' is not a number$"):
+    with pytest.raises(
+        ValueError, match=r"^fallback 2 \(constant\): output 'y' is FP32: 'x' is not a number$"
+    ):
         with_fallback(Inside(), plan, CatalogueResolver(), lambda: 0.0)
 
 

@@ -1,4 +1,7 @@
-"""What was answered to an input is remembered: the same input, no other, not too old, within its bytes and its share of the time."""
+"""What was answered to an input is remembered.
+
+The same input, no other, not too old, within its bytes and its share of the time.
+"""
 
 import asyncio
 import gc
@@ -23,7 +26,8 @@ PLAN = version_plan()
 
 class Clock:
     def __init__(self):
-        self.at, self.step = 1000.0, 0.0
+        self.at = 1000.0
+        self.step = 0.0
 
     def __call__(self):
         self.at += self.step
@@ -44,7 +48,8 @@ def value_of(found):
 
 @given(st.lists(st.tuples(st.sampled_from("sf"), st.integers(0, 5), st.floats(0, 4)), max_size=40))
 def test_it_finds_the_last_answer_to_an_input_until_that_is_too_old(steps):
-    clock, last = Clock(), {}
+    clock = Clock()
+    last = {}
     cache = AnswerCache(1 << 20, 10.0, clock)
     for n, (what, value, passed) in enumerate(steps):
         clock.at += passed
@@ -62,7 +67,8 @@ def test_it_finds_the_last_answer_to_an_input_until_that_is_too_old(steps):
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 900)), max_size=60))
 def test_it_never_holds_more_than_its_bytes_and_forgets_the_least_recently_used_first(stores):
-    cache, recent = AnswerCache(8192, 10.0, Clock()), []
+    cache = AnswerCache(8192, 10.0, Clock())
+    recent = []
     for value, size in stores:
         cache.store(asking(value), answering(value, size))
         if value in recent:
@@ -84,7 +90,10 @@ def test_what_it_holds_takes_no_more_memory_than_its_bytes():
         for i in range(20_000):
             batch = np.zeros((64, 8), "f4")
             labels = np.array([f"label number {i}"], object)
-            cache.store(request(plan, np.full((1, 2), i, "f4")), Prediction((batch[i % 64 : i % 64 + 1], labels)))
+            cache.store(
+                request(plan, np.full((1, 2), i, "f4")),
+                Prediction((batch[i % 64 : i % 64 + 1], labels)),
+            )
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -101,9 +110,12 @@ def test_an_answer_larger_than_the_cache_is_not_kept_and_takes_nothing_elses_pla
 
 
 def test_inputs_and_outputs_asked_for_are_told_apart():
-    plan = version_plan(inputs=(spec("a", (-1, -1)), spec("b", (-1, -1))), outputs=(spec("y"), spec("z")))
+    plan = version_plan(
+        inputs=(spec("a", (-1, -1)), spec("b", (-1, -1))), outputs=(spec("y"), spec("z"))
+    )
     cache = AnswerCache(1 << 20, 10.0, Clock())
-    a, b = np.zeros((1, 2), "f4"), np.ones((1, 2), "f4")
+    a = np.zeros((1, 2), "f4")
+    b = np.ones((1, 2), "f4")
     several = [
         request(plan, a, b),
         request(plan, b, a),
@@ -119,7 +131,10 @@ def test_inputs_and_outputs_asked_for_are_told_apart():
     assert [value_of(cache.find(asked)) for asked in several] == list(range(len(several)))
 
 
-@given(st.lists(st.text(max_size=3), min_size=2, max_size=2), st.lists(st.text(max_size=3), min_size=2, max_size=2))
+@given(
+    st.lists(st.text(max_size=3), min_size=2, max_size=2),
+    st.lists(st.text(max_size=3), min_size=2, max_size=2),
+)
 def test_lists_of_strings_are_the_same_only_where_each_string_is(one, other):
     plan = version_plan(inputs=(spec("s", (-1, 2), "BYTES"),))
     cache = AnswerCache(1 << 20, 10.0, Clock())
@@ -140,7 +155,8 @@ def test_arrays_of_every_datatype_that_start_anywhere_in_memory_can_be_told(data
 
 
 def test_what_it_holds_is_its_own_and_nobody_can_write_into_it():
-    cache, batch = AnswerCache(1 << 20, 10.0, Clock()), np.ones((64, 2), "f4")
+    cache = AnswerCache(1 << 20, 10.0, Clock())
+    batch = np.ones((64, 2), "f4")
     cache.store(asking(1), Prediction((batch[3:4],), {"kept": True}))
     batch[:] = 7
     found, _ = cache.find(asking(1))
@@ -173,7 +189,8 @@ def test_large_inputs_are_not_hashed():
 
 
 def test_a_version_that_fails_is_answered_from_what_it_said_before():
-    clock, inner = Clock(), Inside()
+    clock = Clock()
+    inner = Inside()
     plan = version_plan(FallbackLink(cache_age_s=10.0))
     stack = with_fallback(inner, plan, CatalogueResolver(), clock)
     assert asyncio.run(stack.predict(asking(3))).parameters is None
@@ -181,7 +198,12 @@ def test_a_version_that_fails_is_answered_from_what_it_said_before():
     clock.at += 2.5
     answer = asyncio.run(stack.predict(asking(3)))
     assert answer.outputs[0].tolist() == [[6, 6]]
-    assert answer.parameters == {"served_by": "cache", "age_ms": 2500, "degraded": True, "fallback_reason": "unavailable: gone"}
+    assert answer.parameters == {
+        "served_by": "cache",
+        "age_ms": 2500,
+        "degraded": True,
+        "fallback_reason": "unavailable: gone",
+    }
     with pytest.raises(Unavailable, match="gone"):
         asyncio.run(stack.predict(asking(4)))
     clock.at += 8

@@ -1,4 +1,7 @@
-"""A constant, a function or a remembered answer stands in, in the form the version would have given."""
+"""A constant, a function or a remembered answer stands in.
+
+In the form the version would have given.
+"""
 
 import asyncio
 import gc
@@ -22,7 +25,16 @@ from gateway.serving.policies.fallback.chain import with_fallback
 from gateway.serving.policies.fallback.fallback import LinkFailed
 from gateway.serving.policies.fallback.links import ConstantAnswer, FunctionAnswer
 from gateway.serving.policies.fallback.output_tensors import output_tensor
-from tests.support.fallback_parts import ByHand, CatalogueResolver, Inside, X, Y, request, spec, version_plan
+from tests.support.fallback_parts import (
+    ByHand,
+    CatalogueResolver,
+    Inside,
+    X,
+    Y,
+    request,
+    spec,
+    version_plan,
+)
 
 
 def constant(values, outputs, **plan):
@@ -36,8 +48,15 @@ def answer(link, asked):
 
 @given(st.integers(0, 40))
 def test_a_constant_is_given_for_every_row_of_the_outputs_asked_for(rows):
-    outputs = (spec("y"), spec("label", (-1,), "BYTES"), spec("ok", (-1, 1), "BOOL"), spec("n", (-1, -1, 2), "INT64"))
-    plan, link = constant({"y": [1, 2.5], "label": "none", "ok": [True], "n": [[1, 2**62]]}, outputs)
+    outputs = (
+        spec("y"),
+        spec("label", (-1,), "BYTES"),
+        spec("ok", (-1, 1), "BOOL"),
+        spec("n", (-1, -1, 2), "INT64"),
+    )
+    plan, link = constant(
+        {"y": [1, 2.5], "label": "none", "ok": [True], "n": [[1, 2**62]]}, outputs
+    )
     label, y, n = answer(link, request(plan, rows=rows, outputs=(1, 0, 3))).outputs
     assert label.tolist() == ["none"] * rows
     assert (y.dtype, y.tolist()) == (np.float32, [[1.0, 2.5]] * rows)
@@ -46,7 +65,10 @@ def test_a_constant_is_given_for_every_row_of_the_outputs_asked_for(rows):
 
 def test_a_constant_is_the_whole_tensor_where_there_is_no_batch_axis():
     plan, link = constant({"y": [[1, 2], [3, 4]]}, (spec("y"),), rows=0)
-    assert answer(link, request(plan, np.zeros((7, 2), "f4"))).outputs[0].tolist() == [[1, 2], [3, 4]]
+    assert answer(link, request(plan, np.zeros((7, 2), "f4"))).outputs[0].tolist() == [
+        [1, 2],
+        [3, 4],
+    ]
 
 
 def test_nobody_can_write_into_a_constant():
@@ -75,7 +97,11 @@ def test_nobody_can_write_into_a_constant():
         ({"y": ["\ud800", "a"]}, "BYTES", "output 'y' is BYTES: 'utf-8' codec can't encode"),
         ({"y": {"a": 1}}, "FP32", "output 'y' is FP32: {'a': 1} is not a number"),
         ({"y": None}, "FP32", "output 'y' is FP32: None is not a number"),
-        ({"y": [[1, 2], [3]]}, "FP32", "output 'y' is FP32: nested lists of one level are of different lengths"),
+        (
+            {"y": [[1, 2], [3]]},
+            "FP32",
+            "output 'y' is FP32: nested lists of one level are of different lengths",
+        ),
         ({"y": [1, 2, 3]}, "FP32", r"output 'y' has shape \[1,3\], expected \[1,2\]"),
         ({"y": 1}, "FP32", r"output 'y' has shape \[1\], expected \[1,2\]"),
     ],
@@ -93,13 +119,15 @@ def test_numbers_of_a_constant_are_rounded_and_infinity_and_nan_may_be_meant(dat
 
 
 @given(
-    st.sampled_from(["INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "UINT64"]), st.lists(st.integers(-(2**65), 2**65), min_size=1)
+    st.sampled_from(["INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "UINT64"]),
+    st.lists(st.integers(-(2**65), 2**65), min_size=1),
 )
 def test_whole_numbers_keep_their_value_or_are_refused(datatype, numbers):
     try:
         array = output_tensor(numbers, spec("y", datatype=datatype))
     except ValueError:
-        bits, signed = int(datatype.lstrip("UINT")), not datatype.startswith("U")
+        bits = int(datatype.lstrip("UINT"))
+        signed = not datatype.startswith("U")
         low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
         assert min(numbers) < low or max(numbers) > high
     else:
@@ -199,10 +227,15 @@ def test_a_function_that_raises_fails_the_link_and_its_traceback_is_logged(caplo
         raise SystemExit("out of here")
 
     plan, link = function(call)
-    fallback = with_fallback(Inside(ModelFailed("x")), version_plan(link.plan), CatalogueResolver(), time.monotonic)
+    fallback = with_fallback(
+        Inside(ModelFailed("x")), version_plan(link.plan), CatalogueResolver(), time.monotonic
+    )
     with pytest.raises(ModelFailed, match=r"^x$"):
         asyncio.run(fallback.predict(request(plan)))
-    assert "failed: it raised SystemExit: out of here; it was asked because of failed: x" in caplog.text
+    assert (
+        "failed: it raised SystemExit: out of here; it was asked because of failed: x"
+        in caplog.text
+    )
     assert caplog.records[0].exc_info[0] is SystemExit
 
 
@@ -231,7 +264,8 @@ def test_what_a_function_raised_is_let_go_without_the_collector():
     try:
         asyncio.run(main())
         deadline = time.monotonic() + 5
-        while raised[0]() is not None and time.monotonic() < deadline:  # its thread may not be quite over
+        # its thread may not be quite over
+        while raised[0]() is not None and time.monotonic() < deadline:
             time.sleep(0.001)
         assert raised[0]() is None
     finally:
@@ -240,7 +274,8 @@ def test_what_a_function_raised_is_let_go_without_the_collector():
 
 
 def test_a_function_that_hangs_is_not_waited_for_beyond_the_deadline_and_takes_few_threads():
-    release, entered = threading.Event(), threading.Semaphore(0)
+    release = threading.Event()
+    entered = threading.Semaphore(0)
 
     def call(inputs):
         entered.release()
@@ -249,7 +284,9 @@ def test_a_function_that_hangs_is_not_waited_for_beyond_the_deadline_and_takes_f
 
     async def main():
         plan, link = function(call)
-        drivers = [ByHand(link.answer(request(plan, deadline=time.monotonic() + 0.05))) for _ in range(4)]
+        drivers = [
+            ByHand(link.answer(request(plan, deadline=time.monotonic() + 0.05))) for _ in range(4)
+        ]
         for driver in drivers:
             with pytest.raises(LinkFailed, match="it did not return before the caller's deadline"):
                 await driver.outcome()
@@ -287,7 +324,13 @@ def test_a_caller_that_leaves_leaves_the_function_running():
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("nowhere_at_all:f", "nowhere_at_all:f cannot be imported: ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        (
+            "nowhere_at_all:f",
+            (
+                "nowhere_at_all:f cannot be imported: ModuleNotFoundError: No "
+                "module named 'nowhere_at_all'"
+            ),
+        ),
         ("math:nothing", "math:nothing cannot be imported: AttributeError"),
         ("math", "'math' is not of the form module:function"),
         ("math:pi", "math:pi is not a function"),
@@ -307,6 +350,10 @@ def test_a_module_that_exits_is_refused_and_nothing_else_ends(tmp_path, monkeypa
 
 
 def test_a_function_of_strings_gets_and_returns_strings():
-    plan, link = function(lambda inputs: {"y": [[s.upper() for s in row] for row in inputs["x"]]}, (spec("y", datatype="BYTES"),), inputs=(X,))
+    plan, link = function(
+        lambda inputs: {"y": [[s.upper() for s in row] for row in inputs["x"]]},
+        (spec("y", datatype="BYTES"),),
+        inputs=(X,),
+    )
     found = answer(link, request(plan, np.array([["a", "b"]], object)))
     assert found.outputs[0].tolist() == [["A", "B"]]

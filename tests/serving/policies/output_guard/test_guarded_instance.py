@@ -16,10 +16,14 @@ from tests.support.fallback_parts import version_plan
 class Elsewhere:
     """An instance that keeps the work it is given."""
 
-    name, capacity, available, expected_s = "10.0.0.7:8001", 3, True, 0.25
+    name = "10.0.0.7:8001"
+    capacity = 3
+    available = True
+    expected_s = 0.25
 
     def __init__(self):
-        self.given, self.changed = [], []
+        self.given = []
+        self.changed = []
 
     def watch(self, changed):
         self.changed.append(changed)
@@ -31,10 +35,18 @@ class Elsewhere:
 class OneBatch:
     """A work that keeps what becomes of it."""
 
-    rows, wanted, deadline, input_bytes, alone, number, requests = 2, (0,), 12.5, 16, True, 7, ()
+    rows = 2
+    wanted = (0,)
+    deadline = 12.5
+    input_bytes = 16
+    alone = True
+    number = 7
+    requests = ()
 
     def __init__(self):
-        self.finished, self.error, self.rooms = [], None, []
+        self.finished = []
+        self.error = None
+        self.rooms = []
 
     def collate(self, room=None):
         self.rooms.append(room)

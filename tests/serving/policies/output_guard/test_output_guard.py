@@ -1,4 +1,7 @@
-"""Outputs that are no answer are refused, with their place; the batch mates of a guilty request are answered."""
+"""Outputs that are no answer are refused, with their place.
+
+The batch mates of a guilty request are answered.
+"""
 
 import asyncio
 import math
@@ -22,7 +25,9 @@ INTEGERS = {"INT8": "i1", "UINT8": "u1", "INT32": "i4", "INT64": "i8", "UINT64":
 
 
 def guard(*outputs, rows=8, finite=(), **ranges):
-    return OutputGuard(version_plan(outputs=outputs, rows=rows, guard=OutputGuardPlan(finite, ranges)))
+    return OutputGuard(
+        version_plan(outputs=outputs, rows=rows, guard=OutputGuardPlan(finite, ranges))
+    )
 
 
 def refuses(made, *outputs, wanted=None):
@@ -45,9 +50,15 @@ bounds = st.tuples(
 
 
 @given(st.sampled_from(sorted(DTYPES)), bounds, st.booleans(), st.data())
-def test_floating_point_outputs_are_judged_as_their_elements_one_by_one_would_be(datatype, limits, finite, data):
+def test_floating_point_outputs_are_judged_as_their_elements_one_by_one_would_be(
+    datatype, limits, finite, data
+):
     elements = st.floats(-4, 4, width=16) | st.sampled_from([math.nan, math.inf, -math.inf])
-    array = data.draw(arrays("f8", array_shapes(min_dims=2, max_dims=3, min_side=0, max_side=5), elements=elements)).astype(DTYPES[datatype])
+    array = data.draw(
+        arrays(
+            "f8", array_shapes(min_dims=2, max_dims=3, min_side=0, max_side=5), elements=elements
+        )
+    ).astype(DTYPES[datatype])
     made = guard(spec("y", (-1, -1), datatype), finite=("y",) if finite else (), y=limits)
     values = array.astype("f8")
     low, high = (float(np.asarray(limit).astype(DTYPES[datatype]).astype("f8")) for limit in limits)
@@ -63,23 +74,45 @@ def test_whole_numbers_are_judged_exactly_also_where_floats_would_round(datatype
     info = np.iinfo(INTEGERS[datatype])
     limit = st.floats(float(info.min), float(info.max)) | st.sampled_from([-math.inf, math.inf])
     low, high = sorted(data.draw(st.tuples(limit, limit)))
-    near = [int(b) + d for b in (low, high) if math.isfinite(b) for d in (-1, 0, 1) if info.min <= int(b) + d <= info.max]
-    numbers = data.draw(st.lists(st.sampled_from(near) | st.integers(info.min, info.max) if near else st.integers(info.min, info.max), min_size=1))
+    near = [
+        int(b) + d
+        for b in (low, high)
+        if math.isfinite(b)
+        for d in (-1, 0, 1)
+        if info.min <= int(b) + d <= info.max
+    ]
+    numbers = data.draw(
+        st.lists(
+            st.sampled_from(near) | st.integers(info.min, info.max)
+            if near
+            else st.integers(info.min, info.max),
+            min_size=1,
+        )
+    )
     try:
         made = guard(spec("y", (-1,), datatype), y=(low, high))
     except ValueError:
         assert not any(low <= number <= high for number in numbers)
         return
-    assert refuses(made, np.array(numbers, INTEGERS[datatype])) == (not all(low <= number <= high for number in numbers))
+    assert refuses(made, np.array(numbers, INTEGERS[datatype])) == (
+        not all(low <= number <= high for number in numbers)
+    )
 
 
 def test_the_text_says_what_stands_where():
     array = np.zeros((4, 3), "f4")
     array[2, 1] = math.nan
-    with pytest.raises(OutputRefused, match=r"^output 'y' of 'm' version 1 holds NaN in row 2, at \[2, 1\]; finite numbers are wanted$"):
+    with pytest.raises(
+        OutputRefused,
+        match=r"^output 'y' of 'm' version 1 holds NaN in row 2, at \[2, "
+        r"1\]; finite numbers are wanted$",
+    ):
         guard(spec("y", (-1, 3)), finite=("y",)).check([array], (0,))
     array[2, 1] = 1.5
-    with pytest.raises(OutputRefused, match=r"^output 'y' of 'm' version 1 holds 1\.5 in row 2, at \[2, 1\]; 0 to 1 is wanted$"):
+    with pytest.raises(
+        OutputRefused,
+        match=r"^output 'y' of 'm' version 1 holds 1\.5 in row 2, at \[2, 1\]; 0 to 1 is wanted$",
+    ):
         guard(spec("y", (-1, 3)), y=(0, 1)).check([array], (0,))
     with pytest.raises(OutputRefused, match=r"holds 1\.5 at \[2, 1\]; 0 to 1 is wanted$"):
         guard(spec("y", (-1, 3)), y=(0, 1), rows=0).check([array], (0,))
@@ -101,7 +134,8 @@ def test_infinity_is_beyond_every_finite_bound():
 
 def test_only_the_outputs_that_are_named_and_were_asked_for_are_looked_at():
     made = guard(spec("a"), spec("b"), finite=("b",))
-    good, bad = np.zeros((2, 2), "f4"), np.full((2, 2), math.nan, "f4")
+    good = np.zeros((2, 2), "f4")
+    bad = np.full((2, 2), math.nan, "f4")
     assert not refuses(made, bad, good)
     assert refuses(made, good, bad)
     assert not refuses(made, bad, wanted=(0,))
@@ -116,14 +150,38 @@ def test_only_the_outputs_that_are_named_and_were_asked_for_are_looked_at():
     [
         (spec("y"), {"finite": ("z",)}, "there is no output 'z', only y"),
         (spec("y"), {"z": (0, 1)}, "there is no output 'z', only y"),
-        (spec("y", datatype="INT8"), {"finite": ("y",)}, "output 'y' is INT8, which is always finite"),
+        (
+            spec("y", datatype="INT8"),
+            {"finite": ("y",)},
+            "output 'y' is INT8, which is always finite",
+        ),
         (spec("y", datatype="BYTES"), {"finite": ("y",)}, "output 'y' is BYTES, which has no NaN"),
         (spec("y", datatype="BOOL"), {"y": (0, 1)}, "output 'y' is BOOL, which has no range"),
-        (spec("y"), {"y": (1, 0)}, "output 'y' is FP32, and no such number is in the range from 1 to 0"),
-        (spec("y"), {"y": (math.nan, 0)}, "output 'y' is FP32, and no such number is in the range from nan to 0"),
-        (spec("y", datatype="UINT8"), {"y": (-9, -1)}, "output 'y' is UINT8, and no such number is in the range from -9 to -1"),
-        (spec("y", datatype="INT64"), {"y": (0.2, 0.8)}, "output 'y' is INT64, and no such number is in the range from 0.2 to 0.8"),
-        (spec("y", datatype="FP16"), {"y": (1e6, 1e7)}, r"output 'y' is FP16, and no such number is in the range from 1e\+06 to 1e\+07"),
+        (
+            spec("y"),
+            {"y": (1, 0)},
+            "output 'y' is FP32, and no such number is in the range from 1 to 0",
+        ),
+        (
+            spec("y"),
+            {"y": (math.nan, 0)},
+            "output 'y' is FP32, and no such number is in the range from nan to 0",
+        ),
+        (
+            spec("y", datatype="UINT8"),
+            {"y": (-9, -1)},
+            "output 'y' is UINT8, and no such number is in the range from -9 to -1",
+        ),
+        (
+            spec("y", datatype="INT64"),
+            {"y": (0.2, 0.8)},
+            "output 'y' is INT64, and no such number is in the range from 0.2 to 0.8",
+        ),
+        (
+            spec("y", datatype="FP16"),
+            {"y": (1e6, 1e7)},
+            r"output 'y' is FP16, and no such number is in the range from 1e\+06 to 1e\+07",
+        ),
     ],
 )
 def test_a_guard_that_cannot_be_is_refused_naming_the_output(output, plan, message):
@@ -157,7 +215,9 @@ def test_the_batch_mates_of_a_request_whose_answer_is_refused_are_answered():
         async with ThreadWorkers(1) as workers:
             made = batcher(plan, GuardedRunner(Root(), OutputGuard(plan)), workers)
             asked = [request(plan, np.full((1, 2), -1 if i == 5 else i, "f4")) for i in range(12)]
-            answers = await asyncio.gather(*(made.predict(r) for r in asked), return_exceptions=True)
+            answers = await asyncio.gather(
+                *(made.predict(r) for r in asked), return_exceptions=True
+            )
         assert isinstance(answers[5], OutputRefused)
         assert "row 0" in str(answers[5])
         others = [i for i in range(12) if i != 5]
@@ -169,10 +229,14 @@ def test_the_batch_mates_of_a_request_whose_answer_is_refused_are_answered():
 class Noted:
     """A work of rows that somebody else runs."""
 
-    rows, wanted, deadline, input_bytes = 2, (0,), math.inf, 8
+    rows = 2
+    wanted = (0,)
+    deadline = math.inf
+    input_bytes = 8
 
     def __init__(self):
-        self.outputs = self.error = None
+        self.outputs = None
+        self.error = None
 
     def collate(self):
         return {}
@@ -185,7 +249,9 @@ class Noted:
 
 
 def test_works_that_were_run_elsewhere_are_finished_or_failed():
-    made, good, bad = guard(spec("y"), finite=("y",)), Noted(), Noted()
+    made = guard(spec("y"), finite=("y",))
+    good = Noted()
+    bad = Noted()
     made.finish(good, [np.zeros((2, 2), "f4")])
     made.finish(bad, [np.full((2, 2), math.inf, "f4")])
     assert good.error is None

@@ -50,7 +50,9 @@ def test_both_ends_see_the_same_memory_and_neither_can_make_it_shorter():
 shapes = st.lists(st.integers(0, 4), max_size=4).map(tuple)
 
 
-@given(st.lists(st.tuples(st.sampled_from(sorted(TYPES)), shapes), max_size=5), st.integers(0, 1000))
+@given(
+    st.lists(st.tuples(st.sampled_from(sorted(TYPES)), shapes), max_size=5), st.integers(0, 1000)
+)
 def test_tensors_come_out_as_they_went_in(arena, kinds, offset):
     tensors = [(f"t{i}", values(datatype, shape, i)) for i, (datatype, shape) in enumerate(kinds)]
     places, end = put(arena, tensors, offset)
@@ -64,7 +66,8 @@ def test_tensors_come_out_as_they_went_in(arena, kinds, offset):
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(TYPES)), shapes), max_size=5))
 def test_tensors_made_in_the_arena_are_not_copied_and_others_stand_behind_them(arena, kinds):
-    places_of, tensors = Places(arena), []
+    places_of = Places(arena)
+    tensors = []
     for i, (datatype, shape) in enumerate(kinds):
         array = values(datatype, shape, i)
         tensors.append((f"t{i}", places_of.room(array.shape, array.dtype)))
@@ -86,7 +89,9 @@ def test_what_is_taken_stays_when_the_arena_changes(arena):
     assert got.tolist() == [[1, 1], [1, 1]]
 
 
-@pytest.mark.parametrize("array", [np.ones((1 << 18) + 1, "f4"), np.array(["é" * (1 << 20)], object)])
+@pytest.mark.parametrize(
+    "array", [np.ones((1 << 18) + 1, "f4"), np.array(["é" * (1 << 20)], object)]
+)
 def test_what_does_not_fit_is_refused(arena, array):
     with pytest.raises(ArenaFull, match=r"'x'.*more than the 1 MiB"):
         put(arena, [("x", array)], 0)
@@ -107,7 +112,8 @@ def test_aligned_is_the_next_multiple(offset):
 
 @given(st.lists(st.integers(0, 1 << 30), min_size=1, max_size=1200))
 def test_memory_is_given_back_only_where_the_latest_batches_did_not_reach(ends):
-    extent, touched = Extent(), 0
+    extent = Extent()
+    touched = 0
     for i, end in enumerate(ends):
         touched = max(touched, end)
         freed = extent.used(end)

@@ -1,4 +1,7 @@
-"""Worker processes that die, hang, grow and fail to start: real ones, some with entries of these tests."""
+"""Worker processes that die, hang, grow and fail to start.
+
+Real ones, some with entries of these tests.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,11 @@ class TestDeath:
                 pid = instance.pid
                 os.kill(pid, signal.SIGKILL)
                 await until(lambda: not instance.available, 1)
-                with pytest.raises(InstanceFailed, match=rf"worker 1 of 'm' version 1 is started again: its process \(pid {pid}\) died with SIGKILL"):
+                with pytest.raises(
+                    InstanceFailed,
+                    match=r"worker 1 of 'm' version 1 is started again: its process \(pid "
+                    rf"{pid}\) died with SIGKILL",
+                ):
                     await over(instance, some())
                 await until(lambda: instance.available)
                 assert instance.pid != pid
@@ -73,8 +80,12 @@ class TestDeath:
 
         run(main)
 
-    @pytest.mark.parametrize(("number", "how"), [(-1, "died with SIGSEGV"), (-2, "exited with status 3")])
-    def test_a_batch_that_ends_its_process_fails_with_the_way_it_ended_and_nobody_else_does(self, tmp_path, capfd, number, how):
+    @pytest.mark.parametrize(
+        ("number", "how"), [(-1, "died with SIGSEGV"), (-2, "exited with status 3")]
+    )
+    def test_a_batch_that_ends_its_process_fails_with_the_way_it_ended_and_nobody_else_does(
+        self, tmp_path, capfd, number, how
+    ):
         async def main():
             async with (
                 open_workers(echo(count=2), "tests.support.worker_stand_ins:echo") as (workers, _),
@@ -82,7 +93,10 @@ class TestDeath:
             ):
                 one, two = workers.instances
                 pid = one.pid
-                with pytest.raises(InstanceFailed, match=rf"worker 1 \(pid {pid}\) of 'm' version 1 {how} while it ran the batch"):
+                with pytest.raises(
+                    InstanceFailed,
+                    match=rf"worker 1 \(pid {pid}\) of 'm' version 1 {how} while it ran the batch",
+                ):
                     await over(one, order(number))
                 assert not one.available
                 assert await over(two, order(1))
@@ -109,7 +123,10 @@ class TestDeath:
 
     def test_one_that_dies_again_and_again_is_started_more_and_more_slowly(self):
         async def main():
-            async with open_workers(echo(), "tests.support.worker_stand_ins:echo") as (workers, events):
+            async with open_workers(echo(), "tests.support.worker_stand_ins:echo") as (
+                workers,
+                events,
+            ):
                 (instance,) = workers.instances
                 pauses = []
                 for _ in range(4):
@@ -127,7 +144,12 @@ class TestDeath:
         def counts():
             gc.collect()
             maps = Path("/proc/self/maps").read_text()
-            return open_files(), threading.active_count(), len(children()), maps.count("memfd:gateway-worker")
+            return (
+                open_files(),
+                threading.active_count(),
+                len(children()),
+                maps.count("memfd:gateway-worker"),
+            )
 
         async def main():
             plan = doubling(tmp_path)
@@ -136,7 +158,8 @@ class TestDeath:
             before = counts()
             async with open_workers(plan) as (workers, events):
                 (instance,) = workers.instances
-                instance._thread._restarts.died = lambda _served_s: 0.0  # no waiting between the lives
+                # no waiting between the lives
+                instance._thread._restarts.died = lambda _served_s: 0.0
                 await over(instance, some())
                 open_before = counts()
                 for _ in range(20):
@@ -153,7 +176,10 @@ class TestDeath:
     @pytest.mark.parametrize("entry", ["mumbles", "lies"])
     def test_an_answer_that_is_none_costs_the_process_and_not_the_gateway(self, entry):
         async def main():
-            async with open_workers(echo(), f"tests.support.worker_stand_ins:{entry}") as (workers, _):
+            async with open_workers(echo(), f"tests.support.worker_stand_ins:{entry}") as (
+                workers,
+                _,
+            ):
                 (instance,) = workers.instances
                 pid = instance.pid
                 with pytest.raises(InstanceFailed, match="answered nonsense"):
@@ -167,13 +193,18 @@ class TestDeath:
 class TestHang:
     def test_a_run_that_takes_too_long_fails_and_its_process_is_replaced_while_others_go_on(self):
         async def main():
-            async with open_workers(echo(count=2, batch_timeout_s=0.3), "tests.support.worker_stand_ins:echo") as (workers, events):
+            async with open_workers(
+                echo(count=2, batch_timeout_s=0.3), "tests.support.worker_stand_ins:echo"
+            ) as (workers, events):
                 one, two = workers.instances
                 pid = one.pid
                 running = asyncio.ensure_future(over(one, order(-3)))
                 while not running.done():
                     assert await over(two, order(1))
-                with pytest.raises(InstanceFailed, match=rf"\(pid {pid}\) .* took longer than 0.3 s for a batch: replaced"):
+                with pytest.raises(
+                    InstanceFailed,
+                    match=rf"\(pid {pid}\) .* took longer than 0.3 s for a batch: replaced",
+                ):
                     await running
                 await until(lambda: one.available)
                 assert await over(one, order(1))
@@ -225,7 +256,8 @@ class TestHang:
                 running = asyncio.ensure_future(over(instance, order(-3)))
                 os.kill(instance.pid, signal.SIGSTOP)
                 await asyncio.sleep(0.05)
-                pid, began = instance.pid, time.monotonic()
+                pid = instance.pid
+                began = time.monotonic()
             assert not is_there(pid)
             assert time.monotonic() - began < 3
             with pytest.raises(InstanceFailed, match="was stopped"):
@@ -239,7 +271,9 @@ class TestHang:
 class TestMemory:
     def test_processes_that_grow_are_replaced_one_at_a_time_and_never_missed(self):
         async def main():
-            async with open_workers(echo(count=2, memory_limit_bytes=100 << 20), "tests.support.worker_stand_ins:echo") as (workers, events):
+            async with open_workers(
+                echo(count=2, memory_limit_bytes=100 << 20), "tests.support.worker_stand_ins:echo"
+            ) as (workers, events):
                 changes = []
                 for instance in workers.instances:
                     instance.watch(lambda: changes.append(workers))
@@ -249,18 +283,32 @@ class TestMemory:
                 while sum(event.fate.name == "RENEWED" for event in events) < 2:
                     for instance in workers.instances:
                         await over(instance, order(1))
-                    assert sum(instance._thread._coming is not None for instance in workers.instances) <= 1
+                    assert (
+                        sum(instance._thread._coming is not None for instance in workers.instances)
+                        <= 1
+                    )
                     await asyncio.sleep(0.01)
                 assert changes == []
-                assert {"DIED", "HUNG", "OUTGREW"}.isdisjoint(fates(events) + fates(events, "worker 2"))
+                assert {"DIED", "HUNG", "OUTGREW"}.isdisjoint(
+                    fates(events) + fates(events, "worker 2")
+                )
                 await until(lambda: not any(map(is_there, pids)))
 
         run(main)
 
     def test_a_replacement_that_does_not_open_leaves_the_old_process_at_work(self, tmp_path):
         async def main():
-            plan = plan_of(tmp_path / "marker", [("x", "FP32", (-1, 4))], [("y", "FP32", (-1, 4))], memory_limit_bytes=100 << 20, start_attempts=1)
-            async with open_workers(plan, "tests.support.worker_stand_ins:only_first") as (workers, events):
+            plan = plan_of(
+                tmp_path / "marker",
+                [("x", "FP32", (-1, 4))],
+                [("y", "FP32", (-1, 4))],
+                memory_limit_bytes=100 << 20,
+                start_attempts=1,
+            )
+            async with open_workers(plan, "tests.support.worker_stand_ins:only_first") as (
+                workers,
+                events,
+            ):
                 (instance,) = workers.instances
                 pid = instance.pid
                 await over(instance, order(-4))
@@ -274,9 +322,13 @@ class TestMemory:
 
     def test_a_run_that_allocates_without_end_is_killed(self):
         async def main():
-            async with open_workers(echo(memory_limit_bytes=100 << 20), "tests.support.worker_stand_ins:echo") as (workers, events):
+            async with open_workers(
+                echo(memory_limit_bytes=100 << 20), "tests.support.worker_stand_ins:echo"
+            ) as (workers, events):
                 (instance,) = workers.instances
-                with pytest.raises(InstanceFailed, match=r"MiB during a batch, its limit is 1\d\d MiB"):
+                with pytest.raises(
+                    InstanceFailed, match=r"MiB during a batch, its limit is 1\d\d MiB"
+                ):
                     await over(instance, order(-5))
                 await until(lambda: instance.available)
                 assert fates(events) == ["OPENED", "OUTGREW", "OPENED"]
@@ -285,7 +337,10 @@ class TestMemory:
 
     def test_a_limit_below_what_the_open_model_takes_does_not_replace_it_for_ever(self, tmp_path):
         async def main():
-            async with open_workers(doubling(tmp_path, memory_limit_bytes=1 << 20)) as (workers, events):
+            async with open_workers(doubling(tmp_path, memory_limit_bytes=1 << 20)) as (
+                workers,
+                events,
+            ):
                 (instance,) = workers.instances
                 instance._thread._look_at = 0
                 for _ in range(5):
@@ -309,7 +364,11 @@ class TestStart:
         plan = plan_of(tmp_path / "model.onnx", [], [], count=2)
 
         async def main():
-            with pytest.raises(SessionNotOpened, match=r"cannot be opened in a worker process: ONNX Runtime .* cannot open the model"):
+            with pytest.raises(
+                SessionNotOpened,
+                match=r"cannot be opened in a worker process: ONNX "
+                r"Runtime .* cannot open the model",
+            ):
                 async with open_workers(plan):
                     pass
             assert not children()
@@ -319,8 +378,16 @@ class TestStart:
     def test_starts_that_end_are_tried_again_and_then_said(self):
         async def main():
             events = []
-            workers = ProcessWorkers(echo(start_attempts=3), entry="tests.support.worker_stand_ins:exits", told=events.append)
-            with pytest.raises(SessionNotOpened, match="3 starts failed, the last because the process exited with status 7 while it opened"):
+            workers = ProcessWorkers(
+                echo(start_attempts=3),
+                entry="tests.support.worker_stand_ins:exits",
+                told=events.append,
+            )
+            with pytest.raises(
+                SessionNotOpened,
+                match="3 starts failed, the last because the process exited "
+                "with status 7 while it opened",
+            ):
                 await workers.start()
             assert fates(events) == ["NOT_OPENED", "NOT_OPENED", "GIVEN_UP"]
             assert len({event.pid for event in events}) == 3
@@ -331,7 +398,9 @@ class TestStart:
         async def main():
             began = time.monotonic()
             with pytest.raises(SessionNotOpened, match=r"took longer than 0\.5 s"):
-                async with open_workers(echo(start_timeout_s=0.5), "tests.support.worker_stand_ins:sleeps"):
+                async with open_workers(
+                    echo(start_timeout_s=0.5), "tests.support.worker_stand_ins:sleeps"
+                ):
                     pass
             assert time.monotonic() - began < 5
             assert not children()
@@ -340,8 +409,11 @@ class TestStart:
 
     def test_a_start_that_is_cancelled_leaves_nothing_behind(self):
         async def main():
-            files, threads = open_files(), threading.active_count()
-            start = asyncio.create_task(ProcessWorkers(echo(count=2), entry="tests.support.worker_stand_ins:sleeps").start())
+            files = open_files()
+            threads = threading.active_count()
+            start = asyncio.create_task(
+                ProcessWorkers(echo(count=2), entry="tests.support.worker_stand_ins:sleeps").start()
+            )
             await until(lambda: len(children()) == 2)
             start.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -355,11 +427,14 @@ class TestStart:
             plan = doubling(tmp_path)
             async with open_workers(plan) as (workers, _):
                 slow = ProcessWorkers(plan, entry="tests.support.worker_stand_ins:slow")
-                start, turns, longest = asyncio.create_task(slow.start()), 0, 0.0
+                start = asyncio.create_task(slow.start())
+                turns = 0
+                longest = 0.0
                 while not start.done():
                     began = time.monotonic()
                     await over(workers.instances[0], some())
-                    turns, longest = turns + 1, max(longest, time.monotonic() - began)
+                    turns = turns + 1
+                    longest = max(longest, time.monotonic() - began)
                 await slow.close()
                 assert turns > 100
                 assert longest < 0.5
@@ -379,13 +454,25 @@ class TestStart:
 
     def test_a_worker_whose_restarts_all_fail_is_given_up_and_says_why(self, tmp_path, caplog):
         async def main():
-            plan = plan_of(tmp_path / "marker", [("x", "FP32", (-1, 4))], [("y", "FP32", (-1, 4))], start_attempts=2)
-            async with open_workers(plan, "tests.support.worker_stand_ins:only_first") as (workers, events):
+            plan = plan_of(
+                tmp_path / "marker",
+                [("x", "FP32", (-1, 4))],
+                [("y", "FP32", (-1, 4))],
+                start_attempts=2,
+            )
+            async with open_workers(plan, "tests.support.worker_stand_ins:only_first") as (
+                workers,
+                events,
+            ):
                 (instance,) = workers.instances
                 os.kill(instance.pid, signal.SIGKILL)
                 await until(lambda: "GIVEN_UP" in fates(events))
                 assert fates(events) == ["OPENED", "DIED", "NOT_OPENED", "GIVEN_UP"]
-                with pytest.raises(InstanceFailed, match="has been given up: 2 starts failed, the last because the process exited with status 8"):
+                with pytest.raises(
+                    InstanceFailed,
+                    match="has been given up: 2 starts failed, the last because the "
+                    "process exited with status 8",
+                ):
                     await over(instance, some())
                 assert not instance.available
             assert "ERROR" in caplog.text
@@ -394,7 +481,13 @@ class TestStart:
 
     def test_a_model_that_cannot_be_warmed_up_is_said_and_served(self, tmp_path):
         async def main():
-            plan = plan_of(doubling(tmp_path).path, [("x", "FP32", (-1, 5))], [("y", "FP32", (-1, 4))], batch=64, warm=(1,))
+            plan = plan_of(
+                doubling(tmp_path).path,
+                [("x", "FP32", (-1, 5))],
+                [("y", "FP32", (-1, 4))],
+                batch=64,
+                warm=(1,),
+            )
             async with open_workers(plan) as (workers, events):
                 assert fates(events) == ["OPENED", "NOT_WARMED"]
                 assert await over(workers.instances[0], some())
@@ -404,7 +497,8 @@ class TestStart:
     def test_a_worker_process_loads_onnxruntime_and_no_grpc(self, tmp_path):
         async def main():
             async with open_workers(doubling(tmp_path)) as (workers, _):
-                maps = Path(f"/proc/{workers.instances[0].pid}/maps").read_text()  # noqa: ASYNC240  # at once
+                # at once
+                maps = Path(f"/proc/{workers.instances[0].pid}/maps").read_text()  # noqa: ASYNC240
                 assert "onnxruntime" in maps
                 assert "grpc" not in maps
                 assert "google" not in maps
@@ -433,7 +527,9 @@ class TestTheGatewaysEnd:
         run(main)
 
     @pytest.mark.parametrize("number", [1, -3])
-    def test_a_gateway_that_is_killed_takes_its_workers_along_also_in_the_middle_of_a_run(self, number):
+    def test_a_gateway_that_is_killed_takes_its_workers_along_also_in_the_middle_of_a_run(
+        self, number
+    ):
         program = f"""
 import asyncio, sys
 sys.path.insert(0, {str(ROOT)!r})
@@ -449,7 +545,9 @@ async def main():
         await asyncio.sleep(60)
 asyncio.run(main())
 """
-        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as gateway:
+        with subprocess.Popen(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+        ) as gateway:
             pid = int(gateway.stdout.readline())
             assert is_there(pid)
             gateway.kill()

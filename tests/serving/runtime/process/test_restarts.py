@@ -5,7 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.serving.runtime.process.restarts import FIRST_DELAY_S, LONGEST_DELAY_S, STABLE_S, Restarts
+from gateway.serving.runtime.process.restarts import (
+    FIRST_DELAY_S,
+    LONGEST_DELAY_S,
+    STABLE_S,
+    Restarts,
+)
 
 
 def test_the_first_death_after_a_stable_time_is_followed_by_a_start_at_once():
@@ -17,7 +22,9 @@ def test_the_first_death_after_a_stable_time_is_followed_by_a_start_at_once():
 
 def test_quick_deaths_wait_twice_as_long_each_time():
     restarts = Restarts(5, lambda: 0)
-    assert [restarts.died(0) for _ in range(4)] == [FIRST_DELAY_S * factor for factor in (1, 2, 4, 8)]
+    assert [restarts.died(0) for _ in range(4)] == [
+        FIRST_DELAY_S * factor for factor in (1, 2, 4, 8)
+    ]
 
 
 def test_starts_that_fail_one_after_the_other_end_it_and_one_that_succeeds_begins_anew():
@@ -29,7 +36,9 @@ def test_starts_that_fail_one_after_the_other_end_it_and_one_that_succeeds_begin
 
 @given(st.lists(st.floats(0, 2 * STABLE_S), max_size=200), st.floats(0, 1))
 def test_a_delay_is_never_longer_than_the_longest_and_chance_takes_half_at_most(lives, chance):
-    by_chance, full = Restarts(5, lambda: chance), Restarts(5, lambda: 0)
+    by_chance = Restarts(5, lambda: chance)
+    full = Restarts(5, lambda: 0)
     for lived in lives:
-        delay, most = by_chance.died(lived), full.died(lived)
+        delay = by_chance.died(lived)
+        most = full.died(lived)
         assert most / 2 <= delay <= most <= LONGEST_DELAY_S

@@ -8,8 +8,9 @@ from gateway.serving.runtime.remote.failures import casts_doubt, failure
 
 CODES = grpc.StatusCode
 INSTANCE = {
-    CODES.UNAVAILABLE, CODES.CANCELLED, CODES.DEADLINE_EXCEEDED, CODES.RESOURCE_EXHAUSTED, CODES.ABORTED, CODES.NOT_FOUND, CODES.UNIMPLEMENTED,
-    CODES.PERMISSION_DENIED, CODES.UNAUTHENTICATED,
+    CODES.UNAVAILABLE, CODES.CANCELLED, CODES.DEADLINE_EXCEEDED, CODES.RESOURCE_EXHAUSTED,
+    CODES.ABORTED, CODES.NOT_FOUND, CODES.UNIMPLEMENTED, CODES.PERMISSION_DENIED,
+    CODES.UNAUTHENTICATED,
 }  # fmt: skip
 
 
@@ -21,8 +22,13 @@ def test_every_status_is_either_the_instances_fault_or_the_models(code):
 
 
 def test_the_end_of_the_callers_own_time_is_nobodys_failure():
-    assert type(failure("there:1", CODES.DEADLINE_EXCEEDED, "", by_callers_deadline=True)) is DeadlineExpired
-    assert type(failure("there:1", CODES.UNAVAILABLE, "", by_callers_deadline=True)) is InstanceFailed
+    assert (
+        type(failure("there:1", CODES.DEADLINE_EXCEEDED, "", by_callers_deadline=True))
+        is DeadlineExpired
+    )
+    assert (
+        type(failure("there:1", CODES.UNAVAILABLE, "", by_callers_deadline=True)) is InstanceFailed
+    )
 
 
 def test_being_busy_casts_no_doubt():

@@ -11,7 +11,19 @@ import pytest
 
 from gateway.core.errors import InstanceFailed
 from gateway.protocol.generated.health_pb2 import HealthCheckRequest
-from tests.support.remote_parts import NOT_SERVING, SERVICE_UNKNOWN, SERVING, Piece, Stand, free_port, remote, result, rows, start, until
+from tests.support.remote_parts import (
+    NOT_SERVING,
+    SERVICE_UNKNOWN,
+    SERVING,
+    Piece,
+    Stand,
+    free_port,
+    remote,
+    result,
+    rows,
+    start,
+    until,
+)
 
 
 def test_a_watch_is_believed_at_the_start_and_at_every_change(stand):
@@ -127,7 +139,9 @@ def test_the_start_does_not_wait_for_a_server_that_says_nothing():
     asyncio.run(main())
 
 
-def test_after_an_overdue_batch_a_server_that_hangs_is_found_out_though_its_watch_said_serving(stand):
+def test_after_an_overdue_batch_a_server_that_hangs_is_found_out_though_its_watch_said_serving(
+    stand,
+):
     async def main():
         hang = threading.Event()
 
@@ -184,7 +198,9 @@ def test_failing_batches_do_not_make_a_storm_of_questions(stand):
 def test_a_watcher_that_raises_ends_nothing(stand):
     async def main():
         complaints = []
-        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context["exception"]))
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _loop, context: complaints.append(context["exception"])
+        )
         server = stand()
         async with remote(server.address) as instance:
             instance.watch(lambda: 1 // 0)

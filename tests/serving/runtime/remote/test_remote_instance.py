@@ -13,7 +13,18 @@ from gateway.core.errors import DeadlineExpired, InstanceFailed, ModelFailed
 from gateway.core.protection import RemotePlan
 from gateway.serving.runtime.remote.grpc_channel import Channels
 from gateway.serving.runtime.remote.remote_instance import RemoteInstance
-from tests.support.remote_parts import SERVING, Piece, doubled, free_port, remote, result, rows, start, until, version
+from tests.support.remote_parts import (
+    SERVING,
+    Piece,
+    doubled,
+    free_port,
+    remote,
+    result,
+    rows,
+    start,
+    until,
+    version,
+)
 
 
 def test_a_batch_is_answered(stand):
@@ -95,7 +106,11 @@ def test_a_server_that_refuses_for_want_of_time_is_neither_slow_nor_doubted(stan
 
 @pytest.mark.parametrize(
     ("code", "kind"),
-    [(grpc.StatusCode.INVALID_ARGUMENT, ModelFailed), (grpc.StatusCode.INTERNAL, ModelFailed), (grpc.StatusCode.NOT_FOUND, InstanceFailed)],
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, ModelFailed),
+        (grpc.StatusCode.INTERNAL, ModelFailed),
+        (grpc.StatusCode.NOT_FOUND, InstanceFailed),
+    ],
 )
 def test_a_status_becomes_an_error_with_address_status_and_text(stand, code, kind):
     async def main():
@@ -184,7 +199,8 @@ def test_a_large_batch_is_made_and_read_off_the_event_loop(stand):
     async def main():
         message = ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)
         async with remote(stand(options=message).address) as instance:
-            large, small = Piece(rows(100_000)), Piece(rows(1))
+            large = Piece(rows(100_000))
+            small = Piece(rows(1))
             (y,) = await result(instance, large)
             assert (y == rows(100_000) * 2).all()
             await result(instance, small)
@@ -212,11 +228,19 @@ def test_the_token_and_what_the_hook_says_go_along(stand):
     async def main():
         server = stand(health=[SERVING])
         trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-        async with remote(server.address, token="secret", metadata=lambda work: (("traceparent", trace), ("rows", str(work.rows)))) as instance:
+        async with remote(
+            server.address,
+            token="secret",
+            metadata=lambda work: (("traceparent", trace), ("rows", str(work.rows))),
+        ) as instance:
             await result(instance, Piece(rows(2)))
             assert "secret" not in repr(instance)
         sent = server.calls[0][0]
-        assert (sent["authorization"], sent["traceparent"], sent["rows"]) == ("Bearer secret", trace, "2")
+        assert (sent["authorization"], sent["traceparent"], sent["rows"]) == (
+            "Bearer secret",
+            trace,
+            "2",
+        )
 
     asyncio.run(main())
 
@@ -244,7 +268,9 @@ def test_nobody_there_fails_batches_at_once():
 def test_closing_fails_what_is_under_way_and_leaves_no_thread(stand):
     async def main():
         let_go = threading.Event()
-        server = stand(lambda request, _context: (let_go.wait(20), doubled(request))[1], health=[SERVING])
+        server = stand(
+            lambda request, _context: (let_go.wait(20), doubled(request))[1], health=[SERVING]
+        )
         before = set(threading.enumerate())
         async with remote(server.address) as instance:
             works = [Piece(rows(1)) for _ in range(5)]
@@ -255,7 +281,15 @@ def test_closing_fails_what_is_under_way_and_leaves_no_thread(stand):
         assert not instance.available
         let_go.set()
         own = ("health of", "remote_")
-        await until(lambda: not [t for t in set(threading.enumerate()) - before if t.name.startswith(own) or "channel_spin" in t.name])
+        await until(
+            lambda: (
+                not [
+                    t
+                    for t in set(threading.enumerate()) - before
+                    if t.name.startswith(own) or "channel_spin" in t.name
+                ]
+            )
+        )
 
     asyncio.run(main())
 
@@ -276,7 +310,10 @@ def test_versions_that_use_one_address_share_a_channel(stand):
     async def main():
         server = stand()
         async with Channels() as channels:
-            first, second = (RemoteInstance(version(name), RemotePlan(server.address), channels) for name in ("a", "b"))
+            first, second = (
+                RemoteInstance(version(name), RemotePlan(server.address), channels)
+                for name in ("a", "b")
+            )
             async with first:
                 async with second:
                     assert repr(channels).count(server.address) == 1
@@ -313,9 +350,13 @@ def test_what_a_batch_takes_is_expected_of_the_next_and_one_that_hangs_counts_wh
 
 def test_tls_with_the_right_roots_and_no_other(stand):
     async def main():
-        ours, others = trustme.CA(), trustme.CA()
+        ours = trustme.CA()
+        others = trustme.CA()
         certificate = ours.issue_cert("127.0.0.1")
-        pair = certificate.private_key_pem.bytes(), b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
+        pair = (
+            certificate.private_key_pem.bytes(),
+            b"".join(blob.bytes() for blob in certificate.cert_chain_pems),
+        )
         server = stand(credentials=grpc.ssl_server_credentials([pair]))
         async with remote(server.address, tls_ca=ours.cert_pem.bytes()) as instance:
             assert instance.available

@@ -1,4 +1,7 @@
-"""Real gateways as remotes: they answer as they do directly, and are stopped, killed, frozen and started again."""
+"""Real gateways as remotes.
+
+They answer as they do directly, and are stopped, killed, frozen and started again.
+"""
 
 import asyncio
 import os
@@ -18,8 +21,10 @@ from tests.support.running import RunningGateway
 from tests.support.tensor_bytes import DTYPES, difference
 
 ELEMENTS = {
-    "FP32": TensorProto.FLOAT, "FP16": TensorProto.FLOAT16, "BF16": TensorProto.BFLOAT16, "FP64": TensorProto.DOUBLE, "BYTES": TensorProto.STRING,
-    "BOOL": TensorProto.BOOL, "INT8": TensorProto.INT8, "INT64": TensorProto.INT64, "UINT16": TensorProto.UINT16, "UINT64": TensorProto.UINT64,
+    "FP32": TensorProto.FLOAT, "FP16": TensorProto.FLOAT16, "BF16": TensorProto.BFLOAT16,
+    "FP64": TensorProto.DOUBLE, "BYTES": TensorProto.STRING, "BOOL": TensorProto.BOOL,
+    "INT8": TensorProto.INT8, "INT64": TensorProto.INT64, "UINT16": TensorProto.UINT16,
+    "UINT64": TensorProto.UINT64,
 }  # fmt: skip
 
 
@@ -36,7 +41,16 @@ def folder(tmp_path_factory):
 
 
 def gateway(folder, name, *options):
-    return RunningGateway(folder / "models", folder / f"{name}.log", "--processes", "1", "--drain-delay", "1s", *options, cache=folder / "cache")
+    return RunningGateway(
+        folder / "models",
+        folder / f"{name}.log",
+        "--processes",
+        "1",
+        "--drain-delay",
+        "1s",
+        *options,
+        cache=folder / "cache",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +81,16 @@ def test_a_gateway_answers_through_an_instance_as_it_does_directly(shared, datat
         x = np.array([["", "a", "grüße"], ["\0", "日本", "x" * 300]], object)
     else:
         kind = DTYPES[datatype]
-        x = (rng.integers(0, 2, (7, 3)) if datatype == "BOOL" else rng.uniform(0, 100, (7, 3))).astype(kind)
+        x = (
+            rng.integers(0, 2, (7, 3)) if datatype == "BOOL" else rng.uniform(0, 100, (7, 3))
+        ).astype(kind)
     name = f"same_{datatype.lower()}"
     with shared.channel() as channel:
-        direct = infer_calls.outputs(GRPCInferenceServiceStub(channel).ModelInfer(infer_calls.request(name, {"x": x}), timeout=20))["y"]
+        direct = infer_calls.outputs(
+            GRPCInferenceServiceStub(channel).ModelInfer(
+                infer_calls.request(name, {"x": x}), timeout=20
+            )
+        )["y"]
 
     async def main():
         async with remote(shared.address, of=version(name, datatype, (-1, 3))) as instance:
@@ -92,7 +112,9 @@ def test_batches_in_parts_and_of_any_size_are_equal(shared):
     asyncio.run(main())
 
 
-def test_values_that_a_gateway_refuses_are_the_models_failure_and_a_model_it_lacks_the_instances(shared):
+def test_values_that_a_gateway_refuses_are_the_models_failure_and_a_model_it_lacks_the_instances(
+    shared,
+):
     async def main():
         async with remote(shared.address) as instance:
             with pytest.raises(ModelFailed, match=r"INVALID_ARGUMENT: .*unexpected shape"):
@@ -136,7 +158,11 @@ def test_a_frozen_gateway_fails_its_batches_in_their_time_and_is_not_available_u
             works = [Piece(rows(1)), Piece(rows(40_000)), Piece(rows(1), deadline_in_s=0.2)]
             await asyncio.gather(*[start(instance, work) for work in works])
             assert time.monotonic() - before < 1.5
-            assert [type(work.error).__name__ for work in works] == ["InstanceFailed", "InstanceFailed", "DeadlineExpired"]
+            assert [type(work.error).__name__ for work in works] == [
+                "InstanceFailed",
+                "InstanceFailed",
+                "DeadlineExpired",
+            ]
             await until(lambda: not instance.available, timeout_s=5)
             everything(own, signal.SIGCONT)
             await until(lambda: instance.available)
@@ -186,7 +212,9 @@ def test_of_several_servers_behind_one_name_those_that_are_left_answer(folder, s
 
 def inferences(running):
     with running.channel() as channel:
-        statistics = GRPCInferenceServiceStub(channel).ModelStatistics(pb.ModelStatisticsRequest(name="m"), timeout=10)
+        statistics = GRPCInferenceServiceStub(channel).ModelStatistics(
+            pb.ModelStatisticsRequest(name="m"), timeout=10
+        )
         return statistics.model_stats[0].inference_count
 
 

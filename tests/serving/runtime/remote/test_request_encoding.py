@@ -1,4 +1,7 @@
-"""Requests and answers, against protobuf and the protocol's raw bytes written without the gateway's codec."""
+"""Requests and answers, against protobuf and the protocol's raw bytes.
+
+The latter are written without the gateway's codec.
+"""
 
 from dataclasses import replace
 
@@ -32,7 +35,9 @@ def tensors(draw):
     size = DTYPES[datatype].itemsize
     if datatype == "BOOL":
         return datatype, draw(hnp.arrays("?", shape))
-    return datatype, np.frombuffer(draw(st.binary(min_size=size * 125, max_size=size * 125)), DTYPES[datatype])[: np.prod(shape)].reshape(shape)
+    return datatype, np.frombuffer(
+        draw(st.binary(min_size=size * 125, max_size=size * 125)), DTYPES[datatype]
+    )[: np.prod(shape)].reshape(shape)
 
 
 @given(tensors())
@@ -61,17 +66,25 @@ def test_an_answer_is_read_bit_for_bit(drawn, typed):
     response = pb.ModelInferResponse(model_name="m")
     tensor = response.outputs.add(name="y", datatype=datatype, shape=array.shape)
     if typed and datatype in _TYPED and not (array.dtype.kind == "f" and np.isnan(array).any()):
-        elements = [str(e).encode() for e in array.ravel()] if datatype == "BYTES" else array.ravel().tolist()
+        elements = (
+            [str(e).encode() for e in array.ravel()]
+            if datatype == "BYTES"
+            else array.ravel().tolist()
+        )
         getattr(tensor.contents, _TYPED[datatype]).extend(elements)
     else:
         response.raw_output_contents.append(raw(array))
-    (got,) = codec(datatype, (-1,) * array.ndim).decode(response.SerializeToString(), (0,), len(array))
+    (got,) = codec(datatype, (-1,) * array.ndim).decode(
+        response.SerializeToString(), (0,), len(array)
+    )
     assert not difference(got, array)
 
 
 def test_a_large_answer_is_not_copied():
     x = rows(10_000)
-    message = doubled(pb.ModelInferRequest.FromString(codec().encode({"x": x}, (0,)))).SerializeToString()
+    message = doubled(
+        pb.ModelInferRequest.FromString(codec().encode({"x": x}, (0,)))
+    ).SerializeToString()
     (got,) = codec().decode(message, (0,), 10_000)
     assert (got == x * 2).all()
     assert not got.flags.owndata
@@ -92,13 +105,19 @@ def answer(name="y", datatype="FP32", shape=(2, 4), data=bytes(32), **more):
         (b"\x0a\x05ab", "no ModelInferResponse"),
         (answer(name="z"), "without the output 'y': it has z"),
         (answer(datatype="FP64"), "'y' as FP64, it is FP32 here"),
-        (answer(shape=(3, 4), data=bytes(48)), "was given 2 rows and answered 'y' with shape [3,4]"),
+        (
+            answer(shape=(3, 4), data=bytes(48)),
+            "was given 2 rows and answered 'y' with shape [3,4]",
+        ),
         (answer(shape=(2, 5), data=bytes(40)), "with shape [2,5], it is [-1,4] here"),
         (answer(shape=(8,)), "with shape [8], it is [-1,4] here"),
         (answer(shape=(-2, -4)), "with shape [-2,-4]"),
         (answer(data=bytes(31)), "[2,4] in 31 bytes"),
         (answer(data=None), "unexpected number of elements for output 'y'"),
-        (answer() + pb.ModelInferResponse(raw_output_contents=[b""]).SerializeToString(), "1 outputs with 2 raw contents"),
+        (
+            answer() + pb.ModelInferResponse(raw_output_contents=[b""]).SerializeToString(),
+            "1 outputs with 2 raw contents",
+        ),
     ],
 )
 def test_an_answer_that_is_none_names_the_address(message, says):
@@ -110,7 +129,13 @@ def test_an_answer_that_is_none_names_the_address(message, says):
 
 @pytest.mark.parametrize(
     ("shape", "data"),
-    [((2,), b"\x05\0\0\0ab"), ((2,), bytes(4)), ((1 << 40,), bytes(4)), ((1,), b"\x01\0\0\0\xff"), ((1,), bytes(5))],
+    [
+        ((2,), b"\x05\0\0\0ab"),
+        ((2,), bytes(4)),
+        ((1 << 40,), bytes(4)),
+        ((1,), b"\x01\0\0\0\xff"),
+        ((1,), bytes(5)),
+    ],
 )
 def test_texts_that_break_off_are_no_answer(shape, data):
     with pytest.raises(ModelFailed, match="there:1 answered"):
@@ -125,9 +150,20 @@ def test_no_bytes_do_anything_but_fail_the_model(message):
 
 def test_outputs_are_taken_by_name_and_what_was_not_asked_for_is_left():
     response = pb.ModelInferResponse(raw_output_contents=[b"\1", bytes(8), b"\2\0\0\0\0\0\0\0"])
-    for name, datatype, shape in (("extra", "BOOL", (1,)), ("b", "INT64", (1,)), ("a", "INT64", (1,))):
+    for name, datatype, shape in (
+        ("extra", "BOOL", (1,)),
+        ("b", "INT64", (1,)),
+        ("a", "INT64", (1,)),
+    ):
         response.outputs.add(name=name, datatype=datatype, shape=shape)
-    plan = replace(version(), outputs=(TensorSpec("a", "INT64", (-1,)), TensorSpec("b", "INT64", (-1,)), TensorSpec("c", "FP32", (-1,))))
+    plan = replace(
+        version(),
+        outputs=(
+            TensorSpec("a", "INT64", (-1,)),
+            TensorSpec("b", "INT64", (-1,)),
+            TensorSpec("c", "FP32", (-1,)),
+        ),
+    )
     got = BatchCodec(plan, RemotePlan("there:1")).decode(response.SerializeToString(), (1, 0), 1)
     assert [array.tolist() for array in got] == [[0], [2]]
 

@@ -1,4 +1,7 @@
-"""The shared threads as an instance: every work is run once, in a thread, and its end is told on the loop."""
+"""The shared threads as an instance.
+
+Every work is run once, in a thread, and its end is told on the loop.
+"""
 
 import asyncio
 import threading
@@ -18,8 +21,11 @@ class OneBatch:
     wanted = (0,)
 
     def __init__(self, value=1):
-        self.value, self.rows = value, 3
-        self.outputs, self.error, self.thread = None, None, None
+        self.value = value
+        self.rows = 3
+        self.outputs = None
+        self.error = None
+        self.thread = None
         self.done = asyncio.Event()
         self.told_in = None
 
@@ -28,11 +34,13 @@ class OneBatch:
 
     def finish(self, outputs):
         assert self.outputs is self.error is None
-        self.outputs, self.thread = outputs, threading.current_thread().name
+        self.outputs = outputs
+        self.thread = threading.current_thread().name
 
     def fail(self, error):
         assert self.outputs is self.error is None
-        self.error, self.thread = error, threading.current_thread().name
+        self.error = error
+        self.thread = threading.current_thread().name
 
     def over(self):
         """What the instance calls at the end, once."""
@@ -50,7 +58,9 @@ class Doubles:
     def __init__(self):
         self.may_run = threading.Event()
         self.may_run.set()
-        self.ran, self.at_once, self.most = [], 0, 0
+        self.ran = []
+        self.at_once = 0
+        self.most = 0
         self._lock = threading.Lock()
 
     def run(self, feed, wanted, rows):
@@ -170,7 +180,9 @@ def test_it_shares_the_threads_with_others_who_asked_before():
 
             assert not workers.acquire(other)
             work = OneBatch()
-            ThreadInstance(Doubles(), workers, 1).run(work, lambda: (order.append("this"), work.over()))
+            ThreadInstance(Doubles(), workers, 1).run(
+                work, lambda: (order.append("this"), work.over())
+            )
             workers.release()
             await work.ended()
             assert order == ["other", "this"]
@@ -183,7 +195,12 @@ def test_it_is_always_up_and_is_known_by_one_name():
         instance = ThreadInstance(Doubles(), ThreadWorkers(1), 3)
         told = []
         instance.watch(lambda: told.append(1))
-        assert (instance.name, instance.available, instance.capacity, instance.expected_s) == ("threads", True, 3, 0.0)
+        assert (instance.name, instance.available, instance.capacity, instance.expected_s) == (
+            "threads",
+            True,
+            3,
+            0.0,
+        )
         assert told == []
         assert all(hasattr(instance, name) for name in vars(Instance) if not name.startswith("_"))
 

@@ -12,7 +12,8 @@ def run(main):
 
 def test_a_job_runs_on_another_thread_and_is_reported_on_the_loop():
     async def main():
-        seen, done = [], asyncio.Event()
+        seen = []
+        done = asyncio.Event()
         async with ThreadWorkers(1) as workers:
             assert workers.acquire(lambda: None)
             workers.run(lambda: seen.append(threading.current_thread().name), done.set)
@@ -24,7 +25,8 @@ def test_a_job_runs_on_another_thread_and_is_reported_on_the_loop():
 
 def test_whoever_asked_first_is_called_first_when_a_worker_is_free():
     async def main():
-        order, done = [], asyncio.Event()
+        order = []
+        done = asyncio.Event()
         async with ThreadWorkers(1) as workers:
             assert workers.acquire(lambda: None)
 

@@ -6,7 +6,11 @@ import grpc
 import pytest
 
 from gateway.ipc.messages import IndexEntry, VersionState
-from gateway.protocol.generated.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListRequest
+from gateway.protocol.generated.health_pb2 import (
+    HealthCheckRequest,
+    HealthCheckResponse,
+    HealthListRequest,
+)
 from tests.support.service_parts import plan, two_versions, wait_until
 
 SERVICE = "inference.GRPCInferenceService"
@@ -33,9 +37,22 @@ def test_the_server_is_checked_by_the_empty_name_and_by_that_of_its_service(serv
 
 def test_a_model_is_checked_by_its_name_and_by_that_of_its_version(served):
     served.make_live(*two_versions())
-    served.publish(IndexEntry("m", "3", VersionState.LOADING), IndexEntry("broken", "1", VersionState.UNAVAILABLE, "no"), ready=False)
-    serving = {service: check(served, service) for service in ("m", "m/1", "m/2", "m/3", "single", "single/7", "broken", "broken/1")}
-    assert [service for service, status in serving.items() if status == "SERVING"] == ["m", "m/1", "m/2", "single", "single/7"]
+    served.publish(
+        IndexEntry("m", "3", VersionState.LOADING),
+        IndexEntry("broken", "1", VersionState.UNAVAILABLE, "no"),
+        ready=False,
+    )
+    serving = {
+        service: check(served, service)
+        for service in ("m", "m/1", "m/2", "m/3", "single", "single/7", "broken", "broken/1")
+    }
+    assert [service for service, status in serving.items() if status == "SERVING"] == [
+        "m",
+        "m/1",
+        "m/2",
+        "single",
+        "single/7",
+    ]
     assert set(serving.values()) == {"SERVING", "NOT_SERVING"}
 
 
@@ -45,7 +62,9 @@ def test_no_model_is_serving_in_a_draining_server(served):
     assert {check(served, service) for service in ("m", "m/1", "single")} == {"NOT_SERVING"}
 
 
-@pytest.mark.parametrize("service", ["nobody", "m/9", "m/", "m/01", "/1", "m/1/1", "grpc.health.v1.Health"])
+@pytest.mark.parametrize(
+    "service", ["nobody", "m/9", "m/", "m/01", "/1", "m/1/1", "grpc.health.v1.Health"]
+)
 def test_to_check_an_unknown_name_is_not_found(served, refused, service):
     served.start_up(*two_versions())
     code, text = refused(served.check, HealthCheckRequest(service=service))
@@ -55,8 +74,15 @@ def test_to_check_an_unknown_name_is_not_found(served, refused, service):
 
 def test_the_list_has_every_name_with_its_health(served):
     served.make_live(*two_versions())
-    served.publish(IndexEntry("m", "1", VersionState.READY), IndexEntry("broken", "1", VersionState.UNAVAILABLE, "no"), IndexEntry("never"))
-    statuses = {service: name(each) for service, each in served.list(HealthListRequest(), timeout=10).statuses.items()}
+    served.publish(
+        IndexEntry("m", "1", VersionState.READY),
+        IndexEntry("broken", "1", VersionState.UNAVAILABLE, "no"),
+        IndexEntry("never"),
+    )
+    statuses = {
+        service: name(each)
+        for service, each in served.list(HealthListRequest(), timeout=10).statuses.items()
+    }
     serving = dict.fromkeys(["", SERVICE, "m", "m/1", "m/2", "single", "single/7"], "SERVING")
     assert statuses == serving | dict.fromkeys(["broken", "broken/1", "never"], "NOT_SERVING")
 
@@ -88,8 +114,14 @@ def test_a_watch_of_an_unknown_name_waits_for_it_to_become_known(served):
 def test_watches_that_their_callers_leave_are_let_go(served):
     with served.watching("m") as first, served.watching("m") as second:
         assert [next(first), next(second)] == ["SERVICE_UNKNOWN"] * 2
-        assert served.do(lambda: repr(served.health)) == "<Health NOT_SERVING, 2 watches of 1 names>"
-    assert wait_until(lambda: served.do(lambda: repr(served.health)) == "<Health NOT_SERVING, 0 watches of 0 names>")
+        assert (
+            served.do(lambda: repr(served.health)) == "<Health NOT_SERVING, 2 watches of 1 names>"
+        )
+    assert wait_until(
+        lambda: (
+            served.do(lambda: repr(served.health)) == "<Health NOT_SERVING, 0 watches of 0 names>"
+        )
+    )
     assert served.do(lambda: repr(served.streams)) == "<OpenStreams 0 waiting>"
 
 
@@ -111,7 +143,10 @@ def test_an_open_watch_does_not_hold_up_the_stop(served):
 
 def test_grpcs_own_client_follows_the_health_by_itself(served):
     """A channel with client-side health checking calls a server only while it is serving."""
-    config = {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": "m"}}
+    config = {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "healthCheckConfig": {"serviceName": "m"},
+    }
     options = [("grpc.service_config", json.dumps(config)), ("grpc.use_local_subchannel_pool", 1)]
     served.publish()
     with grpc.insecure_channel(served.address, options) as channel:

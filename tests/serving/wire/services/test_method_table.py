@@ -7,7 +7,11 @@ from google.protobuf.descriptor import MethodDescriptor
 from gateway.protocol.generated import inference_pb2 as pb
 from gateway.serving.wire.services.method_table import SERVED, methods
 
-EVERY_METHOD = {f"/{service.full_name}/{method.name}": method for service in SERVED for method in service.methods}
+EVERY_METHOD = {
+    f"/{service.full_name}/{method.name}": method
+    for service in SERVED
+    for method in service.methods
+}
 
 
 def test_every_method_of_every_service_is_in_the_table_and_no_other(served):
@@ -20,7 +24,9 @@ def test_a_method_is_in_the_table_of_its_kind(served):
     def streams(method: MethodDescriptor) -> bool:
         return method.client_streaming or method.server_streaming
 
-    assert methods(served.services).stream.keys() == {path for path, method in EVERY_METHOD.items() if streams(method)}
+    assert methods(served.services).stream.keys() == {
+        path for path, method in EVERY_METHOD.items() if streams(method)
+    }
 
 
 def test_the_hot_method_is_model_infer(served):
@@ -32,22 +38,36 @@ def test_the_hot_method_is_model_infer(served):
 @pytest.mark.parametrize("kind", ["System", "Cuda"])
 @pytest.mark.parametrize("verb", ["Status", "Register", "Unregister"])
 def test_shared_memory_is_unimplemented_and_says_what_to_use(served, refused, kind, verb):
-    code, text = refused(getattr(served.stub, f"{kind}SharedMemory{verb}"), getattr(pb, f"{kind}SharedMemory{verb}Request")())
+    code, text = refused(
+        getattr(served.stub, f"{kind}SharedMemory{verb}"),
+        getattr(pb, f"{kind}SharedMemory{verb}Request")(),
+    )
     assert code is grpc.StatusCode.UNIMPLEMENTED
-    assert text.startswith({"System": "system", "Cuda": "CUDA"}[kind] + " shared memory is not served")
+    assert text.startswith(
+        {"System": "system", "Cuda": "CUDA"}[kind] + " shared memory is not served"
+    )
     assert "raw_input_contents" in text
 
 
 @pytest.mark.parametrize(
     "method",
     [
-        "ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics", "RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload",
-        "TraceSetting", "LogSettings",
+        "ModelReady",
+        "ModelMetadata",
+        "ModelConfig",
+        "ModelStatistics",
+        "RepositoryIndex",
+        "RepositoryModelLoad",
+        "RepositoryModelUnload",
+        "TraceSetting",
+        "LogSettings",
     ],
-)  # fmt: skip
+)
 def test_bytes_that_are_no_request_are_invalid_and_no_bug(served, method):
     served.start_up()
     with pytest.raises(grpc.RpcError) as caught:
-        served.channel.unary_unary(f"/inference.GRPCInferenceService/{method}")(b"\x0a\xff", timeout=10)
+        served.channel.unary_unary(f"/inference.GRPCInferenceService/{method}")(
+            b"\x0a\xff", timeout=10
+        )
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert caught.value.details().startswith(f"the message is not a inference.{method}Request: ")

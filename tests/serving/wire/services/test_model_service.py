@@ -9,11 +9,15 @@ from tests.support.service_parts import plan, two_versions, without_row
 
 
 def metadata(served, model, version=""):
-    return served.stub.ModelMetadata(pb.ModelMetadataRequest(name=model, version=version), timeout=10)
+    return served.stub.ModelMetadata(
+        pb.ModelMetadataRequest(name=model, version=version), timeout=10
+    )
 
 
 def statistics(served, model="", version=""):
-    response = served.stub.ModelStatistics(pb.ModelStatisticsRequest(name=model, version=version), timeout=10)
+    response = served.stub.ModelStatistics(
+        pb.ModelStatisticsRequest(name=model, version=version), timeout=10
+    )
     return {(each.name, each.version): each for each in response.model_stats}
 
 
@@ -33,9 +37,15 @@ def count(served, row, process=0, *, requests=3, rows=6):
 
 def test_metadata_has_the_batch_axis_where_there_is_one(served):
     served.start_up(*two_versions())
-    batched, single = metadata(served, "m"), metadata(served, "single")
-    assert [(each.name, each.datatype, list(each.shape)) for each in batched.inputs] == [("x", "FP32", [-1, 4]), ("bias", "FP32", [-1, 4])]
-    assert [(each.name, each.datatype, list(each.shape)) for each in batched.outputs] == [("y", "FP32", [-1, 4])]
+    batched = metadata(served, "m")
+    single = metadata(served, "single")
+    assert [(each.name, each.datatype, list(each.shape)) for each in batched.inputs] == [
+        ("x", "FP32", [-1, 4]),
+        ("bias", "FP32", [-1, 4]),
+    ]
+    assert [(each.name, each.datatype, list(each.shape)) for each in batched.outputs] == [
+        ("y", "FP32", [-1, 4])
+    ]
     assert [list(each.shape) for each in (*single.inputs, *single.outputs)] == [[4], [4], [4]]
     assert (batched.name, batched.platform, single.name) == ("m", "onnxruntime_onnx", "single")
 
@@ -50,22 +60,43 @@ def test_the_configuration_is_that_of_the_plan(served):
     served.start_up(*two_versions())
     config = served.stub.ModelConfig(pb.ModelConfigRequest(name="m", version="1")).config
     assert config == model_config_pb2.ModelConfig.FromString(plan("m", 1).model_config)
-    assert {each.name for each in config.input} <= {each.name for each in metadata(served, "m").inputs}
+    assert {each.name for each in config.input} <= {
+        each.name for each in metadata(served, "m").inputs
+    }
 
 
 @pytest.mark.parametrize("method", ["ModelMetadata", "ModelConfig"])
 @pytest.mark.parametrize(
     ("model", "version", "code", "text"),
     [
-        ("nobody", "", grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'nobody' is not found"),
-        ("m", "9", grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'm' version 9 is not found"),
-        ("slow", "", grpc.StatusCode.UNAVAILABLE, "Request for unknown model: 'slow' is not at ready state: it is LOADING"),
+        (
+            "nobody",
+            "",
+            grpc.StatusCode.NOT_FOUND,
+            "Request for unknown model: 'nobody' is not found",
+        ),
+        (
+            "m",
+            "9",
+            grpc.StatusCode.NOT_FOUND,
+            "Request for unknown model: 'm' version 9 is not found",
+        ),
+        (
+            "slow",
+            "",
+            grpc.StatusCode.UNAVAILABLE,
+            "Request for unknown model: 'slow' is not at ready state: it is LOADING",
+        ),
     ],
 )
-def test_unknown_models_are_refused_in_the_protocols_words(served, refused, method, model, version, code, text):
+def test_unknown_models_are_refused_in_the_protocols_words(
+    served, refused, method, model, version, code, text
+):
     served.start_up(*two_versions())
     served.do(served.catalogue.explain, {("slow", 1): "it is LOADING"})
-    assert refused(getattr(served.stub, method), getattr(pb, f"{method}Request")(name=model, version=version)) == (code, text)
+    assert refused(
+        getattr(served.stub, method), getattr(pb, f"{method}Request")(name=model, version=version)
+    ) == (code, text)
 
 
 def test_statistics_are_the_sums_over_all_processes(served):
@@ -75,14 +106,27 @@ def test_statistics_are_the_sums_over_all_processes(served):
     served.table.writer(1, 0).record_failures(2, 900)
     counts = statistics(served, "m", "1")["m", "1"]
     spent = counts.inference_stats
-    assert (counts.inference_count, counts.execution_count, counts.last_inference) == (8, 2, 1_700_000_000_001)
+    assert (counts.inference_count, counts.execution_count, counts.last_inference) == (
+        8,
+        2,
+        1_700_000_000_001,
+    )
     assert (spent.success.count, spent.success.ns) == (4, 1400)
     assert (spent.queue.count, spent.queue.ns) == (4, 60)
     assert (spent.fail.count, spent.fail.ns) == (2, 900)
-    assert [(each.count, each.ns) for each in (spent.compute_input, spent.compute_infer, spent.compute_output)] == [(4, 160), (4, 200), (4, 240)]
+    assert [
+        (each.count, each.ns)
+        for each in (spent.compute_input, spent.compute_infer, spent.compute_output)
+    ] == [(4, 160), (4, 200), (4, 240)]
     assert (spent.cache_hit.count, spent.cache_miss.count) == (0, 0)
-    sizes = [(each.batch_size, each.compute_input, each.compute_infer, each.compute_output) for each in counts.batch_stats]
-    assert [(size, i.count, i.ns, r.count, r.ns, o.count, o.ns) for size, i, r, o in sizes] == [(2, 1, 40, 1, 50, 1, 60), (6, 1, 40, 1, 50, 1, 60)]
+    sizes = [
+        (each.batch_size, each.compute_input, each.compute_infer, each.compute_output)
+        for each in counts.batch_stats
+    ]
+    assert [(size, i.count, i.ns, r.count, r.ns, o.count, o.ns) for size, i, r, o in sizes] == [
+        (2, 1, 40, 1, 50, 1, 60),
+        (6, 1, 40, 1, 50, 1, 60),
+    ]
 
 
 def test_the_count_of_the_queue_grows(served):
@@ -125,11 +169,22 @@ def test_statistics_of_many_models_are_all_there(served):
         ("nobody", "1", "requested model 'nobody' is not available"),
         ("slow", "1", "requested model 'slow' is not available"),
         ("m", "3", "requested model version is not available for model 'm'"),
-        ("m", "x", "failed to get model version from specified version string 'x' for 'm', version should be an integral value > 0"),
+        (
+            "m",
+            "x",
+            (
+                "failed to get model version from specified version string 'x' for 'm', version "
+                "should be an integral value > 0"
+            ),
+        ),
     ],
 )
-def test_statistics_of_what_is_not_live_are_refused_in_tritons_words(served, refused, model, version, text):
+def test_statistics_of_what_is_not_live_are_refused_in_tritons_words(
+    served, refused, model, version, text
+):
     served.start_up(*two_versions())
     served.do(served.catalogue.explain, {("slow", 1): "it is LOADING"})
-    refusal = refused(served.stub.ModelStatistics, pb.ModelStatisticsRequest(name=model, version=version))
+    refusal = refused(
+        served.stub.ModelStatistics, pb.ModelStatisticsRequest(name=model, version=version)
+    )
     assert refusal == (grpc.StatusCode.INVALID_ARGUMENT, text)

@@ -71,7 +71,9 @@ def test_a_stream_that_comes_after_the_end_is_refused():
 
 def test_a_stream_is_not_ended_while_it_sends():
     async def run():
-        streams, sending, sent = OpenStreams(), asyncio.Event(), asyncio.get_running_loop().create_future()
+        streams = OpenStreams()
+        sending = asyncio.Event()
+        sent = asyncio.get_running_loop().create_future()
 
         async def stream():
             assert await streams.wait(asyncio.sleep(0, "question")) == "question"

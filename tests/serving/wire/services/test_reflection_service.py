@@ -16,7 +16,8 @@ from tests.support.service_parts import two_versions
 
 GHZ = ROOT / ".tools" / "bin" / "ghz"
 SERVICES = [
-    "gateway.control.v1.GatewayControl", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
+    "gateway.control.v1.GatewayControl", "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
     "inference.GRPCInferenceService",
 ]  # fmt: skip
 
@@ -33,14 +34,22 @@ def ask(request, served):
     )
 
     def ask(*questions):
-        return list(info(iter([messages.ServerReflectionRequest(**question) for question in questions]), timeout=10))
+        return list(
+            info(
+                iter([messages.ServerReflectionRequest(**question) for question in questions]),
+                timeout=10,
+            )
+        )
 
     ask.messages = messages
     return ask
 
 
 def files(answer):
-    return [descriptor_pb2.FileDescriptorProto.FromString(each) for each in answer.file_descriptor_response.file_descriptor_proto]
+    return [
+        descriptor_pb2.FileDescriptorProto.FromString(each)
+        for each in answer.file_descriptor_response.file_descriptor_proto
+    ]
 
 
 def test_all_services_are_listed(ask):
@@ -69,7 +78,9 @@ def test_all_services_are_listed(ask):
 def test_a_symbol_leads_to_its_file_and_all_that_this_imports(ask, symbol, file):
     by_symbol, by_name = ask({"file_containing_symbol": symbol}, {"file_by_filename": file})
     assert files(by_symbol)[0].name == file
-    assert {imported for each in files(by_symbol) for imported in each.dependency} <= {each.name for each in files(by_symbol)}
+    assert {imported for each in files(by_symbol) for imported in each.dependency} <= {
+        each.name for each in files(by_symbol)
+    }
     assert files(by_symbol) == files(by_name)
 
 
@@ -80,7 +91,8 @@ def test_a_symbol_leads_to_its_file_and_all_that_this_imports(ask, symbol, file)
         {"file_containing_symbol": "inference.GRPCInferenceService.Nothing"},
         {"file_containing_symbol": ""},
         {"file_by_filename": "nothing.proto"},
-        {"file_by_filename": "google/protobuf/descriptor.proto"},  # in the process's pool, and no business of ours
+        # in the process's pool, and no business of ours
+        {"file_by_filename": "google/protobuf/descriptor.proto"},
         {"file_containing_symbol": "google.protobuf.FileDescriptorProto"},
         {"all_extension_numbers_of_type": "inference.Nothing"},
         {"all_extension_numbers_of_type": "google.protobuf.MessageOptions"},
@@ -95,8 +107,13 @@ def test_what_is_not_there_is_not_found_and_the_stream_goes_on(ask, question):
 
 
 def test_there_are_no_extensions(ask):
-    extension = ask.messages.ExtensionRequest(containing_type="inference.ModelInferRequest", extension_number=1)
-    numbers, missing = ask({"all_extension_numbers_of_type": "inference.ModelInferRequest"}, {"file_containing_extension": extension})
+    extension = ask.messages.ExtensionRequest(
+        containing_type="inference.ModelInferRequest", extension_number=1
+    )
+    numbers, missing = ask(
+        {"all_extension_numbers_of_type": "inference.ModelInferRequest"},
+        {"file_containing_extension": extension},
+    )
     assert numbers.all_extension_numbers_response.base_type_name == "inference.ModelInferRequest"
     assert list(numbers.all_extension_numbers_response.extension_number) == []
     assert missing.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
@@ -114,15 +131,21 @@ def test_a_client_can_call_with_nothing_but_what_reflection_tells_it(ask, served
     for each in reversed(files(answer)):
         pool.Add(each)
     method = pool.FindServiceByName("inference.GRPCInferenceService").methods_by_name["ModelReady"]
-    request, response = (message_factory.GetMessageClass(each) for each in (method.input_type, method.output_type))
+    request, response = (
+        message_factory.GetMessageClass(each) for each in (method.input_type, method.output_type)
+    )
     call = served.channel.unary_unary(
-        "/inference.GRPCInferenceService/ModelReady", request_serializer=request.SerializeToString, response_deserializer=response.FromString
+        "/inference.GRPCInferenceService/ModelReady",
+        request_serializer=request.SerializeToString,
+        response_deserializer=response.FromString,
     )
     assert call(request(name="m"), timeout=10).ready
 
 
 def test_bytes_that_are_no_question_end_the_stream_as_invalid(ask, served):
-    info = served.channel.stream_stream(f"/{ask.messages.DESCRIPTOR.package}.ServerReflection/ServerReflectionInfo")
+    info = served.channel.stream_stream(
+        f"/{ask.messages.DESCRIPTOR.package}.ServerReflection/ServerReflectionInfo"
+    )
     with pytest.raises(grpc.RpcError) as caught:
         list(info(iter([b"\x0a\xff"]), timeout=10))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -171,8 +194,25 @@ def test_an_open_stream_does_not_hold_up_the_stop(ask, served):
 def test_ghz_needs_no_proto_files(served, call, data):
     served.start_up(*two_versions())
     done = subprocess.run(
-        [GHZ, "--insecure", "--call", call, "-d", json.dumps(data), "-n", "20", "-c", "2", "-O", "json", served.address],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+        [
+            GHZ,
+            "--insecure",
+            "--call",
+            call,
+            "-d",
+            json.dumps(data),
+            "-n",
+            "20",
+            "-c",
+            "2",
+            "-O",
+            "json",
+            served.address,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["statusCodeDistribution"] == {"OK": 20}

@@ -36,7 +36,8 @@ def text(value):
 def test_the_index_is_what_was_published_last(served):
     served.publish(*INDEX)
     assert index(served) == [
-        ("m", "1", "READY", ""), ("m", "2", "LOADING", "being inspected"), ("broken", "1", "UNAVAILABLE", "no such operator"), ("never", "", "", "")
+        ("m", "1", "READY", ""), ("m", "2", "LOADING", "being inspected"),
+        ("broken", "1", "UNAVAILABLE", "no such operator"), ("never", "", "", "")
     ]  # fmt: skip
     served.publish(INDEX[0])
     assert index(served) == [("m", "1", "READY", "")]
@@ -68,7 +69,11 @@ def test_a_load_asks_the_control_side_and_answers_with_both_families_fields(serv
 
 
 def test_an_unload_asks_the_control_side_and_answers_with_both_families_fields(served):
-    answer = unload(served, model_name="m", parameters={"unload_dependents": pb.ModelRepositoryParameter(bool_param=True)})
+    answer = unload(
+        served,
+        model_name="m",
+        parameters={"unload_dependents": pb.ModelRepositoryParameter(bool_param=True)},
+    )
     assert served.control.asked == [("unload", "m", {"unload_dependents": True})]
     assert answer == pb.RepositoryModelUnloadResponse(model_name="m", isUnloaded=True)
 
@@ -80,9 +85,11 @@ def test_kserves_client_puts_the_models_name_into_field_one(served):
 
     for verb, asked in (("Load", "load"), ("Unload", "unload")):
         send = served.channel.unary_unary(
-            f"/inference.GRPCInferenceService/RepositoryModel{verb}", request_serializer=KserveRequest.SerializeToString
+            f"/inference.GRPCInferenceService/RepositoryModel{verb}",
+            request_serializer=KserveRequest.SerializeToString,
         )
-        assert send(KserveRequest(), timeout=10) == b"\x0a\x05fraud\x10\x01"  # model_name = 1, isLoaded or isUnloaded = 2
+        # model_name = 1, isLoaded or isUnloaded = 2
+        assert send(KserveRequest(), timeout=10) == b"\x0a\x05fraud\x10\x01"
         assert served.control.asked.pop() == (asked, "fraud", {})
 
 
@@ -95,14 +102,36 @@ def test_a_configuration_for_the_load_is_passed_on_as_text(served):
     ("request_fields", "code", "beginning"),
     [
         ({}, "INVALID_ARGUMENT", "'model_name' is empty"),
-        ({"repository_name": "r", "model_name": "m"}, "UNIMPLEMENTED", "'repository_name' specification is not supported"),
-        ({"model_name": "m", "parameters": {"file:1/model.onnx": pb.ModelRepositoryParameter(bytes_param=b"onnx")}}, "UNIMPLEMENTED",
-         "load parameter 'file:1/model.onnx' is refused: models come from the repository only"),
-        ({"model_name": "m", "parameters": {"config": pb.ModelRepositoryParameter(bytes_param=b"{}")}}, "INVALID_ARGUMENT",
-         "invalid value type for load parameter 'config', expected string_param."),
-        ({"model_name": "m", "parameters": {"Config": text("{}")}}, "INVALID_ARGUMENT", "unrecognized load parameter 'Config'. There is 'config'."),
+        (
+            {"repository_name": "r", "model_name": "m"},
+            "UNIMPLEMENTED",
+            "'repository_name' specification is not supported",
+        ),
+        (
+            {
+                "model_name": "m",
+                "parameters": {
+                    "file:1/model.onnx": pb.ModelRepositoryParameter(bytes_param=b"onnx")
+                },
+            },
+            "UNIMPLEMENTED",
+            "load parameter 'file:1/model.onnx' is refused: models come from the repository only",
+        ),
+        (
+            {
+                "model_name": "m",
+                "parameters": {"config": pb.ModelRepositoryParameter(bytes_param=b"{}")},
+            },
+            "INVALID_ARGUMENT",
+            "invalid value type for load parameter 'config', expected string_param.",
+        ),
+        (
+            {"model_name": "m", "parameters": {"Config": text("{}")}},
+            "INVALID_ARGUMENT",
+            "unrecognized load parameter 'Config'. There is 'config'.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_loads_that_are_refused_are_not_asked(served, refused, request_fields, code, beginning):
     got = refused(served.stub.RepositoryModelLoad, pb.RepositoryModelLoadRequest(**request_fields))
     assert (got[0].name, got[1][: len(beginning)]) == (code, beginning)
@@ -112,13 +141,22 @@ def test_loads_that_are_refused_are_not_asked(served, refused, request_fields, c
 @pytest.mark.parametrize(
     ("parameters", "beginning"),
     [
-        ({"unload_dependents": text("yes")}, "invalid value type for 'unload_dependents' parameter, expected bool_param."),
-        ({"force": pb.ModelRepositoryParameter(bool_param=True)}, "unrecognized unload parameter 'force'. There is 'unload_dependents'."),
+        (
+            {"unload_dependents": text("yes")},
+            "invalid value type for 'unload_dependents' parameter, expected bool_param.",
+        ),
+        (
+            {"force": pb.ModelRepositoryParameter(bool_param=True)},
+            "unrecognized unload parameter 'force'. There is 'unload_dependents'.",
+        ),
     ],
 )
 def test_unloads_that_are_refused_are_not_asked(served, refused, parameters, beginning):
     request = pb.RepositoryModelUnloadRequest(model_name="m", parameters=parameters)
-    assert refused(served.stub.RepositoryModelUnload, request) == (grpc.StatusCode.INVALID_ARGUMENT, beginning)
+    assert refused(served.stub.RepositoryModelUnload, request) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        beginning,
+    )
     assert served.control.asked == []
 
 
@@ -132,14 +170,19 @@ def test_unloads_that_are_refused_are_not_asked(served, refused, parameters, beg
 )
 def test_what_the_control_side_refuses_the_caller_is_told(served, refused, error, code):
     served.control.answer = error
-    assert refused(served.stub.RepositoryModelLoad, pb.RepositoryModelLoadRequest(model_name="m")) == (code, str(error))
+    assert refused(
+        served.stub.RepositoryModelLoad, pb.RepositoryModelLoadRequest(model_name="m")
+    ) == (code, str(error))
 
 
 def test_index_and_metadata_are_open_while_changes_are_not(served, refused):
     served.start_up(*two_versions())
     elsewhere = [("x-forwarded-for", "203.0.113.7")]
-    assert served.stub.RepositoryIndex(pb.RepositoryIndexRequest(), metadata=elsewhere, timeout=10).models
+    assert served.stub.RepositoryIndex(
+        pb.RepositoryIndexRequest(), metadata=elsewhere, timeout=10
+    ).models
     for verb in ("Load", "Unload"):
-        method, request = getattr(served.stub, f"RepositoryModel{verb}"), getattr(pb, f"RepositoryModel{verb}Request")(model_name="m")
+        method = getattr(served.stub, f"RepositoryModel{verb}")
+        request = getattr(pb, f"RepositoryModel{verb}Request")(model_name="m")
         assert refused(method, request, metadata=elsewhere)[0] is grpc.StatusCode.PERMISSION_DENIED
     assert served.control.asked == []

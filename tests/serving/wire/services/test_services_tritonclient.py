@@ -10,7 +10,9 @@ import pytest
 from tests.support.checkout import ROOT
 from tests.support.service_parts import two_versions
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("tritonclient") is None, reason="tritonclient is not installed")
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("tritonclient") is None, reason="tritonclient is not installed"
+)
 
 
 @pytest.fixture
@@ -20,7 +22,9 @@ def by_tritonclient(served):
     def call(function):
         served.start_up(*two_versions())
         command = [sys.executable, "-m", "tests.support.triton_caller", served.address, function]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -39,19 +43,42 @@ def test_it_reads_what_the_server_and_a_model_are(served, by_tritonclient):
     assert [(each["name"], each["version"], each["state"]) for each in seen["index"]["models"]] == [
         ("m", "1", "READY"), ("m", "2", "READY"), ("single", "7", "READY")
     ]  # fmt: skip
-    assert seen["unknown"] == ["StatusCode.NOT_FOUND", "Request for unknown model: 'nobody' is not found"]
+    assert seen["unknown"] == [
+        "StatusCode.NOT_FOUND",
+        "Request for unknown model: 'nobody' is not found",
+    ]
 
 
 def test_it_reads_statistics(served, by_tritonclient):
     writer = served.table.writer(1, 1)
-    writer.record_batch(2, 4, queue_ns=5, compute_input_ns=6, compute_infer_ns=7, compute_output_ns=8, success_ns=9, now_ms=10)
+    writer.record_batch(
+        2,
+        4,
+        queue_ns=5,
+        compute_input_ns=6,
+        compute_infer_ns=7,
+        compute_output_ns=8,
+        success_ns=9,
+        now_ms=10,
+    )
     seen = by_tritonclient("statistics")
-    assert [(each["name"], each["version"]) for each in seen["all"]["model_stats"]] == [("m", "1"), ("m", "2"), ("single", "7")]
+    assert [(each["name"], each["version"]) for each in seen["all"]["model_stats"]] == [
+        ("m", "1"),
+        ("m", "2"),
+        ("single", "7"),
+    ]
     (one,) = seen["one"]["model_stats"]
-    assert (one["inference_count"], one["execution_count"], one["last_inference"]) == ("4", "1", "10")
+    assert (one["inference_count"], one["execution_count"], one["last_inference"]) == (
+        "4",
+        "1",
+        "10",
+    )
     assert one["inference_stats"]["compute_infer"] == {"count": "2", "ns": "14"}
     assert one["batch_stats"][0]["batch_size"] == "4"
-    assert seen["gone"] == ["StatusCode.INVALID_ARGUMENT", "requested model version is not available for model 'm'"]
+    assert seen["gone"] == [
+        "StatusCode.INVALID_ARGUMENT",
+        "requested model version is not available for model 'm'",
+    ]
 
 
 def test_it_loads_and_unloads(served, by_tritonclient):
@@ -69,8 +96,13 @@ def test_it_reads_and_changes_trace_settings(served, by_tritonclient):
     seen = by_tritonclient("configure")
     assert seen["trace"]["settings"]["trace_rate"] == {"value": ["1000"]}
     assert seen["log"]["settings"]["log_format"] == {"string_param": "default"}
-    assert seen["changed trace"]["settings"] == {"trace_rate": {"value": ["5"]}, "trace_level": {"value": ["OFF"]}}
-    assert served.control.asked == [("trace_settings", "", {"trace_rate": 5, "trace_level": ("OFF",), "trace_file": ()})]
+    assert seen["changed trace"]["settings"] == {
+        "trace_rate": {"value": ["5"]},
+        "trace_level": {"value": ["OFF"]},
+    }
+    assert served.control.asked == [
+        ("trace_settings", "", {"trace_rate": 5, "trace_level": ("OFF",), "trace_file": ()})
+    ]
     assert seen["unknown"][0] == seen["wrong"][0] == "StatusCode.INVALID_ARGUMENT"
     assert seen["unknown"][1].startswith("unknown trace setting 'rate': there are ")
     assert seen["wrong"][1] == "expect boolean for 'log_info' (in bool_param), got no value"
@@ -79,7 +111,9 @@ def test_it_reads_and_changes_trace_settings(served, by_tritonclient):
 def test_it_changes_log_settings(served, by_tritonclient):
     served.control.answer = {"log_info": False, "log_verbose_level": 2, "log_format": "ISO8601"}
     seen = by_tritonclient("change_log")
-    assert served.control.asked == [("log_settings", "", {"log_info": False, "log_verbose_level": 2, "log_format": "ISO8601"})]
+    assert served.control.asked == [
+        ("log_settings", "", {"log_info": False, "log_verbose_level": 2, "log_format": "ISO8601"})
+    ]
     assert seen["settings"] == {
         "log_info": {"bool_param": False},
         "log_verbose_level": {"uint32_param": 2},
@@ -95,4 +129,8 @@ def test_it_is_told_that_there_is_no_shared_memory(by_tritonclient):
 
 def test_it_can_profile_a_model_as_perf_analyzer_does(by_tritonclient):
     seen = by_tritonclient("profile")
-    assert seen == {"has statistics": True, "shapes": {"x": ["4"], "bias": ["4"]}, "queued": [5, 10]}
+    assert seen == {
+        "has statistics": True,
+        "shapes": {"x": ["4"], "bias": ["4"]},
+        "queued": [5, 10],
+    }

@@ -19,7 +19,8 @@ def transport(request):
 
 @pytest.fixture(scope="session")
 def _shared_server(transport):
-    server = Server(transport, keepalive_time_s=1, keepalive_timeout_s=3)  # by polling the core overlooks some TCP resets until it pings
+    # by polling the core overlooks some TCP resets until it pings
+    server = Server(transport, keepalive_time_s=1, keepalive_timeout_s=3)
     yield server
     server.do("begin stop", grace_s=5)
     server.do("await stop")
@@ -29,7 +30,10 @@ def _shared_server(transport):
 
 @pytest.fixture
 def server(_shared_server):
-    """A server with the default options; after the test it has no open calls and has logged nothing that was not expected."""
+    """A server with the default options.
+
+    After the test it has no open calls and has logged nothing that was not expected.
+    """
     _shared_server.do("forget")
     _shared_server.expected_log = 0
     yield _shared_server
@@ -40,7 +44,10 @@ def server(_shared_server):
 
 @pytest.fixture
 def start_server(transport):
-    """Starts servers with options of their own; those not stopped by the test are stopped after it, and must end well."""
+    """Starts servers with options of their own.
+
+    Those not stopped by the test are stopped after it, and must end well.
+    """
     started = []
 
     def start(**options):

@@ -37,7 +37,11 @@ def test_polling_that_cannot_be_had_is_refused_with_a_way_out():
     ("version", "names", "experiments"),
     [
         ("1.85.1", ("event_engine_listener",), ()),
-        ("1.76.0", ("event_engine_listener", "event_engine_poller_for_python"), ("event_engine_poller_for_python",)),
+        (
+            "1.76.0",
+            ("event_engine_listener", "event_engine_poller_for_python"),
+            ("event_engine_poller_for_python",),
+        ),
     ],
 )
 def test_event_engine_when_asked_for(version, names, experiments):
@@ -50,16 +54,31 @@ def test_event_engine_before_python_had_it_is_refused():
         choose_io_mode("event-engine", version="1.75.1", known=knows("event_engine_listener"))
 
 
-@pytest.mark.parametrize(("entry", "mode"), [("event_engine_listener", "event-engine"), ("-event_engine_listener", "polling")])
+@pytest.mark.parametrize(
+    ("entry", "mode"),
+    [("event_engine_listener", "event-engine"), ("-event_engine_listener", "polling")],
+)
 def test_the_users_own_entry_wins_over_auto(entry, mode):
-    chosen = choose_io_mode("auto", version="1.85.1", known=knows("event_engine_listener"), set_by_user=("tcp_rcv_lowat", entry))
+    chosen = choose_io_mode(
+        "auto",
+        version="1.85.1",
+        known=knows("event_engine_listener"),
+        set_by_user=("tcp_rcv_lowat", entry),
+    )
     assert (chosen.mode, chosen.experiments) == (mode, ())
     assert "GRPC_EXPERIMENTS" in str(chosen)
 
 
 def test_an_option_that_contradicts_the_users_entry_is_refused():
-    with pytest.raises(ValueError, match=r"--io-mode polling contradicts GRPC_EXPERIMENTS=event_engine_listener"):
-        choose_io_mode("polling", version="1.85.1", known=knows("event_engine_listener"), set_by_user=("event_engine_listener",))
+    with pytest.raises(
+        ValueError, match=r"--io-mode polling contradicts GRPC_EXPERIMENTS=event_engine_listener"
+    ):
+        choose_io_mode(
+            "polling",
+            version="1.85.1",
+            known=knows("event_engine_listener"),
+            set_by_user=("event_engine_listener",),
+        )
 
 
 def test_other_entries_of_the_user_are_kept():
@@ -109,6 +128,13 @@ def test_the_mode_takes_effect_in_the_installed_grpcio_and_without_a_complaint(w
     version = tuple(int(part) for part in importlib.metadata.version("grpcio").split(".")[:2])
     if wanted == "event-engine" and version < (1, 76):
         pytest.skip("this grpcio has none for Python")
-    ran = subprocess.run([sys.executable, "-c", PROBE, wanted], env=environ, capture_output=True, text=True, timeout=30, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", PROBE, wanted],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
     assert ran.stdout.strip() == ("polling" if wanted == "auto" else wanted)
     assert ran.stderr == ""

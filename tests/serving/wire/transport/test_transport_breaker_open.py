@@ -17,12 +17,16 @@ RETRIES = json.dumps(
             {
                 "name": [{}],
                 "retryPolicy": {
-                    "maxAttempts": 5, "initialBackoff": "2s", "maxBackoff": "2s", "backoffMultiplier": 1, "retryableStatusCodes": ["UNAVAILABLE"]
+                    "maxAttempts": 5,
+                    "initialBackoff": "2s",
+                    "maxBackoff": "2s",
+                    "backoffMultiplier": 1,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
                 },
             }
         ]
     }
-)  # fmt: skip
+)
 
 
 def refusal(channel, message=CIRCUIT_OPEN):
@@ -47,7 +51,11 @@ def test_it_is_told_in_trailers_only(server):
             stream = client.begin("/test.Contract/Fail")
             client.send(stream, framed(CIRCUIT_OPEN))
             ended = client.ended(stream)
-            assert (ended["grpc-status"], ended["grpc-retry-pushback-ms"], ended["grpc-message"]) == ("14", "-1", "next try in 3.2 s")
+            assert (
+                ended["grpc-status"],
+                ended["grpc-retry-pushback-ms"],
+                ended["grpc-message"],
+            ) == ("14", "-1", "next try in 3.2 s")
             assert client.headers[stream] is ended  # the only headers there were
             assert stream not in client.bodies
 
@@ -57,4 +65,5 @@ def test_a_client_with_a_retry_policy_is_not_kept_waiting(server, connect):
     refusal(channel)  # connects
     asked = time.monotonic()
     refusal(channel)
-    assert time.monotonic() - asked < 1.0  # without the pushback it tries four more times, seconds apart
+    # without the pushback it tries four more times, seconds apart
+    assert time.monotonic() - asked < 1.0

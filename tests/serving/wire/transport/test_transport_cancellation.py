@@ -81,9 +81,14 @@ calls[0].result()
 
 
 @pytest.mark.parametrize("method", WAITS)
-def test_a_thousand_calls_whose_client_was_killed_are_cancelled_and_leave_nothing(server, channel, method):
+def test_a_thousand_calls_whose_client_was_killed_are_cancelled_and_leave_nothing(
+    server, channel, method
+):
     tasks = server.state()["tasks"]
-    client = subprocess.Popen([sys.executable, "-c", CLIENT, server.address, method], env={**os.environ, "GRPC_VERBOSITY": "NONE"})
+    client = subprocess.Popen(
+        [sys.executable, "-c", CLIENT, server.address, method],
+        env={**os.environ, "GRPC_VERBOSITY": "NONE"},
+    )
     try:
         server.wait_for("started", 1000, within_s=30)
     finally:
@@ -131,7 +136,9 @@ def flooded(client):
 STAGES = [begun, half_sent, sent_by_half, waiting, answered_in_part, streaming, flooded]
 
 
-@pytest.mark.parametrize("leave", ["reset the stream", "reset the connection", "closed the connection"])
+@pytest.mark.parametrize(
+    "leave", ["reset the stream", "reset the connection", "closed the connection"]
+)
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__)
 def test_a_client_may_vanish_at_any_stage(server, channel, stage, leave):
     for _ in range(5):
@@ -148,11 +155,21 @@ def test_a_client_may_vanish_at_any_stage(server, channel, stage, leave):
     assert unary(channel, "Hot")(b"still there", timeout=10) == b"still there"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_a_client_may_vanish_after_any_byte(server, channel, data):
-    sent = bytes_of_a_call(data.draw(st.sampled_from(["/test.Contract/Hot", "/test.Contract/Slow", "/test.Contract/StreamEcho"])), b"0.01")
+    sent = bytes_of_a_call(
+        data.draw(
+            st.sampled_from(
+                ["/test.Contract/Hot", "/test.Contract/Slow", "/test.Contract/StreamEcho"]
+            )
+        ),
+        b"0.01",
+    )
     client = RawClient(server)
-    client._socket.sendall(sent[24:][: data.draw(st.integers(0, len(sent) - 24))])  # the preface has been sent
+    # the preface has been sent
+    client._socket.sendall(sent[24:][: data.draw(st.integers(0, len(sent) - 24))])
     client.vanish()
     assert unary(channel, "Hot")(b"still there", timeout=10) == b"still there"

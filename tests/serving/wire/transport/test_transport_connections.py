@@ -53,12 +53,19 @@ def authority():
 @pytest.fixture(scope="module")
 def tls(authority):
     issued = authority.issue_cert("localhost", "127.0.0.1")
-    return {"tls_certificate": issued.cert_chain_pems[0].bytes(), "tls_key": issued.private_key_pem.bytes()}
+    return {
+        "tls_certificate": issued.cert_chain_pems[0].bytes(),
+        "tls_key": issued.private_key_pem.bytes(),
+    }
 
 
 def credentials(authority, issued=None):
     """A client's, with a certificate where one is given."""
-    pair = (None, None) if issued is None else (issued.private_key_pem.bytes(), issued.cert_chain_pems[0].bytes())
+    pair = (
+        (None, None)
+        if issued is None
+        else (issued.private_key_pem.bytes(), issued.cert_chain_pems[0].bytes())
+    )
     return grpc.ssl_channel_credentials(authority.cert_pem.bytes(), *pair)
 
 
@@ -68,19 +75,34 @@ def refused(channel):
     return caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-def test_tls_serves_clients_that_trust_the_certificate_and_no_others(start_server, connect, authority, tls):
+def test_tls_serves_clients_that_trust_the_certificate_and_no_others(
+    start_server, connect, authority, tls
+):
     server = start_server(**tls)
-    assert unary(connect(server, credentials=credentials(authority)), "Echo")(b"hidden", timeout=10) == b"hidden"
+    assert (
+        unary(connect(server, credentials=credentials(authority)), "Echo")(b"hidden", timeout=10)
+        == b"hidden"
+    )
     assert refused(connect(server, credentials=credentials(trustme.CA())))
     assert refused(connect(server))
-    assert unary(connect(server, credentials=credentials(authority)), "Hot")(bytes(1 << 20), timeout=10) == bytes(1 << 20)
+    assert unary(connect(server, credentials=credentials(authority)), "Hot")(
+        bytes(1 << 20), timeout=10
+    ) == bytes(1 << 20)
 
 
-def test_with_client_roots_only_clients_with_a_certificate_of_theirs_are_served(start_server, connect, authority, tls):
+def test_with_client_roots_only_clients_with_a_certificate_of_theirs_are_served(
+    start_server, connect, authority, tls
+):
     clients = trustme.CA()
     server = start_server(**tls, tls_client_ca=clients.cert_pem.bytes())
-    known, stranger = clients.issue_cert("client.test"), trustme.CA().issue_cert("client.test")
-    assert unary(connect(server, credentials=credentials(authority, known)), "Echo")(b"hidden", timeout=10) == b"hidden"
+    known = clients.issue_cert("client.test")
+    stranger = trustme.CA().issue_cert("client.test")
+    assert (
+        unary(connect(server, credentials=credentials(authority, known)), "Echo")(
+            b"hidden", timeout=10
+        )
+        == b"hidden"
+    )
     assert refused(connect(server, credentials=credentials(authority, stranger)))
     assert refused(connect(server, credentials=credentials(authority)))
 
@@ -139,7 +161,9 @@ grpc.insecure_channel(sys.argv[1]).unary_unary("/test.Contract/Wait")(b"")
 
 def test_a_client_that_no_longer_answers_pings_is_given_up(start_server):
     server = start_server(keepalive_time_s=1, keepalive_timeout_s=1)
-    client = subprocess.Popen([sys.executable, "-c", CLIENT, server.address], env={**os.environ, "GRPC_VERBOSITY": "NONE"})
+    client = subprocess.Popen(
+        [sys.executable, "-c", CLIENT, server.address], env={**os.environ, "GRPC_VERBOSITY": "NONE"}
+    )
     try:
         server.wait_for("started")
         client.send_signal(signal.SIGSTOP)  # its kernel goes on acknowledging what arrives
@@ -153,7 +177,8 @@ def test_connections_of_some_age_are_renewed_without_a_failed_call(start_server,
     server = start_server(max_connection_age_s=0.4, max_connection_age_grace_s=10)
     channel = connect(server)
     long = unary(channel, "Slow").future(b"1.5", timeout=20)
-    peers, give_up = set(), time.monotonic() + 10
+    peers = set()
+    give_up = time.monotonic() + 10
     while len(peers) < 4 and time.monotonic() < give_up:
         peers.add(peer(channel))
         assert unary(channel, "Hot")(b"x", timeout=10) == b"x"

@@ -32,11 +32,15 @@ def failing(call, *arguments, **options):
 
 
 def fail(channel, kind, text="", **described):
-    return failing(unary(channel, "Fail"), json.dumps({"kind": kind, "text": text, **described}).encode())
+    return failing(
+        unary(channel, "Fail"), json.dumps({"kind": kind, "text": text, **described}).encode()
+    )
 
 
 @pytest.mark.parametrize("method", ["Hot", "Echo"])
-@pytest.mark.parametrize("message", [b"", b"x", bytes(range(256)) * (20 << 12)], ids=["empty", "short", "20 MiB"])
+@pytest.mark.parametrize(
+    "message", [b"", b"x", bytes(range(256)) * (20 << 12)], ids=["empty", "short", "20 MiB"]
+)
 def test_an_answer_is_what_the_method_returned(channel, method, message):
     assert unary(channel, method)(message, timeout=30) == message
 
@@ -51,15 +55,21 @@ def test_each_of_a_thousand_calls_at_once_gets_its_own_answer(channel, method):
 def test_the_method_sees_the_callers_metadata(channel):
     sent = (("name", "value"), ("name", "another"), ("octets-bin", b"\x00\xff\n"))
     described = json.loads(unary(channel, "Describe")(b"", metadata=sent, timeout=10))
-    assert {("name", "value"), ("name", "another"), ("octets-bin", "00ff0a")} <= {tuple(pair) for pair in described["metadata"]}
+    assert {("name", "value"), ("name", "another"), ("octets-bin", "00ff0a")} <= {
+        tuple(pair) for pair in described["metadata"]
+    }
 
 
 def test_the_method_sees_who_calls(channel):
-    assert json.loads(unary(channel, "Describe")(b"", timeout=10))["peer"].startswith("ipv4:127.0.0.1:")
+    assert json.loads(unary(channel, "Describe")(b"", timeout=10))["peer"].startswith(
+        "ipv4:127.0.0.1:"
+    )
 
 
 def test_the_method_sees_the_deadline(channel):
-    assert json.loads(unary(channel, "Describe")(b"", timeout=5))["remaining_s"] == pytest.approx(5, abs=0.25)
+    assert json.loads(unary(channel, "Describe")(b"", timeout=5))["remaining_s"] == pytest.approx(
+        5, abs=0.25
+    )
 
 
 def test_a_call_without_a_deadline_has_none(channel):
@@ -95,14 +105,19 @@ def test_a_text_that_is_not_unicode_does_not_keep_the_status_back(channel):
 
 
 def test_a_call_may_be_ended_with_any_status_and_with_trailing_metadata(channel):
-    ended = fail(channel, "CallEnded", "told", code=9, trailers=[["why", "because"], ["octets-bin", "00ff"]])
+    ended = fail(
+        channel, "CallEnded", "told", code=9, trailers=[["why", "because"], ["octets-bin", "00ff"]]
+    )
     assert (ended.code(), ended.details()) == (grpc.StatusCode.FAILED_PRECONDITION, "told")
     assert dict(ended.trailing_metadata()) == {"why": "because", "octets-bin": b"\x00\xff"}
 
 
 def test_an_unexpected_exception_tells_its_class_only_and_is_logged_once(server, channel):
     ended = fail(channel, "SomethingOfOurs", "a secret")
-    assert (ended.code(), ended.details()) == (grpc.StatusCode.INTERNAL, "internal error: ValueError")
+    assert (ended.code(), ended.details()) == (
+        grpc.StatusCode.INTERNAL,
+        "internal error: ValueError",
+    )
     (logged,) = server.state()["log"]
     assert "This is a bug" in logged
     assert "ValueError: a secret" in logged
@@ -112,7 +127,10 @@ def test_an_unexpected_exception_tells_its_class_only_and_is_logged_once(server,
 
 def test_an_answer_that_is_not_bytes_is_an_internal_error(server, channel):
     ended = failing(unary(channel, "Wrong"), b"")
-    assert (ended.code(), ended.details()) == (grpc.StatusCode.INTERNAL, "internal error: TypeError")
+    assert (ended.code(), ended.details()) == (
+        grpc.StatusCode.INTERNAL,
+        "internal error: TypeError",
+    )
     server.expected_log = 1
 
 
@@ -123,7 +141,10 @@ def test_a_method_that_cancels_itself_ends_cancelled(channel):
 
 def test_an_unknown_method_is_unimplemented_and_named(channel):
     ended = failing(channel.unary_unary("/test.Contract/Nothing"), b"message")
-    assert (ended.code(), ended.details()) == (grpc.StatusCode.UNIMPLEMENTED, "Method not found: /test.Contract/Nothing")
+    assert (ended.code(), ended.details()) == (
+        grpc.StatusCode.UNIMPLEMENTED,
+        "Method not found: /test.Contract/Nothing",
+    )
 
 
 def test_a_stream_of_an_unknown_method_is_told_before_it_sends(server):
@@ -177,7 +198,9 @@ def test_compressed_requests_are_accepted(channel, compression):
 
 
 @pytest.mark.parametrize(("configured", "flag"), [("gzip", 1), ("none", 0)])
-def test_answers_are_compressed_where_that_is_configured_and_the_caller_accepts_it(start_server, configured, flag):
+def test_answers_are_compressed_where_that_is_configured_and_the_caller_accepts_it(
+    start_server, configured, flag
+):
     server = start_server(response_compression=configured)
     with RawClient(server) as client:
         for accepted, expected in (("gzip", flag), ("identity", 0)):
@@ -189,7 +212,9 @@ def test_answers_are_compressed_where_that_is_configured_and_the_caller_accepts_
             assert (len(message) < 1000) == bool(expected)
 
 
-def test_callers_wait_on_their_own_side_for_more_calls_than_a_connection_may_have(start_server, connect):
+def test_callers_wait_on_their_own_side_for_more_calls_than_a_connection_may_have(
+    start_server, connect
+):
     server = start_server(max_concurrent_calls=8)
     channel = connect(server)
     calls = [unary(channel, "Slow").future(b"0.2", timeout=30) for _ in range(24)]

@@ -24,7 +24,10 @@ def patient(transport):
 
 @pytest.fixture
 def silent_client(patient):
-    """A client with calls of the hot method that are begun and have no message; reset at the end."""
+    """A client with calls of the hot method that are begun and have no message.
+
+    Reset at the end.
+    """
     with RawClient(patient) as client:
         client.streams = [client.begin("/test.Contract/Hot") for _ in range(SILENT)]
         yield client
@@ -53,9 +56,13 @@ def test_a_normal_call_is_answered_while_many_send_no_message(silent_client, pat
     assert unary(patient_channel, "Hot")(b"a message", timeout=10) == b"a message"
 
 
-def test_all_calls_are_received_though_none_of_them_sends_a_message(patient, silent_client, patient_channel):
+def test_all_calls_are_received_though_none_of_them_sends_a_message(
+    patient, silent_client, patient_channel
+):
     assert all_are_open(patient), patient.state()
-    assert [unary(patient_channel, "Hot")(b"%d" % number, timeout=10) for number in range(50)] == [b"%d" % number for number in range(50)]
+    assert [unary(patient_channel, "Hot")(b"%d" % number, timeout=10) for number in range(50)] == [
+        b"%d" % number for number in range(50)
+    ]
 
 
 def test_a_call_on_the_same_connection_is_answered_too(patient, silent_client):
@@ -65,7 +72,9 @@ def test_a_call_on_the_same_connection_is_answered_too(patient, silent_client):
     assert answer(silent_client, stream) == ("0", b"a message")
 
 
-def test_other_methods_are_answered_while_the_places_of_the_hot_one_are_taken(silent_client, patient_channel):
+def test_other_methods_are_answered_while_the_places_of_the_hot_one_are_taken(
+    silent_client, patient_channel
+):
     assert unary(patient_channel, "Echo")(b"a message", timeout=10) == b"a message"
 
 
@@ -87,7 +96,9 @@ def test_half_a_message_keeps_no_place_either(patient, silent_client, patient_ch
 
 def test_a_deadline_ends_a_call_whose_message_does_not_come(server):
     with RawClient(server) as client:
-        streams = [client.begin("/test.Contract/Hot", ("grpc-timeout", "300m")) for _ in range(SILENT)]
+        streams = [
+            client.begin("/test.Contract/Hot", ("grpc-timeout", "300m")) for _ in range(SILENT)
+        ]
         ends = [client.ended(stream) for stream in streams]
         # the core's own timer may be first, and then resets the stream
         assert all(not isinstance(end, dict) or end["grpc-status"] == "4" for end in ends)
@@ -119,8 +130,11 @@ class PuppetCall:
     """A call as the sweep sees it."""
 
     def __init__(self, open_calls, deadline=float("inf")):
-        self.deadline, self.tick, self.watched = deadline, open_calls.tick, False
-        self.places = self.expired = 0
+        self.deadline = deadline
+        self.tick = open_calls.tick
+        self.watched = False
+        self.places = 0
+        self.expired = 0
         open_calls.members.add(self)
 
     def watch(self):
@@ -171,7 +185,9 @@ def test_a_call_whose_time_is_over_is_ended_instead():
 
 @given(st.lists(st.sampled_from(["come", "all seen", "not all seen"]), max_size=60))
 def test_only_calls_that_are_older_than_a_whole_sweep_lose_their_places(steps):
-    open_calls, calls, sweeps = OpenCalls(outbox=None), [], 0
+    open_calls = OpenCalls(outbox=None)
+    calls = []
+    sweeps = 0
     for step in steps:
         if step == "come":
             calls.append((sweeps, PuppetCall(open_calls)))

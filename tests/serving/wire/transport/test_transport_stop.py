@@ -9,7 +9,8 @@ import pytest
 from tests.support.contract_client import stream, unary, wait_until
 from tests.support.raw_client import RawClient, framed
 
-REFUSED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}  # what a call may see that comes too late
+# what a call may see that comes too late
+REFUSED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 
 def stop(server, grace_s):
@@ -39,7 +40,10 @@ def test_accepted_calls_are_answered_within_the_grace_and_new_ones_refused(start
 
 
 def test_a_stop_under_load_answers_all_that_was_accepted(start_server, connect):
-    """Clients call as fast as they can; those methods that began have all been answered, the rest was refused."""
+    """Clients call as fast as they can.
+
+    Those methods that began have all been answered, the rest was refused.
+    """
     server = start_server()
     stopped = threading.Event()
     statuses = []
@@ -105,7 +109,9 @@ def test_a_stream_that_ends_within_the_grace_ends_well(start_server, connect):
     assert server.do("await stop")["waited_s"] < 5
 
 
-def test_an_idle_server_stops_soon_though_clients_are_connected_that_may_not_read(start_server, connect):
+def test_an_idle_server_stops_soon_though_clients_are_connected_that_may_not_read(
+    start_server, connect
+):
     server = start_server()
     channels = [connect(server) for _ in range(5)]
     for channel in channels:
@@ -138,7 +144,9 @@ def test_without_a_grace_everything_is_cancelled_at_once(start_server, connect):
     assert server.seen("cancelled") == 1
 
 
-def test_a_call_whose_message_never_comes_does_not_hold_the_stop_up_for_longer_than_the_grace(start_server):
+def test_a_call_whose_message_never_comes_does_not_hold_the_stop_up_for_longer_than_the_grace(
+    start_server,
+):
     server = start_server()
     with RawClient(server) as client:
         client.begin("/test.Contract/Hot")

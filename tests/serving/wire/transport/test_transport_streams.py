@@ -51,7 +51,9 @@ def test_messages_keep_their_order_and_their_content(channel):
 
 
 def test_many_messages_may_answer_one(channel):
-    assert list(stream(channel, "Count")(iter([b"1000"]), timeout=10)) == [b"%d" % number for number in range(1000)]
+    assert list(stream(channel, "Count")(iter([b"1000"]), timeout=10)) == [
+        b"%d" % number for number in range(1000)
+    ]
 
 
 def test_the_method_may_end_while_the_client_would_go_on(channel):
@@ -75,16 +77,22 @@ def test_a_client_that_sends_nothing_gets_an_empty_answer(channel):
 
 
 def test_the_method_sees_metadata_peer_and_deadline(channel):
-    (described,) = stream(channel, "Describe")(iter(()), timeout=5, metadata=(("name", "value"), ("octets-bin", b"\x00\xff")))
+    (described,) = stream(channel, "Describe")(
+        iter(()), timeout=5, metadata=(("name", "value"), ("octets-bin", b"\x00\xff"))
+    )
     described = json.loads(described)
-    assert {("name", "value"), ("octets-bin", "00ff")} <= {tuple(pair) for pair in described["metadata"]}
+    assert {("name", "value"), ("octets-bin", "00ff")} <= {
+        tuple(pair) for pair in described["metadata"]
+    }
     assert described["peer"].startswith("ipv4:127.0.0.1:")
     assert described["remaining_s"] == pytest.approx(5, abs=0.25)
 
 
 @pytest.mark.parametrize("after", [0, 3])
 def test_an_error_ends_the_stream_with_its_status_after_what_was_sent_before(channel, after):
-    failure = json.dumps({"kind": "CallEnded", "code": 9, "text": "told", "trailers": [["why", "because"]]}).encode()
+    failure = json.dumps(
+        {"kind": "CallEnded", "code": 9, "text": "told", "trailers": [["why", "because"]]}
+    ).encode()
     caller = Caller(channel, "Fail", timeout=10)
     for number in range(after):
         caller.send(b"%d" % number)
@@ -97,8 +105,15 @@ def test_an_error_ends_the_stream_with_its_status_after_what_was_sent_before(cha
 
 
 def test_an_unexpected_exception_tells_its_class_only_and_is_logged_once(server, channel):
-    ended = failing(stream(channel, "Fail")(iter([b'{"kind": "SomethingOfOurs", "text": "a secret"}']), timeout=10))
-    assert (ended.code(), ended.details()) == (grpc.StatusCode.INTERNAL, "internal error: ValueError")
+    ended = failing(
+        stream(channel, "Fail")(
+            iter([b'{"kind": "SomethingOfOurs", "text": "a secret"}']), timeout=10
+        )
+    )
+    assert (ended.code(), ended.details()) == (
+        grpc.StatusCode.INTERNAL,
+        "internal error: ValueError",
+    )
     assert ["ValueError: a secret" in line for line in server.state()["log"]] == [True]
     server.expected_log = 1
 
@@ -112,7 +127,10 @@ def test_a_passed_deadline_ends_the_stream_and_cancels_the_method(server, channe
 def test_messages_over_the_limit_end_the_stream_naming_it(start_server, connect):
     server = start_server(max_message_bytes=50_000)
     channel = connect(server)
-    for ended in (failing(stream(channel, "Echo")(iter([b"x", bytes(50_001)]), timeout=10)), failing(stream(channel, "Flood")(iter(()), timeout=10))):
+    for ended in (
+        failing(stream(channel, "Echo")(iter([b"x", bytes(50_001)]), timeout=10)),
+        failing(stream(channel, "Flood")(iter(()), timeout=10)),
+    ):
         assert ended.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "50000" in ended.details()
     server.wait_for("cancelled")
@@ -164,7 +182,9 @@ def test_messages_may_be_split_and_joined_at_any_byte(server):
 
 
 @pytest.mark.timeout(60)
-def test_with_a_thousand_streams_open_a_call_on_another_connection_is_answered_within_50_ms(server, connect):
+def test_with_a_thousand_streams_open_a_call_on_another_connection_is_answered_within_50_ms(
+    server, connect
+):
     channel = connect(server)
     calls = [stream(channel, "Wait")(iter(())) for _ in range(1000)]
     for call in calls:

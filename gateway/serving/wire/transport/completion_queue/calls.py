@@ -14,7 +14,8 @@ from gateway.serving.wire.call_errors import ending, without_message
 from gateway.serving.wire.transport.completion_queue.open_calls import OpenCalls, monotonic_deadline
 from gateway.serving.wire.transport.interface import Metadata, UnaryMethod
 
-# Operations that carry no metadata and no details own no memory of the core and may be shared; others must be made anew for each call.
+# Operations that carry no metadata and no details own no memory of the core and may be shared;
+# others must be made anew for each call.
 _INITIAL_METADATA = cygrpc.SendInitialMetadataOperation((), 0)
 _OK = cygrpc.SendStatusFromServerOperation((), cygrpc.StatusCode.ok, b"", 0)
 
@@ -22,20 +23,47 @@ _OK = cygrpc.SendStatusFromServerOperation((), cygrpc.StatusCode.ok, b"", 0)
 class UnaryCall(Driven):
     """A call with one message each way; the method's coroutine is driven by hand.
 
-    The operation that reports the call's end (`ReceiveCloseOnServer`) travels in the batch that sends the reply: one event and 3-4 us less
-    than in a batch of its own. The price is that a cancellation is not seen meanwhile, so a call that has waited for a while is watched
-    after all (`watch`, from the server's one timer). That operation then also reports cancellations that came earlier.
+    The operation that reports the call's end (`ReceiveCloseOnServer`) travels in the batch that
+    sends the reply: one event and 3-4 us less than in a batch of its own. The price is that a
+    cancellation is not seen meanwhile, so a call that has waited for a while is watched after all
+    (`watch`, from the server's one timer). That operation then also reports cancellations that came
+    earlier.
     """
 
-    __slots__ = ("_call", "_metadata", "_method", "_open", "_read", "deadline", "ended", "tick", "watched")
+    __slots__ = (
+        "_call",
+        "_metadata",
+        "_method",
+        "_open",
+        "_read",
+        "deadline",
+        "ended",
+        "tick",
+        "watched",
+    )
 
-    def __init__(self, open_calls: OpenCalls, event: Any, method: UnaryMethod, read: Callable[[], None] | None = None) -> None:
-        """`read` is called once: when the call's message has been dealt with, or has been waited for too long."""
-        self._open, self._call, self._method, self._read = open_calls, event.call, method, read
+    def __init__(
+        self,
+        open_calls: OpenCalls,
+        event: Any,
+        method: UnaryMethod,
+        read: Callable[[], None] | None = None,
+    ) -> None:
+        """`read` is called once.
+
+        When the call's message has been dealt with, or has been waited for too long.
+        """
+        self._open = open_calls
+        self._call = event.call
+        self._method = method
+        self._read = read
         self._metadata = event.invocation_metadata
         self.deadline = monotonic_deadline(event.call_details.deadline)
-        self.tick, self.watched, self.ended = open_calls.tick, False, False
-        self._task = self._waiter = None
+        self.tick = open_calls.tick
+        self.watched = False
+        self.ended = False
+        self._task = None
+        self._waiter = None
         open_calls.members.add(self)
         self._call.start_server_batch((cygrpc.ReceiveMessageOperation(0),), self._received)
 
@@ -62,7 +90,9 @@ class UnaryCall(Driven):
     def _received(self, event: Any) -> None:
         message = event.batch_operations[0].message()
         try:
-            if message is None:  # the client ended its side without one; or it has gone, or sent too long a one: then the core has answered
+            # the client ended its side without one; or it has gone, or sent too long a
+            # one: then the core has answered
+            if message is None:
                 end = without_message()
                 self._end(end.code, end.details)
             elif not self.ended:  # its time may have been over before the message came
@@ -71,8 +101,12 @@ class UnaryCall(Driven):
             self.give_place()
 
     def give_place(self) -> None:
-        """Its message has been dealt with, or is long in coming: another call may be received in its place."""
-        read, self._read = self._read, None
+        """Its message has been dealt with, or is long in coming.
+
+        Another call may be received in its place.
+        """
+        read = self._read
+        self._read = None
         if read is not None:
             read()
 
@@ -94,9 +128,18 @@ class UnaryCall(Driven):
         if open_calls.destroyed:
             return
         if self.watched:
-            operations: tuple[Any, ...] = (_INITIAL_METADATA, cygrpc.SendMessageOperation(value, 0), _OK)
+            operations: tuple[Any, ...] = (
+                _INITIAL_METADATA,
+                cygrpc.SendMessageOperation(value, 0),
+                _OK,
+            )
         else:
-            operations = (_INITIAL_METADATA, cygrpc.SendMessageOperation(value, 0), _OK, cygrpc.ReceiveCloseOnServerOperation(0))
+            operations = (
+                _INITIAL_METADATA,
+                cygrpc.SendMessageOperation(value, 0),
+                _OK,
+                cygrpc.ReceiveCloseOnServerOperation(0),
+            )
         open_calls.outbox.send(self._call, operations)
 
     def _failed(self, error: BaseException) -> None:
@@ -115,4 +158,7 @@ class UnaryCall(Driven):
             return
         status = cygrpc.SendStatusFromServerOperation(trailers, code, details.encode(), 0)
         operations: tuple[Any, ...] = (cygrpc.SendInitialMetadataOperation((), 0), status)
-        open_calls.outbox.send(self._call, operations if self.watched else (*operations, cygrpc.ReceiveCloseOnServerOperation(0)))
+        open_calls.outbox.send(
+            self._call,
+            operations if self.watched else (*operations, cygrpc.ReceiveCloseOnServerOperation(0)),
+        )

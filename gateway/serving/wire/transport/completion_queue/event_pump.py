@@ -1,7 +1,8 @@
 """Brings the completion queue's events to the event loop.
 
-One thread blocks on the queue only while the loop is idle. It hands over the first event of a burst and then waits; the loop takes the rest
-with poll(0). So the GIL and the loop's self-pipe are touched once a burst, not once an event: two threads that both run are a sixth slower.
+One thread blocks on the queue only while the loop is idle. It hands over the first event of a burst
+and then waits; the loop takes the rest with poll(0). So the GIL and the loop's self-pipe are
+touched once a burst, not once an event: two threads that both run are a sixth slower.
 """
 
 from __future__ import annotations
@@ -14,20 +15,28 @@ from typing import Any, Final
 from grpc._cython import cygrpc
 
 _BURST: Final = 200  # events before the rest of the loop gets its turn
-_TIMEOUT, _SHUTDOWN = cygrpc.CompletionType.queue_timeout, cygrpc.CompletionType.queue_shutdown
+_TIMEOUT = cygrpc.CompletionType.queue_timeout
+_SHUTDOWN = cygrpc.CompletionType.queue_shutdown
 _log = logging.getLogger(__name__)
 
 
 class EventPump:
-    """Calls every event's tag with the event, on the loop, until the queue is shut down and empty."""
+    """Calls every event's tag with the event, on the loop.
+
+    Until the queue is shut down and empty.
+    """
 
     def __init__(self, queue: Any) -> None:
         self._queue = queue
         self._loop = asyncio.get_running_loop()
         self._over = False  # the loop has taken the queue's last event
-        self._idle = threading.Lock()  # held while the loop drains: the thread waits for it before it polls again
-        self._thread = threading.Thread(target=self._wait_for_bursts, name="completion-queue", daemon=True)
-        self._draining, self._was_empty = False, True
+        # held while the loop drains: the thread waits for it before it polls again
+        self._idle = threading.Lock()
+        self._thread = threading.Thread(
+            target=self._wait_for_bursts, name="completion-queue", daemon=True
+        )
+        self._draining = False
+        self._was_empty = True
         self.emptied: asyncio.Future[None] = self._loop.create_future()
 
     def start(self) -> None:
@@ -36,12 +45,19 @@ class EventPump:
         self._thread.start()
 
     def was_empty(self) -> bool:
-        """Since this was asked last there was a moment with no event waiting; a queue in which nothing happens is empty all the time."""
-        was, self._was_empty = self._was_empty, not self._draining
+        """Since this was asked last there was a moment with no event waiting.
+
+        A queue in which nothing happens is empty all the time.
+        """
+        was = self._was_empty
+        self._was_empty = not self._draining
         return was
 
     def join(self) -> None:
-        """Waits for the thread, which ends with the queue's last event (the queue must not be freed before)."""
+        """Waits for the thread, which ends with the queue's last event.
+
+        The queue must not be freed before.
+        """
         self._thread.join()
 
     def _wait_for_bursts(self) -> None:
@@ -57,11 +73,14 @@ class EventPump:
                 return
 
     def _drain(self, event: Any) -> None:
-        poll, deadline, self._draining = self._queue.poll, 0, True
+        poll = self._queue.poll
+        deadline = 0
+        self._draining = True
         for _ in range(_BURST):
             kind = event.completion_type
             if kind == _TIMEOUT:
-                self._draining, self._was_empty = False, True
+                self._draining = False
+                self._was_empty = True
                 self._idle.release()
                 return
             if kind == _SHUTDOWN:

@@ -15,8 +15,15 @@ from gateway.serving.wire.transport.tls import server_credentials
 _NEEDED: Final = {
     "CompletionQueue": ("poll", "shutdown"),
     "Server": (
-        "add_http2_port", "cancel_all_calls", "destroy", "register_completion_queue", "register_method", "request_call",
-        "request_registered_call", "shutdown", "start",
+        "add_http2_port",
+        "cancel_all_calls",
+        "destroy",
+        "register_completion_queue",
+        "register_method",
+        "request_call",
+        "request_registered_call",
+        "shutdown",
+        "start",
     ),
     "Call": ("start_server_batch", "peer", "cancel"),
     "RequestCallEvent": ("call", "call_details", "invocation_metadata", "success", "tag"),
@@ -29,12 +36,15 @@ _NEEDED: Final = {
     "SendMessageOperation": (),
     "SendStatusFromServerOperation": (),
     "StatusCode": ("ok",),
-}  # fmt: skip
+}
 _CHECK_S: Final = 5.0  # events that take longer never come
 
 
 def missing_internals(module: Any = cygrpc) -> list[str]:
-    """What this grpcio (its `cygrpc` module) lacks for this transport, tried as far as that goes without a port; empty: nothing."""
+    """What this grpcio (its `cygrpc` module) lacks for this transport.
+
+    Tried as far as that goes without a port; empty: nothing.
+    """
     return [*_missing_names(module)] or [*_failing_uses(module)]
 
 
@@ -88,6 +98,9 @@ def new_server(options: TransportOptions) -> tuple[Any, Any]:
 
 
 def credentials(options: TransportOptions) -> Any:
-    """The core's server credentials; raises ValueError where the certificate, the key or the client roots cannot be used."""
+    """The core's server credentials.
+
+    Raises ValueError where the certificate, the key or the client roots cannot be used.
+    """
     made = server_credentials(options)
     return cygrpc.insecure_server_credentials() if made is None else made._credentials

@@ -39,9 +39,12 @@ class OpenCall(Protocol):
 
 
 def monotonic_deadline(wall: float) -> float:
-    """When the caller stops waiting, in seconds of the monotonic clock, from the wall-clock time that the core says; infinity where it set none.
+    """When the caller stops waiting, in seconds of the monotonic clock.
 
-    The core's infinite future is infinity in some versions of grpcio, in others (1.85) the most seconds that fit into 64 bits.
+    From the wall-clock time that the core says; infinity where it set none.
+
+    The core's infinite future is infinity in some versions of grpcio, in others (1.85) the most
+    seconds that fit into 64 bits.
     """
     return math.inf if wall >= _NEVER_S else wall - time.time() + time.monotonic()
 
@@ -49,8 +52,8 @@ def monotonic_deadline(wall: float) -> float:
 class OpenCalls:
     """Who is open, and the way out.
 
-    An answered call is let go at once: it holds kilobytes in the core. `destroyed`: the core's server is gone, and a batch started now would
-    abort the process.
+    An answered call is let go at once: it holds kilobytes in the core. `destroyed`: the core's
+    server is gone, and a batch started now would abort the process.
     """
 
     __slots__ = ("destroyed", "members", "outbox", "tick")
@@ -68,8 +71,9 @@ class OpenCalls:
     def sweep(self, *, all_delivered: bool) -> None:
         """Expires those whose time is over, watches those that have waited since the last sweep.
 
-        `all_delivered`: since the last sweep there was a moment with no event waiting. Then a message of an older call that was not seen has not
-        come, and its sender is not to keep the place of another.
+        `all_delivered`: since the last sweep there was a moment with no event waiting. Then a
+        message of an older call that was not seen has not come, and its sender is not to keep the
+        place of another.
         """
         now = time.monotonic()
         for call in tuple(self.members):

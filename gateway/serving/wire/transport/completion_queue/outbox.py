@@ -1,8 +1,9 @@
 """Replies leave together.
 
-gRPC's core sends each reply with a `sendmsg` of its own (12 us). With TCP_CORK around the replies of one turn of the loop their packets
-wait for each other, and each send costs 7-8 us. A socket is found by its peer's address among this process's file descriptors. It is corked
-only while replies are being sent, never longer: pings and window updates on it would wait 200 ms.
+gRPC's core sends each reply with a `sendmsg` of its own (12 us). With TCP_CORK around the replies
+of one turn of the loop their packets wait for each other, and each send costs 7-8 us. A socket is
+found by its peer's address among this process's file descriptors. It is corked only while replies
+are being sent, never longer: pings and window updates on it would wait 200 ms.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ _SCAN_SHARE: Final = 0.02  # part of the time that looking for sockets may take
 class Outbox:
     """Collects the last batches of calls and starts them in one go, at the loop's next turn.
 
-    `leaving`: batches that the core has not reported done, whether sent or, their caller being gone, given up.
+    `leaving`: batches that the core has not reported done, whether sent or,
+    their caller being gone, given up.
     """
 
     def __init__(self, *, corks: Corks | None) -> None:
@@ -55,10 +57,15 @@ class Outbox:
 
     def flush(self) -> None:
         """Starts all that was collected."""
-        batches, self._batches = self._batches, []
+        batches = self._batches
+        self._batches = []
         if self._closed:
             return
-        corked = self._corks.cork(self._busy_peers(batches)) if self._corks is not None and len(batches) >= _REPLIES_PER_SOCKET else []
+        corked = (
+            self._corks.cork(self._busy_peers(batches))
+            if self._corks is not None and len(batches) >= _REPLIES_PER_SOCKET
+            else []
+        )
         tag = self._tag
         try:
             for call, operations in batches:
@@ -68,22 +75,27 @@ class Outbox:
                 self._corks.uncork(corked)
 
     def _busy_peers(self, batches: list[tuple[Any, tuple[Any, ...]]]) -> Iterable[bytes]:
-        """The peers most replies go to, by sample; none where there are too many for corks to pay."""
+        """The peers most replies go to, by sample.
+
+        None where there are too many for corks to pay.
+        """
         self._turn += 1
         busy = self._busy
         for call, _ in batches[::_SAMPLE]:
             busy[call.peer()] = self._turn
         if self._turn % _REMEMBERED_TURNS == 0 or len(busy) * _REPLIES_PER_SOCKET > len(batches):
             oldest = self._turn - _REMEMBERED_TURNS
-            self._busy = busy = {peer: turn for peer, turn in busy.items() if turn > oldest}
+            busy = {peer: turn for peer, turn in busy.items() if turn > oldest}
+            self._busy = busy
         return busy if len(busy) * _REPLIES_PER_SOCKET <= len(batches) else ()
 
 
 class Corks:
     """The TCP sockets of this process by their peers' addresses.
 
-    The sockets belong to gRPC's core, which may close one at any time; its number may then be another's. That costs a system call or
-    corks a stranger for a moment, and is mended at the next look: so nothing here fails, and no socket object here ever closes its number.
+    The sockets belong to gRPC's core, which may close one at any time; its number may then be
+    another's. That costs a system call or corks a stranger for a moment, and is mended at the next
+    look: so nothing here fails, and no socket object here ever closes its number.
     """
 
     def __init__(self) -> None:
@@ -93,8 +105,12 @@ class Corks:
     def cork(self, peers: Iterable[bytes]) -> list[socket.socket]:
         """Corks the sockets of these peers, as far as they are known; returns those to uncork."""
         wanted = list(peers)
-        if time.monotonic() >= self._next_scan and not all(peer in self._sockets for peer in wanted):
-            self._scan()  # before anything is corked: it lets go of the sockets it knew, and who is let go of while corked stays corked
+        if time.monotonic() >= self._next_scan and not all(
+            peer in self._sockets for peer in wanted
+        ):
+            # before anything is corked: it lets go of the sockets it knew, and who is let go of
+            # while corked stays corked
+            self._scan()
         corked = []
         for peer in wanted:
             found = self._sockets.get(peer)
@@ -121,7 +137,10 @@ class Corks:
         self._sockets = {}
 
     def _scan(self) -> None:
-        """Looks at every file descriptor; so seldom that it takes a fiftieth of the time at most."""
+        """Looks at every file descriptor.
+
+        So seldom that it takes a fiftieth of the time at most.
+        """
         began = time.monotonic()
         self.close()
         for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  # names are all that is needed

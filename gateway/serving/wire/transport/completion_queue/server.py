@@ -18,12 +18,17 @@ from gateway.serving.wire.transport.completion_queue.streams import Bidirectiona
 from gateway.serving.wire.transport.graceful_stop import until_finished
 from gateway.serving.wire.transport.interface import CallEnded, Methods, TransportOptions
 
-_SWEEP_S: Final = 0.05  # calls older than this are watched for cancellation, and deadlines are kept to this precision
+# calls older than this are watched for cancellation, and deadlines are kept to this precision
+_SWEEP_S: Final = 0.05
 _OTHER_SLOTS: Final = 64  # calls of other methods that may arrive between two turns of the loop
-_HOT_SLOTS: Final = 128  # calls of the hot method whose message is not dealt with yet; the core keeps what comes beyond, and forgets it when
-# its client does, at no cost here. With a slot given back as soon as its call is delivered, a server with twice the load it can carry spent
-# all of its time on calls that nobody waited for any more.
-_STOPPED_S: Final = 10.0  # what the core may take to report its last events once all calls are cancelled
+# calls of the hot method whose message is not dealt with yet; the core keeps what
+# comes beyond, and forgets it when
+_HOT_SLOTS: Final = 128
+# its client does, at no cost here. With a slot given back as soon as its call is delivered, a
+# server with twice the load it can carry spent all of its time on calls that nobody waited for any
+# more.
+# what the core may take to report its last events once all calls are cancelled
+_STOPPED_S: Final = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -31,10 +36,12 @@ class CompletionQueueServer:
     """Serves `methods` on the running event loop."""
 
     def __init__(self, methods: Methods, options: TransportOptions) -> None:
-        self._methods, self._options = methods, options
+        self._methods = methods
+        self._options = options
         self._loop = asyncio.get_running_loop()
         self._open = OpenCalls(Outbox(corks=Corks()))
-        self._started = self._stopping = False
+        self._started = False
+        self._stopping = False
         self._core, self._queue = internals.new_server(options)
         self._pump = EventPump(self._queue)
         self._hot = methods.unary.get(methods.hot)
@@ -45,7 +52,10 @@ class CompletionQueueServer:
         return self._open.members
 
     async def start(self) -> int:
-        """Listens; raises OSError where the address cannot be had, ValueError for unusable TLS files."""
+        """Listens; raises OSError where the address cannot be had.
+
+        ValueError for unusable TLS files.
+        """
         credentials = internals.credentials(self._options)
         ports: list[int] = []
         for address in self._options.addresses:
@@ -66,7 +76,10 @@ class CompletionQueueServer:
         return ports[0]
 
     async def stop(self, grace_s: float) -> None:
-        """Accepts no more, answers what was accepted (after `grace_s` the rest is cancelled), and takes the queue down."""
+        """Accepts no more, answers what was accepted (after `grace_s` the rest is cancelled).
+
+        Takes the queue down.
+        """
         if not self._started:
             return
         emptied = self._pump.emptied
@@ -76,17 +89,27 @@ class CompletionQueueServer:
         await until_finished(emptied, self._open.are_busy, grace_s)
         if not emptied.done():
             if self._open.members:
-                _log.warning("%d calls were not finished within the grace of %g s and are cancelled", len(self._open.members), grace_s)
+                _log.warning(
+                    "%d calls were not finished within the grace of %g s and are cancelled",
+                    len(self._open.members),
+                    grace_s,
+                )
             self._core.cancel_all_calls()
             self._open.cancel()
             await asyncio.wait([emptied], timeout=_STOPPED_S)
         if emptied.done():
             self._pump.join()
         else:
-            _log.error("gRPC's core has not reported all calls finished after %g s more; a method must be ignoring its cancellation", _STOPPED_S)
+            _log.error(
+                "gRPC's core has not reported all calls finished after %g s more; a method must "
+                "be ignoring its cancellation",
+                _STOPPED_S,
+            )
 
     def _offer_hot_slot(self) -> None:
-        self._core.request_registered_call(self._queue, self._queue, self._methods.hot, self._hot_called)
+        self._core.request_registered_call(
+            self._queue, self._queue, self._methods.hot, self._hot_called
+        )
 
     def _offer_slot(self) -> None:
         self._core.request_call(self._queue, self._queue, self._called)
@@ -108,8 +131,14 @@ class CompletionQueueServer:
         path = event.call_details.method.decode()
         if (unary := self._methods.unary.get(path)) is not None:
             UnaryCall(self._open, event, unary)
-        else:  # a stream, too, is what is not known: it is told so at once, whether or not a message comes
-            BidirectionalCall(self._open, event, self._methods.stream.get(path) or functools.partial(_unknown_method, path))
+        else:
+            # a stream, too, is what is not known: it is told so at once,
+            # whether or not a message comes
+            BidirectionalCall(
+                self._open,
+                event,
+                self._methods.stream.get(path) or functools.partial(_unknown_method, path),
+            )
 
     def _sweep(self) -> None:
         """One timer for all calls."""
@@ -125,7 +154,10 @@ class CompletionQueueServer:
 
     def __repr__(self) -> str:
         state = "stopped" if self._open.destroyed else "stopping" if self._stopping else "serving"
-        return f"<CompletionQueueServer {', '.join(self._options.addresses)} {state}, {len(self._open.members)} calls open>"
+        return (
+            f"<CompletionQueueServer {', '.join(self._options.addresses)} {state}, "
+            f"{len(self._open.members)} calls open>"
+        )
 
 
 async def _unknown_method(path: str, _call: object) -> None:

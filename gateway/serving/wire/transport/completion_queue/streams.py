@@ -15,16 +15,32 @@ from gateway.serving.wire.transport.interface import Metadata, StreamMethod
 
 
 class BidirectionalCall:
-    """A call with many messages either way; its method runs as a Task. At most one `receive` and one `send` are under way at a time."""
+    """A call with many messages either way; its method runs as a Task.
 
-    __slots__ = ("_call", "_metadata", "_open", "_started", "_task", "deadline", "ended", "tick", "watched")
+    At most one `receive` and one `send` are under way at a time.
+    """
+
+    __slots__ = (
+        "_call",
+        "_metadata",
+        "_open",
+        "_started",
+        "_task",
+        "deadline",
+        "ended",
+        "tick",
+        "watched",
+    )
 
     def __init__(self, open_calls: OpenCalls, event: Any, method: StreamMethod) -> None:
-        self._open, self._call = open_calls, event.call
+        self._open = open_calls
+        self._call = event.call
         self._metadata = event.invocation_metadata
         self.deadline = monotonic_deadline(event.call_details.deadline)
-        self._started = self.ended = False
-        self.tick, self.watched = open_calls.tick, True
+        self._started = False
+        self.ended = False
+        self.tick = open_calls.tick
+        self.watched = True
         self._call.start_server_batch((cygrpc.ReceiveCloseOnServerOperation(0),), self._closed)
         open_calls.members.add(self)
         self._task = asyncio.get_running_loop().create_task(self._serve(method))
@@ -62,7 +78,11 @@ class BidirectionalCall:
     async def send(self, message: bytes) -> None:
         """Sends one message; returns when the core has taken it."""
         operation = cygrpc.SendMessageOperation(message, 0)
-        await self._batch((operation,) if self._started else (cygrpc.SendInitialMetadataOperation((), 0), operation))
+        await self._batch(
+            (operation,)
+            if self._started
+            else (cygrpc.SendInitialMetadataOperation((), 0), operation)
+        )
 
     async def _batch(self, operations: tuple[Any, ...]) -> Any:
         if self.ended or self._open.destroyed:
@@ -76,7 +96,8 @@ class BidirectionalCall:
     async def _serve(self, method: StreamMethod) -> None:
         try:
             await method(self)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # told to the caller, and logged where it is a bug
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
+            # told to the caller, and logged where it is a bug
             end = ending(error)
             self._end(end.code, end.details, end.trailers)
         else:
@@ -97,4 +118,7 @@ class BidirectionalCall:
         if open_calls.destroyed:
             return
         status = cygrpc.SendStatusFromServerOperation(trailers, code, details.encode(), 0)
-        open_calls.outbox.send(self._call, (status,) if self._started else (cygrpc.SendInitialMetadataOperation((), 0), status))
+        open_calls.outbox.send(
+            self._call,
+            (status,) if self._started else (cygrpc.SendInitialMetadataOperation((), 0), status),
+        )

@@ -16,8 +16,12 @@ from gateway.serving.wire.transport.interface import Methods, TransportOptions
 
 def grpcio(**changed):
     """A namespace like cygrpc's with some of its names changed; those given as None are gone."""
-    names = {name: getattr(cygrpc, name) for name in (*internals._NEEDED, "insecure_server_credentials")}
-    return types.SimpleNamespace(**{name: value for name, value in (names | changed).items() if value is not None})
+    names = {
+        name: getattr(cygrpc, name) for name in (*internals._NEEDED, "insecure_server_credentials")
+    }
+    return types.SimpleNamespace(
+        **{name: value for name, value in (names | changed).items() if value is not None}
+    )
 
 
 def test_the_installed_grpcio_has_all_that_is_needed():
@@ -33,14 +37,22 @@ def test_each_name_that_is_gone_is_reported(name):
     assert missing_internals(grpcio(**{name: None})) == [f"cygrpc.{name}"]
 
 
-@pytest.mark.parametrize(("owner", "name"), [(owner, name) for owner, names in internals._NEEDED.items() for name in names])
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(owner, name) for owner, names in internals._NEEDED.items() for name in names],
+)
 def test_each_attribute_that_is_gone_is_reported(owner, name):
     kept = {each: None for each in internals._NEEDED[owner] if each != name}
-    assert missing_internals(grpcio(**{owner: types.SimpleNamespace(**kept)})) == [f"cygrpc.{owner}.{name}"]
+    assert missing_internals(grpcio(**{owner: types.SimpleNamespace(**kept)})) == [
+        f"cygrpc.{owner}.{name}"
+    ]
 
 
 def test_several_losses_are_all_reported():
-    assert missing_internals(grpcio(Call=None, CallDetails=None)) == ["cygrpc.Call", "cygrpc.CallDetails"]
+    assert missing_internals(grpcio(Call=None, CallDetails=None)) == [
+        "cygrpc.Call",
+        "cygrpc.CallDetails",
+    ]
 
 
 def test_an_operation_with_other_parameters_is_reported():
@@ -55,12 +67,17 @@ def test_a_server_that_gives_its_slots_back_without_their_tags_is_reported():
     class Server:
         """Does nothing but report its shutdown."""
 
-        register_completion_queue = register_method = start = request_registered_call = request_call = lambda self, *_: None
+        register_completion_queue = lambda self, *_: None  # noqa: E731
+        register_method = register_completion_queue
+        start = register_completion_queue
+        request_registered_call = register_completion_queue
+        request_call = register_completion_queue
 
         def __init__(self, *arguments):
             self._server = cygrpc.Server(*arguments)
 
-        add_http2_port = cancel_all_calls = None
+        add_http2_port = None
+        cancel_all_calls = None
 
         def shutdown(self, queue, tag):
             self._server.register_completion_queue(queue)
@@ -111,7 +128,9 @@ def test_the_completion_queue_is_refused_where_asked_for_but_not_possible():
 
 
 def test_an_unknown_transport_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="'carrier-pigeon': expected auto, completion-queue or aio"):
+    with pytest.raises(
+        ValueError, match="'carrier-pigeon': expected auto, completion-queue or aio"
+    ):
         choose_transport("carrier-pigeon")
 
 

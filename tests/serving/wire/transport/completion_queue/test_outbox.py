@@ -10,7 +10,10 @@ from gateway.serving.wire.transport.completion_queue.outbox import Corks, peer_t
 
 @pytest.fixture
 def connections():
-    """Opens connections on loopback; the accepted ends are this process's own sockets, as gRPC's core has them."""
+    """Opens connections on loopback.
+
+    The accepted ends are this process's own sockets, as gRPC's core has them.
+    """
     with contextlib.ExitStack() as stack:
 
         def connect(family=socket.AF_INET, host="127.0.0.1"):
@@ -42,7 +45,10 @@ def test_a_corked_socket_is_corked_and_an_uncorked_one_is_not(connections):
 
 
 def test_a_stranger_among_the_peers_leaves_nobody_corked(connections):
-    """Looking for one socket lets go of those that were known; none of them may be corked at that time."""
+    """Looking for one socket lets go of those that were known.
+
+    None of them may be corked at that time.
+    """
     accepted = [connections()[1] for _ in range(3)]
     corks = Corks()
     corks.uncork(corks.cork([peer(accepted[0])]))
