@@ -1,4 +1,4 @@
-"""What the README shows works as it is written, but for the address."""
+"""What the READMEs show works as it is written, but for the addresses."""
 
 import os
 import re
@@ -6,43 +6,85 @@ import shlex
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 from tests.support.checkout import ROOT
-from tests.support.running import RunningGateway
+from tests.support.running import RunningGateway, free_port
 
-README = (ROOT / "README.md").read_text()
-PYTHON = re.search(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)[1]
-SHELL = [
-    line
-    for block in re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    for line in re.findall(r"(?:[^\n']|'[^']*')+", block)
-]
-COMMANDS = [line for line in SHELL if re.match(r"\.venv/bin/gateway (infer|check|explain) ", line)]
+READMES = [ROOT / "README.md", *sorted((ROOT / "gateway").rglob("README.md"))]
 GHZ = ROOT / ".tools" / "bin" / "ghz"
+RUN_ELSEWHERE = {
+    "make test": "the tests themselves",
+    ".tools/bin/jaeger &": "tests/end_to_end/test_tracing.py",
+}
+
+
+def blocks(language):
+    """The code blocks of a language in all READMEs, with the file that each stands in."""
+    pattern = rf"^```{language}\n(.*?)^```"
+    return [
+        (file, block)
+        for file in READMES
+        for block in re.findall(pattern, file.read_text(), re.MULTILINE | re.DOTALL)
+    ]
+
+
+def commands():
+    """Every command of the `sh` blocks; a quoted text may span lines, a comment is none of it."""
+    found = []
+    for _, block in blocks("sh"):
+        for line in re.findall(r"(?:[^\n']|'[^']*')+", block):
+            text = re.sub(r"\s+#.*", "", line) if "'" not in line else line
+            found.append(text.strip())
+    return list(dict.fromkeys(found))
+
+
+def kind(pattern):
+    return [command for command in commands() if re.match(pattern, command)]
+
+
+OF_THE_WALKTHROUGH = [
+    command for command in commands() if re.search(r"\bwine\b|train\.py", command)
+]
+SERVE = [each for each in kind(r"\.venv/bin/gateway serve ") if each not in OF_THE_WALKTHROUGH]
+MAKE_SERVE = kind(r"make serve")
+ASK = [
+    each
+    for each in kind(r"(\.venv/bin/gateway (infer|check|explain|breakers|top|dashboards)|curl) ?")
+    if each not in OF_THE_WALKTHROUGH
+]
+CALLS_OF_GHZ = kind(r"\.tools/bin/ghz")
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
-    with RunningGateway(ROOT / "models", folder / "gateway.log", cache=folder / "cache") as running:
+    log = folder / "gateway.log"
+    with RunningGateway(ROOT / "models", log, cache=folder / "cache") as running:
         yield running
 
 
-def run(command, gateway):
-    """A line of the README, in a shell, from the checkout."""
-    python = shlex.quote(sys.executable)
-    command = command.replace(
-        ".venv/bin/gateway infer", f".venv/bin/gateway infer --address {gateway.address}"
-    )
-    command = command.replace(".venv/bin/gateway", f"{python} -m gateway").replace(
-        "127.0.0.1:8001", gateway.address
-    )
-    environment = {**os.environ, "XDG_CACHE_HOME": str(gateway.log.parent)}
+def adapted(command, grpc, http):
+    """The command for this interpreter and these addresses."""
+    to_grpc = re.sub(r"\bgateway (infer|breakers)", rf"gateway \1 --address {grpc}", command)
+    to_both = re.sub(r"\bgateway top", rf"gateway top --address {http}", to_grpc)
+    here = to_both.replace("127.0.0.1:8001", grpc).replace("127.0.0.1:8002", http)
+    return here.replace(".venv/bin/gateway", f"{shlex.quote(sys.executable)} -m gateway")
+
+
+def run(command, gateway, folder=ROOT):
+    """A line of a README, in a shell; returns what it printed."""
+    line = adapted(command, gateway.address, f"127.0.0.1:{gateway.http_port}")
+    environment = {
+        **os.environ,
+        "XDG_CACHE_HOME": str(gateway.log.parent),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+    }
     done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=ROOT,
+        ["bash", "-c", line],
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
@@ -53,30 +95,73 @@ def run(command, gateway):
     return done.stdout
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=range(len(COMMANDS)))
-def test_commands_run(gateway, command):
+def test_every_command_of_a_readme_is_run_by_a_test():
+    of_tests = {*SERVE, *MAKE_SERVE, *ASK, *CALLS_OF_GHZ, *OF_THE_WALKTHROUGH, *RUN_ELSEWHERE}
+    assert set(commands()) - of_tests == set()
+    assert set(RUN_ELSEWHERE) <= set(commands())
+
+
+@pytest.mark.parametrize("command", ASK, ids=range(len(ASK)))
+def test_commands_run(gateway, command, tmp_path):
+    if "--out dashboards" in command:
+        command = command.replace("--out dashboards", f"--out {tmp_path}/dashboards")
     assert run(command, gateway).strip()
 
 
-def test_ghz_is_answered_every_time(gateway):
+@pytest.mark.parametrize("command", SERVE, ids=range(len(SERVE)))
+def test_the_gateway_starts_as_it_is_told_to(command, tmp_path):
+    words = shlex.split(command)[2:]
+    models = ROOT / words[words.index("--models") + 1]
+    with RunningGateway(models, tmp_path / "log", *words) as running:  # the last port named counts
+        running.wait_text(r"(gateway is serving)")
+
+
+@pytest.mark.parametrize("command", MAKE_SERVE, ids=range(len(MAKE_SERVE)))
+def test_make_serves_the_models(command, tmp_path):
+    if not (ROOT / ".venv" / "ready").exists():
+        pytest.skip("the checkout has no .venv of its own: make setup")
+    given = re.search(r'ARGS="(.*)"', command)
+    options = f"--port {free_port()} --http-port {free_port()} {given[1] if given else ''}"
+    with (tmp_path / "log").open("w+") as log:
+        made = subprocess.Popen(
+            ["make", "-o", ".venv/ready", "serve", f"ARGS={options}"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        try:
+            first = made.stdout.readline()
+        finally:
+            made.terminate()
+            made.wait(40)
+        assert first.startswith("gateway is serving"), first + (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("command", CALLS_OF_GHZ, ids=range(len(CALLS_OF_GHZ)))
+def test_ghz_is_answered_every_time(gateway, command):
     if not GHZ.exists():
         assert os.environ.get("CI") != "true", "make tools"
         pytest.skip("ghz is not installed: make tools")
-    (command,) = (line for line in SHELL if line.startswith(".tools/bin/ghz"))
     assert "[OK]   1000 responses" in run(command, gateway)
 
 
-@pytest.mark.skipif(find_spec("tritonclient") is None, reason="tritonclient is not installed")
+@pytest.mark.skipif(find_spec("tritonclient") is None, reason="pip install 'tritonclient[grpc]'")
 def test_the_python_client_prints_what_the_readme_says(gateway):
-    program = PYTHON.replace("127.0.0.1:8001", gateway.address)
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.stdout.splitlines() == re.findall(r"^print.*  # (.*)$", PYTHON, re.MULTILINE), (
-        done.stderr
-    )
+    ((_, program),) = (each for each in blocks("python") if "tritonclient" in each[1])
+    run_it = [sys.executable, "-c", program.replace("127.0.0.1:8001", gateway.address)]
+    done = subprocess.run(run_it, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    printed = re.findall(r"^print.*  # (.*)$", program, re.MULTILINE)
+    assert done.stdout.splitlines() == printed, done.stderr
+
+
+@pytest.mark.skipif(find_spec("skl2onnx") is None, reason="pip install skl2onnx scikit-learn")
+def test_a_trained_model_is_served_by_the_commands_that_the_readme_shows(tmp_path):
+    ((_, program),) = (each for each in blocks("python") if "skl2onnx" in each[1])
+    (tmp_path / "train.py").write_text(program)
+    train, check, serve, infer = OF_THE_WALKTHROUGH
+    subprocess.run([sys.executable, train.split()[1]], cwd=tmp_path, timeout=60, check=True)
+    models = tmp_path / Path(shlex.split(serve)[-1])
+    with RunningGateway(models, tmp_path / "log") as running:
+        assert "wine" in run(check, running, tmp_path)
+        assert "label" in run(infer, running, tmp_path)
