@@ -14,9 +14,10 @@ import numpy as np
 
 from gateway.core.datatypes import BYTES
 from gateway.core.errors import InvalidRequest
-from gateway.core.request import Array, Parameter, Prediction
+from gateway.core.request import Array, Prediction
 from gateway.protocol.fields import bytes_tag
 from gateway.protocol.generated.inference_pb2 import ModelInferResponse
+from gateway.protocol.parameters import chosen, set_parameter
 from gateway.protocol.signature import Signature
 from gateway.protocol.tensors import encode_raw, fill_typed
 
@@ -114,7 +115,7 @@ class AnswerEncoder:
         response.model_name = self._signature.model
         response.model_version = self._signature.version
         for name, value in (prediction.parameters or {}).items():
-            _set_parameter(response.parameters[name], value)
+            set_parameter(response.parameters[name], value)
         for spec, array in zip(specs, prediction.outputs, strict=True):
             datatype = spec.datatype
             answer = array
@@ -149,11 +150,11 @@ class Choices:
 
         Raises InvalidRequest where they are not of the right kind.
         """
-        typed = _chosen(head.parameters, "binary_data_output", default=True) is False
+        typed = chosen(head.parameters, "binary_data_output", default=True) is False
         classes: dict[str, int] = {}
         for output in head.outputs:
-            typed = typed or _chosen(output.parameters, "binary_data_output", default=True) is False
-            wanted = _chosen(output.parameters, "classification", default=0)
+            typed = typed or chosen(output.parameters, "binary_data_output", default=True) is False
+            wanted = chosen(output.parameters, "classification", default=0)
             if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 0:
                 raise InvalidRequest(
                     f"output '{output.name}': parameter 'classification' must be a whole number of "
@@ -165,21 +166,6 @@ class Choices:
 
 
 Choices.none = Choices(typed=False, classes={})
-
-
-def _chosen(parameters: Any, name: str, *, default: Parameter) -> Parameter:
-    if name not in parameters:
-        return default
-    choice = parameters[name].WhichOneof("parameter_choice")
-    value: Parameter = default if choice is None else getattr(parameters[name], choice)
-    return value
-
-
-def _set_parameter(parameter: Any, value: Parameter) -> None:
-    kind = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}[
-        type(value)
-    ]
-    setattr(parameter, kind, value)
 
 
 def classify(array: Array, count: int, labels: Sequence[str], *, batched: bool) -> Array:

@@ -7,15 +7,17 @@ with `[request id: ID] `.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
 from gateway.core.datatypes import BYTES, ITEM_BYTES
 from gateway.core.errors import InvalidRequest, Unsupported
-from gateway.core.request import Array, Parameter, RequestForm
+from gateway.core.request import Array, RequestForm
 from gateway.protocol.fields import Malformed, split_field
 from gateway.protocol.generated.inference_pb2 import ModelInferRequest
+from gateway.protocol.parameters import read_parameters, whole_number
 from gateway.protocol.signature import Signature, fits, shape_text
 from gateway.protocol.tensors import decode_raw, decode_typed, raw_size
 
@@ -95,8 +97,8 @@ def bind(parsed: ParsedRequest, signature: Signature) -> tuple[RequestForm, list
             input_bytes=sum(i.span[1] if i.span else i.tensor.contents.ByteSize() for i in inputs),
             outputs=_requested_outputs(head, signature),
             parameters=parameters,
-            priority=_whole_number(parameters, "priority"),
-            timeout_s=_whole_number(parameters, "timeout") / 1e6,
+            priority=whole_number(parameters, "priority"),
+            timeout_s=whole_number(parameters, "timeout") / 1e6,
         )
     except InvalidRequest as error:
         raise InvalidRequest(with_request_id(head.id, str(error))) from None
@@ -126,17 +128,19 @@ def _bind_inputs(parsed: ParsedRequest, signature: Signature) -> list[BoundInput
             f"has inputs for model '{model}'"
         )
     if not signature.required <= found.keys():
-        missing = [
-            name
-            for name in signature.input_names
-            if name in signature.required and name not in found
-        ]
-        raise InvalidRequest(
-            f"expected {len(signature.required)} inputs but got {len(found)} inputs for model "
-            f"'{model}'. Got input(s) {sorted(found)}, but missing required input(s) {missing}. "
-            "Please provide all required input(s)."
-        )
+        raise _missing_inputs(found, signature)
     return [found[name] for name in signature.input_names if name in found]
+
+
+def _missing_inputs(found: Collection[str], signature: Signature) -> InvalidRequest:
+    missing = [
+        name for name in signature.input_names if name in signature.required and name not in found
+    ]
+    return InvalidRequest(
+        f"expected {len(signature.required)} inputs but got {len(found)} inputs for model "
+        f"'{signature.model}'. Got input(s) {sorted(found)}, but missing required input(s) "
+        f"{missing}. Please provide all required input(s)."
+    )
 
 
 def _bind_input(tensor: Any, spans: Any, signature: Signature, *, raw: bool) -> BoundInput:
@@ -153,20 +157,7 @@ def _bind_input(tensor: Any, spans: Any, signature: Signature, *, raw: bool) -> 
             f"inference input '{name}' data-type is '{tensor.datatype}', but model "
             f"'{model}' expects '{spec.datatype}'"
         )
-    if raw and tensor.HasField("contents"):
-        raise InvalidRequest(
-            "contents field must not be specified when using raw_input_contents for "
-            f"'{name}' for model '{model}'"
-        )
-    span = next(spans, None) if raw else None
-    if (
-        span is None
-        and not tensor.HasField("contents")
-        and (raw or spec.datatype not in ITEM_BYTES or 0 not in tensor.shape)
-    ):
-        raise InvalidRequest(
-            f"unable to find data for input tensor '{name}' for model '{model}' in request."
-        )
+    span = _find_data(tensor, spans, model, raw=raw)
     bound = BoundInput(tensor, span)
     _check_shape(bound, spec.shape, signature)
     expected = raw_size(bound.datatype, bound.shape)
@@ -176,6 +167,23 @@ def _bind_input(tensor: Any, spans: Any, signature: Signature, *, raw: bool) -> 
             f"Expected {expected}, got {span[1]}"
         )
     return bound
+
+
+def _find_data(tensor: Any, spans: Any, model: str, *, raw: bool) -> Span | None:
+    """Where the tensor stands among the raw contents; None where its contents are typed."""
+    typed = tensor.HasField("contents")
+    if raw and typed:
+        raise InvalidRequest(
+            "contents field must not be specified when using raw_input_contents for "
+            f"'{tensor.name}' for model '{model}'"
+        )
+    span: Span | None = next(spans, None) if raw else None
+    is_empty = not raw and 0 in tensor.shape and tensor.datatype in ITEM_BYTES
+    if span is None and not typed and not is_empty:
+        raise InvalidRequest(
+            f"unable to find data for input tensor '{tensor.name}' for model '{model}' in request."
+        )
+    return span
 
 
 def _check_shape(bound: BoundInput, expected: tuple[int, ...], signature: Signature) -> None:
@@ -234,31 +242,3 @@ def _requested_outputs(head: ModelInferRequest, signature: Signature) -> tuple[i
     if len(set(indexes)) != len(indexes):
         raise InvalidRequest(f"an output is requested more than once for model '{signature.model}'")
     return tuple(indexes)
-
-
-def read_parameters(parameters: Any) -> dict[str, Parameter]:
-    """A parameter map as plain values.
-
-    Raises InvalidRequest for names the server keeps for itself.
-    """
-    values: dict[str, Parameter] = {}
-    for name, parameter in parameters.items():
-        if name.startswith("triton_") and name != "triton_enable_empty_final_response":
-            raise InvalidRequest(
-                "parameter keys starting with 'triton_' are reserved for Triton usage and "
-                f"should not be specified: '{name}'"
-            )
-        choice = parameter.WhichOneof("parameter_choice")
-        if choice is None:
-            raise InvalidRequest(f"parameter '{name}' has no value")
-        values[name] = getattr(parameter, choice)
-    return values
-
-
-def _whole_number(parameters: dict[str, Parameter], name: str) -> int:
-    value = parameters.get(name, 0)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidRequest(
-            f"parameter '{name}' must be a whole number of 0 or more, got {value!r}"
-        )
-    return value

@@ -67,10 +67,7 @@ def _decode_strings(
     for i in range(count):
         start = offset + 4
         if start > end:
-            raise InvalidRequest(
-                f"incomplete string length indicator for input '{name}', "
-                f"expecting {count} elements, got {i}"
-            )
+            raise _missing_strings(name, count, i)
         offset = start + _LENGTH.unpack_from(message, start - 4)[0]
         if offset > end:
             raise InvalidRequest(
@@ -78,12 +75,19 @@ def _decode_strings(
                 "bytes past the tensor's end"
             )
         out[i] = decode_text(message[start:offset], name, i)
-    if offset != end:
-        raise InvalidRequest(
-            f"unexpected number of string elements for input '{name}', expecting {count}, "
-            f"got {end - offset} bytes more"
-        )
-    return out.reshape(shape)
+    if offset == end:
+        return out.reshape(shape)
+    raise InvalidRequest(
+        f"unexpected number of string elements for input '{name}', expecting {count}, "
+        f"got {end - offset} bytes more"
+    )
+
+
+def _missing_strings(name: str, count: int, found: int) -> InvalidRequest:
+    return InvalidRequest(
+        f"incomplete string length indicator for input '{name}', "
+        f"expecting {count} elements, got {found}"
+    )
 
 
 def decode_text(element: bytes, name: str, index: int) -> str:
@@ -113,19 +117,8 @@ def decode_typed(contents: Any, datatype: str, shape: tuple[int, ...], name: str
 
     Raises InvalidRequest where another field is filled or the count is wrong.
     """
-    field = _TYPED.get(datatype)
-    if field is None:
-        raise InvalidRequest(
-            f"input '{name}' is {datatype}, which has no typed contents: "
-            "send it in raw_input_contents"
-        )
+    field = _typed_field(contents, datatype, name)
     values = getattr(contents, field)
-    for other, _ in contents.ListFields():
-        if other.name != field:
-            raise InvalidRequest(
-                f"input '{name}' is {datatype}: its elements belong in '{field}', "
-                f"but '{other.name}' is filled"
-            )
     count = element_count(shape)
     if len(values) != count:
         raise InvalidRequest(
@@ -143,6 +136,23 @@ def decode_typed(contents: Any, datatype: str, shape: tuple[int, ...], name: str
             f"input '{name}' is {datatype}, and an element of '{field}' does not fit it"
         )
     return narrow.reshape(shape)
+
+
+def _typed_field(contents: Any, datatype: str, name: str) -> str:
+    """The field that holds elements of this datatype; raises InvalidRequest where it cannot be."""
+    field = _TYPED.get(datatype)
+    if field is None:
+        raise InvalidRequest(
+            f"input '{name}' is {datatype}, which has no typed contents: "
+            "send it in raw_input_contents"
+        )
+    for other, _ in contents.ListFields():
+        if other.name != field:
+            raise InvalidRequest(
+                f"input '{name}' is {datatype}: its elements belong in '{field}', "
+                f"but '{other.name}' is filled"
+            )
+    return field
 
 
 def fill_typed(contents: Any, array: Array, datatype: str) -> None:

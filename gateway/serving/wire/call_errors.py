@@ -54,7 +54,7 @@ def tell(
     error: BaseException,
     model: str = "",
     version: int = 0,
-    known: Callable[[], Mapping[str, object]] | None = None,
+    known: Callable[[], Mapping[str, object]] = dict,
 ) -> None:
     """Logs what ended a request, once.
 
@@ -81,12 +81,7 @@ def tell(
         return
     if _limited.full and _limited.counted(kind := (kind_of,), words):
         return
-    _tell_first(
-        error,
-        kind,
-        level,
-        {"model": model, "version": version, **(known() if known is not None else {})},
-    )
+    _tell_first(error, kind, level, {"model": model, "version": version, **known()})
 
 
 def tell_rest() -> None:
@@ -143,6 +138,11 @@ def without_message() -> CallEnded:
     return CallEnded(
         UNIMPLEMENTED, "this method takes exactly one message, and the call came without"
     )
+
+
+async def unknown_method(path: str, _call: object) -> None:
+    """The method of every path that the server does not have."""
+    raise CallEnded(UNIMPLEMENTED, f"Method not found: {path}")
 
 
 def fitting_text(text: str) -> str:

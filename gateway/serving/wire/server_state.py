@@ -66,13 +66,11 @@ class ServerState:
             listener()
 
     def __repr__(self) -> str:
-        phase = (
-            "draining"
-            if self.draining
-            else "ready"
-            if self.ready
-            else "starting"
-            if self.publication is None
-            else "not ready"
-        )
-        return f"<ServerState {phase}>"
+        return f"<ServerState {self._phase()}>"
+
+    def _phase(self) -> str:
+        if self.draining:
+            return "draining"
+        if self.publication is None:
+            return "starting"
+        return "ready" if self.ready else "not ready"

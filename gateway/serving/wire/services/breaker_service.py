@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
 from gateway.core.errors import InvalidRequest, ModelNotFound
@@ -61,21 +61,11 @@ class BreakerService:
             else None
         )
         survey = await self._survey()
-        reports = {
-            process: dict(report)
-            for process, report in survey.reports.items()
-            if report is not None
-        }
-        keys = sorted({key for report in reports.values() for key in report} | survey.forced.keys())
         return ListBreakersResponse(
             breakers=[
-                _breaker(
-                    key,
-                    survey.forced.get(key, ""),
-                    {process: report[key] for process, report in reports.items() if key in report},
-                )
-                for key in keys
-                if versions is None or (key[0] == request.model and key[1] in versions)
+                breaker
+                for (model, version, _), breaker in _breakers(survey)
+                if versions is None or (model == request.model and version in versions)
             ],
             silent_processes=[
                 process for process, report in survey.reports.items() if report is None
@@ -88,21 +78,11 @@ class BreakerService:
         request = parse(SetBreakerRequest, message)
         if request.mode not in _FORCED:
             raise InvalidRequest("'mode' is not set: AUTOMATIC, FORCE_OPEN or FORCE_CLOSED")
-        keys: Sequence[CircuitKey] = [
-            (request.model, version, "")
-            for version in self._versions(request.model, request.version)
-        ]
-        if request.instance:
-            keys = await self._of_instance(keys, request.instance)
-        elif request.mode != BreakerMode.FORCE_OPEN:
-            # which needs no more than the version's own; what is to pass
-            # has to pass its instances as well
-            keys = [*keys, *await self._instances(keys)]
-        which = BreakerMode.Name(request.mode)
+        keys = await self._keys(request)
         _log.info(
             "%s asks for %s of the breakers of %s",
             call.peer(),
-            which,
+            BreakerMode.Name(request.mode),
             ", ".join(f"'{m}' version {v} {i}".rstrip() for m, v, i in keys),
         )
         await self._control.ask(
@@ -111,6 +91,18 @@ class BreakerService:
         return SetBreakerResponse(
             breakers=[BreakerName(model=m, version=str(v), instance=i) for m, v, i in keys]
         ).SerializeToString()
+
+    async def _keys(self, request: SetBreakerRequest) -> Sequence[CircuitKey]:
+        """The breakers that a request sets. There are three cases."""
+        versions: Sequence[CircuitKey] = [
+            (request.model, version, "")
+            for version in self._versions(request.model, request.version)
+        ]
+        if request.instance:
+            return await self._of_instance(versions, request.instance)
+        if request.mode == BreakerMode.FORCE_OPEN:
+            return versions  # an open breaker of the version is enough to let nothing pass
+        return [*versions, *await self._instances(versions)]  # what is to pass has to pass both
 
     async def _survey(self) -> Survey:
         return cast("Survey", await self._control.ask(Change.BREAKERS, "", {}))
@@ -158,6 +150,18 @@ class BreakerService:
                 f"its own (instances: {names})"
             )
         return found
+
+
+def _breakers(survey: Survey) -> Iterator[tuple[CircuitKey, Breaker]]:
+    """Every breaker that a process has or an operator has set, in order."""
+    reports = {
+        process: dict(report) for process, report in survey.reports.items() if report is not None
+    }
+    for key in sorted(
+        {key for report in reports.values() for key in report} | survey.forced.keys()
+    ):
+        found = {process: report[key] for process, report in reports.items() if key in report}
+        yield key, _breaker(key, survey.forced.get(key, ""), found)
 
 
 def _breaker(key: CircuitKey, forced: Forced, processes: dict[int, Snapshot]) -> Breaker:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from google.protobuf.descriptor import ServiceDescriptor
 
@@ -16,6 +16,7 @@ from gateway.protocol.generated import (
 )
 from gateway.serving.wire.services.breaker_service import BreakerService
 from gateway.serving.wire.services.health_service import HealthService
+from gateway.serving.wire.services.inference_service import InferenceService
 from gateway.serving.wire.services.model_service import ModelService
 from gateway.serving.wire.services.open_streams import OpenStreams
 from gateway.serving.wire.services.reflection_service import Descriptors, ReflectionService
@@ -27,13 +28,7 @@ from gateway.serving.wire.services.shared_memory import (
     refuse_system_shared_memory,
 )
 from gateway.serving.wire.services.statistics_service import StatisticsService
-from gateway.serving.wire.transport.interface import (
-    Call,
-    Methods,
-    StreamCall,
-    StreamMethod,
-    UnaryMethod,
-)
+from gateway.serving.wire.transport.interface import Methods, StreamMethod, UnaryMethod
 
 SERVED: Final[tuple[ServiceDescriptor, ...]] = (
     inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"],
@@ -48,23 +43,11 @@ _CONTROL: Final = "/gateway.control.v1.GatewayControl"
 _HEALTH: Final = "/grpc.health.v1.Health"
 
 
-class Inference(Protocol):
-    """Answers inference requests."""
-
-    async def model_infer(self, call: Call, message: bytes) -> bytes:
-        """ModelInfer."""
-        ...
-
-    async def model_stream_infer(self, call: StreamCall) -> None:
-        """ModelStreamInfer."""
-        ...
-
-
 @dataclass(frozen=True)
 class Services:
     """All services of a server."""
 
-    inference: Inference
+    inference: InferenceService
     server: ServerService
     models: ModelService
     statistics: StatisticsService

@@ -150,10 +150,6 @@ def _trace_texts(value: Setting) -> list[str]:
 
 
 def _log_field(value: Any) -> str:
-    return (
-        "bool_param"
-        if isinstance(value, bool)
-        else "uint32_param"
-        if isinstance(value, int)
-        else "string_param"
-    )
+    if isinstance(value, bool):
+        return "bool_param"
+    return "uint32_param" if isinstance(value, int) else "string_param"

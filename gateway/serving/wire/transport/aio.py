@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-import math
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import grpc
 from grpc import aio
 
-from gateway.core.grpc_status import RESOURCE_EXHAUSTED, UNIMPLEMENTED
-from gateway.serving.wire.call_errors import ending, without_message
+from gateway.core.grpc_status import RESOURCE_EXHAUSTED
+from gateway.serving.wire.call_errors import ending, unknown_method, without_message
+from gateway.serving.wire.transport.aio_call import AioCall, end_call
 from gateway.serving.wire.transport.graceful_stop import until_finished
 from gateway.serving.wire.transport.interface import (
     CallEnded,
-    Metadata,
     Methods,
     StreamMethod,
     TransportOptions,
@@ -29,43 +28,7 @@ from gateway.serving.wire.transport.tls import server_credentials
 _STOPPED_S: Final = 10.0  # what cancelled methods may take to end
 _T = TypeVar("_T")
 _GRPC_LOG: Final = logging.getLogger("grpc._cython.cygrpc")
-# plain numbers end at 15 in grpc.aio; UNAUTHENTICATED is 16
-_STATUS: Final = {code.value[0]: code for code in grpc.StatusCode}
 _log = logging.getLogger(__name__)
-
-
-class AioCall:
-    """One call of either kind."""
-
-    __slots__ = ("_context", "deadline", "task")
-
-    def __init__(self, context: Any) -> None:
-        self._context = context
-        remaining = context.time_remaining()
-        self.deadline = math.inf if remaining is None else time.monotonic() + remaining
-        self.task = asyncio.current_task()
-
-    def metadata(self) -> Metadata:
-        """The caller's metadata."""
-        return tuple(self._context.invocation_metadata())
-
-    def peer(self) -> str:
-        """The caller's address."""
-        peer: str = self._context.peer()
-        return peer
-
-    async def receive(self) -> bytes | None:
-        """The caller's next message; None when it will send no more or has gone."""
-        message = await self._context.read()
-        return None if message is aio.EOF else message
-
-    async def send(self, message: bytes) -> None:
-        """Sends one message; returns when the core has taken it."""
-        try:
-            await self._context.write(message)
-        except aio.InternalError:
-            # the core has ended the call: the caller has gone, or the message was over the limit
-            raise asyncio.CancelledError from None
 
 
 class AioServer:
@@ -176,25 +139,16 @@ class AioServer:
                 and call.task.cancelling()
             ):
                 raise  # the caller has gone, or the grace is over: the core knows
-            await _end(context, ending(error))
+            await end_call(context, ending(error))
             raise  # for the type checker
 
     def __repr__(self) -> str:
-        state = "stopped" if self._stopped else "stopping" if self._stopping else "serving"
+        state = "stopping" if self._stopping else "serving"
+        if self._stopped:
+            state = "stopped"
         return (
             f"<AioServer {', '.join(self._options.addresses)} {state}, {len(self.open)} calls open>"
         )
-
-
-async def _end(context: Any, end: CallEnded) -> None:
-    """Sends this status, and raises what tells grpc.aio so."""
-    try:
-        await context.abort(
-            _STATUS.get(end.code, grpc.StatusCode.UNKNOWN), end.details, end.trailers
-        )
-    except aio.InternalError:
-        # the core has ended the call itself: its caller has gone, or had sent too long a message
-        raise asyncio.CancelledError from None  # what grpc.aio does not log
 
 
 class _Unanswered(logging.Filter):
@@ -226,7 +180,9 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
     def service(self, handler_call_details: Any) -> Any:
         """The handler for this call."""
         path = handler_call_details.method
-        return self._handlers.get(path) or _stream_handler(self._server, _unknown_method(path))
+        return self._handlers.get(path) or _stream_handler(
+            self._server, functools.partial(unknown_method, path)
+        )
 
 
 def _unary_handler(server: AioServer, method: UnaryMethod) -> Any:
@@ -247,10 +203,3 @@ def _stream_handler(server: AioServer, method: StreamMethod) -> Any:
         await server.serve_stream(method, context)
 
     return grpc.stream_stream_rpc_method_handler(serve)
-
-
-def _unknown_method(path: str) -> StreamMethod:
-    async def end(_call: object) -> None:
-        raise CallEnded(UNIMPLEMENTED, f"Method not found: {path}")
-
-    return end

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
@@ -136,9 +136,11 @@ class Transport(Protocol):
         ...
 
 
+_NEVER_SHEDS: Final = 1 << 30  # the core must not refuse by itself: its callers would see CANCELLED
+
+
 def channel_arguments(options: TransportOptions) -> tuple[tuple[str, int], ...]:
     """The options as gRPC core's channel arguments (`include/grpc/impl/channel_arg_names.h`)."""
-    never_sheds = 1 << 30  # the core must not refuse by itself: its callers would see CANCELLED
     arguments: dict[str, int] = {
         "grpc.so_reuseport": int(options.reuse_port),
         "grpc.max_receive_message_length": options.max_message_bytes,
@@ -147,29 +149,35 @@ def channel_arguments(options: TransportOptions) -> tuple[tuple[str, int], ...]:
         # or streams that are over, but not yet freed, count as well, and a client that keeps to the
         # limit sees some of its calls UNAVAILABLE
         "grpc.http.overload_protection": 0,
-        "grpc.server.max_pending_requests": never_sheds,
-        "grpc.server.max_pending_requests_hard_limit": never_sheds,
+        "grpc.server.max_pending_requests": _NEVER_SHEDS,
+        "grpc.server.max_pending_requests_hard_limit": _NEVER_SHEDS,
         "grpc.server_max_unrequested_time_in_server": 3600,
-        "grpc.keepalive_time_ms": round(options.keepalive_time_s * 1000),
-        "grpc.keepalive_timeout_ms": round(options.keepalive_timeout_s * 1000),
-        "grpc.keepalive_permit_without_calls": 1,
-        # a keepalive ping waits for the answer to any other ping, and that by default for a minute
-        "grpc.http2.ping_timeout_ms": round(options.keepalive_timeout_s * 1000),
-        "grpc.http2.min_ping_interval_without_data_ms": round(
-            options.min_client_ping_interval_s * 1000
-        ),
-        "grpc.http2.min_recv_ping_interval_without_data_ms": round(
-            options.min_client_ping_interval_s * 1000
-        ),
         "grpc.enable_channelz": 0,
+        **_ping_arguments(options),
     }
     if options.max_connection_age_s:
-        arguments["grpc.max_connection_age_ms"] = round(options.max_connection_age_s * 1000)
-        arguments["grpc.max_connection_age_grace_ms"] = round(
-            options.max_connection_age_grace_s * 1000
-        )
+        arguments["grpc.max_connection_age_ms"] = _ms(options.max_connection_age_s)
+        arguments["grpc.max_connection_age_grace_ms"] = _ms(options.max_connection_age_grace_s)
     if options.response_compression == "gzip":
         # GRPC_COMPRESS_LEVEL_LOW: gzip, if the caller accepts it; a default algorithm would be
         # forced on callers that cannot read it
         arguments["grpc.default_compression_level"] = 1
     return tuple(arguments.items())
+
+
+def _ping_arguments(options: TransportOptions) -> dict[str, int]:
+    return {
+        "grpc.keepalive_time_ms": _ms(options.keepalive_time_s),
+        "grpc.keepalive_timeout_ms": _ms(options.keepalive_timeout_s),
+        "grpc.keepalive_permit_without_calls": 1,
+        # a keepalive ping waits for the answer to any other ping, and that by default for a minute
+        "grpc.http2.ping_timeout_ms": _ms(options.keepalive_timeout_s),
+        "grpc.http2.min_ping_interval_without_data_ms": _ms(options.min_client_ping_interval_s),
+        "grpc.http2.min_recv_ping_interval_without_data_ms": _ms(
+            options.min_client_ping_interval_s
+        ),
+    }
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -64,20 +64,15 @@ def choose_io_mode(
     if wanted == "event-engine":
         return _event_engine(version, known)
     switchable = known(_LISTENER)
-    if not switchable and _is_event_engine_by_default(version):
-        if wanted == "polling":
-            raise ValueError(
-                f"grpcio {version} cannot do its I/O by polling: leave --io-mode at auto, or "
-                "install a grpcio that can (1.85 is one)"
-            )
+    if switchable or not _is_event_engine_by_default(version):
+        why = "the faster one" if wanted == "auto" else "as --io-mode says"
+        experiments = (f"-{_LISTENER}", f"-{_CLIENT}") if switchable else ()
+        return IoMode("polling", experiments, f"{why}, grpcio {version}")
+    if wanted == "auto":
         return IoMode("event-engine", (), f"grpcio {version} has no other")
-    experiments = (f"-{_LISTENER}", f"-{_CLIENT}") if switchable else ()
-    return IoMode(
-        "polling",
-        experiments,
-        f"the faster one, grpcio {version}"
-        if wanted == "auto"
-        else f"as --io-mode says, grpcio {version}",
+    raise ValueError(
+        f"grpcio {version} cannot do its I/O by polling: leave --io-mode at auto, or "
+        "install a grpcio that can (1.85 is one)"
     )
 
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Collection
 from typing import Any, Final
 
-from gateway.core.grpc_status import UNIMPLEMENTED
+from gateway.serving.wire.call_errors import unknown_method
 from gateway.serving.wire.transport.completion_queue import internals
 from gateway.serving.wire.transport.completion_queue.calls import UnaryCall
 from gateway.serving.wire.transport.completion_queue.event_pump import EventPump
@@ -16,17 +16,16 @@ from gateway.serving.wire.transport.completion_queue.open_calls import OpenCall,
 from gateway.serving.wire.transport.completion_queue.outbox import Corks, Outbox
 from gateway.serving.wire.transport.completion_queue.streams import BidirectionalCall
 from gateway.serving.wire.transport.graceful_stop import until_finished
-from gateway.serving.wire.transport.interface import CallEnded, Methods, TransportOptions
+from gateway.serving.wire.transport.interface import Methods, TransportOptions
 
 # calls older than this are watched for cancellation, and deadlines are kept to this precision
 _SWEEP_S: Final = 0.05
 _OTHER_SLOTS: Final = 64  # calls of other methods that may arrive between two turns of the loop
-# calls of the hot method whose message is not dealt with yet; the core keeps what
-# comes beyond, and forgets it when
+# Calls of the hot method whose message is not dealt with yet. The core keeps what comes beyond, and
+# forgets it when its client does, at no cost here. With a slot given back as soon as its call is
+# delivered, a server with twice the load it can carry spent all of its time on calls that nobody
+# waited for any more.
 _HOT_SLOTS: Final = 128
-# its client does, at no cost here. With a slot given back as soon as its call is delivered, a
-# server with twice the load it can carry spent all of its time on calls that nobody waited for any
-# more.
 # what the core may take to report its last events once all calls are cancelled
 _STOPPED_S: Final = 10.0
 _log = logging.getLogger(__name__)
@@ -88,14 +87,7 @@ class CompletionQueueServer:
             self._core.shutdown(self._queue, self._core_stopped)
         await until_finished(emptied, self._open.are_busy, grace_s)
         if not emptied.done():
-            if self._open.members:
-                _log.warning(
-                    "%d calls were not finished within the grace of %g s and are cancelled",
-                    len(self._open.members),
-                    grace_s,
-                )
-            self._core.cancel_all_calls()
-            self._open.cancel()
+            self._cancel_calls(grace_s)
             await asyncio.wait([emptied], timeout=_STOPPED_S)
         if emptied.done():
             self._pump.join()
@@ -105,6 +97,16 @@ class CompletionQueueServer:
                 "be ignoring its cancellation",
                 _STOPPED_S,
             )
+
+    def _cancel_calls(self, grace_s: float) -> None:
+        if self._open.members:
+            _log.warning(
+                "%d calls were not finished within the grace of %g s and are cancelled",
+                len(self._open.members),
+                grace_s,
+            )
+        self._core.cancel_all_calls()
+        self._open.cancel()
 
     def _offer_hot_slot(self) -> None:
         self._core.request_registered_call(
@@ -137,7 +139,7 @@ class CompletionQueueServer:
             BidirectionalCall(
                 self._open,
                 event,
-                self._methods.stream.get(path) or functools.partial(_unknown_method, path),
+                self._methods.stream.get(path) or functools.partial(unknown_method, path),
             )
 
     def _sweep(self) -> None:
@@ -153,12 +155,10 @@ class CompletionQueueServer:
         self._queue.shutdown()
 
     def __repr__(self) -> str:
-        state = "stopped" if self._open.destroyed else "stopping" if self._stopping else "serving"
+        state = "stopping" if self._stopping else "serving"
+        if self._open.destroyed:
+            state = "stopped"
         return (
             f"<CompletionQueueServer {', '.join(self._options.addresses)} {state}, "
             f"{len(self._open.members)} calls open>"
         )
-
-
-async def _unknown_method(path: str, _call: object) -> None:
-    raise CallEnded(UNIMPLEMENTED, f"Method not found: {path}")
