@@ -9,11 +9,12 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from gateway.core.errors import DeadlineExpired, InstanceFailed
 from gateway.core.instance import Instance, Work
 from gateway.core.outcome import Outcome
+from gateway.serving.policies.breaker.circuit_breaker import Circuit
 
 _SUSPECT_S: Final = 1.0  # how long another instance is preferred after one has lost a batch
 _MAY_COME_BACK_S: Final = 2.0  # a worker process that died is back in half a second
@@ -21,49 +22,10 @@ _LOOK_S: Final = 1.0  # an operator may take back what was forced
 _SMOOTHING: Final = 0.2  # weight of the newest run in the time an instance is expected to take
 
 
-class Ticket(Protocol):
-    """Leave to run one batch."""
-
-
-class Gate(Protocol):
-    """An instance's breaker."""
-
-    state: str
-    """`closed`, `open` or `half-open`."""
-
-    @property
-    def admits(self) -> bool:
-        """A batch would be let through now."""
-        ...
-
-    @property
-    def retry_in_s(self) -> float:
-        """Time until it lets somebody try again; 0 where it is closed."""
-        ...
-
-    def admit(self) -> Ticket | None:
-        """Lets one batch through, or not."""
-        ...
-
-    def release(self, ticket: Ticket) -> None:
-        """The batch with this ticket is over, or was never run."""
-        ...
-
-    def begin(self) -> int:
-        """A batch starts to run."""
-        ...
-
-    def end(
-        self, generation: int, outcome: Outcome, elapsed_s: float, error: Exception | None
-    ) -> None:
-        """What it came to."""
-        ...
-
-
 class Seat:
     """One instance with its breaker, and what it has to do."""
 
-    def __init__(self, instance: Instance, gate: Gate, now: Callable[[], float]) -> None:
+    def __init__(self, instance: Instance, gate: Circuit, now: Callable[[], float]) -> None:
         self.instance = instance
         self.gate = gate
         self._now = now
@@ -146,7 +108,9 @@ class InstancePool:
     """The instances of one version (`gateway.serving.batching.batcher.Instances`)."""
 
     def __init__(
-        self, instances: Sequence[tuple[Instance, Gate]], now: Callable[[], float] = time.monotonic
+        self,
+        instances: Sequence[tuple[Instance, Circuit]],
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._now = now
         self.seats = tuple(Seat(instance, gate, now) for instance, gate in instances)

@@ -161,10 +161,9 @@ class Exchange:
     def _wait(self) -> Loss | None:
         """Until the process speaks; None then, and when the run need not be waited for."""
         began = time.monotonic()
-        limit = self._memory_limit
         until = began + self._timeout_s
         deadline = self._job.work.deadline
-        look = began + _LOOK_S if limit else math.inf
+        look = began + _LOOK_S if self._memory_limit else math.inf
         while not self._bell.wait(min(until, deadline, look) - time.monotonic(), self._process):
             if self._listener.stopping:
                 return None
@@ -174,23 +173,32 @@ class Exchange:
                     Fate.HUNG, f"took longer than {self._timeout_s:g} s for a batch: replaced"
                 )
             if now >= look:
-                if (resident := self._process.resident_bytes()) > 2 * limit:
-                    return Loss(
-                        Fate.OUTGREW,
-                        f"had {resident >> 20} MiB during a batch, its limit is "
-                        f"{limit >> 20} MiB: replaced",
-                    )
+                if (loss := self._outgrown()) is not None:
+                    return loss
                 look = now + _LOOK_S
             if now >= deadline:
                 deadline = math.inf
-                self._listener.pause()
-                self._job.fail(
-                    DeadlineExpired(
-                        "Deadline Exceeded: the last caller's time was over while a "
-                        "worker process ran the batch"
-                    )
-                )
+                self._pause()
         return None
+
+    def _outgrown(self) -> Loss | None:
+        limit = self._memory_limit
+        resident = self._process.resident_bytes()
+        if resident <= 2 * limit:
+            return None
+        return Loss(
+            Fate.OUTGREW,
+            f"had {resident >> 20} MiB during a batch, its limit is {limit >> 20} MiB: replaced",
+        )
+
+    def _pause(self) -> None:
+        self._listener.pause()
+        self._job.fail(
+            DeadlineExpired(
+                "Deadline Exceeded: the last caller's time was over while a "
+                "worker process ran the batch"
+            )
+        )
 
     def _take(self) -> None:
         answer = self._process.answer()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 
 class Fate(Enum):
@@ -42,3 +44,30 @@ class WorkerEvent:
     fate: Fate
     detail: str = ""
     """In words, for people."""
+
+
+class Reports(Protocol):
+    """What a worker's thread reports to its instance. All is called on the thread.
+
+    A protocol, because the instance makes the thread: importing it here would be a cycle.
+    """
+
+    def up(self, up: bool) -> None:
+        """Batches can be sent, or not."""
+        ...
+
+    def happened(self, event: WorkerEvent) -> None:
+        """An event that people should see."""
+        ...
+
+    def opened(self, error: str) -> None:
+        """The first start is over; the error is empty where it succeeded."""
+        ...
+
+    def settled(self, done: Callable[[], None]) -> None:
+        """A job is settled: `done` is to be called on the loop."""
+        ...
+
+    def ended(self) -> None:
+        """The thread ends; nothing is reported after this."""
+        ...

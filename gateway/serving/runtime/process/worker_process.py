@@ -34,7 +34,7 @@ from gateway.serving.runtime.process.worker_messages import (
 WORKER_ENTRY: Final = "gateway.serving.runtime.process.worker:serve"
 """What a worker process runs; named, not imported, because this process has no use for it."""
 
-_DRIVER: Final = "gateway.serving.runtime.process.worker_main"
+_DRIVER: Final = ("-P", "-X", "faulthandler", "-m", "gateway.serving.runtime.process.worker_main")
 _LEFT_TO_THE_GATEWAY = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # for a process that was hung up on; a run that hangs does not hear of it
 _END_PATIENCE_S: Final = 1.0
@@ -165,17 +165,7 @@ def _spawn(entry: str, link_fd: int, arena_fd: int) -> int:
     search = os.pathsep.join(path or os.getcwd() for path in sys.path)  # noqa: PTH109  # as text
     return os.posix_spawn(
         sys.executable,
-        [
-            sys.executable,
-            "-P",
-            "-X",
-            "faulthandler",
-            "-m",
-            _DRIVER,
-            entry,
-            str(link_fd),
-            str(arena_fd),
-        ],
+        [sys.executable, *_DRIVER, entry, str(link_fd), str(arena_fd)],
         # numpy's own threads would be started for nothing: ONNX Runtime has its own
         {"OPENBLAS_NUM_THREADS": "1", **os.environ, "PYTHONPATH": search},
         # A descriptor copied onto itself is inherited: the one way that no

@@ -154,10 +154,7 @@ class BatchCalls:
         if self.over:
             return
         if answer is None:
-            expired = code is grpc.StatusCode.DEADLINE_EXCEEDED
-            self.overdue = expired and self._loop.time() > self._timeout_at - _EARLY_S
-            # whoever refuses for want of time is there
-            self.doubtful = self.overdue or (casts_doubt(code) and not expired)
+            self._judge(code)
             self.fail(
                 error
                 or failure(
@@ -169,6 +166,13 @@ class BatchCalls:
         answers = [found for found in self._answers if found is not None]
         if len(answers) == len(self._answers):
             self._finish(answers)
+
+    def _judge(self, code: Any) -> None:
+        """What a status without an answer says of the server."""
+        expired = code is grpc.StatusCode.DEADLINE_EXCEEDED
+        self.overdue = expired and self._loop.time() > self._timeout_at - _EARLY_S
+        # whoever refuses for want of time is there
+        self.doubtful = self.overdue or (casts_doubt(code) and not expired)
 
     def _finish(self, answers: list[list[Array]]) -> None:
         try:

@@ -56,8 +56,6 @@ class RemoteHealth:
         changed: Callable[[], None],
     ) -> None:
         self._channel = channel
-        self._model = model
-        self._version = version
         self._metadata = tuple(metadata)
         self._changed = changed
         self._service = f"{model}/{version}" if version else model
@@ -65,10 +63,7 @@ class RemoteHealth:
         # why it is not available, empty where it is; None until something was learnt
         self._fault: str | None = None
         self._stream: StatusStream | None = None
-        # Of several servers behind one name a Watch would tell one's health: there gRPC's own
-        # health check chooses, and the name is asked.
-        self._has_watch = not has_many_servers(channel.address)
-        self._may_have_watch = self._has_watch
+        self._has_watch = self._may_have_watch
         self._heard: int | None = None  # the stream's last word
         self._doubt = True  # ask, whatever the stream said
         self._failing = False  # the last question was not answered with yes
@@ -81,6 +76,15 @@ class RemoteHealth:
     def available(self) -> bool:
         """The server is there, and the model is ready on it."""
         return self._fault == ""
+
+    @property
+    def _may_have_watch(self) -> bool:
+        """There is one server behind the address.
+
+        Of several a Watch would tell one's health: there gRPC's own health check chooses, and the
+        name is asked.
+        """
+        return not has_many_servers(self._channel.address)
 
     async def start(self) -> None:
         """Begins to follow; returns with the first answer, or after 2 s without one."""

@@ -21,6 +21,8 @@ from gateway.protocol.tensors import decode_raw, decode_typed, element_count, en
 _RAW_INPUT_CONTENTS: Final = 7
 _RAW_OUTPUT_CONTENTS: Final = 6
 _MAX_HEADS: Final = 512  # shapes remembered per version
+Contents = tuple[Any, bytes, tuple[int, int] | None]
+"""A tensor, and the bytes and the place in them of its raw contents; None: it is typed."""
 
 
 class BatchCodec:
@@ -77,11 +79,8 @@ class BatchCodec:
                 f"{self._address} answered what is no ModelInferResponse: {error}"
             ) from None
 
-    def _tensors(self, message: bytes) -> dict[str, tuple[Any, bytes, tuple[int, int] | None]]:
-        """By name: the tensor, and the bytes and the place in them of its raw contents.
-
-        None: it is typed.
-        """
+    def _tensors(self, message: bytes) -> dict[str, Contents]:
+        """The tensors of an answer by name."""
         split = split_field(message, _RAW_OUTPUT_CONTENTS)
         if split is None:  # too many fields to walk
             response = ModelInferResponse.FromString(message)
@@ -102,16 +101,11 @@ class BatchCodec:
             for tensor, place in zip(response.outputs, places, strict=True)
         }
 
-    def _output(
-        self,
-        spec: TensorSpec,
-        found: Mapping[str, tuple[Any, bytes, tuple[int, int] | None]],
-        rows: int,
-    ) -> Array:
+    def _output(self, spec: TensorSpec, found: Mapping[str, Contents], rows: int) -> Array:
         if spec.name not in found:
+            has = ", ".join(sorted(found)) or "none"
             raise ModelFailed(
-                f"{self._address} answered without the output '{spec.name}': it has "
-                f"{', '.join(sorted(found)) or 'none'}"
+                f"{self._address} answered without the output '{spec.name}': it has {has}"
             )
         tensor, data, span = found[spec.name]
         shape = tuple(tensor.shape)

@@ -159,7 +159,7 @@ class TestDeath:
             async with open_workers(plan) as (workers, events):
                 (instance,) = workers.instances
                 # no waiting between the lives
-                instance._thread._restarts.died = lambda _served_s: 0.0
+                instance._thread._lifecycle._restarts.died = lambda _served_s: 0.0
                 await over(instance, some())
                 open_before = counts()
                 for _ in range(20):
@@ -284,7 +284,10 @@ class TestMemory:
                     for instance in workers.instances:
                         await over(instance, order(1))
                     assert (
-                        sum(instance._thread._coming is not None for instance in workers.instances)
+                        sum(
+                            instance._thread._lifecycle.coming is not None
+                            for instance in workers.instances
+                        )
                         <= 1
                     )
                     await asyncio.sleep(0.01)
@@ -342,7 +345,7 @@ class TestMemory:
                 events,
             ):
                 (instance,) = workers.instances
-                instance._thread._look_at = 0
+                instance._thread._lifecycle._check_at = 0
                 for _ in range(5):
                     await over(instance, some())
                 assert fates(events) == ["OPENED"]
