@@ -75,7 +75,12 @@ def application(
     app = web.Application(middlewares=[_tell_where])
     if on_shutdown is not None:
         app.on_shutdown.append(on_shutdown)
+    app.add_routes(_probes(health))
+    app.add_routes(routes)
+    return app
 
+
+def _probes(health: Health) -> list[web.RouteDef]:
     async def live(_: web.Request) -> web.Response:
         return web.json_response({"live": True})
 
@@ -94,16 +99,12 @@ def application(
             {"name": name, **({"version": version} if version is not None else {}), "ready": answer}
         )
 
-    app.add_routes(
-        [
-            web.get("/v2/health/live", live),
-            web.get("/v2/health/ready", ready),
-            web.get("/v2/models/{name}/ready", model_ready),
-            web.get(r"/v2/models/{name}/versions/{version:\d{1,18}}/ready", model_ready),
-        ]
-    )
-    app.add_routes(routes)
-    return app
+    return [
+        web.get("/v2/health/live", live),
+        web.get("/v2/health/ready", ready),
+        web.get("/v2/models/{name}/ready", model_ready),
+        web.get(r"/v2/models/{name}/versions/{version:\d{1,18}}/ready", model_ready),
+    ]
 
 
 @web.middleware

@@ -16,9 +16,10 @@ from gateway.config.access_log_choice import AccessChoice
 from gateway.logs.formats import LogFormat
 from gateway.records.cells import DEGRADED, SAMPLED, SLOW
 from gateway.records.reader import Chunk
-from gateway.telemetry.access_log.access_lines import LOGGER, AccessLines
+from gateway.telemetry.access_log.access_lines import AccessLines
 from gateway.telemetry.access_log.access_rows import SlotBatches, access_rows
 from gateway.telemetry.access_log.line_writer import LineWriter
+from gateway.telemetry.access_log.single_line import LOGGER
 
 MOST_LINES_PER_S: Final = 100_000
 """A tenth of a core. What is more is left out, and counted."""

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from gateway.records.cells import HAS_IDS, HAS_PARENT, Cells
+from gateway.records.cells import Cells
 from gateway.records.events import Detail
 from gateway.records.reader import Chunk, Names
 from gateway.records.span_ids import Bytes, Identifiers
+from gateway.telemetry.chunk_rows import details_by_row, request_ids
 
 Array = np.ndarray[Any, Any]
 
@@ -96,14 +97,7 @@ def access_rows(chunk: Chunk, which: Array, batches: SlotBatches, offset_ns: int
     """
     cells = chunk.requests[which]
     places = chunk.request_places[which]
-    traces = chunk.identifiers.request_traces(places)
-    spans = chunk.identifiers.request_spans(places)
-    flags = cells["flags"]
-    if (flags & (HAS_PARENT | HAS_IDS)).any():
-        told = flags & (HAS_PARENT | HAS_IDS) != 0
-        traces[told] = cells["trace_id"][told]
-        told = flags & HAS_IDS != 0
-        spans[told] = cells["span_id"][told]
+    traces, spans = request_ids(chunk, cells, places)
     ran_in, known = batches.found(cells["batch"])
     arrived = cells["arrived_ns"]
     given = cells["deadline_s"].astype(np.float64) * 1e6
@@ -119,7 +113,7 @@ def access_rows(chunk: Chunk, which: Array, batches: SlotBatches, offset_ns: int
         deadline=np.where(
             np.isfinite(given), np.clip(np.nan_to_num(given), 0, _LONGEST_US), NONE
         ).astype(np.int64),
-        details=_by_row(chunk.details, places),
+        details=details_by_row(chunk.details, places),
         names=chunk.names,
         slot=chunk.slot,
         pid=chunk.pid,
@@ -128,17 +122,3 @@ def access_rows(chunk: Chunk, which: Array, batches: SlotBatches, offset_ns: int
 
 def _micros(nanos: Array) -> Array:
     return np.maximum(nanos, 0) // 1000
-
-
-def _by_row(details: Mapping[int, Detail], places: Array) -> Mapping[int, Detail]:
-    if not details or not len(places):
-        return {}
-    wanted = np.fromiter(details, np.uint64, len(details))
-    at = np.minimum(np.searchsorted(places, wanted), len(places) - 1)
-    return {
-        row: detail
-        for row, hit, detail in zip(
-            at.tolist(), (places[at] == wanted).tolist(), details.values(), strict=True
-        )
-        if hit
-    }

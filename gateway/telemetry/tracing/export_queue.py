@@ -134,18 +134,7 @@ class ExportQueue:
         if self._exporter is None:
             return
         until = time.monotonic() + timeout_s
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        with self._changed:
-            self._abandoned = True
-            left = list(self._waiting)
-            self._waiting = deque()
-            self._give_up(
-                sum(export.spans for export in left), sum(export.size_bytes for export in left)
-            )
+        self._end_waiting(timeout_s)
         try:
             self._exporter.shutdown()
         except Exception:  # noqa: BLE001  # any package's exporter
@@ -158,6 +147,21 @@ class ExportQueue:
         if lost := self.dropped[CLOSED]:
             _log.warning(
                 "%d spans are lost: the gateway stopped before %s had taken them", lost, self.name
+            )
+
+    def _end_waiting(self, timeout_s: float) -> None:
+        """Exports what waits as far as there is time, and drops the rest."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        with self._changed:
+            self._abandoned = True
+            left = list(self._waiting)
+            self._waiting = deque()
+            self._give_up(
+                sum(export.spans for export in left), sum(export.size_bytes for export in left)
             )
 
     def _give_up(self, spans: int, size_bytes: int) -> None:

@@ -60,7 +60,6 @@ class SpanExport:
         most_spans: int = MOST_SPANS,
     ) -> None:
         self._options = options
-        exporters = make_exporters(options) if exporters is None else exporters
         resource = make_resource() if resource is None else resource
         scope = InstrumentationScope("gateway", __version__, names.SCHEMA_URL)
         server = server or Server()
@@ -68,14 +67,8 @@ class SpanExport:
             *encode_origin(resource, scope), server, all_children=all_children
         )
         self._maker = SpanMaker(resource, scope, server, all_children=all_children)
-        self._of_bytes, self._of_spans = (
-            [
-                ExportQueue(one.name, one.exporter, most_bytes, most_spans)
-                for one in exporters
-                if one.takes_bytes is takes_bytes
-            ]
-            for takes_bytes in (True, False)
-        )
+        exporters = make_exporters(options) if exporters is None else exporters
+        self._of_bytes, self._of_spans = _queues(exporters, most_bytes, most_spans)
         self.queues = (*self._of_bytes, *self._of_spans)
         self._slots: dict[int, SlotRows] = {}
         self._not_made = 0
@@ -175,6 +168,18 @@ class SpanExport:
 
     def __repr__(self) -> str:
         return f"<SpanExport {list(self.queues)}>"
+
+
+def _queues(
+    exporters: list[NamedExporter], most_bytes: int, most_spans: int
+) -> tuple[list[ExportQueue], list[ExportQueue]]:
+    """A queue before each exporter: those that take bytes, and those that take the SDK's spans."""
+    of_bytes: list[ExportQueue] = []
+    of_spans: list[ExportQueue] = []
+    for one in exporters:
+        queue = ExportQueue(one.name, one.exporter, most_bytes, most_spans)
+        (of_bytes if one.takes_bytes else of_spans).append(queue)
+    return of_bytes, of_spans
 
 
 def _alone(encoded: Encoded) -> tuple[Encoded]:

@@ -5,16 +5,15 @@ Which batches, and who was in them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from gateway.records.cells import HAS_IDS, HAS_PARENT, KEPT, SAMPLED
-from gateway.records.events import Detail
+from gateway.records.cells import KEPT, SAMPLED
 from gateway.records.reader import Chunk
 from gateway.records.span_ids import Bytes
+from gateway.telemetry.chunk_rows import details_by_row, request_ids
 from gateway.telemetry.tracing.span_batches import Array, BatchRows, CallRows, RequestRows, Rows
 
 _LOOKS_KEPT: Final = 8
@@ -58,6 +57,16 @@ class _Members:
             np.concatenate((self.traces, others.traces)),
             np.concatenate((self.spans, others.spans)),
             linked=self.linked or others.linked,
+        )
+
+    def of(self, numbers: Array) -> tuple[Array, Array, Array]:
+        """Indices in the order of batches, and the first and the end of each of these batches."""
+        order = self.order()
+        known = self.numbers[order]
+        return (
+            order,
+            np.searchsorted(known, numbers, "left"),
+            np.searchsorted(known, numbers, "right"),
         )
 
     def order(self) -> Array:
@@ -120,26 +129,19 @@ class SlotRows:
             return None
         cells = chunk.requests[chosen]
         places = chunk.request_places[chosen]
-        ids = cells.view(_IDS)
         numbers = cells["batch"].astype(np.uint64)
-        traces = _voids(chunk.identifiers.request_traces(places))
-        spans = _voids(chunk.identifiers.request_spans(places))
-        has = cells["flags"] & (HAS_PARENT | HAS_IDS) != 0
-        if has.any():
-            traces[has] = ids["trace"][has]
-            has = cells["flags"] & HAS_IDS != 0
-            spans[has] = ids["span"][has]
+        traces, spans = (_voids(ids) for ids in request_ids(chunk, cells, places))
         return RequestRows(
             cells=cells,
             traces=traces,
             spans=spans,
-            parents=ids["parent"],
+            parents=cells.view(_IDS)["parent"],
             queue_spans=_voids(chunk.identifiers.request_spans(places, 1)),
             run_spans=_voids(chunk.identifiers.request_spans(places, 2)),
             batch_traces=_voids(chunk.identifiers.batch_traces(numbers)),
             batch_spans=_voids(chunk.identifiers.batch_spans(numbers)),
             batches=_found(known, cells["batch"]),
-            details=_by_row(chunk.details, places),
+            details=details_by_row(chunk.details, places),
             names=chunk.names,
             offset_ns=offset_ns,
         )
@@ -164,28 +166,23 @@ class SlotRows:
         if not len(chunk.batches):
             return []
         cells = chunk.batches[np.argsort(chunk.batches["number"], kind="stable")]
-        order = members.order()
-        numbers = members.numbers[order]
-        first, last = (
-            np.searchsorted(numbers, cells["number"], side) for side in ("left", "right")
-        )
+        order, first, last = members.of(cells["number"])
         chosen = (last > first) | (cells["kept"] != 0)
         if not chosen.any():
             return []
-        cells = cells[chosen]
         first = first[chosen]
-        last = last[chosen]
-        links = np.minimum(last - first, self._link_limit)
+        found = last[chosen] - first
+        links = np.minimum(found, self._link_limit)
         linked = order[_ranges(first, links)]
-        own = cells["number"].astype(np.uint64)
+        numbers = cells["number"][chosen].astype(np.uint64)
         rows = BatchRows(
-            cells=cells,
-            traces=_voids(chunk.identifiers.batch_traces(own)),
-            spans=_voids(chunk.identifiers.batch_spans(own)),
+            cells=cells[chosen],
+            traces=_voids(chunk.identifiers.batch_traces(numbers)),
+            spans=_voids(chunk.identifiers.batch_spans(numbers)),
             linked_traces=members.traces[linked],
             linked_spans=members.spans[linked],
             links=links,
-            dropped=last - first - links,
+            dropped=found - links,
             names=chunk.names,
             offset_ns=self._offset_ns,
         )
@@ -217,17 +214,6 @@ def _found(known: Array, numbers: Array) -> Array:
     found = known[at]
     found[(found["number"] != numbers) | (numbers <= 0)] = np.zeros((), known.dtype)
     return found
-
-
-def _by_row(details: Mapping[int, Detail], places: Array) -> Mapping[int, Detail]:
-    if not details:
-        return {}
-    at = np.searchsorted(places, np.fromiter(details, np.uint64, len(details)))
-    return {
-        row: detail
-        for row, (place, detail) in zip(at.tolist(), details.items(), strict=True)
-        if row < len(places) and int(places[row]) == place
-    }
 
 
 def _ranges(first: Array, counts: Array) -> Array:

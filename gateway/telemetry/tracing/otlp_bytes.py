@@ -8,6 +8,7 @@ exporter gets spans like any other.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from opentelemetry.sdk.trace.export import SpanExporter
@@ -21,17 +22,6 @@ def grpc_exporter() -> SpanExporter | None:
     """OTLP over gRPC, configured by the environment."""
     # imports grpc
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse  # noqa: PLC0415
-
-    class Stub:
-        """What calls the collector: passes bytes on."""
-
-        def __init__(self, channel: Any) -> None:
-            self.Export = channel.unary_unary(  # the generated stub's own name
-                _EXPORT,
-                request_serializer=None,
-                response_deserializer=ExportTraceServiceResponse.FromString,
-            )
 
     class Exporter(OTLPSpanExporter):
         """Exports `Encoded`."""
@@ -45,9 +35,22 @@ def grpc_exporter() -> SpanExporter | None:
     ):
         exporter.shutdown()
         return None
-    exporter._stub = Stub
-    exporter._client = Stub(exporter._channel)
+    exporter._stub = _stub
+    exporter._client = _stub(exporter._channel)
     return exporter  # type: ignore[no-any-return]
+
+
+def _stub(channel: Any) -> SimpleNamespace:
+    """What calls the collector, in the place of the generated stub: it passes bytes on."""
+    # imports protobuf
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse  # noqa: PLC0415
+
+    export = channel.unary_unary(
+        _EXPORT,
+        request_serializer=None,
+        response_deserializer=ExportTraceServiceResponse.FromString,
+    )
+    return SimpleNamespace(Export=export)
 
 
 class _Message:

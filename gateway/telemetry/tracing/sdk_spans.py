@@ -24,10 +24,10 @@ from opentelemetry.trace import (
 
 from gateway.records.events import Detail
 from gateway.telemetry.tracing import span_names as names
-from gateway.telemetry.tracing.encoder import detail_attributes
 from gateway.telemetry.tracing.peers import Peer, read_peer
 from gateway.telemetry.tracing.span_batches import BatchRows, CallRows, RequestRows, Rows
 from gateway.telemetry.tracing.span_columns import form_of, request_columns
+from gateway.telemetry.tracing.span_details import detail_attributes
 from gateway.telemetry.tracing.span_templates import (
     Form,
     Server,
@@ -78,53 +78,40 @@ class SpanMaker:
         detail = rows.details.get(row, _NONE)
         state = TraceState.from_header([detail.tracestate]) if detail.tracestate else None
         own = _context(values["trace"], values["span"], state=state)
-        events = []
-        if has_children(form, all_children=self._all_children):
-            batch = Link(_context(values["batch_trace"], values["batch_span"]))
-            failed = Status(StatusCode.ERROR) if form.batch_failed else Status()
-            below = (
-                _context(values["trace"], values[name], state=state)
-                for name in ("queue_span", "run_span")
-            )
-            yield self._span(names.QUEUE, next(below), own, (values["arrived"], values["started"]))
-            yield self._span(
-                names.BATCH,
-                next(below),
-                own,
-                (values["started"], values["ran"]),
-                links=[batch],
-                status=failed,
-            )
-        elif form.knows_batch:
-            events = [
-                _event(names.BATCH_STARTED, values["started"]),
-                _event(names.BATCH_ENDED, values["ran"]),
-            ]
-        for at_ns, what, text in detail.moments:
-            events.append(
-                Event(
-                    names.MOMENT_OF.format(what=what),
-                    {names.MOMENT_TEXT: text} if text else None,
-                    at_ns + rows.offset_ns,
-                )
-            )
-        status = (
-            Status(StatusCode.ERROR, detail.error[:4096] or None)
-            if is_error(form.status)
-            else Status()
-        )
+        parent = _context(values["trace"], values["parent"], remote=True, state=state)
+        children = has_children(form, all_children=self._all_children)
+        if children:
+            yield from self._children(form, values, own, state)
+        attributes = self._attributes(rows, row, form, values)
+        attributes |= detail_attributes(detail, names_model=not form.model)
+        status = Status()
+        if is_error(form.status):
+            status = Status(StatusCode.ERROR, detail.error[:4096] or None)
         yield self._span(
             names.STREAM_INFER if form.in_stream else names.INFER,
             own,
-            _context(values["trace"], values["parent"], remote=True, state=state)
-            if form.has_parent
-            else None,
+            parent if form.has_parent else None,
             (values["arrived"], values["ended"]),
-            attributes=self._attributes(rows, row, form, values)
-            | detail_attributes(detail, names_model=not form.model),
-            events=events,
+            attributes=attributes,
+            events=_events(values, detail, rows.offset_ns, batch=form.knows_batch and not children),
             status=status,
             kind=SpanKind.SERVER,
+        )
+
+    def _children(
+        self, form: Form, values: dict[str, Any], own: SpanContext, state: TraceState | None
+    ) -> Iterator[ReadableSpan]:
+        """The spans below a request's own: in the queue, and in its batch."""
+        queue = _context(values["trace"], values["queue_span"], state=state)
+        run = _context(values["trace"], values["run_span"], state=state)
+        yield self._span(names.QUEUE, queue, own, (values["arrived"], values["started"]))
+        yield self._span(
+            names.BATCH,
+            run,
+            own,
+            (values["started"], values["ran"]),
+            links=[Link(_context(values["batch_trace"], values["batch_span"]))],
+            status=Status(StatusCode.ERROR) if form.batch_failed else Status(),
         )
 
     def _attributes(
@@ -151,7 +138,6 @@ class SpanMaker:
     def _batches(self, rows: BatchRows) -> Iterator[ReadableSpan]:
         begin = 0
         for row, cell in enumerate(rows.cells):
-            model, version = rows.names.versions.get(int(cell["version"]), ("", 0))
             end = begin + int(rows.links[row])
             linked = zip(rows.linked_traces[begin:end], rows.linked_spans[begin:end], strict=True)
             links: BoundedList[Link] = BoundedList(None)
@@ -162,26 +148,13 @@ class SpanMaker:
                 max(int(cell[name]), int(cell["started_ns"])) + rows.offset_ns
                 for name in ("started_ns", "collated_ns", "run_ns", "ended_ns")
             )
-            attributes = {
-                names.MODEL_NAME: model,
-                names.MODEL_VERSION: version,
-                names.INSTANCE: rows.names.instances.get(int(cell["instance"]), ""),
-                names.BATCH_SIZE: int(cell["requests"]),
-                names.BATCH_ROWS: int(cell["rows"]),
-                names.BATCH_PADDED_ROWS: int(cell["padded_rows"])
-                if cell["padded_rows"] > cell["rows"]
-                else 0,
-            }
+            attributes = _batch_attributes(rows, cell)
             yield self._span(
-                names.BATCH_OF.format(model=model).rstrip(),
+                names.BATCH_OF.format(model=attributes[names.MODEL_NAME]).rstrip(),
                 _context(rows.traces[row], rows.spans[row]),
                 None,
                 (started, ended),
-                attributes={
-                    key: value
-                    for key, value in attributes.items()
-                    if value or key not in {names.INSTANCE, names.BATCH_PADDED_ROWS}
-                },
+                attributes=attributes,
                 events=[_event(names.COLLATED, collated), _event(names.RAN, ran)],
                 links=links,
                 status=Status(StatusCode.ERROR) if cell["failed"] else Status(),
@@ -227,6 +200,21 @@ class SpanMaker:
         )
 
 
+def _batch_attributes(rows: BatchRows, cell: Any) -> dict[str, str | int]:
+    model, version = rows.names.versions.get(int(cell["version"]), ("", 0))
+    found: dict[str, str | int] = {
+        names.MODEL_NAME: model,
+        names.MODEL_VERSION: version,
+        names.BATCH_SIZE: int(cell["requests"]),
+        names.BATCH_ROWS: int(cell["rows"]),
+    }
+    if instance := rows.names.instances.get(int(cell["instance"]), ""):
+        found[names.INSTANCE] = instance
+    if cell["padded_rows"] > cell["rows"]:
+        found[names.BATCH_PADDED_ROWS] = int(cell["padded_rows"])
+    return found
+
+
 def _context(
     trace: Any, span: Any, *, remote: bool = False, state: TraceState | None = None
 ) -> SpanContext:
@@ -241,3 +229,15 @@ def _context(
 
 def _event(name: str, time: int) -> Event:
     return Event(name, timestamp=int(time))
+
+
+def _events(values: dict[str, Any], detail: Detail, offset_ns: int, *, batch: bool) -> list[Event]:
+    """A request's events; `batch`: among them what its child spans would show."""
+    events = []
+    if batch:
+        events.append(_event(names.BATCH_STARTED, values["started"]))
+        events.append(_event(names.BATCH_ENDED, values["ran"]))
+    for at_ns, what, text in detail.moments:
+        attributes = {names.MOMENT_TEXT: text} if text else None
+        events.append(Event(names.MOMENT_OF.format(what=what), attributes, at_ns + offset_ns))
+    return events

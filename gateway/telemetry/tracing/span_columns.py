@@ -40,12 +40,7 @@ _FLAGS: Final = tuple(
 def request_columns(rows: RequestRows) -> tuple[Columns, Array]:
     """By name, and the form of each row as a number (`form_of`)."""
     cells = rows.cells
-    known = rows.batches["number"] != 0
     addresses, ports = _peers(rows)
-    arrived = cells["arrived_ns"]
-    ended = np.maximum(cells["ended_ns"], cells["arrived_ns"])
-    started = np.clip(rows.batches["started"], arrived, ended)
-    ran = np.clip(rows.batches["ran"], started, ended)
     request_ids, id_bytes = _request_ids(rows)
     columns = {
         "trace": rows.traces,
@@ -58,10 +53,7 @@ def request_columns(rows: RequestRows) -> tuple[Columns, Array]:
         "batch_trace_digits": hexadecimal(rows.batch_traces),
         "batch_span_digits": hexadecimal(rows.batch_spans),
         "batch_size": varints4(rows.batches["requests"]),
-        "arrived": arrived + rows.offset_ns,
-        "started": started + rows.offset_ns,
-        "ran": ran + rows.offset_ns,
-        "ended": ended + rows.offset_ns,
+        **_times(rows),
         "rows": varints4(np.maximum(cells["rows"], 0)),
         "input_bytes": varints8(np.maximum(cells["input_bytes"], 0)),
         "deadline_s": cells["deadline_s"],
@@ -69,34 +61,49 @@ def request_columns(rows: RequestRows) -> tuple[Columns, Array]:
         "port": varints4(ports),
         "request_id": request_ids,
     }
+    return columns, _form_key(rows, id_bytes, np.char.str_len(addresses), ports)
+
+
+def _times(rows: RequestRows) -> Columns:
+    """Times of the day in nanoseconds, none before the one that it follows."""
+    arrived = rows.cells["arrived_ns"]
+    ended = np.maximum(rows.cells["ended_ns"], arrived)
+    started = np.clip(rows.batches["started"], arrived, ended)
+    ran = np.clip(rows.batches["ran"], started, ended)
+    return {
+        "arrived": arrived + rows.offset_ns,
+        "started": started + rows.offset_ns,
+        "ran": ran + rows.offset_ns,
+        "ended": ended + rows.offset_ns,
+    }
+
+
+def _form_key(rows: RequestRows, id_bytes: Array, address_bytes: Array, ports: Array) -> Array:
+    """The form of each row as a number: see `form_of`."""
+    cells = rows.cells
+    flags = cells["flags"]
     has_detail = np.zeros(len(rows), bool)
     has_detail[list(rows.details)] = True
-    flags = cells["flags"]
-    has_batch = cells["batch"] > 0
     bits = {
         "degraded": flags & DEGRADED != 0,
         "slow": flags & SLOW != 0,
         "in_stream": flags & IN_STREAM != 0,
         "has_parent": flags & HAS_PARENT != 0,
         "has_deadline": np.isfinite(cells["deadline_s"]),
-        "has_batch": has_batch,
-        "knows_batch": known,
+        "has_batch": cells["batch"] > 0,
+        "knows_batch": rows.batches["number"] != 0,
         "batch_failed": rows.batches["failed"] != 0,
         "has_detail": has_detail,
         "has_port": ports > 0,
     }
-    key = _packed(
-        (
-            (cells["status"], 0),
-            (cells["reason"] & 0xFF, 8),
-            (id_bytes, 16),
-            (np.char.str_len(addresses), 24),
-            (cells["version"] + 1, 48),
-        )
+    numbers = (
+        (cells["status"], 0),
+        (cells["reason"] & 0xFF, 8),
+        (id_bytes, 16),
+        (address_bytes, 24),
+        (cells["version"] + 1, 48),
     )
-    for name, place in _FLAGS:
-        key |= bits[name].astype(np.uint64) << np.uint64(place)
-    return columns, key
+    return _packed((*numbers, *((bits[name], place) for name, place in _FLAGS)))
 
 
 def form_of(key: int, versions: Mapping[int, tuple[str, int]]) -> Form:
@@ -116,16 +123,13 @@ def batch_columns(rows: BatchRows) -> tuple[Columns, Array]:
     """By name, and a number for each row: equal where what is no column is."""
     cells = rows.cells
     started = cells["started_ns"]
-    collated, ran, ended = (
-        np.maximum(cells[name], started) for name in ("collated_ns", "run_ns", "ended_ns")
-    )
     columns = {
         "trace": rows.traces,
         "span": rows.spans,
         "started": started + rows.offset_ns,
-        "collated": collated + rows.offset_ns,
-        "ran": ran + rows.offset_ns,
-        "ended": ended + rows.offset_ns,
+        "collated": np.maximum(cells["collated_ns"], started) + rows.offset_ns,
+        "ran": np.maximum(cells["run_ns"], started) + rows.offset_ns,
+        "ended": np.maximum(cells["ended_ns"], started) + rows.offset_ns,
         "rows": varints4(np.maximum(cells["rows"], 0)),
         "size": varints4(np.maximum(cells["requests"], 0)),
         "padded": varints4(np.maximum(cells["padded_rows"], 0)),

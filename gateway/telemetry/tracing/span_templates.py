@@ -5,48 +5,27 @@ What is alike in all requests of a form is encoded once.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from gateway.core.errors import REASONS
 from gateway.core.grpc_status import SERVER_FAULTS, status_name
 from gateway.telemetry.tracing import span_names as names
-from gateway.telemetry.tracing.otlp_template import (
-    Layout,
-    Template,
-    field,
-    fixed32_field,
-    number_field,
-    varint,
+from gateway.telemetry.tracing.otlp_template import Layout, Template, varint
+from gateway.telemetry.tracing.span_layouts import (
+    CLIENT,
+    DROPPED_LINKS,
+    EVENTS,
+    FAILED,
+    INTERNAL,
+    LINKS,
+    LOCAL,
+    REMOTE,
+    SERVER,
+    SPANS,
+    event,
+    link,
+    span,
 )
-
-# Fields of opentelemetry.proto.trace.v1.Span; the spans of a ScopeSpans are its field 2.
-SPANS = 2
-TRACE = 1
-SPAN = 2
-TRACESTATE = 3
-PARENT = 4
-FLAGS = 16
-NAME = 5
-KIND = 6
-START = 7
-END = 8
-EVENTS = 11
-LINKS = 13
-DROPPED_LINKS = 14
-STATUS = 15
-STATUS_MESSAGE = 2
-STATUS_CODE = 3
-STATUS_ERROR = 2
-FAILED: Final = field(STATUS, number_field(STATUS_CODE, STATUS_ERROR))
-_INTERNAL = 1
-_SERVER = 2
-_CLIENT = 3
-LOCAL = 0x100
-REMOTE = 0x300
-"""Flags of a span whose parent (of a link whose span) is in this process, or came with the call.
-
-The SDK's.
-"""
 
 
 class Server(NamedTuple):
@@ -104,43 +83,6 @@ def has_children(form: Form, *, all_children: bool) -> bool:
     )
 
 
-def span(
-    name: str, kind: int, flags: int, ids: tuple[str, str, str], times: tuple[str, str]
-) -> Layout:
-    """A span so far; `ids`: the columns of trace, span and parent (empty: none)."""
-    layout = Layout()
-    trace, own, parent = ids
-    layout.put_bytes(TRACE, trace, "V16")
-    layout.put_bytes(SPAN, own, "V8")
-    if parent:
-        layout.put_bytes(PARENT, parent, "V8")
-    layout.put(
-        fixed32_field(FLAGS, flags)
-        + field(NAME, name.encode("utf-8", "replace"))
-        + number_field(KIND, kind)
-    )
-    layout.put_fixed64(START, times[0])
-    layout.put_fixed64(END, times[1])
-    return layout
-
-
-def link(trace: str, own: str) -> Layout:
-    """A link to a span of this gateway."""
-    layout = Layout()
-    layout.put_bytes(1, trace, "V16")
-    layout.put_bytes(2, own, "V8")
-    layout.put(fixed32_field(6, LOCAL))
-    return layout
-
-
-def event(name: str, time: str) -> Layout:
-    """Something that happened at a moment."""
-    layout = Layout()
-    layout.put_fixed64(1, time)
-    layout.put(field(2, name.encode()))
-    return layout
-
-
 def call_constants(
     model: str, version: int, address: str, *, failed: bool
 ) -> dict[str, str | int | bool]:
@@ -165,7 +107,7 @@ def call_constants(
 
 def call_template(model: str, version: int, address: str, *, failed: bool) -> Template:
     """The span of a call to another server."""
-    layout = span(names.CALL, _CLIENT, LOCAL, ("trace", "span", "parent"), ("started", "ended"))
+    layout = span(names.CALL, CLIENT, LOCAL, ("trace", "span", "parent"), ("started", "ended"))
     whole = Layout()
     for key, value in call_constants(model, version, address, failed=failed).items():
         layout.put_constant(key, value)
@@ -182,7 +124,7 @@ def batch_template(model: str, version: int, instance: str, flags: int) -> Templ
     """
     layout = span(
         names.BATCH_OF.format(model=model).rstrip(),
-        _INTERNAL,
+        INTERNAL,
         LOCAL,
         ("trace", "span", ""),
         ("started", "ended"),
@@ -217,7 +159,7 @@ def _child(name: str, own: str, start: str, end: str) -> Layout:
     # A column has one place: what stands in several spans bears their names before its own.
     return span(
         name,
-        _INTERNAL,
+        INTERNAL,
         LOCAL,
         (f"{own}:trace", own, f"{own}:span"),
         (f"{own}:{start}", f"{own}:{end}"),
@@ -237,11 +179,21 @@ def _request(form: Form, server: Server, *, events: bool) -> Layout:
     flags = REMOTE if form.has_parent else LOCAL
     layout = span(
         method,
-        _SERVER,
+        SERVER,
         flags,
         ("trace", "span", "parent" if form.has_parent else ""),
         ("arrived", "ended"),
     )
+    _put_attributes(layout, form, server)
+    if events:
+        layout.put_message(EVENTS, event(names.BATCH_STARTED, "started"))
+        layout.put_message(EVENTS, event(names.BATCH_ENDED, "ran"))
+    if not form.has_detail and is_error(form.status):
+        layout.put(FAILED)
+    return layout
+
+
+def _put_attributes(layout: Layout, form: Form, server: Server) -> None:
     for key, value in request_constants(form, server).items():
         layout.put_constant(key, value)
     for key, column, number_format, present in (
@@ -257,12 +209,6 @@ def _request(form: Form, server: Server, *, events: bool) -> Layout:
     ):
         if present:
             layout.put_attribute(key, column, number_format)
-    if events:
-        layout.put_message(EVENTS, event(names.BATCH_STARTED, "started"))
-        layout.put_message(EVENTS, event(names.BATCH_ENDED, "ran"))
-    if not form.has_detail and is_error(form.status):
-        layout.put(FAILED)
-    return layout
 
 
 def request_constants(form: Form, server: Server) -> dict[str, str | int | bool]:

@@ -21,6 +21,7 @@ from gateway.telemetry.access_log.access_lines import AccessLines
 from gateway.telemetry.access_log.access_log import AccessLog
 from gateway.telemetry.access_log.access_rows import SlotBatches, access_rows
 from gateway.telemetry.access_log.line_writer import MOST_BYTES
+from gateway.telemetry.access_log.single_line import single_line
 from tests.support.span_chunks import Slot
 
 OVERLOADED = REASONS.index("overloaded")
@@ -243,7 +244,7 @@ def test_a_line_is_one_line_and_the_same_made_with_thousands_or_by_itself(reques
     assert len(lines) == len(requests)
     for row, line in enumerate(lines):
         assert line.isprintable()
-        by_itself = maker._line(rows, row).decode()
+        by_itself = single_line(rows, row, as_json=log_format == "json").decode()
         if log_format == "json":
             assert json.loads(line) == json.loads(by_itself)
         else:

@@ -140,11 +140,8 @@ class WorkerLifecycle:
         self._end_renewal()
         if self.current is not None:
             self._check_at = time.monotonic() + _RENEWAL_PAUSE_S
-            self._report(
-                pid,
-                Fate.NOT_OPENED,
-                f"could not be started: {why}; the process it was to replace goes on",
-            )
+            text = f"could not be started: {why}; the process it was to replace goes on"
+            self._report(pid, Fate.NOT_OPENED, text)
             return
         delay_s = None if likely_again and not self._opened_once else self._restarts.start_failed()
         if delay_s is None:
@@ -230,10 +227,7 @@ class WorkerLifecycle:
             self._renewing.release()
 
     def _end_aside(self, process: WorkerProcess) -> None:
-        """Ends a process without waiting for it.
-
-        One that hangs takes a second, one that the kernel holds takes longer.
-        """
+        """Ends a process in a thread of its own: one that hangs takes a second or longer."""
         self._endings = [thread for thread in self._endings if thread.is_alive()]
         self._endings.append(
             threading.Thread(target=process.end, daemon=True, name=f"end of {process.pid}")
