@@ -1,4 +1,4 @@
-"""Predictions become the bytes of ModelInferResponses.
+"""Predictions become the bytes of ModelInferResponses, in a serving process.
 
 Protobuf messages merge by concatenation, so the part of a response that every request of the same
 shapes shares (names, datatypes, shapes) is serialised once, and a request adds its id and its
@@ -33,7 +33,7 @@ class AnswerEncoder:
         self._heads: dict[tuple[object, ...], tuple[bytes, ...]] = {}
 
     def encode(self, id_field: bytes, outputs: tuple[int, ...], prediction: Prediction) -> bytes:
-        """The response with raw contents, one entry an output also where it is empty.
+        """The response with raw contents: one entry for each output, also where it is empty.
 
         `id_field` is the id with its tag (field 3, the same in requests and responses); `outputs`
         are indexes into the signature's outputs.
@@ -66,9 +66,9 @@ class AnswerEncoder:
     def _make_heads(
         self, key: tuple[object, ...], outputs: tuple[int, ...], arrays: tuple[Array, ...]
     ) -> tuple[bytes, ...]:
-        """What stands before each output's elements.
+        """What stands before each output's elements; empty where an output has strings.
 
-        Empty where BYTES make the lengths differ from request to request.
+        BYTES make the lengths differ from request to request, so nothing can be remembered.
         """
         specs = [self._signature.outputs[i] for i in outputs]
         if any(spec.datatype == BYTES for spec in specs):
@@ -104,11 +104,10 @@ class AnswerEncoder:
     def encode_message(
         self, id_field: bytes, outputs: tuple[int, ...], prediction: Prediction, choices: Choices
     ) -> ModelInferResponse:
-        """The response as a message.
+        """The response as a message, in the form that the request chose.
 
-        With what the request chose of it (typed contents, classification).
-
-        Raises InvalidRequest for typed contents of a datatype that only travels raw.
+        That is raw or typed contents, and classes instead of values. Raises InvalidRequest for
+        typed contents of a datatype that only travels raw.
         """
         specs = [self._signature.outputs[i] for i in outputs]
         response = ModelInferResponse.FromString(id_field)
@@ -134,7 +133,8 @@ class AnswerEncoder:
 class Choices:
     """What a request chose of its response besides the outputs.
 
-    Typed contents, classes instead of values.
+    `typed`: typed contents instead of raw ones; `classes`: by output, how many classes are to be
+    answered instead of its values.
     """
 
     __slots__ = ("classes", "typed")
@@ -146,10 +146,7 @@ class Choices:
 
     @classmethod
     def of(cls, head: Any) -> Choices:
-        """The choices of a ModelInferRequest.
-
-        Raises InvalidRequest where they are not of the right kind.
-        """
+        """The choices of a ModelInferRequest; raises InvalidRequest for values of a wrong kind."""
         typed = chosen(head.parameters, "binary_data_output", default=True) is False
         classes: dict[str, int] = {}
         for output in head.outputs:

@@ -1,4 +1,4 @@
-"""Bytes to requests and predictions to bytes, for one version."""
+"""Bytes to requests and predictions to bytes, for one version. Runs in a serving process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class VersionCodec:
     ) -> ReadRequest:
         """The request, checked; raises InvalidRequest or Unsupported.
 
-        A layout worth remembering is learnt, for `target`.
+        A layout worth remembering is learnt in `layouts`, for `target`.
         """
         head = parsed.head
         form, inputs = bind(parsed, self.signature)
@@ -54,7 +54,7 @@ class VersionCodec:
         )
 
     def answer(self, read: ReadRequest, prediction: Prediction) -> bytes:
-        """The response's bytes, as the request chose.
+        """The response's bytes, in the form that the request chose.
 
         Raises InvalidRequest where that choice cannot be met.
         """

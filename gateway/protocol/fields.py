@@ -1,6 +1,6 @@
 """The little of protobuf's wire format that is read and written by hand.
 
-To copy large tensors not at all or once.
+It runs in a serving process, so that large tensors are copied once or not at all.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ def bytes_tag(field: int, length: int) -> bytes:
 
 
 def split_field(message: bytes, field: int) -> tuple[bytes, list[tuple[int, int]]] | None:
-    """The message without one repeated bytes field, and where in it that field's values stand.
-
-    As (offset, length).
+    """The message without one repeated bytes field, and the (offset, length) of its values.
 
     None where the message has too many fields to be walked. Raises `Malformed` where it breaks off
     or uses an unknown wire type.

@@ -1,9 +1,9 @@
 """Requests that are laid out byte for byte like one already checked need not be parsed again.
 
-A service sends one kind of request over and over: only the tensors' elements and the id differ. A
-`Layout` remembers a checked request's other bytes and where the elements stand. A message of the
-same length with the same bytes everywhere else means the same, so its tensors are read where they
-stand: 1 us instead of 10, and no copy of a large tensor.
+Runs in a serving process. A service sends one kind of request over and over: only the tensors'
+elements and the id differ. A `Layout` remembers a checked request's other bytes and where the
+elements stand. A message of the same length with the same bytes everywhere else means the same, so
+its tensors are read where they stand: 1 us instead of 10, and no copy of a large tensor.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _MAX_LENGTH_BYTE: Final = 0x80  # lengths below are one byte
 class Layout:
     """The fixed bytes of a checked request and the places of what varies.
 
-    `target` is whatever the owner resolved the request to; `form` is shared
-    by all requests of the layout.
+    `target` is whatever the owner resolved the request to; `form` is shared by all requests of the
+    layout.
     """
 
     __slots__ = (
@@ -101,9 +101,9 @@ class Layout:
 
 
 def _single_view(inputs: Sequence[BoundInput]) -> tuple[tuple[int, ...], np.dtype[Any], int] | None:
-    """Shape, dtype and offset where the only input is a plain view of the message.
+    """Shape, dtype and offset where the only input is a plain view of the message, else None.
 
-    The case worth the shortest way.
+    It is the usual case, and worth the shortest way.
     """
     if (
         len(inputs) == 1
@@ -118,7 +118,7 @@ def _single_view(inputs: Sequence[BoundInput]) -> tuple[tuple[int, ...], np.dtyp
 class Layouts:
     """The layouts of one server, found by a message's model name and length.
 
-    Bounded, forgotten when the models change.
+    They are bounded in number, and forgotten when the models change.
     """
 
     def __init__(self, capacity: int = 2048) -> None:
@@ -137,10 +137,7 @@ class Layouts:
     def learn(
         self, parsed: ParsedRequest, inputs: Sequence[BoundInput], form: RequestForm, target: Any
     ) -> None:
-        """Remembers the layout of a checked request.
-
-        If it is one that can be recognised by its bytes.
-        """
+        """Remembers the layout of a checked request, if it can be recognised by its bytes."""
         message = parsed.message
         made = _fixed_parts(message, parsed)
         if made is None or any(i.span is None for i in inputs):
@@ -163,12 +160,10 @@ class Layouts:
 def _fixed_parts(
     message: bytes, parsed: ParsedRequest
 ) -> tuple[list[tuple[int, bytes]], tuple[int, int]] | None:
-    """The bytes that must be equal.
+    """The bytes that must be equal, with their offsets, and the span of the id field.
 
-    With their offsets (before the id, after it, between the tensors), and the span of the id field.
-
-    None where the message does not begin with a short model name, or fixed bytes are many
-    or stand behind the last tensor.
+    The parts are: before the id, after it, and between the tensors. None where no other message can
+    be recognised by them.
     """
     id_span = _id_span(message, parsed) if _is_recognisable(message, parsed) else None
     if id_span is None:

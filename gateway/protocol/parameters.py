@@ -14,7 +14,8 @@ from gateway.core.request import Parameter
 def read_parameters(parameters: Any) -> dict[str, Parameter]:
     """A parameter map as plain values.
 
-    Raises InvalidRequest for names the server keeps for itself.
+    Raises InvalidRequest for names that the server keeps for itself, and for a parameter without a
+    value.
     """
     values: dict[str, Parameter] = {}
     for name, parameter in parameters.items():

@@ -1,8 +1,8 @@
-"""A ModelInferRequest's bytes, checked against a version's signature, become an InferenceRequest.
+"""A ModelInferRequest's bytes, checked against a version's signature, become a request.
 
-Everything that is the caller's fault is refused here, before it can share a batch with anybody.
-Texts follow Triton's, because tools and tests look for them; those about a request's content begin
-with `[request id: ID] `.
+Runs in a serving process. Everything that is the caller's fault is refused here, before it can
+share a batch with anybody. Texts follow Triton's, because tools and tests look for them; those
+about a request's content begin with `[request id: ID] `.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ Span = tuple[int, int]
 
 
 class ParsedRequest:
-    """A request as protobuf reads it, apart from the raw tensors.
+    """A request as protobuf reads it, but for the raw tensors, which stay where they are.
 
-    Which stay where they are in `message`.
+    `raw` are their (offset, length) in `message`; `head` is all else.
     """
 
     __slots__ = ("head", "head_bytes", "message", "raw")
@@ -204,7 +204,7 @@ def _check_shape(bound: BoundInput, expected: tuple[int, ...], signature: Signat
 
 
 def _check_rows(inputs: list[BoundInput], signature: Signature) -> int:
-    """Rows of the batch axis, the same in all inputs and within the limit.
+    """The rows of the batch axis, the same in all inputs and within the limit.
 
     1 where there is no batch axis.
     """

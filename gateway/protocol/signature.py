@@ -1,4 +1,7 @@
-"""What a version accepts and answers, compiled from its plan for checking requests."""
+"""What a version accepts and answers, compiled from its plan for checking requests.
+
+Runs in a serving process.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from gateway.core.plan import TensorSpec, VersionPlan
 class Signature:
     """Inputs and outputs of one version.
 
-    `row_limit`: rows a request may have; None: no limit (what is too large is split) or
-    no batch axis (`batched` tells).
+    `row_limit` is how many rows a request may have; None: no limit (what is too large is split) or
+    no batch axis (`batched` tells which).
     """
 
     __slots__ = (

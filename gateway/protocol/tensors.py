@@ -1,4 +1,4 @@
-"""Tensor contents, raw and typed, to numpy arrays and back.
+"""Tensor contents, raw and typed, to numpy arrays and back, in every process that holds tensors.
 
 Raw: little-endian, row-major; BYTES elements each behind a 4-byte little-endian length
 (`serialize_byte_tensor` of Triton's client). BYTES become arrays of `str`: ONNX strings are UTF-8,
@@ -49,7 +49,7 @@ def decode_raw(
 ) -> Array:
     """A tensor out of raw contents that stand in the message.
 
-    A read-only view of it, or for BYTES a new array of `str`.
+    It is a read-only view of the message, or for BYTES a new array of `str`.
     """
     if datatype == BYTES:
         return _decode_strings(message, offset, length, shape, name)

@@ -1,9 +1,8 @@
-"""The HTTP port: probes (is the gateway alive, is it ready, is a model).
+"""The HTTP port of the telemetry process: probes, and the routes of whatever else is to be read.
 
-Whatever else is to be read.
-
-A probe reads the status alone: 200, or 400 where the answer is no, as in Triton; 404
-for a model that is not there.
+The probes answer whether the gateway is alive, whether it is ready, and whether a model is. A probe
+reads the status alone: 200, or 400 where the answer is no, as in Triton; 404 for a model that is
+not there.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ Ending = Callable[[object], Awaitable[None]]
 
 
 class Health(Protocol):
-    """What is asked for."""
+    """What the probes ask; the process's assembly implements it."""
 
     @property
     def ready(self) -> bool:
@@ -111,9 +110,9 @@ def _probes(health: Health) -> list[web.RouteDef]:
 async def _tell_where(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """What is not there, or only read, is answered in JSON.
+    """Answers requests for what is not there, or is only read, in JSON.
 
-    With the way to what may have been meant.
+    The answer names what may have been meant.
     """
     fault = request.match_info.http_exception
     if isinstance(fault, web.HTTPMethodNotAllowed):

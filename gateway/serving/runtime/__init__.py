@@ -1,1 +1,1 @@
-"""ONNX Runtime sessions and the workers that run them."""
+"""What runs batches of a version: threads, worker processes, other servers."""

@@ -1,6 +1,7 @@
-"""Lends the instances of one version to its batches.
+"""Lends the instances of one version to its batches, in a serving process.
 
-Whoever is expected to be done first, and never one that is left alone.
+An instance is chosen by when it is expected to be done; one whose circuit breaker is open is left
+alone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _SMOOTHING: Final = 0.2  # weight of the newest run in the time an instance is e
 
 
 class Seat:
-    """One instance with its breaker, and what it has to do."""
+    """One instance with its circuit breaker, and what it has to do."""
 
     def __init__(self, instance: Instance, gate: Circuit, now: Callable[[], float]) -> None:
         self.instance = instance
@@ -38,7 +39,7 @@ class Seat:
 
     @property
     def name(self) -> str:
-        """The instance's."""
+        """The name of the instance."""
         return self.instance.name
 
     def look(self) -> None:
@@ -54,7 +55,7 @@ class Seat:
         return (self.outstanding + 1) * (max(self.expected_s, self.instance.expected_s) or 1e-6)
 
     def run(self, work: Work, done: Callable[[], None]) -> None:
-        """Runs the work; see `Instance.run`. The place is given back before `done` is called."""
+        """Runs the work (see `Instance.run`); the place is given back before `done` is called."""
         ticket = self.gate.admit()
         if ticket is None:  # it opened, or another has the probe, since the place was taken
             work.fail(
@@ -142,7 +143,7 @@ class InstancePool:
     def acquire(self, ready: Callable[[], None]) -> Seat | None:
         """Takes a place on the instance that is expected to be done first.
 
-        Without a free one, `ready` is called when that has changed.
+        Where none is free it returns None, and calls `ready` when that has changed.
         """
         able = [seat for seat in self.seats if seat.instance.available and seat.gate.admits]
         now = self._now()
@@ -162,9 +163,10 @@ class InstancePool:
         seat.outstanding -= 1
 
     def _look_again(self) -> None:
-        """A breaker that lets somebody try again says so to nobody.
+        """Sets a timer after which `ready` is called again.
 
-        An instance that is down for too long neither.
+        Nobody tells the pool when a breaker lets the next batch try, or when an instance has been
+        down for too long.
         """
         waits = [
             seat.gate.retry_in_s

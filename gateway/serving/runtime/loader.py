@@ -1,6 +1,6 @@
-"""Brings a version's session up without disturbing what is served.
+"""Opens a version's session and warms it up, without disturbing what is served.
 
-Opened and warmed on threads of its own.
+Runs in a serving process, on threads of its own; `warm_up` also in a worker process.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def _open_warm(plan: VersionPlan) -> VersionRunner:
 
 
 def warm_up(plan: VersionPlan, runner: VersionRunner) -> None:
-    """Runs the configured requests and every batch size of the plan.
+    """Runs the configured requests and every batch size of the plan; raises ModelFailed.
 
-    So that no caller pays for a first run; raises ModelFailed.
+    So no caller pays for a first run.
     """
     tensors = sample_tensors(plan.inputs)
     wanted = tuple(range(len(plan.outputs)))

@@ -1,6 +1,6 @@
-"""Runs batches of one version.
+"""Runs batches of one version: the shapes that callers see on one side, the graph's on the other.
 
-The session between the shapes callers see and those the graph wants.
+Runs in a serving process or in a worker process.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class VersionRunner:
     def run(self, feed: dict[str, Array], wanted: tuple[int, ...], rows: int) -> list[Array]:
         """The wanted outputs by index.
 
-        Raises ModelFailed, also where the first axis of an output is not `rows`
-        long (-1: there is no such axis).
+        Raises ModelFailed, also where the first axis of an output is not `rows` long (-1: there is
+        no such axis).
         """
         for name, spec in self._reshaped_inputs.items():
             if name in feed:

@@ -1,6 +1,6 @@
-"""How a call ends when its method raised.
+"""How a call ends when its method raised: status, text and trailers, the same on every transport.
 
-Status, text and trailers, the same on every transport.
+Runs in a serving process.
 """
 
 from __future__ import annotations
@@ -31,10 +31,9 @@ _levels: Final[dict[type[BaseException], int]] = {}
 
 
 def ending(error: BaseException) -> CallEnded:
-    """The end that this error makes of a call.
+    """The end that this error makes of a call. It is logged, unless `tell` has done so before.
 
-    It is logged, unless `tell` was; what no method should raise is
-    told to callers by its class only.
+    Of what no method should raise, callers read the class only.
     """
     tell(error)
     if isinstance(error, CallEnded):
@@ -58,11 +57,10 @@ def tell(
 ) -> None:
     """Logs what ended a request, once.
 
-    Callers' faults at DEBUG, ours at WARNING, what nobody expected at ERROR with its traceback.
-
-    Of those alike (one class of error, one version) the first is written, then every ten seconds
-    how many more there were. `model` and `version` are resolved names; what else is known of the
-    request (`gateway.logs.formats.about`) is asked for only where a record is written.
+    Callers' faults are logged at DEBUG, ours at WARNING, what nobody expected at ERROR with its
+    traceback. Of those alike (one class of error, one version) the first is written, then every ten
+    seconds how many more there were. `model` and `version` are resolved names; what else is known
+    of the request (`gateway.logs.formats.about`) is asked for only where a record is written.
     """
     kind_of = type(error)
     level = _levels.get(kind_of)
@@ -85,10 +83,7 @@ def tell(
 
 
 def tell_rest() -> None:
-    """Logs how many there were of what is being counted.
-
-    To be called before the event loop ends.
-    """
+    """Logs how many there were of what is being counted; to be called before the loop ends."""
     _limited.flush()
 
 
@@ -148,7 +143,7 @@ async def unknown_method(path: str, _call: object) -> None:
 def fitting_text(text: str) -> str:
     """The text, or as much of its beginning as fits into a status.
 
-    What is not Unicode in it is replaced.
+    Characters that UTF-8 cannot encode are replaced.
     """
     encoded = text.encode(errors="replace")
     if len(encoded) * _ESCAPED <= _LONGEST_TEXT:

@@ -1,6 +1,6 @@
 """The health of the server and of its models by the names of `grpc.health.v1`.
 
-To be looked up and to be watched.
+Runs in a serving process, which looks health up and lets callers watch it.
 
 The names are: empty (the server as a whole), `inference.GRPCInferenceService` (the same), the name
 of each model (serving while any version is live) and `MODEL/VERSION`. A model's health does not
@@ -33,10 +33,10 @@ class Status(IntEnum):
 
 
 class Health:
-    """Looks the health up in what there is, and keeps nothing of it but for names that are watched.
+    """Looks health up in the server's state and the catalogue, and keeps only what is watched.
 
-    So a change costs one look-up for every different name that is watched, however many
-    models there are and watch it.
+    So a change costs one look-up for every different name that is watched, however many models
+    there are and however many callers watch.
     """
 
     def __init__(self, state: ServerState, catalogue: Catalogue) -> None:
@@ -125,10 +125,7 @@ class _Watched:
 
 
 class Watch:
-    """One caller's watch of one name: ``with health.watch(name) as watch.
-
-    Status = await watch.next()``.
-    """
+    """One caller's watch of one name, to be closed; `with` does that."""
 
     __slots__ = ("_changed", "_health", "_told", "service", "watched")
 
@@ -140,10 +137,7 @@ class Watch:
         self._changed: asyncio.Future[None] | None = None
 
     async def next(self) -> Status:
-        """The health now, at the first call.
-
-        Then a health that differs from the one returned last, once there is one.
-        """
+        """The health now, at the first call; then the next that differs from the one before."""
         while self.watched.status is self._told:
             self._changed = asyncio.get_running_loop().create_future()
             await self._changed

@@ -1,6 +1,6 @@
-"""What this process knows of the server as a whole.
+"""What a serving process knows of the server as a whole.
 
-What the control side published last, and whether the process is leaving.
+That is what the control process published last, and whether this process is leaving.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from gateway.ipc.messages import Publish
 
 
 class ServerState:
-    """The last publication and the draining; tells its listeners of every change."""
+    """The last publication and whether the process drains; calls its listeners at every change."""
 
     def __init__(self) -> None:
         self.publication: Publish | None = None
-        """None: the control side has not spoken yet."""
+        """None: the control process has published nothing yet."""
         self.draining = False
         self._known: frozenset[str] | None = None
         self._listeners: list[Callable[[], None]] = []
@@ -46,9 +46,9 @@ class ServerState:
         return self.publication
 
     def knows(self, name: str) -> bool:
-        """The repository has a model of this name, or a version by the name `MODEL/VERSION`.
+        """The repository has a model, or a version, of this name, whatever its state.
 
-        Whatever its state.
+        Versions are named `MODEL/VERSION`.
         """
         if self._known is None:
             index = self.publication.index if self.publication is not None else ()

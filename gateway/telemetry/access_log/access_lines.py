@@ -1,6 +1,7 @@
-"""Lines of the access log, thousands at a time.
+"""Lines of the access log, thousands at a time, in the telemetry process.
 
-What is rare (an error's text, an id of odd characters) is put into its line one by one.
+The rare line with more to it (an error's text, an id of odd characters) is made by itself, by
+`single_line`.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class AccessLines:
         return b"\n".join(lines)
 
     def _beginning(self, rows: AccessRows) -> Iterator[Part]:
-        """What stands before all that is told of a request."""
+        """What stands before a request's own fields."""
         if self._json:
             who = (
                 f'Z","level":"INFO","logger":"{LOGGER}","message":"{MESSAGE}","process":"'
@@ -139,7 +140,7 @@ class AccessLines:
         )
 
     def _words(self, name: str, texts: list[str], which: Array, present: Array) -> Part:
-        """A value out of a few that may be anybody's words."""
+        """A value out of a few texts, which callers may have chosen."""
         short = [cut(text, LONGEST_VALUE) for text in texts]
         shown = [JSON.encode(text) if self._json else human_text(text) for text in short]
         return self._value(name, chosen(shown, which), present)
@@ -171,7 +172,7 @@ class _RequestIds(NamedTuple):
     column: Text
     present: Array
     odd: Array
-    """Those that do not stand for themselves.
+    """Those with characters that cannot stand in a line as they are.
 
     They are left out of the column: a line end in one would make two lines.
     """

@@ -1,6 +1,6 @@
 """The access log: a line for each request, made in the telemetry process.
 
-It is made of what the serving processes wrote down.
+It is made of what the serving processes wrote into their record rings.
 """
 
 from __future__ import annotations
@@ -30,10 +30,7 @@ _log = logging.getLogger(LOGGER)
 
 
 class AccessLog:
-    """Takes chunks of all slots, in one thread; lines are written by another.
-
-    From `start` to `close`.
-    """
+    """Takes chunks of all slots, in one thread; another thread writes, from `start` to `close`."""
 
     def __init__(
         self,
@@ -70,7 +67,7 @@ class AccessLog:
         self._writer.start()
 
     def close(self, timeout_s: float = _CLOSE_S) -> None:
-        """Writes what waits, as far as that can be done in time, and says what was left out."""
+        """Writes what waits, as far as there is time, and logs how many lines were left out."""
         self._writer.close(timeout_s)
         self._say(time.monotonic(), at_once=True)
 
@@ -104,8 +101,8 @@ class AccessLog:
     def _wanted(self, chunk: Chunk) -> np.ndarray[Any, Any]:
         """Which requests have a line.
 
-        One that has a cell for no other reason was drawn for us, in its serving
-        process; the others are drawn here.
+        One that has a cell for no other reason was drawn for the log, in its serving process; the
+        others are drawn here.
         """
         flags = chunk.requests["flags"]
         wanted = (chunk.requests["status"] != 0) | (flags & (DEGRADED | SLOW) != 0)

@@ -1,4 +1,4 @@
-"""Requests of a chunk as columns of numbers: what the access log tells of each."""
+"""Requests of a chunk as columns of numbers, for the access log. Runs in the telemetry process."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class SlotBatches:
         self._sorted: Array = np.zeros(0, _BATCH)
 
     def take(self, chunk: Chunk) -> None:
-        """Remembers those of this chunk.
+        """Remembers the batches of this chunk.
 
         Those of a process that is gone are forgotten: their numbers mean others now.
         """

@@ -1,4 +1,4 @@
-"""What OpenTelemetry's exporters say in our log.
+"""What OpenTelemetry's exporters write into our log, in the telemetry process.
 
 They write a line for each export that fails, and quote headers that they cannot send.
 """
@@ -26,13 +26,13 @@ _LEFT_OUT: Final = "(left out)"
 
 
 class ExporterWords(logging.Filter):
-    """For a handler: what they say twice is counted for a minute.
+    """A handler's filter, which counts for a minute what the exporters log again and again.
 
-    No value of a header of theirs stands in any record.
+    It leaves the values of their headers out of every record: they may be tokens.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        """`environment`: theirs."""
+        """`environment`: the environment that the exporters read."""
         super().__init__()
         secrets = sorted(set(_secrets(environment)), key=len, reverse=True)
         self._secret = re.compile("|".join(map(re.escape, secrets))) if secrets else None

@@ -1,6 +1,6 @@
-"""Writes lines to stderr from a thread of its own.
+"""Writes lines to stderr from a thread of its own, in the telemetry process.
 
-So that a reader who is slow or stands still keeps nobody else waiting.
+So a slow reader, or one that stands still, keeps nobody else waiting.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
-"""Columns of text.
+"""Columns of text: arrays of bytes, a row a value. Used in the telemetry process.
 
-Arrays of bytes, a row a value, with zeros where a value is shorter than the longest.
-Lines made of them lose the zeros.
-
-Thousands of lines, each with the fields that it happens to have, are
-made by a few dozen numpy calls.
+A value shorter than the longest ends with zeros, which lines made of them lose. So thousands of
+lines, each with the fields that it happens to have, are made by a few dozen numpy calls.
 """
 
 from __future__ import annotations

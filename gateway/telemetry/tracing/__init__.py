@@ -1,4 +1,1 @@
-"""Spans of what the serving processes wrote down.
-
-Made, encoded and exported in the telemetry process.
-"""
+"""Spans of what the serving processes recorded: made, encoded and exported."""

@@ -1,4 +1,7 @@
-"""A queue of bounded size before one exporter, and the thread that empties it."""
+"""A queue of bounded size before one exporter, and the thread that empties it.
+
+Runs in the telemetry process.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,9 @@ CLOSED: Final = "closed"
 NO_EXPORTER: Final = "no_exporter"
 """The exporter could not be made: the log said why when the telemetry process started."""
 NOT_MADE: Final = "not_made"
-"""A fault of ours: what the requests wrote down could not be made into spans.
+"""A bug of ours: what the requests recorded could not be made into spans.
 
-At least one for each of them.
+It counts at least one for each of them.
 """
 DROP_REASONS: Final = (QUEUE_FULL, EXPORT_FAILED, CLOSED, NO_EXPORTER, NOT_MADE)
 _WARN_EVERY_S: Final = 60.0
@@ -44,15 +47,15 @@ class Export(NamedTuple):
 
 
 class ExportQueue:
-    """Takes exports from one thread, counts what becomes of them, and warns of what is dropped.
+    """Takes exports from one thread, and counts what becomes of them.
 
-    At once, then at most every minute.
+    It warns of what is dropped at once, then at most every minute.
     """
 
     def __init__(
         self, name: str, exporter: SpanExporter | None, most_bytes: int, most_spans: int
     ) -> None:
-        """`exporter`: None where it could not be made; then all is dropped."""
+        """`exporter` is None where it could not be made; then all is dropped."""
         self.name = name
         self.exported = 0
         self.dropped = Counter(dict.fromkeys(DROP_REASONS, 0))
@@ -79,17 +82,17 @@ class ExportQueue:
 
     @property
     def queued_spans(self) -> int:
-        """Of those that are not out yet."""
+        """How many spans are not out yet."""
         return self._spans
 
     @property
     def queued_bytes(self) -> int:
-        """Of those that are not out yet."""
+        """How many bytes are not out yet."""
         return self._bytes
 
     @property
     def asking_s(self) -> float:
-        """How long the exporter has been at what it was given last; 0 where it waits for more."""
+        """How long the exporter has been at its current export; 0 where it waits for more."""
         asked_at = self._asked_at
         return 0.0 if asked_at is None else time.monotonic() - asked_at
 
@@ -127,9 +130,9 @@ class ExportQueue:
             )
 
     def close(self, timeout_s: float) -> None:
-        """Takes nothing more, exports what waits as long as there is time, shuts the exporter down.
+        """Takes nothing more, exports what waits as far as there is time, shuts the exporter down.
 
-        Says how many spans are lost.
+        Logs how many spans are lost.
         """
         if self._exporter is None:
             return

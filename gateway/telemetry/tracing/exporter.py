@@ -1,6 +1,6 @@
-"""From chunks of cells to spans at whatever exporters are configured.
+"""From chunks of cells to spans at the exporters that are configured, in the telemetry process.
 
-Import it where spans are exported: it imports OpenTelemetry.
+Import it only where spans are exported: it imports OpenTelemetry.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ _CONTEXT: Final = SpanContext(1, 1, is_remote=False)
 class SpanExport:
     """Takes chunks of all slots, in one thread, and exports from others, from `start` to `close`.
 
-    `server`: where callers reach the gateway; `all_children`: else quick answered requests have
-    events instead of spans below them.
+    `server`: where callers reach the gateway. `all_children`: every request has spans below it;
+    else quick answered requests have events instead.
     """
 
     def __init__(
@@ -91,10 +91,7 @@ class SpanExport:
 
     @property
     def asking_s(self) -> dict[str, float]:
-        """By exporter: how long it has been at what it was given last.
-
-        0 where it waits for more.
-        """
+        """By exporter: how long it has been at its current export; 0 where it waits for more."""
         return {queue.name: queue.asking_s for queue in self.queues}
 
     @property
@@ -118,7 +115,7 @@ class SpanExport:
     def take(self, chunk: Chunk) -> None:
         """Queues the spans of its requests, and of the batches of the chunk before.
 
-        Never waits, never raises.
+        It never waits and never raises.
         """
         try:
             rows = self._slots.setdefault(chunk.slot, SlotRows(self._options.link_limit))
@@ -187,7 +184,7 @@ def _alone(encoded: Encoded) -> tuple[Encoded]:
 
 
 def encode_origin(resource: Resource, scope: InstrumentationScope) -> tuple[bytes, bytes]:
-    """Both as OpenTelemetry encodes them."""
+    """Resource and scope, as OpenTelemetry encodes them."""
     spans = encode_spans(
         [ReadableSpan("", resource=resource, instrumentation_scope=scope, context=_CONTEXT)]
     ).resource_spans[0]

@@ -1,6 +1,6 @@
-"""Cells joined to what spans tell: which requests are exported, their ids and their batches.
+"""Cells joined to what spans show: the requests to export, their ids, and who was in which batch.
 
-Which batches, and who was in them.
+Runs in the telemetry process.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _NO_BATCHES: Final = np.zeros(
 
 @dataclass(frozen=True)
 class _Members:
-    """Who was in which batch."""
+    """The requests of batches, by the numbers of the batches."""
 
     numbers: Array
     traces: Array
     spans: Array
 
     linked: bool = False
-    """Some by links: they may be there twice."""
+    """Some came from links, so they may be there twice."""
 
     def and_those(self, others: _Members) -> _Members:
         return _Members(
@@ -72,7 +72,7 @@ class _Members:
     def order(self) -> Array:
         """Indices by batch, each request once.
 
-        It stands in a link and in its own cell if it failed with its batch.
+        A request that failed with its batch stands both in a link and in its own cell.
         """
         if not self.linked:
             return np.argsort(self.numbers, kind="stable")

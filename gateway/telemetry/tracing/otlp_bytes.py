@@ -1,9 +1,9 @@
 """OpenTelemetry's OTLP exporters, given requests that are encoded already.
 
-They keep the connection, headers, TLS, compression, timeouts and retries. What is leaned on here
-and is not public: of the gRPC exporter `_translate_data`, `_stub`, `_channel` and `_client`, of the
-HTTP exporter's module the name `encode_spans`. Where one is not there, `None` is returned, and the
-exporter gets spans like any other.
+Runs in the telemetry process. The exporters keep the connection, headers, TLS, compression,
+timeouts and retries. What is used here and is not public: of the gRPC exporter `_translate_data`,
+`_stub`, `_channel` and `_client`, of the HTTP exporter's module the name `encode_spans`. Where one
+is not there, `None` is returned, and the exporter gets spans like any other.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Protobuf messages of fixed length with columns in them.
+"""Protobuf messages of fixed length with columns in them, for the telemetry process.
 
-So that thousands are written with one numpy assignment a column.
-
-A column has room for any of its values: numbers stand as varints of a fixed length (a varint may
-have empty bytes at its end), times and ids are of one length anyhow.
+Thousands are written with one numpy assignment a column. A column has room for any of its values:
+numbers stand as varints of a fixed length (a varint may have empty bytes at its end), times and ids
+are of one length anyhow.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who called, out of the way that gRPC writes it."""
+"""A caller's address and port, read from gRPC's text of it. Runs in the telemetry process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Peer(NamedTuple):
 def read_peer(text: str) -> Peer:
     """`ipv4:127.0.0.1:5123`, `ipv6:[::1]:5123` (the brackets may be escaped), `unix:/path`.
 
-    All else is taken for an address.
+    Any other text is taken for an address.
     """
     kind, _, rest = text.partition(":")
     if kind not in {"ipv4", "ipv6"}:

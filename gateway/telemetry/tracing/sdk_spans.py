@@ -1,6 +1,6 @@
 """The same spans as OpenTelemetry's own objects, for exporters that take no bytes.
 
-Costs twenty times as much.
+Runs in the telemetry process; it costs twenty times as much as bytes.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class SpanMaker:
         self._all_children = all_children
 
     def make(self, told: Rows) -> Iterator[ReadableSpan]:
-        """In no order."""
+        """The spans of the rows, in no order."""
         requests = told.requests
         if requests is not None:
             columns, keys = request_columns(requests)

@@ -1,4 +1,7 @@
-"""What spans tell, as arrays: requests, batches and calls that are exported."""
+"""What spans show, as arrays: requests, batches and calls that are exported.
+
+Used in the telemetry process.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +32,10 @@ class RequestRows:
     queue_spans: Array
     run_spans: Array
     batch_traces: Array
-    """Rubbish where the cell names no batch, as the next."""
+    """Meaningless where the cell names no batch, as are `batch_spans`."""
     batch_spans: Array
     batches: Array
-    """What is known of the batch: `started`, `ran`, `requests`, `failed`.
-
-    Zeros where nothing is.
-    """
+    """What is known of the batch: `started`, `ran`, `requests`, `failed`; else zeros."""
     details: Mapping[int, Detail]
     """By index of the row."""
     names: Names
@@ -50,7 +50,7 @@ class RequestRows:
 class BatchRows:
     """Batches that are exported, with their links.
 
-    Those of the first batch, then those of the second...
+    The links of the first batch come first, then those of the second, and so on.
     """
 
     cells: Cells
@@ -85,7 +85,7 @@ class CallRows:
 
 
 class Rows(NamedTuple):
-    """What is to be told at once."""
+    """What is exported at once."""
 
     requests: RequestRows | None = None
     batches: Sequence[BatchRows] = ()

@@ -1,6 +1,6 @@
-"""What differs from span to span, as arrays.
+"""What differs from span to span, as arrays, in the telemetry process.
 
-Computed for all rows at once, and put in the order of their forms.
+They are computed for all rows at once, and put in the order of their forms.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _FLAGS: Final = tuple(
 
 
 def request_columns(rows: RequestRows) -> tuple[Columns, Array]:
-    """By name, and the form of each row as a number (`form_of`)."""
+    """The columns by name, and the form of each row as a number (`form_of`)."""
     cells = rows.cells
     addresses, ports = _peers(rows)
     request_ids, id_bytes = _request_ids(rows)
@@ -120,7 +120,10 @@ def form_of(key: int, versions: Mapping[int, tuple[str, int]]) -> Form:
 
 
 def batch_columns(rows: BatchRows) -> tuple[Columns, Array]:
-    """By name, and a number for each row: equal where what is no column is."""
+    """The columns by name, and a number for each row.
+
+    Rows of equal numbers differ in their columns only.
+    """
     cells = rows.cells
     started = cells["started_ns"]
     columns = {
@@ -146,7 +149,10 @@ def batch_columns(rows: BatchRows) -> tuple[Columns, Array]:
 
 
 def call_columns(rows: CallRows) -> tuple[Columns, Array]:
-    """By name, and a number for each row: equal where what is no column is."""
+    """The columns by name, and a number for each row.
+
+    Rows of equal numbers differ in their columns only.
+    """
     cells = rows.cells
     columns = {
         "trace": rows.traces,
@@ -212,8 +218,8 @@ def _peers(rows: RequestRows) -> tuple[Array, Array]:
 def _request_ids(rows: RequestRows) -> tuple[Array, Array]:
     """Ids and their lengths.
 
-    What is no UTF-8, because it was cut, loses its end; what stands
-    in a detail does not stand here.
+    An id that was cut inside a character loses the bytes of that character; an id that stands in a
+    detail does not stand here.
     """
     ids = rows.cells["request_id"]
     sizes = np.minimum(rows.cells["id_bytes"], rows.cells["request_id"].shape[1])

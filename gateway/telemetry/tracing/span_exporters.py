@@ -1,4 +1,7 @@
-"""The exporters that are named, made; and the resource that their spans come from."""
+"""The exporters that the options name, and the resource that their spans come from.
+
+Runs in the telemetry process.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ _GROUP = "opentelemetry_traces_exporter"
 class NamedExporter:
     """An exporter, or None where it could not be made.
 
-    Whether it takes `Encoded` (else lists of spans).
+    `takes_bytes`: it takes `Encoded`, else lists of spans.
     """
 
     name: str
@@ -75,9 +78,10 @@ def _make(name: str, protocol: str) -> NamedExporter:
 
 
 def make_resource(instance_id: str = "") -> Resource:
-    """What the environment says (OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME).
+    """The resource of what this gateway exports.
 
-    Over the gateway's own name, version and instance.
+    What the environment sets (OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME) takes the place of the
+    gateway's own name, version and instance.
     """
     named = Resource.create()
     said = {
@@ -96,9 +100,10 @@ def make_resource(instance_id: str = "") -> Resource:
 
 
 def resource_of(address: str, started_s: float) -> Resource:
-    """The resource of a gateway.
+    """The resource of a gateway, by its address and the time of its start.
 
-    The same for all that it exports, and for a telemetry process that takes the place of another.
+    It is the same for all that it exports, and for a telemetry process that takes the place of
+    another.
     """
     return make_resource(
         str(uuid.uuid5(uuid.NAMESPACE_OID, f"{socket.gethostname()} {address} {started_s}"))

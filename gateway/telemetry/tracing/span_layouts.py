@@ -33,9 +33,9 @@ SERVER = 2
 CLIENT = 3
 LOCAL = 0x100
 REMOTE = 0x300
-"""Flags of a span whose parent (of a link whose span) is in this process, or came with the call.
+"""Flags of a span by where its parent is: in this process (LOCAL), or it came with the call.
 
-The SDK's.
+Of a link: by where its span is. The values are the SDK's.
 """
 
 

@@ -1,7 +1,7 @@
 """Every name that a span of the gateway bears, with its meaning. Payloads are in none.
 
-The RPC names are OpenTelemetry's stable ones (semantic conventions 1.45, docs/rpc/grpc.md); what is
-the gateway's own begins with `gateway.`.
+Used in the telemetry process. The RPC names are OpenTelemetry's stable ones (semantic conventions
+1.45, docs/rpc/grpc.md); what is the gateway's own begins with `gateway.`.
 """
 
 from __future__ import annotations
@@ -14,22 +14,19 @@ SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.45.0"
 INFER: Final = "inference.GRPCInferenceService/ModelInfer"
 """SERVER: one request, from its arrival until its answer was handed to gRPC.
 
-The name is that of the method, which `rpc.method` says as well.
+The name is that of the method, as is the attribute `rpc.method`.
 """
 STREAM_INFER: Final = "inference.GRPCInferenceService/ModelStreamInfer"
 """SERVER: one request of a stream."""
 QUEUE: Final = "queue"
 """INTERNAL, below a request: from its arrival until its batch began.
 
-Reading, admission, waiting for company and for an instance.
+That covers reading, admission, and waiting for company and for an instance.
 """
 BATCH: Final = "batch"
 """INTERNAL, below a request: its batch was joined and ran. Linked to the batch's own span."""
 BATCH_OF: Final = "batch {model}"
-"""INTERNAL, in a trace of its own: one batch, linked to the requests in it.
-
-Named with the model.
-"""
+"""INTERNAL, in a trace of its own: one batch, named with its model, linked to its requests."""
 
 CALL: Final = INFER
 """CLIENT: one call to another server that runs a batch.
@@ -48,7 +45,7 @@ RAN: Final = "gateway.batch.ran"
 """Of a batch: the outputs are there and are split."""
 
 MOMENT_OF: Final = "gateway.{what}"
-"""Of a request, when it was decided.
+"""An event of a request's span, at the time of a decision about it.
 
 `gateway.retry` (its batch failed and is run again), `gateway.breaker.refused`, `gateway.fallback`
 (a link of the chain was asked, and answered), `gateway.fallback.failed` (it had no answer).
@@ -99,10 +96,13 @@ RETRIES: Final = "gateway.retries"
 REASON: Final = "gateway.reason"
 """Why it was not answered, in one word (`gateway.core.errors`).
 
-`circuit_open` for a breaker's refusal.
+`circuit_open` stands for a circuit breaker's refusal.
 """
 ERROR: Final = "gateway.error"
-"""What its caller was told. The status of the span says it too where the fault is the server's."""
+"""The error's text, as its caller got it.
+
+The status of the span has it too where the fault is the server's.
+"""
 BATCH_TRACE_ID: Final = "gateway.batch.trace_id"
 """Trace of the batch that it ran in, in hexadecimal digits."""
 BATCH_SPAN_ID: Final = "gateway.batch.span_id"
@@ -115,7 +115,7 @@ BATCH_ROWS: Final = "gateway.batch.rows"
 BATCH_PADDED_ROWS: Final = "gateway.batch.padded_rows"
 """int: rows that the model ran, where some were added to come to a size that it takes."""
 INSTANCE: Final = "gateway.instance"
-"""What ran it: absent where threads of the serving process do.
+"""What ran it; absent where threads of the serving process did.
 
 Of a call: the address that was asked.
 """

@@ -1,6 +1,6 @@
-"""The few forms that the spans of requests come in.
+"""The few forms that spans come in. What is alike in all spans of a form is encoded once.
 
-What is alike in all requests of a form is encoded once.
+Runs in the telemetry process.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from gateway.telemetry.tracing.span_layouts import (
 
 
 class Server(NamedTuple):
-    """Where callers reach the gateway; empty, 0: not said."""
+    """Where callers reach the gateway; empty and 0: not known."""
 
     address: str = ""
     port: int = 0
 
 
 class Form(NamedTuple):
-    """What decides how a request's spans look, but for what stands in columns."""
+    """All that decides how a request's spans look, but for what stands in columns."""
 
     model: str
     """Empty: no version was found."""
@@ -61,7 +61,8 @@ class Form(NamedTuple):
 def request_template(form: Form, server: Server, *, all_children: bool) -> Template:
     """The spans of one request: those below it first, its own last.
 
-    `all_children`: else quick answered requests have events instead.
+    `all_children`: every request has spans below it; else quick answered requests have events
+    instead.
     """
     layout = Layout()
     children = has_children(form, all_children=all_children)

@@ -1,11 +1,9 @@
-"""The memory a worker process shares with the gateway.
+"""The memory that a worker process shares with its serving process.
 
-A sparse file without a name, mapped whole by both ends.
-
-It is as large as any batch may be from the start, and costs what has been written: so it never
-grows, no end ever maps it anew, and addresses in it stay good for as long as the process lives. Its
-size is sealed: reading it cannot fault whatever the other end does. The kernel frees it with its
-last user, whoever dies.
+It is a sparse file without a name, mapped whole by both ends, as large as any batch may be from the
+start, and costs what has been written. So it never grows, no end ever maps it anew, and addresses
+in it stay good for as long as the process lives. Its size is sealed: reading it cannot fault
+whatever the other end does. The kernel frees it with its last user, whichever end dies first.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ class ArenaFull(Exception):
 class Arena:
     """The mapped memory.
 
-    What is in it is a view of it: valid as long as the view is, changed by the next batch.
+    Arrays in it are views: valid as long as the view is, changed by the next batch.
     """
 
     def __init__(self, fd: int) -> None:
@@ -93,10 +91,7 @@ class Arena:
 
 
 class Extent:
-    """How far an arena is filled.
-
-    When so little of it is needed that the rest should be given back.
-    """
+    """How far an arena is filled, and when the unused rest should be given back."""
 
     LOOK_EVERY: Final = 256
     """Batches."""
@@ -111,7 +106,7 @@ class Extent:
     def used(self, end: int) -> int | None:
         """Notes a batch that reached up to `end`.
 
-        From where on memory should be freed now, None: nowhere.
+        Returns the offset from which on memory should be freed now; None: nowhere.
         """
         self._needed = max(self._needed, end)
         self._touched = max(self._touched, end)

@@ -1,9 +1,9 @@
 """Runs a version on tensors that stand in the arena, and leaves the outputs there.
 
-The first time a batch of some shape comes, its outputs are copied into the arena. From the third
-time on inputs and outputs are bound to it: ONNX Runtime reads and writes the shared memory, and the
-answer is the same packet as last time. Strings are never bound, and neither are the outputs of a
-model whose shapes turn out to hang on its inputs' values.
+Runs in a worker process. The first time a batch of some shape comes, its outputs are copied into
+the arena. From the third time on inputs and outputs are bound to it: ONNX Runtime reads and writes
+the shared memory, and the answer is the same packet as last time. Strings are never bound, and
+neither are the outputs of a model whose shapes turn out to hang on its inputs' values.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class ArenaModel:
         self._binds = session.on_cpu_only  # others have memory of their own
 
     def warm_up(self) -> str:
-        """Runs what the plan says.
+        """Runs what the plan says; returns why that failed, empty where it did not.
 
-        Why that failed, which is no reason not to serve: inspection has judged the model.
+        A failure is no reason not to serve: inspection has judged the model.
         """
         try:
             warm_up(self._plan, self._runner)
@@ -114,7 +114,7 @@ class ArenaModel:
 
 
 class _Observed:
-    """A session that remembers its last run until told to forget."""
+    """A session that remembers its last run until `forget`."""
 
     def __init__(self, session: Session) -> None:
         self.session = session

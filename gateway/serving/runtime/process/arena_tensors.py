@@ -1,7 +1,7 @@
 """Tensors in the arena: written one behind the other, described by where they stand, read again.
 
-Numbers stand as they are in memory, so a view of the arena is the tensor. BYTES
-stand in the protocol's raw form.
+Runs in a serving process and in its worker processes. Numbers stand as they are in memory, so a
+view of the arena is the tensor. BYTES stand in the protocol's raw form.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class Places:
 def put(
     arena: Arena, tensors: Iterable[tuple[str, Array]], offset: int
 ) -> tuple[tuple[Place, ...], int]:
-    """Copies tensors into the arena from `offset` on, but for those that stand in it.
+    """Copies tensors into the arena from `offset` on, but for those that stand in it already.
 
-    Their places, and where the last one ends. Raises ArenaFull.
+    Returns their places, and where the last one ends. Raises ArenaFull.
     """
     places = []
     for name, array in tensors:

@@ -1,4 +1,7 @@
-"""One batch on one process: sent, waited for under its time limit, taken back."""
+"""One batch on one worker process: sent, waited for under its time limit, taken back.
+
+Runs in a serving process, on the worker's thread.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +39,9 @@ class Bell:
         os.eventfd_write(self._fd, 1)
 
     def wait(self, timeout_s: float, *processes: WorkerProcess | None) -> set[WorkerProcess]:
-        """Waits until it rings, the time is over (infinity: never), or a process speaks or is gone.
+        """Waits until it rings, the time is over, or a process has sent something or is gone.
 
-        Returns those that did.
+        Returns those processes. `timeout_s`: infinity waits without end.
         """
         poll = select.poll()
         by_fd = {process.link.fileno(): process for process in processes if process is not None}
@@ -57,7 +60,7 @@ class Bell:
         return {by_fd[fd] for fd in ready}
 
     def close(self) -> None:
-        """When nobody rings or waits any more."""
+        """Closes it, when nobody rings or waits any more."""
         os.close(self._fd)
 
 
@@ -94,14 +97,17 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """The process is of no use any more, and the job is not settled."""
+    """Why the process is of no use any more; the job is not settled."""
 
     fate: Fate
     detail: str = ""
 
 
 class Listener(Protocol):
-    """Who keeps the process."""
+    """The thread that keeps the process.
+
+    A protocol, because that thread makes the exchange: importing it here would be a cycle.
+    """
 
     @property
     def stopping(self) -> bool:
@@ -133,9 +139,9 @@ class Exchange:
         self._memory_limit = memory_limit
 
     def run(self) -> Loss | None:
-        """Settles the job, or says why the process is lost with the job in it.
+        """Settles the job, or returns why the process is lost with the job in it.
 
-        None as well when `stopping`.
+        It returns None as well when the listener is stopping.
         """
         try:
             self._process.ask(self._job.work)
@@ -159,7 +165,7 @@ class Exchange:
         return None
 
     def _wait(self) -> Loss | None:
-        """Until the process speaks; None then, and when the run need not be waited for."""
+        """Waits until the process answers, is lost, or need not be waited for (None)."""
         began = time.monotonic()
         until = began + self._timeout_s
         deadline = self._job.work.deadline

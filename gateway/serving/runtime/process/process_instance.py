@@ -1,4 +1,7 @@
-"""A worker process as an instance: the event loop's side of a `WorkerThread`."""
+"""A worker process as an instance: the event loop's side of a `WorkerThread`.
+
+Runs in a serving process.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +31,12 @@ _LEVELS: Final = {
 class ProcessInstance:
     """Runs batches in a process of its own, one at a time (`gateway.core.instance.Instance`).
 
-    Whoever starts it closes it.
-
-    `told` gets every event, on the event loop.
+    The caller that starts it closes it. `told` is called with every event, on the event loop.
     """
 
     capacity = 1
     expected_s = 0.0
-    """It does not know better than the pool."""
+    """0: the pool knows better."""
 
     def __init__(
         self,
@@ -63,7 +64,7 @@ class ProcessInstance:
         return self._thread.pid
 
     async def start(self) -> str:
-        """Waits until the model is open and warm; why it cannot be, empty where it is."""
+        """Waits until the model is open and warm; returns why it cannot be, empty where it is."""
         self._started = True
         self._thread.start()
         return await asyncio.shield(self._first_start)
@@ -81,7 +82,7 @@ class ProcessInstance:
             self._thread.join()
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Has every change of `available` told."""
+        """Calls `changed` after every change of `available`."""
         self._watchers.append(changed)
 
     def run(self, work: Work, done: Callable[[], None]) -> None:
@@ -106,7 +107,7 @@ class ProcessInstance:
         self._on_loop(self._set_available, up)
 
     def happened(self, event: WorkerEvent) -> None:
-        """Logged, and told."""
+        """Logs an event and passes it on."""
         self._on_loop(self._tell, event)
 
     def opened(self, error: str) -> None:
@@ -114,11 +115,11 @@ class ProcessInstance:
         self._on_loop(self._first_start.set_result, error)
 
     def settled(self, done: Callable[[], None]) -> None:
-        """A job is."""
+        """A job is settled: its `done` is called on the loop."""
         self._on_loop(done)
 
     def ended(self) -> None:
-        """The thread ends."""
+        """The thread ends, and reports nothing more."""
         self._on_loop(self._set_ended)
 
     def _on_loop(self, callback: Callable[..., None], *arguments: object) -> None:

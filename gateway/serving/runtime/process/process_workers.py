@@ -17,10 +17,8 @@ from gateway.serving.runtime.process.worker_process import WORKER_ENTRY
 class ProcessWorkers:
     """Opens the version in as many processes as its plan says (`protection.workers`).
 
-    `async with`, or `start` and `close`.
-
-    A process that dies is started again and its instance is not available meanwhile. `told` gets
-    every event, on the event loop.
+    Used by `async with`, or by `start` and `close`. A process that dies is started again, and its
+    instance is not available meanwhile. `told` is called with every event, on the event loop.
     `entry`: ``MODULE:FUNCTION``, see `gateway.serving.runtime.process.worker_main`.
     """
 

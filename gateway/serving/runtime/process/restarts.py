@@ -1,4 +1,7 @@
-"""When a process that died is started again. Pure: told what happened, it says how long to wait."""
+"""When a worker process that died is started again. Runs in a serving process.
+
+It is pure: it gets what happened and returns how long to wait.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,11 @@ LONGEST_DELAY_S: Final = 30.0
 
 
 class Restarts:
-    """The first death after a stable time is followed by a start at once.
+    """The delay before each start.
 
-    Others by one after a growing delay.
-
-    `attempts`: starts that may fail one after the other. `chance`: a number from 0 to 1; the delays
-    of many workers are spread by it.
+    The first death after a stable time is followed by a start at once, others by one after a
+    growing delay. `attempts`: starts that may fail one after the other. `chance`: returns a number
+    from 0 to 1, which spreads the delays of many workers.
     """
 
     def __init__(self, attempts: int, chance: Callable[[], float] = random.random) -> None:

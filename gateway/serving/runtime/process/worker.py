@@ -37,7 +37,7 @@ def serve(link: socket.socket, arena: Arena) -> None:
 
 
 def answer_runs(link: socket.socket, model: ArenaModel) -> None:
-    """One after the other."""
+    """Answers one run after the other, until the gateway hangs up."""
     packet = memoryview(bytearray(MESSAGE_BYTES))
     while size := link.recv_into(packet):
         link.send(model.answer(bytes(packet[:size])))

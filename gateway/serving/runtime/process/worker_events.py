@@ -1,4 +1,4 @@
-"""What becomes of worker processes, as a record."""
+"""What becomes of worker processes, as events. Runs in a serving process."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What a worker process runs first.
-
-Made to end with the gateway and with nothing else, then handed to the entry it is to run.
+"""What a worker process runs first: it ends with the gateway, then runs the entry it is given.
 
 ``python -m gateway.serving.runtime.process.worker_main MODULE:FUNCTION LINK_FD ARENA_FD``: calls
 ``function(link, arena)`` and exits when it returns.
@@ -45,9 +43,9 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def leave_signals_to_the_gateway() -> None:
-    """Ctrl-C and service managers signal the whole process group, while the gateway still drains.
+    """Ignores the signals that end the gateway, which hangs up when this process is to end.
 
-    It hangs up when this is to end.
+    Ctrl-C and service managers signal the whole process group, while the gateway still drains.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -56,10 +54,7 @@ def leave_signals_to_the_gateway() -> None:
 
 
 def end_with(link: socket.socket) -> None:
-    """Ends the process when the gateway has hung up or is gone.
-
-    Also in the middle of a run or of opening a model.
-    """
+    """Ends the process when the gateway has hung up or is gone, even in the middle of a run."""
     poll = select.poll()
     poll.register(link, 0)  # nothing but the other end's closing
     poll.poll()

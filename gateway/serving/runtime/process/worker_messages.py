@@ -1,9 +1,7 @@
-"""What the gateway and a worker process say to each other, one message a packet.
+"""What a serving process and a worker process send each other, one message a packet.
 
-Tensors stand in the arena.
-
-The worker speaks first, once: Opened or Refused. Then each Run is answered by Ran or
-Failed before the next is sent.
+Tensors stand in the arena. The worker sends first, once: Opened or Refused. Then each Run is
+answered by Ran or Failed before the next is sent.
 """
 
 from __future__ import annotations
@@ -77,9 +75,9 @@ def short(error: BaseException | str) -> str:
 
 
 def hand_over(plan: VersionPlan, arena: Arena) -> None:
-    """Leaves the plan for a worker that is to be started: it may be longer than a packet.
+    """Leaves the plan in the arena for a worker that is to be started.
 
-    What guards the version stays here, secrets in it.
+    It may be longer than a packet. What protects the version stays here, with its secrets.
     """
     data = pickle.dumps(replace(plan, protection=ProtectionPlan(), model_config=b""))
     arena.write(0, len(data).to_bytes(_PLAN_AT, "little"))

@@ -1,4 +1,4 @@
-"""The gateway's side of one worker process: started, spoken to, ended.
+"""A serving process's side of one worker process: started, sent to, ended.
 
 Everything here blocks and belongs to one thread.
 """
@@ -42,7 +42,7 @@ _LOOK_S: Final = 0.005
 
 
 class ProcessLost(Exception):
-    """The link's other end is gone, or speaks nonsense."""
+    """The link's other end is gone, or sends what cannot be read."""
 
 
 class WorkerProcess:
@@ -142,9 +142,9 @@ class WorkerProcess:
         os.kill(self.pid, signal.SIGKILL)
 
     def end(self) -> str:
-        """Hangs up, which ends a process that is well, kills it where that does not help.
+        """Hangs up, and kills the process where that does not help; returns how it ended, in words.
 
-        Waits; how it ended, in words.
+        It waits until the process is gone.
         """
         with contextlib.suppress(OSError):
             self.link.shutdown(socket.SHUT_RDWR)
@@ -190,7 +190,7 @@ def _open_statm(pid: int) -> int:
 def _status(pid: int, patience_s: float) -> int | None:
     """The exit status of a process of ours, as `subprocess` counts.
 
-    None where it has not ended by then.
+    None where it has not ended within the patience.
     """
     until = time.monotonic() + patience_s
     try:

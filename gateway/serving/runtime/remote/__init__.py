@@ -1,4 +1,4 @@
-"""Instances on other servers.
+"""Instances on other servers: they run batches of a version at an address.
 
-Batches of a version run by whoever speaks the Open Inference Protocol at an address.
+Any server of the Open Inference Protocol will do.
 """

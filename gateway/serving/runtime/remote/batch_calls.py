@@ -1,4 +1,7 @@
-"""One batch on another server: the calls it takes, from its tensors to its answer."""
+"""One batch on another server: the calls it takes, from its tensors to its answer.
+
+Runs in a serving process.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,10 @@ Metadata = Sequence[tuple[str, str]]
 
 
 class BatchCalls:
-    """Runs one work: one call, or several side by side where the server takes fewer rows at a time.
+    """Runs one work: in one call, or in several where the server takes fewer rows at a time.
 
-    Which must all succeed.
-
-    `ended` is called on the loop, once, after the work was finished or failed; not inside `send`.
+    Several run side by side and must all succeed. `ended` is called on the loop, once, after the
+    work was finished or failed; not inside `send`.
     """
 
     __slots__ = (
@@ -123,7 +125,7 @@ class BatchCalls:
         self._loop.call_soon(self.fail, error)
 
     def _answered(self, index: int, rows: int, call: Any) -> None:
-        """On gRPC's thread: what is read here does not hold the event loop."""
+        """Reads an answer on gRPC's thread, so that the event loop is not held."""
         code = call.code()
         details = ""
         answer = None
@@ -202,7 +204,7 @@ class BatchCalls:
 
 
 def no_metadata(_work: Work) -> Metadata:
-    """Nothing is sent along."""
+    """Empty metadata: nothing is sent along."""
     return ()
 
 

@@ -1,4 +1,7 @@
-"""What another server's status means for a batch: whose fault it was, and who may try again."""
+"""What another server's status means for a batch: whose fault it was, and whether to try again.
+
+Runs in a serving process.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,8 @@ def failure(
 ) -> GatewayError:
     """The error of a batch whose call ended with this `grpc.StatusCode`.
 
-    `by_callers_deadline`: the time it had was what its callers had left, so that it
-    being over is nobody's failure.
+    `by_callers_deadline`: the time it had was what its callers had left, so its end is nobody's
+    failure.
     """
     text = f"{address}: {code.name}: {details or 'no details'}"
     if code is grpc.StatusCode.DEADLINE_EXCEEDED and by_callers_deadline:
@@ -44,8 +47,8 @@ def failure(
 
 
 def casts_doubt(code: Any) -> bool:
-    """After this status it is worth asking the server how it is.
+    """Whether this status is a reason to ask the server how it is.
 
-    It was lost or overdue, or lacks the model. Being busy is no news.
+    It is where the server was lost or overdue, or lacks the model; that it is busy is no news.
     """
     return code in _INSTANCE_FAULTS and code is not grpc.StatusCode.RESOURCE_EXHAUSTED

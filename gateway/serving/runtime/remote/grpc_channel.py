@@ -1,8 +1,8 @@
 """gRPC channels to other servers: one for each address, shared by all versions that use it.
 
-grpc's synchronous channels, used through futures: grpc.aio's poller would share the process with a
-server that works on completion queues of its own. What gRPC can do by itself is asked of it:
-keepalive, re-connection, names with several servers behind them.
+Runs in a serving process. These are grpc's synchronous channels, used through futures: grpc.aio's
+poller would share the process with a server that works on completion queues of its own. What gRPC
+can do by itself is asked of it: keepalive, re-connection, names with several servers behind them.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ _ARGUMENTS: Final = (
 
 
 def has_many_servers(address: str) -> bool:
-    """Several servers may stand behind the address.
+    """Whether several servers may stand behind the address.
 
-    A DNS name that is to be resolved, or a list.
+    That is so for a DNS name that is to be resolved, and for a list.
     """
     scheme, _, rest = address.partition(":")
     return scheme == "dns" or (scheme in ("ipv4", "ipv6") and "," in rest)
 
 
 def service_config(address: str) -> str:
-    """The service config for gRPC.
+    """The service config for gRPC: the servers behind the address take turns.
 
-    Every server behind the address in turn, where there may be many those that say they serve.
+    Where there may be many, only those take part that report to be serving.
     """
     # it also re-connects at once, not at the next call
     config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}

@@ -1,8 +1,9 @@
 """How long an instance takes, so that one that stands out among its siblings is given less.
 
-It is a weight, not a switch: least outstanding work (batches times expected time) gives an instance
-that takes ten times as long a tenth, and under full load still its share, which throwing it out
-would take from everybody. Instances that fail are left alone by their breakers.
+Runs in a serving process. It is a weight, not a switch: least outstanding work (batches times
+expected time) gives an instance that takes ten times as long a tenth, and under full load still its
+share, which throwing it out would take from everybody. Instances that fail are left alone by their
+circuit breakers.
 """
 
 from __future__ import annotations

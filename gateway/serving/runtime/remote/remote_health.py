@@ -1,8 +1,8 @@
-"""Whether another server can run a model now.
+"""Whether another server can run a model now. Runs in a serving process.
 
 Its `grpc.health.v1` Watch is believed where it has one that knows the model. Where it has none
-(Triton), or says nothing, ModelReady is asked every few seconds. When a call was lost or overdue,
-ModelReady is asked at once: a server that hangs says nothing of it, and its connection stays up.
+(Triton), or sends nothing, ModelReady is asked every few seconds. When a call was lost or overdue,
+ModelReady is asked at once: a server that hangs reports nothing, and its connection stays up.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class RemoteHealth:
     # What the stream says (status_stream.Listener).
 
     def heard(self, _stream: StatusStream, status: int) -> None:
-        """The server's word counts, unless it does not know the model by name."""
+        """Takes over the server's status, unless it does not know the model by name."""
         self._heard = status
         if status == SERVING:
             self._doubt = False
@@ -122,7 +122,7 @@ class RemoteHealth:
             self._wake.set()
 
     def ended(self, _stream: StatusStream, code: Any) -> None:
-        """The connection was lost or given up, or the server has no Watch: it is asked."""
+        """The connection was lost or given up, or the server has no Watch: the server is asked."""
         # or it would be opened and lost over and over
         if code in _NO_WATCH or (self._heard is None and not self._failing):
             self._has_watch = False
@@ -153,7 +153,7 @@ class RemoteHealth:
                 self._has_watch = False
 
     async def _rest(self) -> None:
-        """Until the next question is due or something was heard."""
+        """Waits until the next question is due or the stream brought something."""
         pause_s = None
         if self._must_ask():
             pause_s = self._pause_s * random.uniform(0.8, 1.2)  # noqa: S311  # jitter

@@ -1,6 +1,6 @@
 """Another server of the Open Inference Protocol as an instance of a version.
 
-`gateway.core.instance.Instance`.
+Runs in a serving process; it is a `gateway.core.instance.Instance`.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ def _nothing(_work: Work, _address: str, _started_s: float, _answered: bool) -> 
 class RemoteInstance:
     """Runs batches of `version` on the server of `plan`; `async with`, or `start` and `close`.
 
-    `metadata` says what is sent along with a batch: its trace context. `returned` is told its end:
-    the address, when it was sent (seconds of the monotonic clock), and whether it was answered.
+    `metadata` returns what is sent along with a batch: its trace context. `returned` is called at
+    its end with the address, when it was sent (seconds of the monotonic clock), and whether it was
+    answered.
     """
 
     def __init__(
@@ -115,21 +116,21 @@ class RemoteInstance:
 
     @property
     def available(self) -> bool:
-        """The server says that it can run the model."""
+        """The server reports that it can run the model."""
         return self._health is not None and self._health.available
 
     @property
     def expected_s(self) -> float:
-        """Seconds that its next batch is expected to take.
+        """Seconds that its next batch is expected to take; 0: unknown.
 
-        From the last ones and from those under way; 0: unknown.
+        It is estimated from the last ones and from those under way.
         """
         now = time.monotonic()
         oldest = next(iter(self._running), None)
         return self._latency.expected_s(now, now - oldest.started if oldest is not None else 0.0)
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Has every change of `available` told, on the event loop."""
+        """Calls `changed` on the event loop after every change of `available`."""
         self._watchers.append(changed)
 
     def run(self, work: Work, done: Callable[[], None]) -> None:

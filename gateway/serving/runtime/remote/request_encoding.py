@@ -1,4 +1,4 @@
-"""Batches as ModelInferRequests, and another server's answers as arrays."""
+"""Batches as ModelInferRequests, and another server's answers as arrays, in a serving process."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class BatchCodec:
     def decode(self, message: bytes, wanted: tuple[int, ...], rows: int) -> list[Array]:
         """The wanted outputs, in that order, as read-only views of the message where they can be.
 
-        Raises ModelFailed where the message is no answer to `rows`
-        rows (-1: there is no batch axis).
+        Raises ModelFailed where the message is no answer to `rows` rows (-1: there is no batch
+        axis).
         """
         try:
             found = self._tensors(message)

@@ -1,9 +1,7 @@
-"""What a server says of its own health.
+"""What a server reports of its own health: one `grpc.health.v1` Watch call.
 
-One `grpc.health.v1` Watch call, read by a thread of its own.
-
-A thread, because grpcio's synchronous streams can only be waited for; it sleeps
-for as long as nothing changes.
+Runs in a serving process, in a thread of its own, because grpcio's synchronous streams can only be
+waited for; it sleeps for as long as nothing changes.
 """
 
 from __future__ import annotations
@@ -25,22 +23,22 @@ NOT_SERVING: Final = HealthCheckResponse.NOT_SERVING
 
 
 class Listener(Protocol):
-    """Who is told, on the event loop."""
+    """Called on the event loop with what the server reports."""
 
     def heard(self, stream: StatusStream, status: int) -> None:
         """The health now: a number of `HealthCheckResponse.ServingStatus`."""
         ...
 
     def ended(self, stream: StatusStream, code: Any) -> None:
-        """Nothing more will be heard; the `grpc.StatusCode` says why.
+        """Nothing more will come; the `grpc.StatusCode` is the reason.
 
-        Told once, and not after `close`.
+        It is called once, and not after `close`.
         """
         ...
 
 
 class StatusStream:
-    """Tells the listener what the server says of one service."""
+    """Calls the listener with what the server reports of one service."""
 
     def __init__(
         self,
@@ -59,7 +57,7 @@ class StatusStream:
         ).start()
 
     def close(self) -> None:
-        """Tells nothing more, and lets the call and its thread go."""
+        """Calls the listener no more, and lets the call and its thread go."""
         self._listener = None
         self._call.cancel()
 

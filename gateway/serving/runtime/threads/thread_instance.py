@@ -1,4 +1,7 @@
-"""The shared threads as one instance among others, for versions that run here and elsewhere."""
+"""The shared threads as one instance among others, for versions that run here and elsewhere.
+
+Runs in a serving process.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 class ThreadInstance:
     """Runs up to `capacity` batches at a time in the threads of this process; always up.
 
-    A `gateway.core.instance.Instance`.
+    It is a `gateway.core.instance.Instance`.
     """
 
     name = "threads"
@@ -25,7 +28,7 @@ class ThreadInstance:
         self.capacity = capacity
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Nothing ever changes."""
+        """Does nothing: threads are always available."""
 
     def run(self, work: Work, done: Callable[[], None]) -> None:
         """Runs the work as soon as a thread is free."""

@@ -1,4 +1,4 @@
-"""Runs a version's batches in the threads that all versions of a process share."""
+"""Runs a version's batches in the threads that all versions of a serving process share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 
 
 class Runner(Protocol):
-    """An open version; blocks."""
+    """An open version, whose `run` blocks."""
 
     def run(self, feed: dict[str, Array], wanted: tuple[int, ...], rows: int) -> list[Array]:
         """The wanted outputs by index."""
@@ -19,7 +19,10 @@ class Runner(Protocol):
 
 
 class LocalThreads:
-    """At most `capacity` (`lanes`) batches of one version at a time; its every place is itself."""
+    """Runs at most `capacity` (`lanes`) batches of one version at a time.
+
+    Each place that it lends is itself.
+    """
 
     name = ""
 
@@ -33,7 +36,7 @@ class LocalThreads:
     def acquire(self, ready: Callable[[], None]) -> LocalThreads | None:
         """Takes a thread; without one, calls `ready` when one is free.
 
-        Where the version's own places are taken, the end of a batch is the call.
+        Where the version's own places are taken it calls nothing: the end of a batch frees one.
         """
         if self._running >= self.lanes or self._ready is not None:
             return None
@@ -49,7 +52,7 @@ class LocalThreads:
         self._workers.release()
 
     def unreachable(self) -> str:
-        """Threads always are there."""
+        """Empty: threads are always there."""
         return ""
 
     def run(self, work: Work, done: Callable[[], None]) -> None:

@@ -1,8 +1,8 @@
-"""Threads that run batches: one pool for all versions of a process.
+"""Threads that run batches: one pool for all versions of a serving process.
 
 ONNX Runtime frees the GIL while a model computes, so threads share its work out over cores. Their
-number does not grow with the models that are loaded. A thread is lent to whoever asked first; a
-version asks only while it has somebody waiting.
+number does not grow with the models that are loaded. A thread is lent to the version that asked
+first; a version asks only while requests wait for it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class ThreadWorkers:
     def acquire(self, ready: Callable[[], None]) -> bool:
         """Takes a free worker.
 
-        Without one, `ready` is called once, on the loop, when one is free (it is not held then).
+        Without one, `ready` is called once, on the loop, when one is free; it is not held for the
+        caller then.
         """
         if self._free:
             self._free -= 1
@@ -61,9 +62,9 @@ class ThreadWorkers:
         self._lend()
 
     def run(self, job: Callable[[], None], done: Callable[[], None]) -> None:
-        """Runs the job on the worker acquired before, gives the worker back.
+        """Runs the job on the worker acquired before.
 
-        Calls `done` on the loop.
+        Then it gives the worker back and calls `done` on the loop.
         """
         self._jobs.put((job, done))
 

@@ -1,6 +1,6 @@
-"""Who may change the server (Load, Unload, settings).
+"""Who may change the server (Load, Unload, settings). Runs in a serving process.
 
-Callers on this machine, and bearers of the administrators' token.
+Two kinds of callers may: those on this machine, and bearers of the administrators' token.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""ListBreakers and SetBreaker of `gateway.control.v1.GatewayControl`."""
+"""ListBreakers and SetBreaker of `gateway.control.v1.GatewayControl`, in a serving process."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 
 class BreakerService:
-    """Tells how the breakers of all processes stand, and has them forced."""
+    """Lists the circuit breakers of all processes, and has the control process force them."""
 
     def __init__(
         self, state: ServerState, control: ServingLink, authorization: Authorization
@@ -108,7 +108,7 @@ class BreakerService:
         return cast("Survey", await self._control.ask(Change.BREAKERS, "", {}))
 
     def _versions(self, model: str, version: str) -> list[int]:
-        """Of the repository, live or not: those of the model, or the one asked for."""
+        """The model's versions in the repository, live or not; or the one that was asked for."""
         if not model:
             raise InvalidRequest("'model' is empty: name the model")
         versions = [
@@ -128,7 +128,7 @@ class BreakerService:
     async def _instances(self, versions: Sequence[CircuitKey]) -> list[CircuitKey]:
         """The breakers of all instances of these versions.
 
-        That a process has or an operator has set.
+        Those are known that a process has or an operator has set.
         """
         survey = await self._survey()
         known = {
@@ -137,10 +137,7 @@ class BreakerService:
         return sorted(key for key in known if key[2] and (*key[:2], "") in versions)
 
     async def _of_instance(self, versions: Sequence[CircuitKey], instance: str) -> list[CircuitKey]:
-        """The breakers of that instance, of any of these versions.
-
-        That a process has or an operator has set.
-        """
+        """The breakers of one instance, of any of these versions; raises ModelNotFound."""
         there = await self._instances(versions)
         found = [key for key in there if key[2] == instance]
         if not found:

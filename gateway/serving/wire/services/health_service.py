@@ -1,4 +1,4 @@
-"""`grpc.health.v1.Health`: Check, List and Watch."""
+"""`grpc.health.v1.Health`: Check, List and Watch, in a serving process."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class HealthService:
     async def watch(self, call: StreamCall) -> None:
         """Watch: the health now and at every change.
 
-        An unknown name is SERVICE_UNKNOWN, and may become known.
+        An unknown name is SERVICE_UNKNOWN, and may become known later.
         """
         message = await self._streams.wait(call.receive())
         if message is None:

@@ -1,4 +1,4 @@
-"""Every method of the server by its path."""
+"""Every method of the server by its path. Made once in each serving process."""
 
 from __future__ import annotations
 

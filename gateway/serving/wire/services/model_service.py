@@ -1,4 +1,4 @@
-"""ModelMetadata and ModelConfig."""
+"""ModelMetadata and ModelConfig, in a serving process."""
 
 from __future__ import annotations
 

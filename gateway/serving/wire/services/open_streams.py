@@ -1,4 +1,4 @@
-"""Streams that last as long as their callers like."""
+"""Streams that last as long as their callers like, ended when their serving process stops."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ T = TypeVar("T")
 
 
 class OpenStreams:
-    """Ends them when the server stops; each would hold up the stop for all of its grace otherwise.
+    """Ends open streams when the server stops.
 
-    A stream is ended where it waits for its caller or for news, never while a message is on its way
-    out: grpc.aio cannot end a call whose sending was cancelled.
+    Each would hold up the stop for all of its grace otherwise. A stream is ended where it waits for
+    its caller or for news, never while a message is on its way out: grpc.aio cannot end a call
+    whose sending was cancelled.
     """
 
     def __init__(self) -> None:
@@ -25,10 +26,9 @@ class OpenStreams:
         self._waiting: set[asyncio.Task[Any]] = set()
 
     async def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """What the coroutine returns.
+        """What the coroutine returns; raises CallEnded with UNAVAILABLE when the server stops.
 
-        Raises CallEnded with UNAVAILABLE when the server stops before.
-        Cancels the task it is awaited in.
+        It cancels the task that it is awaited in.
         """
         if self._ended:
             coroutine.close()
@@ -49,7 +49,7 @@ class OpenStreams:
     def end(self) -> None:
         """Ends all that wait, and every one that comes to wait later.
 
-        To be called before the transport stops.
+        It is to be called before the transport stops.
         """
         self._ended = True
         waiting = self._waiting

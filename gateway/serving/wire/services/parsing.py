@@ -1,4 +1,4 @@
-"""Bytes to request messages."""
+"""Bytes to request messages, in a serving process."""
 
 from __future__ import annotations
 

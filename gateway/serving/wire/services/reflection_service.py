@@ -1,6 +1,6 @@
-"""`grpc.reflection`, v1 and v1alpha.
+"""`grpc.reflection`, v1 and v1alpha, in a serving process.
 
-Tools such as grpcurl and ghz call the server without .proto files.
+With it tools such as grpcurl and ghz call the server without .proto files.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from gateway.serving.wire.transport.interface import StreamCall
 
 
 class Descriptors:
-    """What there is to tell of some services.
+    """The files that declare some services and all that these import.
 
-    Their files and all that these import, and nothing else of the process's descriptor pool.
+    Nothing else of the process's descriptor pool is shown.
     """
 
     def __init__(self, services: Sequence[ServiceDescriptor]) -> None:
@@ -36,9 +36,9 @@ class Descriptors:
         return list(found.values())
 
     def file_containing(self, symbol: str) -> list[bytes]:
-        """The file that declares a message, field, enum, service or method, and all it imports.
+        """The file that declares a symbol, and all it imports; raises KeyError.
 
-        Raises KeyError.
+        A symbol is a message, field, enum, service or method.
         """
         try:
             name = self._pool.FindFileContainingSymbol(symbol).name

@@ -1,4 +1,4 @@
-"""RepositoryIndex, RepositoryModelLoad and RepositoryModelUnload."""
+"""RepositoryIndex, RepositoryModelLoad and RepositoryModelUnload, in a serving process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ModelRequest = RepositoryModelLoadRequest | RepositoryModelUnloadRequest
 
 
 class RepositoryService:
-    """Tells what the repository holds, and has models loaded and unloaded."""
+    """Lists what the repository holds, and has the control process load and unload models."""
 
     def __init__(
         self, state: ServerState, control: ServingLink, authorization: Authorization
@@ -82,7 +82,7 @@ class RepositoryService:
 
 
 def model_name(request: ModelRequest) -> str:
-    """The model a load or unload is about.
+    """The model that a load or unload is about; raises InvalidRequest or Unsupported.
 
     KServe's client puts it where the protocol has the repository's name.
     """
@@ -95,9 +95,9 @@ def model_name(request: ModelRequest) -> str:
 
 
 def load_parameters(request: RepositoryModelLoadRequest) -> dict[str, object]:
-    """The parameters of a load.
+    """The parameters of a load; raises Unsupported or InvalidRequest.
 
-    `config`, the text of a configuration to use instead of the repository's.
+    There is one, `config`: the text of a configuration to use instead of the repository's.
     """
     parameters: dict[str, object] = {}
     for name, value in request.parameters.items():

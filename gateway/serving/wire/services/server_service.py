@@ -1,4 +1,4 @@
-"""ServerLive, ServerReady, ServerMetadata and ModelReady."""
+"""ServerLive, ServerReady, ServerMetadata and ModelReady, in a serving process."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class ServerService:
         self._version = version
 
     async def server_live(self, _call: Call, _message: bytes) -> bytes:
-        """ServerLive: whoever can answer lives."""
+        """ServerLive: a server that can answer is live."""
         return _LIVE
 
     async def server_ready(self, _call: Call, _message: bytes) -> bytes:
-        """ServerReady: as the control side says, and not while this process drains."""
+        """ServerReady: as the control process published, and not while this process drains."""
         return ServerReadyResponse(ready=self._state.ready).SerializeToString()
 
     async def server_metadata(self, _call: Call, _message: bytes) -> bytes:
@@ -60,7 +60,7 @@ class ServerService:
     async def model_ready(self, _call: Call, message: bytes) -> bytes:
         """ModelReady: a version is live and the process does not drain.
 
-        False for a model nobody knows, as Triton answers.
+        It is false for an unknown model, as in Triton.
         """
         request = parse(ModelReadyRequest, message)
         return ModelReadyResponse(
@@ -70,7 +70,7 @@ class ServerService:
     def extensions(self) -> list[str]:
         """The protocol's extensions that are really there.
 
-        Trace and log settings as far as the control side has any.
+        Trace and log settings are, as far as the control process has published any.
         """
         publication = self._state.publication
         has_trace = publication is not None and bool(publication.trace_settings)

@@ -1,4 +1,4 @@
-"""TraceSetting and LogSettings: what holds now, and changes of it."""
+"""TraceSetting and LogSettings: the settings now, and changes of them, in a serving process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class SettingsService:
-    """Answers settings from the last publication, and hands changes to the control side.
+    """Answers settings from the last publication, and hands changes to the control process.
 
     Which settings there are, and of what type, is what is published: nothing is kept here.
     """
@@ -46,9 +46,9 @@ class SettingsService:
         self._authorization = authorization
 
     async def trace_setting(self, call: Call, message: bytes) -> bytes:
-        """TraceSetting, of the server; a setting without a value goes back to the start's.
+        """TraceSetting, of the server; a setting without a value goes back to that of the start.
 
-        A live model's are the server's, and cannot differ.
+        The settings of a live model are the server's, and cannot differ.
         """
         request = parse(TraceSettingRequest, message)
         if request.settings:
@@ -98,9 +98,9 @@ class SettingsService:
 
 
 def trace_value(name: str, values: list[str], current: Mapping[str, Setting]) -> Setting:
-    """The values of a trace setting as one value of the setting's type; none ask for the start's.
+    """The values of a trace setting as one value of the setting's type; raises InvalidRequest.
 
-    Texts are Triton's.
+    No values ask for the setting of the start. The texts of the errors are Triton's.
     """
     kind = _known(name, current, "trace")
     if not values or isinstance(kind, tuple):

@@ -1,4 +1,4 @@
-"""The calls of the shared-memory extensions, which are not served."""
+"""The calls of the shared-memory extensions, which no serving process serves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The transport over grpc.aio: slower, and made of grpcio's public parts only."""
+"""The transport over grpc.aio: slower, and made of grpcio's public parts only.
+
+Runs in a serving process.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ _log = logging.getLogger(__name__)
 class AioServer:
     """Serves `methods` on the running event loop.
 
-    `open`: calls received whose answer has not left.
+    `open` are the calls received whose answer has not left.
     """
 
     def __init__(self, methods: Methods, options: TransportOptions) -> None:
@@ -49,9 +52,9 @@ class AioServer:
         )
 
     async def start(self) -> int:
-        """Listens; raises OSError where the address cannot be had.
+        """Listens, and returns the port of the first address.
 
-        ValueError for unusable TLS files.
+        Raises OSError where an address cannot be had, ValueError for unusable TLS files.
         """
         credentials = server_credentials(self._options)
         ports = [self._add_port(address, credentials) for address in self._options.addresses]
@@ -73,9 +76,9 @@ class AioServer:
         return port
 
     async def stop(self, grace_s: float) -> None:
-        """Accepts no more, answers what was accepted (after `grace_s` the rest is cancelled).
+        """Accepts no more, answers what was accepted, and closes the connections.
 
-        Closes the connections.
+        What is not answered after `grace_s` seconds is cancelled.
         """
         self._stopping = True
         # it is told sooner below
@@ -152,9 +155,9 @@ class AioServer:
 
 
 class _Unanswered(logging.Filter):
-    """Drops what grpc.aio logs, as an error with a traceback.
+    """Drops what grpc.aio logs about an answer whose caller has gone meanwhile.
 
-    About an answer whose caller has gone meanwhile.
+    It logs that as an error with a traceback.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -164,8 +167,7 @@ class _Unanswered(logging.Filter):
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
     """Finds the handler of a path.
 
-    Registered methods would make grpc.aio's accept loop slower (one
-    future more each, 1.84 and later).
+    Registered methods would make grpc.aio's accept loop slower, by a future each (1.84 and later).
     """
 
     def __init__(self, server: AioServer, methods: Methods) -> None:

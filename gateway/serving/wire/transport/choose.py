@@ -1,6 +1,6 @@
-"""Which transport serves.
+"""Which transport a serving process uses.
 
-The completion queue where this grpcio allows it, grpc.aio elsewhere or where asked for.
+It is the completion queue where this grpcio allows it, grpc.aio elsewhere or where asked for.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ def choose_transport(
 ) -> tuple[str, Factory]:
     """The transport's name and what makes it.
 
-    `missing` says what grpcio lacks for the completion queue (by default it is looked up).
-
+    `missing` returns what grpcio lacks for the completion queue (by default it is looked up).
     `auto` falls back to grpc.aio with a warning. Raises ValueError for an unknown name, and for
     `completion-queue` where that cannot be.
     """

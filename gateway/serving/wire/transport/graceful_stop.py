@@ -1,4 +1,4 @@
-"""Waiting for a stopping server's calls and clients."""
+"""Waiting for the calls and clients of a stopping server, in a serving process."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ _LOOK_S: Final = 0.1
 async def until_finished(
     finished: asyncio.Future[Any], is_busy: Callable[[], object], grace_s: float
 ) -> None:
-    """Returns when `finished` is done; when nothing has been busy for a second.
+    """Returns when `finished` is done, nothing was busy for a second, or the grace is over.
 
-    Or when the grace is over, whichever comes first.
-
-    An idle client may never read that it is to leave: a synchronous client on grpcio up to 1.78
-    reads only while it makes a call.
+    It waits no longer for idle clients, because one may never read that it is to leave: a
+    synchronous client on grpcio up to 1.78 reads only while it makes a call.
     """
     clock = asyncio.get_running_loop().time
     last_busy = clock()

@@ -1,9 +1,9 @@
 """What every transport offers the services, and the services offer every transport.
 
-A method is a coroutine function over bytes. Raising a `GatewayError` ends the call with the status
-that its class has; raising `CallEnded` ends it with any status; anything else ends it with INTERNAL
-and is logged. A call whose client has gone or whose deadline has passed is cancelled: its coroutine
-sees CancelledError at the point where it waits.
+Runs in a serving process. A method is a coroutine function over bytes. Raising a `GatewayError`
+ends the call with the status that its class has; raising `CallEnded` ends it with any status;
+anything else ends it with INTERNAL and is logged. A call whose client has gone or whose deadline
+has passed is cancelled: its coroutine sees CancelledError at the point where it waits.
 """
 
 from __future__ import annotations
@@ -20,10 +20,7 @@ class Call(Protocol):
 
     @property
     def deadline(self) -> float:
-        """When the caller stops waiting, in seconds of the monotonic clock.
-
-        Infinity if it set no deadline.
-        """
+        """When the caller stops waiting, in seconds of the monotonic clock; infinity: never."""
         ...
 
     def metadata(self) -> Metadata:
@@ -83,29 +80,29 @@ class TransportOptions:
     Triton: 2 GiB, gRPC: 4 MiB.
     """
     max_concurrent_calls: int = 4096
-    """Calls a connection may have open (callers hold back the rest on their own side).
+    """Calls that a connection may have open; callers hold back the rest on their own side.
 
-    Call slots offered to the core at most.
+    It is also the most call slots that are offered to the core.
     """
     reuse_port: bool = False
     """Several processes share the port."""
     keepalive_time_s: float = 60.0
     """Silence after which a connection is pinged (gRPC's default: two hours).
 
-    Finds clients that vanished without a word, and those whose TCP reset gRPC's core overlooks when
-    its I/O is done by polling (the reset came together with the last data).
+    It finds clients that vanished without a word, and those whose TCP reset gRPC's core overlooks
+    when its I/O is done by polling (the reset came together with the last data).
     """
     keepalive_timeout_s: float = 20.0
     """Time for the answer to a ping before the connection counts as dead (gRPC's default)."""
     min_client_ping_interval_s: float = 5.0
     """Clients may ping this often, with or without calls.
 
-    GRPC's own five minutes drops clients that ping every ten seconds.
+    gRPC's own five minutes drops clients that ping every ten seconds.
     """
     max_connection_age_s: float = 0.0
-    """Connections are asked to leave after this time (with gRPC's 10 % jitter).
+    """Connections are asked to leave after this time, give or take gRPC's 10 %; 0: never.
 
-    So that clients spread anew over processes; 0: never.
+    So clients spread anew over the serving processes.
     """
     max_connection_age_grace_s: float = 30.0
     """Time such a connection has to end its calls."""
@@ -129,7 +126,7 @@ class Transport(Protocol):
         ...
 
     async def stop(self, grace_s: float) -> None:
-        """Accepts no more, finishes what was accepted within the grace, cancels the rest.
+        """Accepts no more, finishes what was accepted within the grace, and cancels the rest.
 
         Returns when all is gone.
         """

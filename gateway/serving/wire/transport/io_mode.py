@@ -1,9 +1,10 @@
 """Which threads do gRPC's input and output: chosen before grpc is imported.
 
-Up to 1.78 grpcio reads and writes its sockets in whichever thread polls the completion queue. From
-1.80 on it does so in threads of its own (EventEngine), which costs a busy core 25-35 %.
-`GRPC_EXPERIMENTS`, read when grpc is imported, brings either way back as far as a version has it.
-This file imports nothing of grpc.
+Runs in the main process, whose choice reaches every process by the environment. Up to 1.78 grpcio
+reads and writes its sockets in whichever thread polls the completion queue. From 1.80 on it does so
+in threads of its own (EventEngine), which costs a busy core 25-35 %. `GRPC_EXPERIMENTS`, read when
+grpc is imported, brings either way back as far as a version has it. This file imports nothing of
+grpc.
 """
 
 from __future__ import annotations
@@ -44,14 +45,11 @@ class IoMode:
 def choose_io_mode(
     wanted: Wanted, *, version: str, known: Callable[[str], bool], set_by_user: Iterable[str] = ()
 ) -> IoMode:
-    """The mode for this grpcio.
+    """The mode for this grpcio; raises ValueError where what is wanted cannot be had.
 
-    `known` tells which experiments it has, `set_by_user` are the entries of the
-    user's own `GRPC_EXPERIMENTS`.
-
-    `auto` is polling, the faster one, unless the user's own entries ask for EventEngine or this
-    grpcio has no other way. ValueError where what is wanted cannot be had, or contradicts the
-    user's entries.
+    `known` returns whether grpcio has an experiment; `set_by_user` are the entries of the user's
+    own `GRPC_EXPERIMENTS`, which `wanted` must not contradict. `auto` is polling, the faster one,
+    unless the user's entries ask for EventEngine or this grpcio has no other way.
     """
     users = _user_choice(set_by_user)
     if users is not None:
@@ -108,10 +106,8 @@ def apply_io_mode(
 ) -> IoMode:
     """Chooses the mode for the installed grpcio and writes it to the environment.
 
-    Where this process and its children will find it.
-
-    RuntimeError where grpc is imported already and the environment would have to change;
-    ValueError as `choose_io_mode`.
+    There this process and its children find it. Raises RuntimeError where grpc is imported already
+    and the environment would have to change; ValueError as `choose_io_mode`.
     """
     present = [
         entry.strip() for entry in environ.get(EXPERIMENTS_VARIABLE, "").split(",") if entry.strip()
@@ -130,9 +126,9 @@ def apply_io_mode(
 
 
 def _grpcio_version() -> str:
-    """The installed version by the name of its metadata's folder.
+    """The installed version, by the name of its metadata's folder.
 
-    importlib.metadata takes 10 ms to import, in the way of the start.
+    importlib.metadata takes 10 ms to import, which the start would wait for.
     """
     for folder in sys.path:
         if os.path.isdir(folder):  # noqa: PTH112
@@ -143,10 +139,7 @@ def _grpcio_version() -> str:
 
 
 def _has_experiment(name: str) -> bool:
-    """Whether the installed grpcio has an experiment of this name.
-
-    Its compiled core is searched for it (7 ms).
-    """
+    """Whether the installed grpcio has an experiment of this name: its core is searched in 7 ms."""
     wanted = b"\0" + name.encode() + b"\0"
     for path in _compiled_core():
         with (

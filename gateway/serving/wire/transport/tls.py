@@ -1,4 +1,4 @@
-"""TLS files checked and made into gRPC's credentials."""
+"""TLS files checked and made into gRPC's credentials, in a serving process."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from gateway.serving.wire.transport.interface import TransportOptions
 def server_credentials(options: TransportOptions) -> Any:
     """The `grpc.ServerCredentials`, or None for plaintext.
 
-    ValueError where the certificate, the key or the client roots cannot be used.
-
-    gRPC's core takes anything here and fails each handshake later, so OpenSSL is asked first.
+    Raises ValueError where the certificate, the key or the client roots cannot be used: gRPC's core
+    takes anything here and fails each handshake later, so OpenSSL is asked first.
     """
     if not options.tls_certificate:
         if options.tls_key or options.tls_client_ca:
@@ -33,7 +32,10 @@ def server_credentials(options: TransportOptions) -> Any:
 
 
 def _check_pair(certificate: bytes, key: bytes) -> None:
-    """Python's ssl reads a pair from files only; this one lives in memory."""
+    """Has OpenSSL load the pair.
+
+    Python's ssl reads one from files only, so it gets a file in memory.
+    """
     if not key:
         raise ValueError("TLS: the certificate is given without its key")
     descriptor = os.memfd_create("tls")

@@ -1,4 +1,4 @@
-"""One unary call, from its slot to its status."""
+"""One unary call, from its slot to its status. Runs in a serving process."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class UnaryCall(Driven):
         method: UnaryMethod,
         read: Callable[[], None] | None = None,
     ) -> None:
-        """`read` is called once.
+        """`read` is called once, when another call may be received in the place of this one.
 
-        When the call's message has been dealt with, or has been waited for too long.
+        That is when its message has been dealt with, or has been waited for too long.
         """
         self._open = open_calls
         self._call = event.call
@@ -101,9 +101,9 @@ class UnaryCall(Driven):
             self.give_place()
 
     def give_place(self) -> None:
-        """Its message has been dealt with, or is long in coming.
+        """Lets another call be received in its place, if it still holds one.
 
-        Another call may be received in its place.
+        Its message has been dealt with, or is long in coming.
         """
         read = self._read
         self._read = None

@@ -1,4 +1,4 @@
-"""Brings the completion queue's events to the event loop.
+"""Brings the completion queue's events to the event loop of a serving process.
 
 One thread blocks on the queue only while the loop is idle. It hands over the first event of a burst
 and then waits; the loop takes the rest with poll(0). So the GIL and the loop's self-pipe are
@@ -21,10 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class EventPump:
-    """Calls every event's tag with the event, on the loop.
-
-    Until the queue is shut down and empty.
-    """
+    """Calls every event's tag with the event, on the loop, until the queue has shut down."""
 
     def __init__(self, queue: Any) -> None:
         self._queue = queue
@@ -45,7 +42,7 @@ class EventPump:
         self._thread.start()
 
     def was_empty(self) -> bool:
-        """Since this was asked last there was a moment with no event waiting.
+        """Whether there was a moment without a waiting event since this was asked last.
 
         A queue in which nothing happens is empty all the time.
         """

@@ -1,4 +1,7 @@
-"""Everything private to grpcio that this transport leans on, and the check that it is there."""
+"""Everything private to grpcio that this transport leans on, and the check that it is there.
+
+Runs in a serving process.
+"""
 
 from __future__ import annotations
 
@@ -41,9 +44,9 @@ _CHECK_S: Final = 5.0  # events that take longer never come
 
 
 def missing_internals(module: Any = cygrpc) -> list[str]:
-    """What this grpcio (its `cygrpc` module) lacks for this transport.
+    """What this grpcio (its `cygrpc` module) lacks for this transport; empty: nothing.
 
-    Tried as far as that goes without a port; empty: nothing.
+    It is tried as far as that goes without a port.
     """
     return [*_missing_names(module)] or [*_failing_uses(module)]
 

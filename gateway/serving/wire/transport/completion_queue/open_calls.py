@@ -1,4 +1,7 @@
-"""The calls of one server that are received and not answered, and what they share."""
+"""The calls of one server that are received and not answered, and what they share.
+
+Runs in a serving process.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ class OpenCall(Protocol):
     tick: int
     """The sweep it was received in."""
     watched: bool
-    """A cancellation is told at once."""
+    """Whether the call is watched for its cancellation."""
 
     def watch(self) -> None:
         """Asks to be told of a cancellation from now on."""
@@ -39,18 +42,16 @@ class OpenCall(Protocol):
 
 
 def monotonic_deadline(wall: float) -> float:
-    """When the caller stops waiting, in seconds of the monotonic clock.
+    """When the caller stops waiting, in seconds of the monotonic clock; infinity: never.
 
-    From the wall-clock time that the core says; infinity where it set none.
-
-    The core's infinite future is infinity in some versions of grpcio, in others (1.85) the most
-    seconds that fit into 64 bits.
+    `wall` is the wall-clock time that the core gives. Its infinite future is infinity in some
+    versions of grpcio, in others (1.85) the most seconds that fit into 64 bits.
     """
     return math.inf if wall >= _NEVER_S else wall - time.time() + time.monotonic()
 
 
 class OpenCalls:
-    """Who is open, and the way out.
+    """The open calls of a server, and the outbox of their answers.
 
     An answered call is let go at once: it holds kilobytes in the core. `destroyed`: the core's
     server is gone, and a batch started now would abort the process.
@@ -92,7 +93,7 @@ class OpenCalls:
             call.cancel()
 
     def destroy(self) -> None:
-        """The core's server is about to go, and whoever is still open has no client any more."""
+        """Cancels what is open, because the core's server is about to go and no client is left."""
         self.destroyed = True
         self.outbox.close()
         self.cancel()

@@ -1,4 +1,4 @@
-"""Replies leave together.
+"""Replies leave together. Runs in a serving process.
 
 gRPC's core sends each reply with a `sendmsg` of its own (12 us). With TCP_CORK around the replies
 of one turn of the loop their packets wait for each other, and each send costs 7-8 us. A socket is
@@ -25,8 +25,8 @@ _SCAN_SHARE: Final = 0.02  # part of the time that looking for sockets may take
 class Outbox:
     """Collects the last batches of calls and starts them in one go, at the loop's next turn.
 
-    `leaving`: batches that the core has not reported done, whether sent or,
-    their caller being gone, given up.
+    `leaving` counts the batches that the core has not reported done, whether sent or given up
+    because their caller had gone.
     """
 
     def __init__(self, *, corks: Corks | None) -> None:
@@ -75,10 +75,7 @@ class Outbox:
                 self._corks.uncork(corked)
 
     def _busy_peers(self, batches: list[tuple[Any, tuple[Any, ...]]]) -> Iterable[bytes]:
-        """The peers most replies go to, by sample.
-
-        None where there are too many for corks to pay.
-        """
+        """The peers most replies go to, by sample; none where corks do not pay for so many."""
         self._turn += 1
         busy = self._busy
         for call, _ in batches[::_SAMPLE]:
@@ -137,10 +134,7 @@ class Corks:
         self._sockets = {}
 
     def _scan(self) -> None:
-        """Looks at every file descriptor.
-
-        So seldom that it takes a fiftieth of the time at most.
-        """
+        """Looks at every file descriptor, which takes a fiftieth of the time at most."""
         began = time.monotonic()
         self.close()
         for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  # names are all that is needed

@@ -1,4 +1,7 @@
-"""The server over the completion queue: slots, the sweep, starting and stopping."""
+"""The server over the completion queue: slots, the sweep, starting and stopping.
+
+Runs in a serving process.
+"""
 
 from __future__ import annotations
 
@@ -51,9 +54,9 @@ class CompletionQueueServer:
         return self._open.members
 
     async def start(self) -> int:
-        """Listens; raises OSError where the address cannot be had.
+        """Listens, and returns the port of the first address.
 
-        ValueError for unusable TLS files.
+        Raises OSError where an address cannot be had, ValueError for unusable TLS files.
         """
         credentials = internals.credentials(self._options)
         ports: list[int] = []
@@ -75,9 +78,9 @@ class CompletionQueueServer:
         return ports[0]
 
     async def stop(self, grace_s: float) -> None:
-        """Accepts no more, answers what was accepted (after `grace_s` the rest is cancelled).
+        """Accepts no more, answers what was accepted, and takes the queue down.
 
-        Takes the queue down.
+        What is not answered after `grace_s` seconds is cancelled.
         """
         if not self._started:
             return
@@ -143,7 +146,7 @@ class CompletionQueueServer:
             )
 
     def _sweep(self) -> None:
-        """One timer for all calls."""
+        """Sweeps the open calls from time to time: one timer for all calls."""
         if not self._open.destroyed:
             self._open.sweep(all_delivered=self._pump.was_empty())
             self._loop.call_later(_SWEEP_S, self._sweep)

@@ -1,4 +1,4 @@
-"""One streaming call."""
+"""One streaming call over the completion queue, in a serving process."""
 
 from __future__ import annotations
 
