@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-_VARINT_FIELD: Final = 0  # wire type
 _BYTES_FIELD: Final = 2  # wire type: length-delimited
-_SIZES: Final = {_VARINT_FIELD: 0, 1: 8, 5: 4}  # bytes behind the tag, a varint apart
+_SIZES: Final = {1: 8, 5: 4}  # wire types of fixed size
 _MANY_FIELDS: Final = 4096  # a message of more is not worth walking in Python
 
 
@@ -38,7 +37,6 @@ def split_field(message: bytes, field: int) -> tuple[bytes, list[tuple[int, int]
     None where the message has too many fields to be walked. Raises `Malformed` where it breaks off
     or uses an unknown wire type.
     """
-    wanted = field << 3 | _BYTES_FIELD
     rest: list[bytes] = []
     spans: list[tuple[int, int]] = []
     at = 0
@@ -49,19 +47,24 @@ def split_field(message: bytes, field: int) -> tuple[bytes, list[tuple[int, int]
             return b"".join((*rest, message[kept:end])), spans
         start = at
         key, at = _read_varint(message, at)
-        kind = key & 7
-        if kind in (_BYTES_FIELD, _VARINT_FIELD):
+        if (kind := key & 7) == _BYTES_FIELD:
             length, at = _read_varint(message, at)
-        if key == wanted:
-            spans.append((at, length))
-            rest.append(message[kept:start])
-            kept = at + length
-        at += length if kind == _BYTES_FIELD else _SIZES.get(kind, end + 1)
+            if key >> 3 == field:
+                spans.append((at, length))
+                rest.append(message[kept:start])
+                kept = at + length
+            at += length
+        elif kind == 0:
+            _, at = _read_varint(message, at)
+        else:
+            at += _SIZES.get(kind, end + 1)
         if at > end:
-            raise Malformed(
-                f"field {key >> 3} of wire type {kind} reaches past the end of the message"
-            )
+            raise _too_long(key)
     return None
+
+
+def _too_long(key: int) -> Malformed:
+    return Malformed(f"field {key >> 3} of wire type {key & 7} reaches past the end of the message")
 
 
 def _read_varint(message: bytes, at: int) -> tuple[int, int]:

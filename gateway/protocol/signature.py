@@ -55,8 +55,8 @@ def shape_text(shape: tuple[int, ...]) -> str:
 def fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
     """The shape is an instance of the expected one, in which -1 is free.
 
-    Without axes the expected one says nothing: ONNX Runtime's interface shows rank 0 and a rank
-    that the graph leaves open alike, and it takes any tensor for either.
+    An expected shape without axes is fulfilled by any: ONNX Runtime's interface shows rank 0 and a
+    rank that the graph leaves open alike, and it takes any tensor for either.
     """
     return not expected or (
         len(shape) == len(expected)

@@ -40,7 +40,7 @@ def element_count(shape: tuple[int, ...]) -> int:
 
 
 def raw_size(datatype: str, shape: tuple[int, ...]) -> int:
-    """Bytes of raw contents; -1 for BYTES, whose elements say their own lengths."""
+    """Bytes of raw contents; -1 for BYTES, whose elements bring their own lengths."""
     return -1 if datatype == BYTES else element_count(shape) * ITEM_BYTES[datatype]
 
 

@@ -15,7 +15,7 @@ from typing import Final, Protocol, Self
 from aiohttp import web
 
 _ENDS_S: Final = 0.5
-"""For answers that have begun: who reads slowly must not cost others what is left for them."""
+"""For answers that have begun: a slow reader must not cost others the time left for them."""
 _HERE: Final = (
     "this port answers with the page (/), metrics (/metrics), how the gateway is "
     "(/v2/gateway/state) and probes (/v2/health/live, /v2/health/ready, /v2/models/NAME/ready)"
@@ -70,7 +70,7 @@ class HttpPort:
 def application(
     health: Health, routes: Iterable[web.RouteDef] = (), on_shutdown: Ending | None = None
 ) -> web.Application:
-    """Probes, `routes`, and a word to those who look elsewhere."""
+    """Probes, `routes`, and an explanation for requests of anything else."""
     app = web.Application(middlewares=[_tell_where])
     if on_shutdown is not None:
         app.on_shutdown.append(on_shutdown)

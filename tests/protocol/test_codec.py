@@ -1,6 +1,6 @@
-"""Requests and answers through the codec.
+"""Requests and answers through the codec: every datatype, raw and typed.
 
-Every datatype, raw and typed, and requests recognised by their layout.
+Requests are parsed, or recognised by their layout; both must read the same.
 """
 
 import math
@@ -166,10 +166,7 @@ def two(rows, seed, request_id, *, text="hé"):
 @settings(max_examples=200)
 @given(SIZES, SIZES, st.text(max_size=3), st.text(max_size=3), st.integers(0, 9))
 def test_a_layout_reads_what_parsing_reads(rows, other_rows, request_id, other_id, seed):
-    """Whatever was learnt from one message, another means what parsing says.
-
-    The other is one that is recognised by what was learnt.
-    """
+    """A message that is recognised by another's layout means what parsing it says."""
     made = codec(*TWO, max_batch_size=8)
     layouts = Layouts()
     read(made, two(rows, 0, request_id), layouts=layouts, target="t")

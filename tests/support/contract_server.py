@@ -1,9 +1,7 @@
-"""A server of its own process, on the transport and with the options of its command line.
+"""A server in a process of its own, for the tests of the transports' contract.
 
-For the tests of the transports' contract.
-
-Takes commands as lines of JSON on standard input and answers each with one line on standard output;
-the first line out is its port.
+Its command line has the transport and the options. It takes commands as lines of JSON on standard
+input and answers each with one line on standard output; the first line out is its port.
 """
 
 import asyncio
@@ -25,7 +23,7 @@ from gateway.serving.wire.transport.io_mode import apply_io_mode
 class Records(logging.Handler):
     """Keeps what is logged at WARNING and above, tracebacks included.
 
-    But for errors that were raised on purpose to end a call.
+    It leaves out errors that were raised on purpose to end a call.
     """
 
     def __init__(self):

@@ -1,6 +1,6 @@
-"""Jaeger, as `make tools` builds it, on ports of its own, with all spans in memory.
+"""Jaeger, as `make tools` builds it, on ports of its own, and what its query API answers.
 
-And what its query API answers.
+It keeps all spans in memory.
 """
 
 import json
@@ -63,9 +63,9 @@ class Jaeger:
         )
 
     def traces(self, service, count=1, timeout_s=20, **search):
-        """Traces of a service as soon as there are so many: lists of `Span`.
+        """Traces of a service, as soon as there are so many, as lists of `Span`.
 
-        `search`: Jaeger's own words, such as operation.
+        `search` has parameters of Jaeger's query, such as operation.
         """
         query = urllib.parse.urlencode(
             {"service": service, "limit": 100_000, "lookback": "1h", **search}

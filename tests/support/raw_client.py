@@ -1,6 +1,6 @@
 """A gRPC client that speaks HTTP/2 by itself.
 
-So that it can stop, vanish or misbehave at any byte.
+So it can stop, vanish or misbehave at any byte.
 """
 
 import socket
@@ -34,7 +34,7 @@ def parsed(body):
 class RawClient:
     """One connection.
 
-    `trailers`, `bodies` and `resets` by stream; `goaway` is the code of the last GOAWAY.
+    `trailers`, `bodies` and `resets` are by stream; `goaway` is the code of the last GOAWAY.
     """
 
     def __init__(self, server, *, reads=True):
@@ -122,7 +122,7 @@ class RawClient:
         self._socket.close()
 
     def _without_goaway(self, data):
-        """Whole frames only, and no GOAWAY.
+        """The whole frames that have come, without GOAWAY.
 
         h2 takes it for the connection's end, but streams that are open may go on.
         """

@@ -73,7 +73,7 @@ def rows(count, width=4) -> np.ndarray:
 def start(instance, work) -> asyncio.Future[None]:
     """Runs the work; the future is done when `done` was called.
 
-    Which must not happen twice nor inside `run`.
+    That must not happen twice, nor inside `run`.
     """
     over = asyncio.get_running_loop().create_future()
     instance.run(work, lambda: over.set_result(None))
@@ -122,9 +122,9 @@ def doubled(request: pb.ModelInferRequest) -> pb.ModelInferResponse:
 class Stand:
     """A gRPC server on a port of its own.
 
-    `infer`: request and context to a response (or bytes); `ready`: whether the model is, or a
-    function that says so; `health`: a list that a Watch repeats and then follows (see `says`);
-    None: no Watch.
+    `infer` makes a response (or bytes) of request and context; `ready` is whether the model is
+    ready, or a function that returns it; `health` is a list that a Watch repeats and then follows
+    (see `says`); None: there is no Watch.
     """
 
     def __init__(

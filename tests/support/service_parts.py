@@ -1,6 +1,6 @@
 """All services behind a real server in a thread.
 
-With parts of our own at the seams to the control side and to the models.
+Stand-ins take the place of the control process and of the models.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""Tensors as the protocol's raw bytes, and told apart bit for bit.
+"""Tensors as the protocol's raw bytes, and compared bit for bit.
 
-Without the gateway's own codec (or anything else of it).
+Nothing here uses the gateway's own codec or anything else of it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """What a user of tritonclient sees of a gateway.
 
-Run by pytest in a process of its own, because its stubs and ours declare the same symbols.
-
-GATEWAY_CLIENT says which client (`grpc` or `grpc.aio`), GATEWAY_ADDRESS where the gateway is,
-GATEWAY_MODELS what it serves. Nothing of the gateway is imported here.
+pytest runs it in a process of its own, because tritonclient's stubs and ours declare the same
+symbols. GATEWAY_CLIENT names the client (`grpc` or `grpc.aio`), GATEWAY_ADDRESS is where the
+gateway is, GATEWAY_MODELS what it serves. Nothing of the gateway is imported here.
 """
 
 from __future__ import annotations
@@ -106,8 +105,8 @@ def counts(client, model: str, version: str) -> dict[str, int]:
 def stream(client, requests: list[dict], *, server_ends: bool = False, **options) -> list:
     """The answers of a stream in their order: results, and errors as `(status or None, text)`.
 
-    `server_ends`: the aio client sends no end of its own. It takes a write to a stream that is over
-    for an INTERNAL error of its core.
+    `server_ends`: the aio client does not end the stream, because it takes a write to a stream that
+    is over for an INTERNAL error of its core.
     """
     found = []
     if isinstance(client, Synchronous):

@@ -1,6 +1,6 @@
 """Entries of worker processes that misbehave.
 
-Named by the tests, run by `gateway.serving.runtime.process.worker_main`.
+Tests name them, and `gateway.serving.runtime.process.worker_main` runs them.
 """
 
 from __future__ import annotations
@@ -105,10 +105,7 @@ def lies(link, arena):
 
 
 def tells_bound(link, arena):
-    """Serves, and prints how many shapes it has bound after each batch.
-
-    It prints into the plan's model folder.
-    """
+    """Serves, and writes how many shapes are bound after each batch into the model's folder."""
     plan = handed_over(arena)
     model = ArenaModel(plan, Session(plan.path, plan.session), arena)
 

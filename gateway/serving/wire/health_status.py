@@ -115,7 +115,7 @@ class Health:
 
 
 class _Watched:
-    """A name that somebody watches."""
+    """A name that is watched, its last health and its watches."""
 
     __slots__ = ("status", "watches")
 

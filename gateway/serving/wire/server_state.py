@@ -33,7 +33,7 @@ class ServerState:
         self._tell()
 
     def drain(self) -> None:
-        """Says not ready from here on, to everybody who asks."""
+        """The server is not ready from here on."""
         self.draining = True
         self._tell()
 

@@ -59,7 +59,7 @@ class AccessLog:
 
     @property
     def dropped(self) -> int:
-        """Lines that were not written: too many a second, or nobody read them."""
+        """Lines that were not written: too many a second, or their reader was too slow."""
         return self._left_out + self._writer.lost
 
     def start(self) -> None:

@@ -17,7 +17,7 @@ INTERVAL_S: Final = 60.0
 _MOST_KINDS: Final = 256
 _THEIRS: Final = "opentelemetry."
 _READS_HEADERS: Final = "opentelemetry.util.re"
-"""Says one thing: what it could not read, which may be a token of any length."""
+"""This logger writes one thing: what it could not read, which may be a token of any length."""
 _HEADERS: Final = re.compile(r"OTEL_EXPORTER_OTLP_(?:[A-Z]+_)?HEADERS")
 _SHORTEST_SECRET: Final = 6  # characters: what is shorter is a word of any text
 _SCHEMES: Final = frozenset({"bearer", "basic"})

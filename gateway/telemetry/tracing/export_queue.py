@@ -19,11 +19,11 @@ _log = logging.getLogger(__name__)
 QUEUE_FULL: Final = "queue_full"
 """The exporter was slower than the spans came."""
 EXPORT_FAILED: Final = "export_failed"
-"""The exporter has given them up: nobody there, or refused."""
+"""The exporter has given them up: its collector is not there, or refused."""
 CLOSED: Final = "closed"
 """The gateway stopped before they were out."""
 NO_EXPORTER: Final = "no_exporter"
-"""The exporter could not be made: the log said why when the telemetry process started."""
+"""The exporter could not be made; the log has the reason since the telemetry process started."""
 NOT_MADE: Final = "not_made"
 """A bug of ours: what the requests recorded could not be made into spans.
 

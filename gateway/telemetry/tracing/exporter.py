@@ -80,10 +80,7 @@ class SpanExport:
 
     @property
     def counts(self) -> dict[str, tuple[int, dict[str, int]]]:
-        """By exporter: spans that it has taken, and those that are lost.
-
-        By reason (`DROP_REASONS`).
-        """
+        """By exporter: the spans that it has taken, and those lost by reason (`DROP_REASONS`)."""
         return {
             queue.name: (queue.exported, {**queue.dropped, NOT_MADE: self._not_made})
             for queue in self.queues

@@ -73,7 +73,7 @@ def test_the_official_exporters_send_the_bytes_with_their_own_headers(
 
 
 def test_the_private_names_that_are_leaned_on_are_there():
-    """Where this fails, exporting goes on at twenty times the cost.
+    """Where this fails, exporting goes on, at twenty times the cost.
 
     See gateway/telemetry/tracing/otlp_bytes.py.
     """

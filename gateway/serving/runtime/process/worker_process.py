@@ -130,7 +130,7 @@ class WorkerProcess:
         return arrays
 
     def resident_bytes(self) -> int:
-        """Its memory in use, the arena's touched part included; 0 where the kernel does not say."""
+        """Its memory in use, the arena's touched part included; 0 where the kernel hides it."""
         if self._statm < 0:
             return 0
         with contextlib.suppress(OSError, ValueError, IndexError):

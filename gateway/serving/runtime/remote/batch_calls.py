@@ -170,7 +170,7 @@ class BatchCalls:
             self._finish(answers)
 
     def _judge(self, code: Any) -> None:
-        """What a status without an answer says of the server."""
+        """Notes what a status without an answer means for the server."""
         expired = code is grpc.StatusCode.DEADLINE_EXCEEDED
         self.overdue = expired and self._loop.time() > self._timeout_at - _EARLY_S
         # whoever refuses for want of time is there

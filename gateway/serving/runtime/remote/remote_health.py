@@ -81,7 +81,7 @@ class RemoteHealth:
     def _may_have_watch(self) -> bool:
         """There is one server behind the address.
 
-        Of several a Watch would tell one's health: there gRPC's own health check chooses, and the
+        Of several a Watch would show one's health: there gRPC's own health check chooses, and the
         name is asked.
         """
         return not has_many_servers(self._channel.address)

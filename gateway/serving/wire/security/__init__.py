@@ -1,1 +1,1 @@
-"""Who may call what."""
+"""Which callers may call what."""

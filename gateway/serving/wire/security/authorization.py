@@ -31,19 +31,19 @@ _FORWARDED: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationOptions:
-    """Who may change the server."""
+    """Which callers may change the server."""
 
     token: str = field(default="", repr=False)
-    """Whoever sends it as `authorization: Bearer TOKEN` may; empty: nobody may by a token.
+    """Callers that send it as `authorization: Bearer TOKEN` may; empty: none may by a token.
 
-    Without TLS it travels in the open.
+    Without TLS it can be read on the way.
     """
     trust_loopback: bool = True
     """Callers on this machine may, without a token.
 
-    Must be False where a reverse proxy on this machine passes on the calls of others: most tell
-    (`x-forwarded-for` and the like), and such calls do not count as loopback, but one that does not
-    makes every caller look local.
+    It must be False where a reverse proxy on this machine passes on the calls of others. Most
+    proxies send `x-forwarded-for` or the like, and such calls do not count as loopback, but one
+    that does not makes every caller look local.
     """
 
 

@@ -55,7 +55,7 @@ class Services:
     settings: SettingsService
     health: HealthService
     streams: OpenStreams
-    """Of health and reflection; ended by whoever stops the server."""
+    """The open streams of health and reflection; ended when the server is to stop."""
     breakers: BreakerService
 
 

@@ -51,7 +51,7 @@ class AioCall:
 
 
 async def end_call(context: Any, end: CallEnded) -> None:
-    """Sends this status, and raises what tells grpc.aio so."""
+    """Sends this status, and raises what ends the call for grpc.aio."""
     try:
         await context.abort(
             _STATUS.get(end.code, grpc.StatusCode.UNKNOWN), end.details, end.trailers

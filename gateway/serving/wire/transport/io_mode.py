@@ -75,7 +75,7 @@ def choose_io_mode(
 
 
 def _user_choice(entries: Iterable[str]) -> Mode | None:
-    """What the user's entries say about the listener: the last one counts, as in the core."""
+    """What the user's entries choose for the listener: the last one counts, as in the core."""
     chosen: Mode | None = None
     for entry in entries:
         if entry.removeprefix("-") == _LISTENER:

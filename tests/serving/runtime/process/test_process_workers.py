@@ -1,6 +1,6 @@
 """Worker processes that die, hang, grow and fail to start.
 
-Real ones, some with entries of these tests.
+The processes are real; some run entries of these tests.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Real gateways as remotes.
+"""Real gateways as remotes: stopped, killed, frozen and started again.
 
-They answer as they do directly, and are stopped, killed, frozen and started again.
+A gateway answers through another as it does directly.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""Requests and answers, against protobuf and the protocol's raw bytes.
+"""Requests and answers of remotes, compared with protobuf and the protocol's raw bytes.
 
-The latter are written without the gateway's codec.
+The raw bytes are written here without the gateway's codec.
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """The shared threads as an instance.
 
-Every work is run once, in a thread, and its end is told on the loop.
+Every work runs once, in a thread, and its end is reported on the loop.
 """
 
 import asyncio

@@ -32,7 +32,7 @@ def _shared_server(transport):
 def server(_shared_server):
     """A server with the default options.
 
-    After the test it has no open calls and has logged nothing that was not expected.
+    After the test it must have no open calls, and must have logged nothing unexpected.
     """
     _shared_server.do("forget")
     _shared_server.expected_log = 0
@@ -46,7 +46,7 @@ def server(_shared_server):
 def start_server(transport):
     """Starts servers with options of their own.
 
-    Those not stopped by the test are stopped after it, and must end well.
+    Those that the test has not stopped are stopped after it, and must end well.
     """
     started = []
 

@@ -24,9 +24,9 @@ def patient(transport):
 
 @pytest.fixture
 def silent_client(patient):
-    """A client with calls of the hot method that are begun and have no message.
+    """A client with calls of the hot method that have begun and send no message.
 
-    Reset at the end.
+    They are reset at the end.
     """
     with RawClient(patient) as client:
         client.streams = [client.begin("/test.Contract/Hot") for _ in range(SILENT)]

@@ -40,9 +40,9 @@ def test_accepted_calls_are_answered_within_the_grace_and_new_ones_refused(start
 
 
 def test_a_stop_under_load_answers_all_that_was_accepted(start_server, connect):
-    """Clients call as fast as they can.
+    """Clients call as fast as they can while the server stops.
 
-    Those methods that began have all been answered, the rest was refused.
+    All methods that began are answered, the other calls are refused.
     """
     server = start_server()
     stopped = threading.Event()

@@ -77,7 +77,7 @@ class UnaryCall(Driven):
         return peer
 
     def watch(self) -> None:
-        """Asks to be told of a cancellation from now on."""
+        """Has the core report a cancellation from now on."""
         if not self.watched:
             self.watched = True
             self._call.start_server_batch((cygrpc.ReceiveCloseOnServerOperation(0),), self._closed)

@@ -25,7 +25,7 @@ class OpenCall(Protocol):
     """Whether the call is watched for its cancellation."""
 
     def watch(self) -> None:
-        """Asks to be told of a cancellation from now on."""
+        """Has the core report a cancellation from now on."""
         ...
 
     def give_place(self) -> None:

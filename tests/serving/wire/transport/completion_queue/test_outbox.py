@@ -45,10 +45,7 @@ def test_a_corked_socket_is_corked_and_an_uncorked_one_is_not(connections):
 
 
 def test_a_stranger_among_the_peers_leaves_nobody_corked(connections):
-    """Looking for one socket lets go of those that were known.
-
-    None of them may be corked at that time.
-    """
+    """Looking for one socket lets go of those that were known: none of them may be corked then."""
     accepted = [connections()[1] for _ in range(3)]
     corks = Corks()
     corks.uncork(corks.cork([peer(accepted[0])]))
