@@ -58,7 +58,7 @@ class Server:
         self.port = started.get("port")
 
     def do(self, command, **arguments):
-        """Its answer to a command."""
+        """Sends a command, and returns its answer."""
         self._process.stdin.write(json.dumps({"do": command, **arguments}) + "\n")
         self._process.stdin.flush()
         return self._line()
@@ -83,7 +83,7 @@ class Server:
         assert wait_until(lambda: self.seen(what) >= count, within_s), self.state()
 
     def is_idle(self, within_s=10.0):
-        """Soon no call is open."""
+        """Whether no call is open, at once or soon."""
         return wait_until(lambda: self.state()["open"] == 0, within_s)
 
     def stderr(self):
@@ -91,7 +91,7 @@ class Server:
         return self._errors.read()
 
     def exit(self):
-        """Ends the process; its exit code."""
+        """Ends the process, and returns its exit code."""
         if self._process.poll() is None:
             with contextlib.suppress(BrokenPipeError, AssertionError):
                 self.do("exit")

@@ -1,12 +1,12 @@
-"""A breaker's ears that hear nothing."""
+"""A listener of outcomes that ignores them all."""
 
 
 class Deaf:
-    """Hears nothing."""
+    """Ignores every outcome."""
 
     def begin(self) -> int:
-        """No generation."""
+        """Every batch is of generation 0."""
         return 0
 
     def end(self, generation, outcome, elapsed_s, error) -> None:
-        """Nothing."""
+        """The outcome is ignored."""

@@ -54,10 +54,7 @@ class Jaeger:
         self._query = f"http://127.0.0.1:{ports['query']}/api"
 
     def trace(self, trace_id, spans=1, timeout_s=20):
-        """The trace of this id (hexadecimal) as soon as it has so many spans.
-
-        The spans as `Span`.
-        """
+        """The trace of this id (hexadecimal), as soon as it has so many spans: a list of `Span`."""
         return self._wait_for(
             lambda: self._trace(trace_id), lambda found: len(found) >= spans, timeout_s
         )

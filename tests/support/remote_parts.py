@@ -82,7 +82,7 @@ def start(instance, work) -> asyncio.Future[None]:
 
 
 async def result(instance, work):
-    """The outputs of the work, or its error raised."""
+    """The outputs of the work; raises its error."""
     await start(instance, work)
     assert work.settled == 1
     if work.error is not None:
@@ -91,7 +91,7 @@ async def result(instance, work):
 
 
 async def until(true, timeout_s=20.0, what="it"):
-    """Waits until the function says true."""
+    """Waits until the function returns true."""
     give_up = time.monotonic() + timeout_s
     while not true():
         assert time.monotonic() < give_up, f"{what} did not come true"
@@ -172,7 +172,7 @@ class Stand:
         self._server.start()
 
     def says(self, status):
-        """A new health, told to all who watch."""
+        """Sets a new health, which every watch gets."""
         with self._changed:
             self._health = [status]
             self._changed.notify_all()

@@ -133,7 +133,7 @@ def live(of: VersionPlan, statistics=None) -> Live:
 
 
 class LedControlSide:
-    """A control side that notes what it is asked, and answers as it is told."""
+    """A control process that notes what it is asked, and answers as the test wants."""
 
     def __init__(self):
         self.asked = []
@@ -147,7 +147,7 @@ class LedControlSide:
 
 
 class Blind:
-    """An observer that sees nothing."""
+    """An observer that records nothing."""
 
     def answered(self, request, version, prediction, id_field, flags=0):
         pass

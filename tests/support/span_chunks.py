@@ -39,7 +39,7 @@ class Slot:
         self.began(seed)
 
     def began(self, seed):
-        """A process begins."""
+        """A serving process begins to write."""
         self.note(Began(7, seed))
         for number, peer in enumerate(
             (
@@ -73,7 +73,7 @@ class Slot:
         instance=-1,
         padded=0,
     ):
-        """Times in milliseconds from the slot's `now`."""
+        """Writes a batch; times are in milliseconds from the slot's `now`."""
         at = [self.now + ms * MS for ms in (start, ran, start + 5, ran + 3)]
         offset = self._ring.offset()
         how = (failed, failed if kept is None else kept, version)
@@ -150,7 +150,7 @@ class Slot:
         )
 
     def chunk(self):
-        """What was written since the last one."""
+        """What was written since the last chunk."""
         self._ring.publish()
         assert self._reader.read() is None
         return self._reader.read()

@@ -1,10 +1,9 @@
 """Reads and changes trace settings by tritonclient.
 
-In a process of its own (its stubs and ours declare the same symbols).
-
-python -m tests.support.trace_settings_program ADDRESS: a line of JSON on stdin holds the
-arguments of a change, an empty object those of a question, `model_name` in either; a line of
-JSON on stdout answers it: the settings, or status and text of the error.
+It runs in a process of its own, because tritonclient's stubs and ours declare the same symbols:
+``python -m tests.support.trace_settings_program ADDRESS``. A line of JSON on stdin holds the
+arguments of a change, an empty object those of a question, `model_name` in either; a line of JSON
+on stdout answers it: the settings, or status and text of the error.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""Calls a server by tritonclient.
+"""Calls a server by tritonclient, and prints what it answered as JSON.
 
-In a process of its own (its stubs and ours declare the same symbols),
-and prints what it saw as JSON.
-
-python -m tests.support.triton_caller ADDRESS FUNCTION
+It runs in a process of its own, because tritonclient's stubs and ours declare the same symbols:
+``python -m tests.support.triton_caller ADDRESS FUNCTION``.
 """
 
 import json

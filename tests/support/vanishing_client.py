@@ -1,9 +1,8 @@
 """A client with many calls in flight, to be killed.
 
-``python -m tests.support.vanishing_client HOST:PORT CALLS CONNECTIONS < message``.
-
-Sends the message from stdin (a serialised ModelInferRequest) in CALLS calls, says so on stdout and
-waits; it reads no answer.
+``python -m tests.support.vanishing_client HOST:PORT CALLS CONNECTIONS < message`` sends the message
+from stdin (a serialised ModelInferRequest) in CALLS calls, prints that it has, and waits; it reads
+no answer.
 """
 
 from __future__ import annotations

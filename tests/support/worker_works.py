@@ -30,7 +30,7 @@ TYPES = {
 
 
 def save(folder, nodes, inputs, outputs, initializers=()):
-    """The path of a model; inputs and outputs are (name, datatype, shape)."""
+    """Saves a model and returns its path; inputs and outputs are (name, datatype, shape)."""
     infos = lambda given: [  # noqa: E731
         helper.make_tensor_value_info(name, TYPES[datatype], shape)
         for name, datatype, shape in given
@@ -112,7 +112,7 @@ def some(rows=2):
 
 
 async def over(instance, work):
-    """The work, after it was run: its outputs, or the error raised."""
+    """Runs the work, and returns its outputs or raises its error."""
     done = asyncio.Event()
     instance.run(work, done.set)
     await asyncio.wait_for(done.wait(), 30)
@@ -142,7 +142,7 @@ def fates(events, worker="worker 1"):
 
 
 def is_there(pid):
-    """It runs; a zombie does not."""
+    """Whether the process runs; a zombie does not."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
@@ -162,7 +162,7 @@ def children():
 
 
 def know_strangers():
-    """What runs now belongs to others."""
+    """Notes the processes that run now, as those of other tests."""
     STRANGERS.clear()
     STRANGERS.update(children())
 

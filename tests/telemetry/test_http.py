@@ -23,7 +23,7 @@ async def metrics(_):
 
 
 def asked(method, path):
-    """Status, headers and JSON, if it is."""
+    """Status, headers and body of an answer; the body read where it is JSON."""
 
     async def main():
         async with (

@@ -29,7 +29,7 @@ FORMATS = ("human", "json")
 
 
 class Lines:
-    """Takes what would be written."""
+    """A writer that keeps the lines it is given."""
 
     lost = 0
 
@@ -52,7 +52,7 @@ class Lines:
 
 
 def read(line):
-    """What a line of either form tells."""
+    """The fields of a line of either form."""
     if line.startswith("{"):
         return {
             name: value
@@ -75,7 +75,7 @@ def read(line):
 
 
 def listed(slot, choice="full", log_format="json", **options):
-    """The lines of the slot's next chunk, read."""
+    """The fields of the lines of the slot's next chunk."""
     lines = Lines()
     AccessLog(choice, log_format, writer=lines, **options).take(slot.chunk())
     return [read(line) for line in lines.text.decode().splitlines()]

@@ -18,7 +18,7 @@ TOKEN = "s3cr3t-t0k3n"
 
 @pytest.fixture
 def said():
-    """Gives what a log says that is filtered for an environment."""
+    """What is logged through the filter for an environment."""
     stream = io.StringIO()
     root = logging.getLogger()
     handler = logging.StreamHandler(stream)

@@ -86,7 +86,7 @@ batches = st.fixed_dictionaries(
 
 
 def plain(span):
-    """A span in one form: attributes sorted, a status that says nothing left out."""
+    """A span in one form: attributes sorted, and no status where it means nothing."""
     copy = Span()
     copy.CopyFrom(span)
     del copy.attributes[:]

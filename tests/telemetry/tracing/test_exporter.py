@@ -182,7 +182,7 @@ def test_the_environment_names_the_service(monkeypatch):
 
 
 class Stuck(SpanExporter):
-    """Exports when it is let."""
+    """An exporter that exports only when the test lets it."""
 
     def __init__(self, result=SpanExportResult.SUCCESS):
         self.let = threading.Event()

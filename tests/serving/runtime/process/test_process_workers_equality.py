@@ -25,7 +25,7 @@ from tests.support.worker_works import (
 
 
 def same(plan, works, entry="gateway.serving.runtime.process.worker:serve"):
-    """Runs the works here and there."""
+    """Runs the works in this process and in a worker process, and compares their outputs."""
     here = in_process(plan)
 
     async def run():

@@ -30,7 +30,7 @@ ELEMENTS = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Models, and the findings about them."""
+    """A folder of models, and the findings about them."""
     folder = tmp_path_factory.mktemp("remotes")
     models = folder / "models"
     graphs.scale(models, "m")

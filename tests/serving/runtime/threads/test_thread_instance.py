@@ -16,7 +16,7 @@ from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 
 
 class OneBatch:
-    """A work that keeps what becomes of it, and where."""
+    """A work that keeps its outcome, and the thread that it came on."""
 
     wanted = (0,)
 
@@ -53,7 +53,7 @@ class OneBatch:
 
 
 class Doubles:
-    """A runner that doubles, refuses negative numbers, and waits where it is told to."""
+    """A runner that doubles, refuses negative numbers, and waits where the test wants it."""
 
     def __init__(self):
         self.may_run = threading.Event()

@@ -109,7 +109,7 @@ def half_sent(client):
 
 
 def sent_by_half(client):
-    """A whole message, but the client's side stays open."""
+    """A call whose message is sent whole, while the client's side stays open."""
     client.send(client.begin("/test.Contract/Wait"), framed(b"message"), end=False)
 
 
@@ -118,7 +118,7 @@ def waiting(client):
 
 
 def answered_in_part(client):
-    """The window lets 64 KiB of the answer pass, and nobody opens it further."""
+    """A call whose window lets 64 KiB of the answer pass, and is never opened further."""
     client.send(client.begin("/test.Contract/Sized"), framed(b"20000000"))
     client.read_until(lambda: bool(client.headers))
 

@@ -60,7 +60,7 @@ def tls(authority):
 
 
 def credentials(authority, issued=None):
-    """A client's, with a certificate where one is given."""
+    """The credentials of a client, with a certificate where one is given."""
     pair = (
         (None, None)
         if issued is None

@@ -14,7 +14,7 @@ REFUSED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 
 def stop(server, grace_s):
-    """Stops it; how long that took."""
+    """Stops the server, and returns how long that took."""
     began = time.monotonic()
     server.do("begin stop", grace_s=grace_s)
     server.do("await stop")

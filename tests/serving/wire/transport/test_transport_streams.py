@@ -28,7 +28,7 @@ class Caller:
 
 
 def failing(call):
-    """The error this stream ends with, after what came before it."""
+    """The error that this stream ends with, after the messages before it."""
     received = []
     with pytest.raises(grpc.RpcError) as caught:
         received.extend(call)
