@@ -108,9 +108,7 @@ class RemoteHealth:
         self._doubt = True
         self._wake.set()
 
-    # What the stream says (status_stream.Listener).
-
-    def heard(self, _stream: StatusStream, status: int) -> None:
+    def _on_status(self, status: int) -> None:
         """Takes over the server's status, unless it does not know the model by name."""
         self._heard = status
         if status == SERVING:
@@ -121,7 +119,7 @@ class RemoteHealth:
         else:
             self._wake.set()
 
-    def ended(self, _stream: StatusStream, code: Any) -> None:
+    def _on_end(self, code: Any) -> None:
         """The connection was lost or given up, or the server has no Watch: the server is asked."""
         # or it would be opened and lost over and over
         if code in _NO_WATCH or (self._heard is None and not self._failing):
@@ -146,7 +144,9 @@ class RemoteHealth:
     def _listen(self) -> None:
         if self._stream is None and self._has_watch and not self._failing:
             try:
-                self._stream = StatusStream(self._channel, self._service, self._metadata, self)
+                self._stream = StatusStream(
+                    self._channel, self._service, self._metadata, self._on_status, self._on_end
+                )
             except Exception as error:  # noqa: BLE001
                 # a channel that was closed, metadata that gRPC does not take
                 _log.debug("%s: its health cannot be watched: %s", self._channel.address, error)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -22,32 +22,24 @@ SERVING: Final = HealthCheckResponse.SERVING
 NOT_SERVING: Final = HealthCheckResponse.NOT_SERVING
 
 
-class Listener(Protocol):
-    """Called on the event loop with what the server reports."""
-
-    def heard(self, stream: StatusStream, status: int) -> None:
-        """The health now: a number of `HealthCheckResponse.ServingStatus`."""
-        ...
-
-    def ended(self, stream: StatusStream, code: Any) -> None:
-        """Nothing more will come; the `grpc.StatusCode` is the reason.
-
-        It is called once, and not after `close`.
-        """
-        ...
-
-
 class StatusStream:
-    """Calls the listener with what the server reports of one service."""
+    """Reports what a server sends of one service's health, on the event loop.
+
+    `on_status` gets each status, a number of `HealthCheckResponse.ServingStatus`. `on_end` gets the
+    `grpc.StatusCode` when nothing more will come, once, and not after `close`.
+    """
 
     def __init__(
         self,
         channel: Channel,
         service: str,
         metadata: Sequence[tuple[str, str]],
-        listener: Listener,
+        on_status: Callable[[int], None],
+        on_end: Callable[[Any], None],
     ) -> None:
-        self._listener: Listener | None = listener
+        self._on_status = on_status
+        self._on_end = on_end
+        self._closed = False
         self._loop = asyncio.get_running_loop()
         self._call = channel.stream(WATCH)(
             HealthCheckRequest(service=service).SerializeToString(), metadata=metadata
@@ -57,8 +49,8 @@ class StatusStream:
         ).start()
 
     def close(self) -> None:
-        """Calls the listener no more, and lets the call and its thread go."""
-        self._listener = None
+        """Reports nothing more, and lets the call and its thread go."""
+        self._closed = True
         self._call.cancel()
 
     def _read(self) -> None:
@@ -66,24 +58,20 @@ class StatusStream:
         code = grpc.StatusCode.UNAVAILABLE
         try:
             for message in self._call:
-                self._tell(HealthCheckResponse.FromString(message).status)
+                self._report(self._on_status, HealthCheckResponse.FromString(message).status)
         except grpc.RpcError as error:
             code = error.code()
         except DecodeError:
             self._call.cancel()
             code = grpc.StatusCode.UNIMPLEMENTED  # whatever this is, it is no health service
-        self._tell(None, code)
+        self._report(self._on_end, code)
 
-    def _tell(self, status: int | None, code: Any = None) -> None:
+    def _report(self, callback: Callable[[Any], None], value: Any) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._told, status, code)
-        except RuntimeError:  # the loop is closed: nobody listens any more
+            self._loop.call_soon_threadsafe(self._unless_closed, callback, value)
+        except RuntimeError:  # the loop is closed: the listener is gone
             self._call.cancel()
 
-    def _told(self, status: int | None, code: Any) -> None:
-        if self._listener is None:
-            return
-        if status is not None:
-            self._listener.heard(self, status)
-        else:
-            self._listener.ended(self, code)
+    def _unless_closed(self, callback: Callable[[Any], None], value: Any) -> None:
+        if not self._closed:
+            callback(value)
