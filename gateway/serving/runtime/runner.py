@@ -13,7 +13,7 @@ from gateway.core.request import Array
 
 
 class OpenModel(Protocol):
-    """An open session."""
+    """An open session: ONNX Runtime's, or one that observes it."""
 
     def run(self, feed: dict[str, Array], wanted: list[str]) -> list[Array]:
         """The wanted outputs by name; raises ModelFailed."""
@@ -61,7 +61,10 @@ class VersionRunner:
         return outputs
 
     def close(self) -> None:
-        """Lets the session go, which takes as long as freeing its memory does; nothing may run."""
+        """Lets the session go; nothing may run.
+
+        It takes as long as freeing its memory does.
+        """
         self._session = None
 
     def _name(self, wanted: tuple[int, ...]) -> list[str]:

@@ -118,7 +118,7 @@ def _level(kind: type[BaseException]) -> int:
 
 
 def _place(error: BaseException) -> Hashable:
-    """Where it was raised."""
+    """Where the error was raised, as file and line."""
     where = error.__traceback__
     if where is None:
         return None

@@ -145,7 +145,7 @@ class Watch:
         return self._told
 
     def wake(self) -> None:
-        """The health has changed."""
+        """Wakes `next`, because the health has changed."""
         if self._changed is not None and not self._changed.done():
             self._changed.set_result(None)
 

@@ -27,13 +27,13 @@ class ServerState:
         return not self.draining and self.publication is not None and self.publication.ready
 
     def publish(self, publication: Publish) -> None:
-        """Takes over what every process answers alike."""
+        """Takes over a new publication."""
         self.publication = publication
         self._known = None
         self._tell()
 
     def drain(self) -> None:
-        """The server is not ready from here on."""
+        """Makes the server not ready from here on."""
         self.draining = True
         self._tell()
 

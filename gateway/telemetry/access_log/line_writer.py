@@ -13,7 +13,7 @@ from collections import deque
 from typing import Final
 
 MOST_BYTES: Final = 8 << 20
-"""That wait to be written: a second of 30 000 lines."""
+"""Bytes that wait to be written: a second of 30 000 lines."""
 # what is written to a pipe at once, and no longer, is not mixed with what other processes write
 _WHOLE_BYTES: Final = select.PIPE_BUF
 _LOOK_S: Final = 1.0

@@ -40,7 +40,7 @@ from gateway.telemetry.tracing.span_templates import (
 )
 
 MOST_BYTES: Final = 1 << 20
-"""Of one export, about: a collector's default limit is 4 MiB."""
+"""Bytes of one export, about: a collector's default limit is 4 MiB."""
 _KEPT_TEMPLATES: Final = 4096
 
 

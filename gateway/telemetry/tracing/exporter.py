@@ -32,7 +32,7 @@ from gateway.telemetry.tracing.span_templates import Server
 _log = logging.getLogger(__name__)
 
 MOST_BYTES: Final = 64 << 20
-"""That wait for an exporter: two seconds of 30 000 requests a second."""
+"""Bytes that wait for an exporter: two seconds of 30 000 requests a second."""
 MOST_SPANS: Final = 1 << 19
 _SDK_SPAN_BYTES: Final = 4096
 """What a span as an object is taken for."""

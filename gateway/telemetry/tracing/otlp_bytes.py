@@ -19,7 +19,7 @@ _EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 
 def grpc_exporter() -> SpanExporter | None:
-    """OTLP over gRPC, configured by the environment."""
+    """The exporter of OTLP over gRPC, configured by the environment."""
     # imports grpc
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
 
@@ -54,7 +54,7 @@ def _stub(channel: Any) -> SimpleNamespace:
 
 
 class _Message:
-    """Stands where the encoder's message would: gives the bytes."""
+    """Stands in the place of the encoder's message, and returns the bytes."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -66,7 +66,7 @@ class _Message:
 
 
 def http_exporter() -> SpanExporter | None:
-    """OTLP over HTTP, configured by the environment."""
+    """The exporter of OTLP over HTTP, configured by the environment."""
     # imports requests
     from opentelemetry.exporter.otlp.proto.http import trace_exporter  # noqa: PLC0415
 

@@ -19,7 +19,7 @@ _FIXED64 = 1
 _BYTES = 2
 _FIXED32 = 5
 LENGTH_BYTES: Final = 3
-"""Of a length that is a column: a message of up to 2 MiB."""
+"""Bytes of a length that is a column: enough for a message of 2 MiB."""
 
 # Fields of opentelemetry.proto.common.v1.AnyValue.
 _STRING = 1
@@ -29,7 +29,7 @@ _DOUBLE = 4
 
 
 def varint(value: int) -> bytes:
-    """A number that is not negative."""
+    """A number that is not negative, as a varint."""
     out = bytearray()
     while value > 0x7F:  # noqa: PLR2004
         out.append(value & 0x7F | 0x80)
@@ -39,27 +39,27 @@ def varint(value: int) -> bytes:
 
 
 def field(number: int, data: bytes) -> bytes:
-    """Bytes, a string or a message."""
+    """A field of bytes, a string or a message."""
     return varint(number << 3 | _BYTES) + varint(len(data)) + data
 
 
 def number_field(number: int, value: int) -> bytes:
-    """A number or an enum."""
+    """A field of a number or an enum."""
     return varint(number << 3 | _VARINT) + varint(value)
 
 
 def fixed32_field(number: int, value: int) -> bytes:
-    """Four bytes."""
+    """A field of four bytes."""
     return varint(number << 3 | _FIXED32) + struct.pack("<I", value)
 
 
 def fixed64_field(number: int, value: int) -> bytes:
-    """Eight bytes."""
+    """A field of eight bytes."""
     return varint(number << 3 | _FIXED64) + struct.pack("<Q", value)
 
 
 def attribute(key: str, value: str | int | bool) -> bytes:
-    """A KeyValue."""
+    """A KeyValue, as a message."""
     if isinstance(value, bool):
         any_value = number_field(_BOOL, int(value))
     elif isinstance(value, int):
@@ -78,30 +78,30 @@ class Layout:
         """Name to numpy format and offset."""
 
     def put(self, data: bytes) -> None:
-        """What is the same in all."""
+        """Appends bytes that are the same in all messages."""
         self.data += data
 
     def put_column(self, name: str, form: str | tuple[str, int], tag: bytes) -> None:
-        """A tag, and a column behind it that numpy calls so."""
+        """Appends a tag, and a column of this numpy format behind it."""
         self.data += tag
         self.columns[name] = form, len(self.data)
         self.data += bytes(np.dtype(form).itemsize)
 
     def put_bytes(self, number: int, name: str, form: str | tuple[str, int]) -> None:
-        """A field of bytes of one length."""
+        """Appends a field of bytes of one length."""
         self.put_column(name, form, varint(number << 3 | _BYTES) + varint(np.dtype(form).itemsize))
 
     def put_fixed64(self, number: int, name: str, form: str = "<u8") -> None:
-        """A field of eight bytes."""
+        """Appends a field of eight bytes."""
         self.put_column(name, form, varint(number << 3 | _FIXED64))
 
     def put_message(self, number: int, inner: Layout) -> None:
-        """A message that has grown to its end."""
+        """Appends a message that has grown to its end."""
         self.data += varint(number << 3 | _BYTES) + varint(len(inner.data))
         self._join(inner)
 
     def put_open_message(self, number: int, inner: Layout, name: str) -> None:
-        """A message with a column for its length: more may be put behind it."""
+        """Appends a message with a column for its length: more may be put behind it."""
         self.put_column(name, ("u1", LENGTH_BYTES), varint(number << 3 | _BYTES))
         at = len(self.data) - LENGTH_BYTES
         self.data[at:] = lengths(np.array([len(inner.data)])).tobytes()
@@ -113,7 +113,7 @@ class Layout:
         self.data += inner.data
 
     def put_attribute(self, key: str, name: str, form: str | tuple[str, int]) -> None:
-        """A KeyValue with a column for its value.
+        """Appends a KeyValue with a column for its value.
 
         `<u4` and `<u8` are numbers (see `varints4`), `<f8` floats, all else strings.
         """
@@ -130,7 +130,7 @@ class Layout:
         self.put_message(_ATTRIBUTES, pair)
 
     def put_constant(self, key: str, value: str | int | bool) -> None:
-        """A KeyValue that is the same in all."""
+        """Appends a KeyValue that is the same in all messages."""
         self.put(field(_ATTRIBUTES, attribute(key, value)))
 
 
@@ -138,7 +138,7 @@ _ATTRIBUTES: Final = 9  # of a Span
 
 
 class Template:
-    """A layout that is made into rows."""
+    """A layout from which rows of messages are made."""
 
     def __init__(self, layout: Layout) -> None:
         names = list(layout.columns)

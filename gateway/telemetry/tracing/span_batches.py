@@ -37,10 +37,10 @@ class RequestRows:
     batches: Array
     """What is known of the batch: `started`, `ran`, `requests`, `failed`; else zeros."""
     details: Mapping[int, Detail]
-    """By index of the row."""
+    """Details by the index of the row."""
     names: Names
     offset_ns: int
-    """From monotonic time to the time of day."""
+    """What leads from monotonic time to the time of day."""
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -59,9 +59,9 @@ class BatchRows:
     linked_traces: Array
     linked_spans: Array
     links: Array
-    """How many of them are the batch's."""
+    """How many links each batch has."""
     dropped: Array
-    """How many found no room."""
+    """How many requests of each batch found no room among its links."""
     names: Names
     offset_ns: int
 

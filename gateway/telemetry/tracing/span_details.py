@@ -43,9 +43,9 @@ Piece = tuple[bytes, int]
 def with_details(
     template: Template, out: Array, details: list[Detail], form: Form, spans: int, offset_ns: int
 ) -> Iterator[Piece]:
-    """Each row with what its detail adds behind it.
+    """Each row with what its detail adds behind it, and how many spans it has.
 
-    The caller's trace state behind each of its spans.
+    The caller's trace state is put behind each span of the row.
     """
     tails = [
         tail(detail._replace(moments=()), names_model=not form.model, failed=is_error(form.status))
@@ -87,9 +87,9 @@ def _add_lengths(
 
 
 def _ends(template: Template) -> list[tuple[str, int]]:
-    """The spans of a row, by the columns of their lengths, and where in it they end.
+    """The spans of a row: the column of each one's length, and where in the row it ends.
 
-    Where the tag of the next begins.
+    A span ends where the tag of the next begins.
     """
     found = [
         name for name in ("queue_bytes", "run_bytes", "request_bytes") if name in template.names
@@ -104,7 +104,7 @@ def _ends(template: Template) -> list[tuple[str, int]]:
 
 
 def moment_events(detail: Detail, offset_ns: int) -> bytes:
-    """What was decided about a request, as events of its span."""
+    """The events of a request, as fields of its span."""
     events = []
     for at_ns, what, text in detail.moments:
         told = _moment(what, text)
@@ -114,7 +114,7 @@ def moment_events(detail: Detail, offset_ns: int) -> bytes:
 
 @lru_cache(1024)
 def _moment(what: str, text: str) -> bytes:
-    """The event behind its time."""
+    """An event, but for its time, which stands before this."""
     return field(2, names.MOMENT_OF.format(what=what).encode()) + (
         field(3, attribute(names.MOMENT_TEXT, text[:_MOST_TEXT])) if text else b""
     )

@@ -40,7 +40,10 @@ class NamedExporter:
 
 
 def make_exporters(options: OtelOptions) -> list[NamedExporter]:
-    """All that are named; of those that cannot be made an error is logged, with the reason."""
+    """All exporters that the options name.
+
+    Of one that cannot be made an error is logged, with the reason.
+    """
     made = []
     for name in dict.fromkeys(options.trace_exporters):
         try:

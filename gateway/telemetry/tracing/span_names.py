@@ -36,13 +36,13 @@ Below the request's span where the batch has one request, else below the batch's
 
 # Events.
 BATCH_STARTED: Final = "gateway.batch.started"
-"""Of a request without spans below it: its batch began."""
+"""An event of a request without spans below it: its batch began."""
 BATCH_ENDED: Final = "gateway.batch.ended"
-"""Of a request without spans below it: the model had run."""
+"""An event of a request without spans below it: the model had run."""
 COLLATED: Final = "gateway.batch.collated"
-"""Of a batch: the inputs were joined, the model begins."""
+"""An event of a batch: the inputs were joined, the model begins."""
 RAN: Final = "gateway.batch.ran"
-"""Of a batch: the outputs are there and are split."""
+"""An event of a batch: the outputs are there and are split."""
 
 MOMENT_OF: Final = "gateway.{what}"
 """An event of a request's span, at the time of a decision about it.
@@ -51,7 +51,7 @@ MOMENT_OF: Final = "gateway.{what}"
 (a link of the chain was asked, and answered), `gateway.fallback.failed` (it had no answer).
 """
 MOMENT_TEXT: Final = "gateway.text"
-"""Of these events: why, or which link."""
+"""An attribute of these events: why, or which link."""
 
 # Attributes of a request by convention.
 RPC_SYSTEM: Final = "rpc.system.name"
@@ -63,14 +63,14 @@ ERROR_TYPE: Final = "error.type"
 Of a call that failed: `_OTHER`.
 """
 SERVER_ADDRESS: Final = "server.address"
-"""The gateway's own; of a call: that which was asked."""
+"""The gateway's own address; of a call: the server that was asked."""
 SERVER_PORT: Final = "server.port"
 CLIENT_ADDRESS: Final = "client.address"
 CLIENT_PORT: Final = "client.port"
 
 # Our own, of requests and of batches.
 MODEL_NAME: Final = "gateway.model.name"
-"""As resolved; as the caller wrote it where there is no such model."""
+"""The model's name as resolved; as the caller wrote it where there is no such model."""
 MODEL_VERSION: Final = "gateway.model.version"
 """int: the version that was meant to answer first."""
 
@@ -78,9 +78,9 @@ MODEL_VERSION: Final = "gateway.model.version"
 REQUEST_ID: Final = "gateway.request.id"
 """The `id` of the message."""
 REQUEST_ROWS: Final = "gateway.request.rows"
-"""int: along the batch axis."""
+"""int: rows along the batch axis."""
 REQUEST_BYTES: Final = "gateway.request.bytes"
-"""int: of its input tensors."""
+"""int: bytes of its input tensors."""
 DEADLINE_S: Final = "gateway.deadline_s"
 """float: what the caller gave, seconds from arrival; absent: none."""
 SLOW: Final = "gateway.slow"
@@ -88,13 +88,13 @@ SLOW: Final = "gateway.slow"
 DEGRADED: Final = "gateway.degraded"
 """bool: a fallback answered."""
 SERVED_BY: Final = "gateway.served_by"
-"""Which fallback."""
+"""Which fallback answered."""
 FALLBACK_REASON: Final = "gateway.fallback_reason"
-"""Why not what was asked for."""
+"""Why the version that was asked for did not answer."""
 RETRIES: Final = "gateway.retries"
 """int: how often a batch it was in failed and was run again."""
 REASON: Final = "gateway.reason"
-"""Why it was not answered, in one word (`gateway.core.errors`).
+"""Why it was not answered: an error type of `gateway.core.errors`.
 
 `circuit_open` stands for a circuit breaker's refusal.
 """
@@ -111,7 +111,7 @@ BATCH_SIZE: Final = "gateway.batch.size"
 
 # Of batches.
 BATCH_ROWS: Final = "gateway.batch.rows"
-"""int."""
+"""int: rows along the batch axis, without padding."""
 BATCH_PADDED_ROWS: Final = "gateway.batch.padded_rows"
 """int: rows that the model ran, where some were added to come to a size that it takes."""
 INSTANCE: Final = "gateway.instance"

@@ -19,9 +19,9 @@ import numpy as np
 from gateway.core.request import Array
 
 ARENA_BYTES: Final = 4 << 30
-"""Inputs and outputs of one batch, at most."""
+"""The most that the inputs and outputs of one batch may take."""
 ALIGNMENT: Final = 64
-"""Of every tensor: a cache line, and what ONNX Runtime's own allocator gives."""
+"""Every tensor begins at a cache line, as in ONNX Runtime's own allocator."""
 
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
@@ -56,7 +56,7 @@ class Arena:
             raise
 
     def array(self, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
-        """A view; ValueError or TypeError where it would reach outside."""
+        """A view; raises ValueError or TypeError where it would reach outside."""
         if offset < 0:  # the end alone is checked by numpy
             raise ValueError(f"the arena begins at 0, not at {offset}")
         return np.ndarray(shape, dtype, self._map, offset)
@@ -82,7 +82,7 @@ class Arena:
                 self._map.madvise(mmap.MADV_REMOVE, start, self.size - start)
 
     def close(self) -> None:
-        """Unmaps it; where views are left, the last of them does."""
+        """Unmaps it; where views are left, the last of them does so."""
         with contextlib.suppress(BufferError):
             self._map.close()
 
@@ -94,9 +94,9 @@ class Extent:
     """How far an arena is filled, and when the unused rest should be given back."""
 
     LOOK_EVERY: Final = 256
-    """Batches."""
+    """Batches between two looks at how much was needed."""
     KEPT_BYTES: Final = 16 << 20
-    """Not worth giving back."""
+    """So little is not worth giving back."""
 
     def __init__(self) -> None:
         self._touched = 0

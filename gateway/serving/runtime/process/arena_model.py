@@ -123,7 +123,7 @@ class _Observed:
         self.outputs: list[Array] = []
 
     def run(self, feed: dict[str, Array], wanted: list[str]) -> list[Array]:
-        """As the session does."""
+        """Runs the session, and remembers with what and what came of it."""
         self.feed = feed
         self.names = wanted
         self.outputs = self.session.run(feed, wanted)

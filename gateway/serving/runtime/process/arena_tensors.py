@@ -27,7 +27,7 @@ class Place(msgspec.Struct, array_like=True, frozen=True, gc=False):
     datatype: str
     offset: int
     size: int
-    """Bytes."""
+    """Size in bytes."""
     shape: tuple[int, ...]
 
 
@@ -103,14 +103,14 @@ def view(arena: Arena, place: Place) -> Array:
 
 
 def taken(arena: Arena, place: Place) -> Array:
-    """The tensor in memory of its own; else as `view`."""
+    """The tensor in memory of its own; all else is as in `view`."""
     array = view(arena, place)
     return array if place.datatype == BYTES or place.size == 0 else array.copy()
 
 
 @functools.cache
 def _datatype(dtype: np.dtype[Any]) -> str:
-    """The protocol's name; ValueError where it has none."""
+    """The protocol's name of a dtype; raises ValueError where it has none."""
     if dtype.kind in "OUS":
         return BYTES
     for name in ITEM_BYTES:

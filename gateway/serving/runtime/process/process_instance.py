@@ -36,7 +36,7 @@ class ProcessInstance:
 
     capacity = 1
     expected_s = 0.0
-    """0: the pool knows better."""
+    """0, not known: the pool measures better."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class ProcessInstance:
 
     @property
     def pid(self) -> int:
-        """Of the process that serves; 0 where none does."""
+        """The id of the process that serves; 0 where none does."""
         return self._thread.pid
 
     async def start(self) -> str:
@@ -103,7 +103,7 @@ class ProcessInstance:
     # What the thread tells.
 
     def up(self, up: bool) -> None:
-        """Batches can be sent, or not."""
+        """Notes whether batches can be sent."""
         self._on_loop(self._set_available, up)
 
     def happened(self, event: WorkerEvent) -> None:
@@ -111,7 +111,7 @@ class ProcessInstance:
         self._on_loop(self._tell, event)
 
     def opened(self, error: str) -> None:
-        """The first start is over."""
+        """The first start is over; the error is empty where it succeeded."""
         self._on_loop(self._first_start.set_result, error)
 
     def settled(self, done: Callable[[], None]) -> None:

@@ -34,7 +34,7 @@ class Restarts:
         self.failed_starts = 0
 
     def died(self, served_s: float) -> float:
-        """A process that was up is gone; seconds until the next start."""
+        """A process that was up is gone: returns the seconds until the next start."""
         if served_s >= STABLE_S:
             self._deaths = 0
             return 0.0
@@ -42,12 +42,12 @@ class Restarts:
         return self._delay(self._deaths)
 
     def start_failed(self) -> float | None:
-        """A start failed; seconds until the next, None: there is none."""
+        """A start failed: returns the seconds until the next; None: there is none."""
         self.failed_starts += 1
         return None if self.failed_starts >= self._attempts else self._delay(self.failed_starts)
 
     def _delay(self, count: int) -> float:
-        """Doubled each time, and cut by up to half."""
+        """Seconds, doubled each time, and cut by up to half."""
         doubled: float = FIRST_DELAY_S * 2 ** min(count - 1, 30)
         return min(LONGEST_DELAY_S, doubled) * (1 - self._chance() / 2)
 

@@ -40,10 +40,10 @@ class WorkerEvent:
     worker: str
     """The instance's name."""
     pid: int
-    """Of the process it happened to; 0 where there was none."""
+    """The process it happened to; 0 where there was none."""
     fate: Fate
     detail: str = ""
-    """In words, for people."""
+    """A text for people."""
 
 
 class Reports(Protocol):

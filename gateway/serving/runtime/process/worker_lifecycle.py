@@ -162,7 +162,7 @@ class WorkerLifecycle:
             self._reports.opened(why)
 
     def lose(self, loss: Loss, job: Job | None = None) -> None:
-        """The process that served is gone, or is done away with; the job in it fails."""
+        """Lets the process that served go, or does away with it; the job in it fails."""
         process = self.current
         self.current = None
         if process is None:
@@ -245,6 +245,6 @@ class WorkerLifecycle:
 
 
 def _obituary(process: WorkerProcess, why: str) -> str:
-    """Why a process was lost, in words; it is ended."""
+    """Ends a process that was lost; returns why it was, in words."""
     ending = process.end()
     return why or ending

@@ -28,7 +28,7 @@ Entry = Callable[[socket.socket, Arena], None]
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs the entry; see the module."""
+    """Runs the entry with the link and the arena; the module says how it is called."""
     entry, link_fd, arena_fd = arguments
     leave_signals_to_the_gateway()
     link = socket.socket(fileno=int(link_fd))
@@ -62,7 +62,7 @@ def end_with(link: socket.socket) -> None:
 
 
 def die_first_when_memory_is_short() -> None:
-    """Has the kernel take this process rather than the one that serves everybody."""
+    """Has the kernel take this process first, not the one that serves all models."""
     score = Path("/proc/self/oom_score_adj")
     with contextlib.suppress(OSError, ValueError):
         score.write_text(str(min(int(score.read_text()) + _OOM_SCORE_ADDED, _MOST_OOM_SCORE)))

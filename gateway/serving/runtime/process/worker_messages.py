@@ -18,7 +18,7 @@ from gateway.serving.runtime.process.arena import Arena
 from gateway.serving.runtime.process.arena_tensors import Place
 
 MESSAGE_BYTES: Final = 1 << 18
-"""The longest there can be; the kernel's own limit of a packet is lower by default."""
+"""The longest message; the kernel's own limit of a packet is lower by default."""
 _TEXT_LENGTH: Final = 2000
 _PLAN_AT: Final = 8
 
@@ -46,7 +46,7 @@ class Run(msgspec.Struct, array_like=True, frozen=True):
     wanted: tuple[int, ...]
     inputs: tuple[Place, ...]
     outputs_at: int
-    """From where on outputs may be written."""
+    """The offset from which on outputs may be written."""
 
 
 class Ran(msgspec.Struct, array_like=True, tag=True, frozen=True):

@@ -42,12 +42,12 @@ class WorkerThread:
 
     @property
     def pid(self) -> int:
-        """Of the process that serves; 0 where none does."""
+        """The id of the process that serves; 0 where none does."""
         current = self._lifecycle.current
         return current.pid if current is not None else 0
 
     def start(self) -> None:
-        """Begins with the first start."""
+        """Begins, with the first start of the process."""
         self._bell = Bell()
         self._thread.start()
 
@@ -62,7 +62,7 @@ class WorkerThread:
         self._bell.ring()
 
     def refuse_jobs(self) -> None:
-        """Fails what was handed over and not begun, when it will not be."""
+        """Fails the jobs that were handed over and will not begin."""
         while self._jobs:
             self._fail_down(self._jobs.popleft())
 
@@ -72,7 +72,7 @@ class WorkerThread:
         self._bell.close()
 
     def pause(self) -> None:
-        """Its batch is given up, but the process still runs it."""
+        """Takes no further batch: the last was given up, but the process still runs it."""
         self._paused = True
         self._reports.up(False)
 

@@ -56,11 +56,11 @@ class BatchCalls:
         self.doubtful = False
         """The server was lost or overdue, or is not what it is taken for."""
         self.overdue = False
-        """It took all the time it had."""
+        """The server took all the time it had."""
 
     @property
     def work(self) -> Work:
-        """What it runs."""
+        """The work that it runs."""
         return self._work
 
     def encode(self, max_rows: int) -> Exception | None:

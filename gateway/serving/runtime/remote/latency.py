@@ -30,7 +30,7 @@ class MovingLatency:
         self._last = 0.0
 
     def add(self, duration_s: float, now: float) -> None:
-        """A batch took so long, or was given up after so long."""
+        """Notes that a batch took so long, or was given up after so long."""
         self._durations.append(duration_s)
         self._median = statistics.median(self._durations)
         self._last = now

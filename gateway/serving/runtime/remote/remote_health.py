@@ -94,7 +94,7 @@ class RemoteHealth:
                 await self._known.wait()
 
     async def close(self) -> None:
-        """Follows no more."""
+        """Stops following."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -104,7 +104,7 @@ class RemoteHealth:
         self._fault = "it is closed"
 
     def doubt(self) -> None:
-        """A call was lost or overdue: the server is asked how it is."""
+        """Has the server asked how it is, because a call was lost or overdue."""
         self._doubt = True
         self._wake.set()
 
@@ -120,7 +120,7 @@ class RemoteHealth:
             self._wake.set()
 
     def _on_end(self, code: Any) -> None:
-        """The connection was lost or given up, or the server has no Watch: the server is asked."""
+        """Has the server asked: the connection was lost or given up, or there is no Watch."""
         # or it would be opened and lost over and over
         if code in _NO_WATCH or (self._heard is None and not self._failing):
             self._has_watch = False
@@ -176,7 +176,7 @@ class RemoteHealth:
             self._learn("")
 
     async def _ask(self) -> str:
-        """Why the model is not ready there; empty where it is."""
+        """Asks ModelReady; returns why the model is not ready there, empty where it is."""
         loop = asyncio.get_running_loop()
         over: asyncio.Future[None] = loop.create_future()
 

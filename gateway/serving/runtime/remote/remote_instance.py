@@ -106,7 +106,7 @@ class RemoteInstance:
 
     @property
     def name(self) -> str:
-        """The address."""
+        """The address of the server."""
         return self._plan.address
 
     @property

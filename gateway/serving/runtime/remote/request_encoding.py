@@ -37,7 +37,7 @@ class BatchCodec:
         self._heads: dict[tuple[object, ...], bytes] = {}
 
     def encode(self, feed: Mapping[str, Array], wanted: tuple[int, ...]) -> bytes:
-        """The request, inputs raw, the wanted outputs by name."""
+        """The request: inputs raw, the wanted outputs by name."""
         key = (wanted, *[(name, array.shape) for name, array in feed.items()])
         parts: list[Any] = [self._heads.get(key) or self._make_head(key, feed, wanted)]
         for name, array in feed.items():

@@ -52,7 +52,7 @@ class LocalThreads:
         self._workers.release()
 
     def unreachable(self) -> str:
-        """Empty: threads are always there."""
+        """Why no batch can run: never, threads are always there."""
         return ""
 
     def run(self, work: Work, done: Callable[[], None]) -> None:

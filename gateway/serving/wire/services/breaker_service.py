@@ -53,7 +53,7 @@ class BreakerService:
         self._authorization = authorization
 
     async def list_breakers(self, _call: Call, message: bytes) -> bytes:
-        """ListBreakers: of every process, whichever is asked."""
+        """ListBreakers: the breakers of every process, whichever process is asked."""
         request = parse(ListBreakersRequest, message)
         versions = (
             self._versions(request.model, request.version)
@@ -73,7 +73,7 @@ class BreakerService:
         ).SerializeToString()
 
     async def set_breaker(self, call: Call, message: bytes) -> bytes:
-        """SetBreaker: returns when it holds in every process."""
+        """SetBreaker: returns when the mode holds in every process."""
         self._authorization.require(call)
         request = parse(SetBreakerRequest, message)
         if request.mode not in _FORCED:
@@ -93,7 +93,7 @@ class BreakerService:
         ).SerializeToString()
 
     async def _keys(self, request: SetBreakerRequest) -> Sequence[CircuitKey]:
-        """The breakers that a request sets. There are three cases."""
+        """The breakers that a request sets; raises ModelNotFound. There are three cases."""
         versions: Sequence[CircuitKey] = [
             (request.model, version, "")
             for version in self._versions(request.model, request.version)
@@ -150,7 +150,7 @@ class BreakerService:
 
 
 def _breakers(survey: Survey) -> Iterator[tuple[CircuitKey, Breaker]]:
-    """Every breaker that a process has or an operator has set, in order."""
+    """Every breaker that a process has or an operator has set, with its key, in order."""
     reports = {
         process: dict(report) for process, report in survey.reports.items() if report is not None
     }

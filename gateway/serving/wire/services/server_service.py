@@ -52,7 +52,7 @@ class ServerService:
         return ServerReadyResponse(ready=self._state.ready).SerializeToString()
 
     async def server_metadata(self, _call: Call, _message: bytes) -> bytes:
-        """ServerMetadata."""
+        """ServerMetadata: name, version and extensions of the server."""
         return ServerMetadataResponse(
             name=SERVER_NAME, version=self._version, extensions=self.extensions()
         ).SerializeToString()

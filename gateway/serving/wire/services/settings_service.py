@@ -73,7 +73,7 @@ class SettingsService:
         return response.SerializeToString()
 
     async def log_settings(self, call: Call, message: bytes) -> bytes:
-        """LogSettings."""
+        """LogSettings, of the server: changes those that are given, and answers all."""
         request = parse(LogSettingsRequest, message)
         if request.settings:
             self._authorization.require(call)

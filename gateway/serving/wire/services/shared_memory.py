@@ -7,7 +7,7 @@ from gateway.serving.wire.transport.interface import Call
 
 
 async def refuse_system_shared_memory(_call: Call, _message: bytes) -> bytes:
-    """SystemSharedMemoryStatus, Register and Unregister."""
+    """SystemSharedMemoryStatus, Register and Unregister: raises Unsupported."""
     raise Unsupported(
         "system shared memory is not served: send tensors in raw_input_contents, they "
         "come back in raw_output_contents"
@@ -15,7 +15,7 @@ async def refuse_system_shared_memory(_call: Call, _message: bytes) -> bytes:
 
 
 async def refuse_cuda_shared_memory(_call: Call, _message: bytes) -> bytes:
-    """CudaSharedMemoryStatus, Register and Unregister."""
+    """CudaSharedMemoryStatus, Register and Unregister: raises Unsupported."""
     raise Unsupported(
         "CUDA shared memory is not served: send tensors in raw_input_contents, they "
         "come back in raw_output_contents"

@@ -37,7 +37,7 @@ class EventPump:
         self.emptied: asyncio.Future[None] = self._loop.create_future()
 
     def start(self) -> None:
-        """Begins to deliver."""
+        """Begins to deliver events."""
         self._idle.acquire()
         self._thread.start()
 

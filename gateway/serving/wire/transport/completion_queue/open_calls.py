@@ -18,7 +18,7 @@ class OpenCall(Protocol):
     """A call that waits for its answer."""
 
     deadline: float
-    """Seconds of the monotonic clock."""
+    """When its caller stops waiting, in seconds of the monotonic clock."""
     tick: int
     """The sweep it was received in."""
     watched: bool
@@ -66,7 +66,7 @@ class OpenCalls:
         self.destroyed = False
 
     def are_busy(self) -> bool:
-        """Some call is under way, or its answer is."""
+        """Whether a call is under way, or an answer is still leaving."""
         return bool(self.members or self.outbox.leaving)
 
     def sweep(self, *, all_delivered: bool) -> None:
@@ -88,7 +88,7 @@ class OpenCalls:
         self.tick += 1
 
     def cancel(self) -> None:
-        """Cancels all."""
+        """Cancels the methods of all open calls."""
         for call in tuple(self.members):
             call.cancel()
 

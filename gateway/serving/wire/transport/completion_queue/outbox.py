@@ -40,7 +40,7 @@ class Outbox:
         self._closed = False
 
     def send(self, call: Any, operations: tuple[Any, ...]) -> None:
-        """Starts this batch soon."""
+        """Starts this batch at the loop's next turn."""
         if not self._batches:
             self._loop.call_soon(self.flush)
         self._batches.append((call, operations))
@@ -50,7 +50,7 @@ class Outbox:
         self.leaving -= 1
 
     def close(self) -> None:
-        """Sends nothing any more: the core's server is gone, and so are the callers."""
+        """Sends nothing from here on: the core's server is gone, and so are the callers."""
         self._closed = True
         if self._corks is not None:
             self._corks.close()

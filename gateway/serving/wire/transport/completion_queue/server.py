@@ -152,7 +152,7 @@ class CompletionQueueServer:
             self._loop.call_later(_SWEEP_S, self._sweep)
 
     def _core_stopped(self, _event: Any) -> None:
-        """The core has finished every call it accepted."""
+        """Takes the queue down: the core has finished every call that it accepted."""
         self._open.destroy()
         self._core.destroy()
         self._queue.shutdown()

@@ -55,10 +55,10 @@ class BidirectionalCall:
         return peer
 
     def watch(self) -> None:
-        """Streams are watched from their start."""
+        """Does nothing: streams are watched from their start."""
 
     def give_place(self) -> None:
-        """A stream gave its place when it came."""
+        """Does nothing: a stream gave its place when it came."""
 
     def expire(self) -> None:
         """Answers DEADLINE_EXCEEDED and cancels the method: the caller's time is over."""
