@@ -191,7 +191,7 @@ def _is_recognisable(message: bytes, parsed: ParsedRequest) -> bool:
         bytes((0x0A, len(name))) + name
     ):
         return False
-    # a field that stands twice or is written in a roundabout way: bytes do not tell its meaning
+    # a field that stands twice or is written in a roundabout way: its bytes may mean another thing
     if parsed.head.ByteSize() != parsed.head_bytes:
         return False
     return len(message) - sum(length for _, length in raw) <= _MAX_FIXED_BYTES

@@ -56,7 +56,7 @@ class HttpPort:
         return f"<HttpPort {' '.join(map(str, self._runner.addresses)) or 'not started'}>"
 
     async def __aenter__(self) -> Self:
-        # or whoever sends rubbish here fills the log with tracebacks
+        # else callers that send rubbish fill the log with tracebacks
         logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
         await self._runner.setup()
         for listening in self._sockets:

@@ -19,7 +19,7 @@ _THEIRS: Final = "opentelemetry."
 _READS_HEADERS: Final = "opentelemetry.util.re"
 """This logger writes one thing: what it could not read, which may be a token of any length."""
 _HEADERS: Final = re.compile(r"OTEL_EXPORTER_OTLP_(?:[A-Z]+_)?HEADERS")
-_SHORTEST_SECRET: Final = 6  # characters: what is shorter is a word of any text
+_SHORTEST_SECRET: Final = 6  # characters: what is shorter occurs in any text
 _SCHEMES: Final = frozenset({"bearer", "basic"})
 _NO_VALUE: Final = "= " + "".join(map(chr, range(0x20)))
 _LEFT_OUT: Final = "(left out)"

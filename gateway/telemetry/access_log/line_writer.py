@@ -72,7 +72,7 @@ class LineWriter:
                 for piece in (data,) if whole else _pieces(data):
                     self._write(piece)
                 failed = False
-            except OSError:  # nobody reads it any more
+            except OSError:  # its reader is gone
                 failed = True
             with self._changed:
                 if self._abandoned:
@@ -86,7 +86,7 @@ class LineWriter:
         while rest:
             try:
                 rest = rest[os.write(self._fd, rest) :]
-            except BlockingIOError:  # somebody who shares it has made it so
+            except BlockingIOError:  # another process that shares it has made it so
                 select.select([], [self._fd], [], _LOOK_S)
 
     def __repr__(self) -> str:

@@ -220,7 +220,7 @@ class ExportQueue:
     def _drop(self, reason: str, spans: int) -> None:
         self.dropped[reason] += spans
         now = time.monotonic()
-        # of those it is said when all are known
+        # what is lost at the end is logged at once, by `close`
         if reason != CLOSED and now - self._warned_at >= _WARN_EVERY_S:
             total = self.dropped.total()
             _log.warning(

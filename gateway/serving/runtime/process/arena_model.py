@@ -59,7 +59,7 @@ class ArenaModel:
         try:
             answer = self._run(packet)
         except Exception as error:  # noqa: BLE001
-            # ModelFailed, or what a batch brought about here: its callers are told
+            # ModelFailed, or what a batch brought about here: its callers get it
             return encode(Failed(short(error)))
         # it was not the inputs: this model's outputs do not stay where they are put
         if bound is not None:

@@ -100,7 +100,7 @@ class ProcessInstance:
         else:
             self._thread.submit(job)
 
-    # What the thread tells.
+    # Called on the worker's thread (`Reports`).
 
     def up(self, up: bool) -> None:
         """Notes whether batches can be sent."""

@@ -26,7 +26,7 @@ def serve(link: socket.socket, arena: Arena) -> None:
     try:
         model = ArenaModel(plan, Session(plan.path, plan.session), arena)
     except Exception as error:  # noqa: BLE001
-        # whatever it is, the gateway says it better than a traceback
+        # whatever it is, the gateway reports it better than a traceback would
         link.send(encode(Refused(short(error))))
         return
     warning = model.warm_up()

@@ -36,7 +36,7 @@ WORKER_ENTRY: Final = "gateway.serving.runtime.process.worker:serve"
 
 _DRIVER: Final = ("-P", "-X", "faulthandler", "-m", "gateway.serving.runtime.process.worker_main")
 _LEFT_TO_THE_GATEWAY = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# for a process that was hung up on; a run that hangs does not hear of it
+# for a process that was hung up on; one whose run hangs does not end by that
 _END_PATIENCE_S: Final = 1.0
 _LOOK_S: Final = 0.005
 

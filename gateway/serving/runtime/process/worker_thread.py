@@ -80,7 +80,7 @@ class WorkerThread:
         while not self.stopping:
             try:
                 self._step()
-            except Exception as error:  # noqa: BLE001  # whoever waits must be told, whatever it is
+            except Exception as error:  # noqa: BLE001  # callers wait for an end, whatever it is
                 _log.exception("%s failed. This is a bug.", self._lifecycle.title())
                 self._lifecycle.give_up(0, f"its thread failed: {error}")
                 break

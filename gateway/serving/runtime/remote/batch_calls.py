@@ -173,7 +173,7 @@ class BatchCalls:
         """Notes what a status without an answer means for the server."""
         expired = code is grpc.StatusCode.DEADLINE_EXCEEDED
         self.overdue = expired and self._loop.time() > self._timeout_at - _EARLY_S
-        # whoever refuses for want of time is there
+        # a server that refuses for want of time is there
         self.doubtful = self.overdue or (casts_doubt(code) and not expired)
 
     def _finish(self, answers: list[list[Array]]) -> None:

@@ -24,8 +24,8 @@ _ARGUMENTS: Final = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.enable_retries", 0),  # the gateway repeats batches itself, within a budget
-    # A peer that vanished without a word is noticed also while nothing is called. How many pings go
-    # without data stays at gRPC's bound: servers that were not told to tolerate more would close
+    # A peer that vanished without a sign is noticed also while nothing is called. How many pings go
+    # without data stays at gRPC's bound: servers not configured to tolerate more would close
     # the connection.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),

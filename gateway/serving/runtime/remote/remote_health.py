@@ -64,8 +64,8 @@ class RemoteHealth:
         self._fault: str | None = None
         self._stream: StatusStream | None = None
         self._has_watch = self._may_have_watch
-        self._heard: int | None = None  # the stream's last word
-        self._doubt = True  # ask, whatever the stream said
+        self._heard: int | None = None  # the stream's last status
+        self._doubt = True  # ask, whatever the stream reported
         self._failing = False  # the last question was not answered with yes
         self._pause_s = _LEAST_PAUSE_S
         self._wake = asyncio.Event()
@@ -166,7 +166,7 @@ class RemoteHealth:
             self._pause_s = min(_ASK_S, 2 * self._pause_s) if self._failing else _LEAST_PAUSE_S
             self._failing = True
             self._doubt = True
-            self._has_watch = self._may_have_watch  # whoever comes back may be another
+            self._has_watch = self._may_have_watch  # the server that comes back may be another
             self._learn(fault)
             return
         self._failing = False

@@ -172,7 +172,7 @@ class RemoteInstance:
         del self._running[batch]
         now = time.monotonic()
         self._returned(batch.work, self.name, batch.started, batch.succeeded)
-        # how quickly it refuses says nothing of how quickly it works
+        # how quickly it refuses is no measure of how quickly it works
         if batch.succeeded or batch.overdue:
             self._latency.add(now - batch.started, now)
         if batch.doubtful and self._health is not None:

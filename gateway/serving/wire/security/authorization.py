@@ -15,8 +15,8 @@ from urllib.parse import unquote
 from gateway.core.errors import NotPermitted, Unauthenticated
 from gateway.serving.wire.transport.interface import Call
 
-# What proxies tell of the caller they speak for. A caller could leave them out, a proxy on this
-# machine would have to be told to.
+# What proxies send about the caller whose call they pass on. A caller could leave them out, a proxy
+# on this machine only if it is configured so.
 _FORWARDED: Final = frozenset(
     {
         "forwarded",

@@ -16,7 +16,7 @@ from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.wire.services.parsing import parse
 from gateway.serving.wire.transport.interface import Call
 
-# Triton's word; the specification's own, onnx_onnxv1, is known to no client
+# as Triton calls it; the specification's name, onnx_onnxv1, is known to no client
 PLATFORM: Final = "onnxruntime_onnx"
 _CONFIG: Final = 1  # field of ModelConfigResponse
 

@@ -81,7 +81,7 @@ class AioServer:
         What is not answered after `grace_s` seconds is cancelled.
         """
         self._stopping = True
-        # it is told sooner below
+        # longer than it will take: a second stop, below, has a grace of 0
         finished = asyncio.ensure_future(self._server.stop(grace_s + _STOPPED_S))
         await until_finished(finished, lambda: self.open, grace_s)
         if not finished.done():
@@ -115,7 +115,7 @@ class AioServer:
             reply = await method(call, message)
             if type(reply) is not bytes:  # grpc.aio would send a str
                 raise TypeError(f"the method answered with {type(reply).__name__}, not bytes")
-            # the core's own words; but grpc.aio would log its refusal as a bug
+            # the core's own text; of the core's refusal grpc.aio would log a bug
             if len(reply) > (limit := self._options.max_message_bytes):
                 raise CallEnded(
                     RESOURCE_EXHAUSTED,

@@ -112,7 +112,7 @@ class UnaryCall(Driven):
 
     def _closed(self, event: Any) -> None:
         if event.batch_operations[0].cancelled():
-            self.ended = True  # nobody is there to take an answer
+            self.ended = True  # no client is there to take an answer
             self._open.members.discard(self)
             self.cancel()
 

@@ -137,8 +137,7 @@ class CompletionQueueServer:
         if (unary := self._methods.unary.get(path)) is not None:
             UnaryCall(self._open, event, unary)
         else:
-            # a stream, too, is what is not known: it is told so at once,
-            # whether or not a message comes
+            # what is not known counts as a stream: it ends at once, whether or not a message comes
             BidirectionalCall(
                 self._open,
                 event,

@@ -97,7 +97,7 @@ class BidirectionalCall:
         try:
             await method(self)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
-            # told to the caller, and logged where it is a bug
+            # the caller gets it, and it is logged where it is a bug
             end = ending(error)
             self._end(end.code, end.details, end.trailers)
         else:
