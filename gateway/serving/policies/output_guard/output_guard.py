@@ -166,14 +166,11 @@ def _bounds(
         if low > high:
             raise ValueError(f"{kind}, {text}")
         return low, high
-    return (
-        lowest
-        if lowest == -math.inf and not finite
-        else _rounded(max(lowest, limit_low), spec.datatype),
-        highest
-        if highest == math.inf and not finite
-        else _rounded(min(highest, limit_high), spec.datatype),
-    )
+    open_below = lowest == -math.inf and not finite
+    open_above = highest == math.inf and not finite
+    low = lowest if open_below else _rounded(max(lowest, limit_low), spec.datatype)
+    high = highest if open_above else _rounded(min(highest, limit_high), spec.datatype)
+    return low, high
 
 
 def _limits(datatype: str) -> tuple[float, float]:
