@@ -161,11 +161,11 @@ def _bounds(
     if not lowest <= highest or lowest > limit_high or highest < limit_low:
         raise ValueError(f"{kind}, {text}")
     if spec.datatype not in _REALS:
-        low = math.ceil(max(lowest, limit_low))
-        high = math.floor(min(highest, limit_high))
-        if low > high:
+        least = math.ceil(max(lowest, limit_low))
+        most = math.floor(min(highest, limit_high))
+        if least > most:
             raise ValueError(f"{kind}, {text}")
-        return low, high
+        return least, most
     open_below = lowest == -math.inf and not finite
     open_above = highest == math.inf and not finite
     low = lowest if open_below else _rounded(max(lowest, limit_low), spec.datatype)
