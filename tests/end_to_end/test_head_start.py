@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from callers import until
 from running import ROOT
 
 PROBE = """
@@ -26,7 +27,7 @@ def test_every_serving_process_has_the_io_mode_when_it_imports_grpc(gateway, mod
     environment = {"PYTHONPATH": str(tmp_path / "probe"), "TELL": str(told), "GRPC_EXPERIMENTS": "tcp_rcv_lowat"}
     with gateway("--processes", "2", env=environment) as running:
         assert len(running.serving_pids()) == 2
-    first, second = told.read_text().splitlines()
+        first, second = until(lambda: len(lines := told.read_text().splitlines()) > 1 and lines)  # one may be ready before the other begins
     assert first == second
     assert set(first.split(",")) >= {"tcp_rcv_lowat", "-event_engine_listener"}
 
