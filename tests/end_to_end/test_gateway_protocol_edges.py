@@ -42,7 +42,7 @@ def transport(request) -> str:
 
 
 @pytest.fixture(scope="module")
-def served(transport, tmp_path_factory) -> Iterator[RunningGateway]:
+def served(transport, tmp_path_factory, cache) -> Iterator[RunningGateway]:
     """One process with a message limit of 1 MiB; its log must not tell of a fault of its own."""
     folder = tmp_path_factory.mktemp("edges")
     models = folder / "models"
@@ -57,7 +57,7 @@ def served(transport, tmp_path_factory) -> Iterator[RunningGateway]:
     pair = [(name, TensorProto.FLOAT, ["n", 4]) for name in ("left", "right")]
     graphs.save(models / "pair/1/model.onnx", add, pair, [("sum", TensorProto.FLOAT, ["n", 4])])
     options = ("--processes", "1", "--max-message-size", "1MiB", "--drain-delay", "0s", "--transport", transport)
-    with RunningGateway(models, folder / "gateway.log", *options) as gateway:
+    with RunningGateway(models, folder / "gateway.log", *options, cache=cache) as gateway:
         yield gateway
         gateway.stop()
     assert not [line for line in gateway.text().splitlines() if "This is a bug" in line or "Traceback" in line or "never retrieved" in line]

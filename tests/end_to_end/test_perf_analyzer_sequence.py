@@ -24,9 +24,10 @@ DURATIONS = ("success", "queue", "compute_input", "compute_infer", "compute_outp
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory) -> Iterator[RunningGateway]:
+def served(tmp_path_factory, cache) -> Iterator[RunningGateway]:
     """The shipped models, by two processes."""
-    with RunningGateway(ROOT / "models", tmp_path_factory.mktemp("perf") / "gateway.log", "--processes", "2", "--drain-delay", "0s") as gateway:
+    log = tmp_path_factory.mktemp("perf") / "gateway.log"
+    with RunningGateway(ROOT / "models", log, "--processes", "2", "--drain-delay", "0s", cache=cache) as gateway:
         yield gateway
 
 

@@ -18,9 +18,9 @@ GHZ = ROOT / ".tools" / "bin" / "ghz"
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory):
+def gateway(tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("readme")
-    with RunningGateway(ROOT / "models", folder / "gateway.log", cache=folder / "cache") as running:
+    with RunningGateway(ROOT / "models", folder / "gateway.log", cache=cache) as running:
         yield running
 
 

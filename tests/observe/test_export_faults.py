@@ -20,13 +20,19 @@ DEAD = "http://127.0.0.1:1"
 QUICK = ("--processes", "1", "--drain-delay", "0s")
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Findings about the model: inspecting it once is enough."""
+    return tmp_path_factory.mktemp("findings")
+
+
 @pytest.fixture
-def gateway(tmp_path):
+def gateway(tmp_path, cache):
     """Gives a gateway of one model."""
     graphs.scale(tmp_path / "models", "scale", factor=2.0)
 
     def make(*options, **environment):
-        return RunningGateway(tmp_path / "models", tmp_path / "log", *QUICK, *options, cache=tmp_path / "cache", env=environment)
+        return RunningGateway(tmp_path / "models", tmp_path / "log", *QUICK, *options, cache=cache, env=environment)
 
     return make
 
