@@ -137,7 +137,7 @@ def test_a_load_during_which_a_process_dies_changes_nothing_anywhere(served, mod
     graphs.patient(models, "patient", version=2)
     (models / "patient" / "warmup").mkdir()
     (models / "patient" / "warmup" / "rounds").write_bytes(np.int64(200_000).tobytes())
-    (models / "patient" / "model.yaml").write_text("warmup: [{count: 8, inputs: {x: {file: rounds}}}]\n")  # seconds
+    (models / "patient" / "model.yaml").write_text("warmup: [{count: 5, inputs: {x: {file: rounds}}}]\n")  # a second
     (victim, _), (survivor, (to_survivor, *_)) = connect_to_each(served, connect).items()
     asking = GRPCInferenceServiceStub(to_survivor).RepositoryModelLoad.future(pb.RepositoryModelLoadRequest(model_name="patient"), timeout=60)
     until(lambda: index(to_survivor).get("patient/2", ("",))[0] == "LOADING")
