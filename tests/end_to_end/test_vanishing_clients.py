@@ -20,7 +20,8 @@ ROUNDS = 60_000  # of which 1000 calls take a second or more, in batches of 64
 WARM_UP = 3
 REPEATS = 9
 AT_ONCE_S = 2.0  # a busy machine
-# Of a thousand connections or so that are reset, gRPC's core overlooks one when its I/O is done by polling, and closes it by its keepalive.
+# Of a thousand connections or so that are reset, gRPC's core overlooks one when its I/O is done by
+# polling, and closes it by its keepalive.
 OVERLOOKED, KEEPALIVE_S = 1, 60 + 20
 
 # MiB. 36 on the completion queue if what belongs to a call waits for the garbage collector.
