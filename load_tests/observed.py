@@ -27,7 +27,7 @@ from pathlib import Path
 from statistics import median
 
 from load_tests.benchmark_models import build
-from load_tests.chaos_judging import Finding, at_least, at_most, exactly, fallen_short, table
+from load_tests.chaos.findings import Finding, at_least, at_most, exactly, fallen_short, table
 from load_tests.figures import Slice, paired_ratio, take_turns
 from load_tests.h2load import SHAPES, run_h2load, write_framed
 from load_tests.otlp_receiver import Receiver

@@ -33,12 +33,12 @@ from gateway.records.counters import StatisticsTable, size_statistics_file
 from gateway.records.ring import RingWriter
 from gateway.records.ring_file import size_rings_file
 from gateway.records.sampling import SamplingPlan
-from gateway.records.slow_requests import Slowest
 from gateway.records.writer import Journal
 from gateway.serving.policies.admission.admission import Room
 from gateway.serving.policies.breaker.circuit_breaker import Circuit
-from gateway.serving.routing.catalogue import Catalogue, Live
+from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.routing.fallback_targets import FallbackTargets
+from gateway.serving.routing.live_version import Live
 from gateway.serving.wire.services.inference_service import InferenceService
 from gateway.serving.wire.services.open_streams import OpenStreams
 
@@ -134,17 +134,17 @@ async def measure(turns: int) -> dict[str, float]:
     )
     journal = Journal(RingWriter(rings_fd, 0), SamplingPlan(), counts)
     witness = VersionJournal(journal, "m/1", 0, counts)
-    stack: Any = build_stack(
+    stack = build_stack(
         plan, Backing(_NoInstances(), _Model()), circuit, counts, surroundings, witness
-    ).outermost
+    )
     live = Live(
         plan,
-        stack,
+        stack.outermost,
         VersionCodec(plan),
-        statistics=counts,
-        now=time.monotonic,
+        counts=counts,
+        inside=stack.inside,
+        without_fallback=stack.without_fallback,
         close=_nothing,
-        slowest=Slowest(),
     )
     catalogue.swap([live], ())
     service = InferenceService(catalogue, OpenStreams(), journal)
@@ -153,9 +153,7 @@ async def measure(turns: int) -> dict[str, float]:
     form = live.codec.read(ParsedRequest(message), time.monotonic()).request.form
     row = (np.zeros((1, 64), "f4"),)
     ways: dict[str, Callable[[], Awaitable[Any]]] = {
-        "batcher": lambda: stack._inner._inner.predict(
-            InferenceRequest(form, row, time.monotonic())
-        ),
+        "batcher": lambda: stack.batcher.predict(InferenceRequest(form, row, time.monotonic())),
         "predict": lambda: live.predict(InferenceRequest(form, row, time.monotonic())),
         "message": lambda: service.model_infer(call, message),
     }

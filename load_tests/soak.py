@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from load_tests.benchmark_models import build, copy_name
-from load_tests.chaos_ground import Gateway, until
+from load_tests.chaos.gateways import Gateway, until
 from load_tests.figures import percentile
 from load_tests.guests import Fickle, Guest, Hurried, Mistaken, Streaming, Vanishing
 from load_tests.lanes import by_name

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Predictor
+from gateway.records.counters import VersionStatistics
 from gateway.serving.batching.batch import Runner
 from gateway.serving.batching.batcher import Batcher, Instances
-from gateway.serving.batching.dispatcher import Statistics, Witness
+from gateway.serving.batching.dispatcher import Witness
 from gateway.serving.batching.splitter import Split
 from gateway.serving.policies.admission.admission import Admission, Room, share
+from gateway.serving.policies.admission.in_flight import InFlight, Inside
+from gateway.serving.policies.admission.quota import Buckets, Quota
 from gateway.serving.policies.breaker.breaker import Breaker
 from gateway.serving.policies.breaker.circuit_breaker import Circuit
 from gateway.serving.policies.breaker.reachable import Reachable
@@ -51,8 +54,10 @@ class Stack:
     """The tree of predictors of one version."""
 
     outermost: Predictor
-    unguarded: Predictor
-    """What of it stands beneath the fallback."""
+    """The way in for callers."""
+    without_fallback: Predictor
+    """The way in for the fallbacks of other versions."""
+    inside: Inside
     batcher: Batcher
 
 
@@ -60,56 +65,81 @@ def build_stack(
     plan: VersionPlan,
     backing: Backing,
     circuit: Circuit,
-    statistics: Statistics,
+    statistics: VersionStatistics,
     surroundings: Surroundings,
     witness: Witness | None = None,
 ) -> Stack:
     """Stacks the predictors of one version; `witness` sees its batches."""
-    subject = f"model '{plan.model}' version {plan.version}"
     # Nearest to the model: whoever gets here is valid and resolved, and waits only for company and
     # an instance. The batcher tells the circuit what became of each batch; retry and bisection
     # stand around the batch's run, inside it.
-    retries = RetryBudget(plan.protection.retry, time.monotonic)
     batcher = Batcher(
         plan,
         backing.instances,
         statistics,
         ears=circuit,
-        retries=retries,
+        retries=RetryBudget(plan.protection.retry, time.monotonic),
         runner=backing.runner,
         witness=witness,
     )
+    own = _with_own_protections(batcher, plan, backing, circuit, surroundings.processes)
+    inside = Inside()
+    outermost = _with_fallback(own, plan, surroundings)
+    if surroundings.house.bounded:
+        # Around the fallback: without room in the whole gateway not even that may run.
+        outermost = Admission(outermost, surroundings.house)
+    # Around all that can take time: a version is closed when the last has left. What fails from
+    # here on was taken on, and counts as a failure of the version.
+    outermost = InFlight(outermost, inside, statistics, time.monotonic)
+    if (buckets := _quota(plan, surroundings.processes)) is not None:
+        # Outermost: what a caller asks for beyond its share costs nothing and counts for nobody.
+        outermost = Quota(outermost, buckets)
+    # Others' fallbacks come in below the fallback, so that no chain can loop; they are inside too.
+    return Stack(outermost, InFlight(own, inside, None, time.monotonic), inside, batcher)
+
+
+def _with_own_protections(
+    batcher: Batcher, plan: VersionPlan, backing: Backing, circuit: Circuit, processes: int
+) -> Predictor:
+    """What stands around the batcher, whoever asks."""
+    subject = f"model '{plan.model}' version {plan.version}"
     stack: Predictor = batcher
     if plan.batching.splits:
         # Around the batcher: the parts of one large request are requests to it like any other, and
         # share batches with others.
         stack = Split(stack, plan.batching.max_batch_size)
     if backing.runner is None:
-        # Before queueing: a request that nobody could run is refused at once
-        # instead of waiting for its deadline.
+        # Before queueing: a request that nobody could run is refused at once instead of waiting
+        # for its deadline.
         stack = Reachable(stack, backing.instances.unreachable, subject)
     # Around all that can fail: while it is open nothing of the version is touched. Also where it
     # never opens by itself: operators may force it.
     stack = Breaker(stack, circuit, subject)
     admission = plan.protection.admission
-    own = Room(
+    room = Room(
         subject,
-        share(admission.max_in_flight, surroundings.processes),
-        share(admission.max_in_flight_bytes, surroundings.processes),
+        share(admission.max_in_flight, processes),
+        share(admission.max_in_flight_bytes, processes),
     )
-    if own.bounded:
-        # Inside the fallback: a chain may answer for want of room where it is told to. Outside the
-        # breaker: what it refuses is quickly gone again.
-        stack = Admission(stack, own)
-    outermost: Predictor = stack
-    if plan.protection.fallback:
-        # 16 ms of every start, for those who ask for it
-        from gateway.serving.policies.fallback.chain import with_fallback  # noqa: PLC0415
+    # Inside the fallback: a chain may answer for want of room where it is told to. Outside the
+    # breaker: what it refuses is quickly gone again.
+    return Admission(stack, room) if room.bounded else stack
 
-        # Around everything of the version itself. Others' fallbacks enter beneath
-        # it, so that no chain can loop.
-        outermost = with_fallback(stack, plan, surroundings.targets, time.monotonic)
-    if surroundings.house.bounded:
-        # Outermost: without room in the house not even a fallback may run.
-        outermost = Admission(outermost, surroundings.house)
-    return Stack(outermost, stack, batcher)
+
+def _with_fallback(inner: Predictor, plan: VersionPlan, surroundings: Surroundings) -> Predictor:
+    """Around everything of the version itself."""
+    if not plan.protection.fallback:
+        return inner
+    # 16 ms of every start, for those who ask for it
+    from gateway.serving.policies.fallback.chain import with_fallback  # noqa: PLC0415
+
+    return with_fallback(inner, plan, surroundings.targets, time.monotonic)
+
+
+def _quota(plan: VersionPlan, processes: int) -> Buckets | None:
+    admission = plan.protection.admission
+    if not admission.quota_key:
+        return None
+    per_s = admission.quota_per_s / processes
+    burst = (admission.quota_burst or admission.quota_per_s) / processes
+    return Buckets(admission.quota_key, per_s, burst, time.monotonic)

@@ -27,7 +27,7 @@ from gateway.serving.policies.admission.admission import Room
 from gateway.serving.policies.breaker.breaker_registry import Circuits
 from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.routing.fallback_targets import FallbackTargets
-from gateway.serving.routing.live_versions import Versions
+from gateway.serving.routing.version_changes import Versions
 from gateway.serving.runtime.loader import Loader
 from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 from gateway.serving.wire.health_status import Health

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
@@ -14,14 +13,12 @@ from gateway.core.plan import VersionPlan
 from gateway.protocol.codec import VersionCodec
 from gateway.records.batch_writer import VersionJournal
 from gateway.records.counters import StatisticsTable
-from gateway.records.slow_requests import Slowest
 from gateway.records.writer import Journal
-from gateway.serving.policies.admission.quota import Quota
 from gateway.serving.policies.breaker.breaker_registry import Circuits
 from gateway.serving.policies.breaker.circuit_breaker import Circuit
 from gateway.serving.policies.output_guard.guarded_instance import GuardedInstance
 from gateway.serving.policies.output_guard.output_guard import GuardedRunner, OutputGuard
-from gateway.serving.routing.catalogue import Live
+from gateway.serving.routing.live_version import Live
 from gateway.serving.runtime.instance_pool import InstancePool
 from gateway.serving.runtime.loader import Loader
 from gateway.serving.runtime.threads.thread_instance import ThreadInstance
@@ -36,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class VersionBuilder:
-    """Builds live versions for one process (`gateway.serving.routing.live_versions.Versions`)."""
+    """Builds live versions for one process (`gateway.serving.routing.version_changes.Versions`)."""
 
     def __init__(
         self,
@@ -103,12 +100,10 @@ class VersionBuilder:
             plan,
             stack.outermost,
             VersionCodec(plan),
-            statistics=statistics,
-            now=time.monotonic,
+            counts=statistics,
+            inside=stack.inside,
+            without_fallback=stack.without_fallback,
             close=undo.aclose,
-            unguarded=stack.unguarded,
-            quota=self._quota(plan),
-            slowest=Slowest(),
         )
         pool = backing.instances if isinstance(backing.instances, InstancePool) else None
         watched = WatchedVersion(live, stack.batcher, circuit, statistics, pool)
@@ -121,19 +116,6 @@ class VersionBuilder:
         circuit = self._circuits.add(key, plan.protection.breaker)
         undo.callback(self._circuits.remove, key, circuit)
         return circuit
-
-    def _quota(self, plan: VersionPlan) -> Quota | None:
-        """Asked by the service, which alone knows the caller."""
-        said = plan.protection.admission
-        processes = self._surroundings.processes
-        if not said.quota_key:
-            return None
-        return Quota(
-            said.quota_key,
-            said.quota_per_s / processes,
-            (said.quota_burst or said.quota_per_s) / processes,
-            time.monotonic,
-        )
 
     async def _backing(
         self, plan: VersionPlan, guard: OutputGuard, witness: VersionJournal, undo: AsyncExitStack

@@ -26,7 +26,6 @@ say; nothing else lists errors::
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
@@ -179,10 +178,15 @@ _INDEX: Final = {reason: index for index, reason in enumerate(REASONS)}
 
 
 def reason_of(error: BaseException) -> str:
-    """The word for an error that ended a request; `INTERNAL` for what nobody expected."""
+    """The word for an error that ended a request.
+
+    There are three cases: errors of the table say it themselves; any other `Exception` is one that
+    nobody expected, `INTERNAL`; what is no `Exception` is a cancellation (asyncio is not imported
+    for it: worker and inspection processes do without).
+    """
     if isinstance(error, GatewayError):
         return error.reason
-    return CANCELLED if isinstance(error, asyncio.CancelledError) else INTERNAL
+    return INTERNAL if isinstance(error, Exception) else CANCELLED
 
 
 def reason_index(error: BaseException) -> int:
@@ -194,4 +198,4 @@ def status_of(error: BaseException) -> int:
     """The gRPC status that a call ends with which this error ended."""
     if isinstance(error, GatewayError):
         return error.status
-    return status.CANCELLED if isinstance(error, asyncio.CancelledError) else status.INTERNAL
+    return status.INTERNAL if isinstance(error, Exception) else status.CANCELLED

@@ -105,8 +105,8 @@ class InferenceRequest:
 
     What is known of it besides: `caller`; `run`, its last; `retries`, how often one failed and it
     was run again; `moments`, what was decided about it; `context`, its own span once somebody
-    needed it; `whole`, the request that it is a part of, or that it stands for with another
-    version: what is seen of it belongs to that.
+    needed it; `failed_in`, the live version that could not answer it; `whole`, the request that it
+    is a part of, or that it stands for with another version: what is seen of it belongs to that.
     """
 
     __slots__ = (
@@ -114,6 +114,7 @@ class InferenceRequest:
         "caller",
         "context",
         "deadline",
+        "failed_in",
         "form",
         "id",
         "inputs",
@@ -141,6 +142,7 @@ class InferenceRequest:
         self.run: Run | None = None
         self.caller: Caller | None = None
         self.context: SpanContext | None = None
+        self.failed_in: Any = None
         self.retries = 0
         self.moments: tuple[Moment, ...] = ()
 
@@ -160,12 +162,19 @@ class InferenceRequest:
 
 
 class Prediction:
-    """The answer: one array for each index in the request's `form.outputs`, in that order."""
+    """The answer: one array for each index in the request's `form.outputs`, in that order.
 
-    __slots__ = ("outputs", "parameters")
+    `served_by`: the live version that the request was routed to, as the encoder and the records
+    want it (`gateway.serving.routing.live_version`); None until it has left that. `degraded`: why a
+    fallback answered in its place, one line; empty where it answered itself.
+    """
+
+    __slots__ = ("degraded", "outputs", "parameters", "served_by")
 
     def __init__(
         self, outputs: tuple[Array, ...], parameters: Mapping[str, Parameter] | None = None
     ) -> None:
         self.outputs = outputs
         self.parameters = parameters
+        self.served_by: Any = None
+        self.degraded = ""

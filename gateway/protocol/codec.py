@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from gateway.core.errors import InvalidRequest
 from gateway.core.plan import VersionPlan
 from gateway.core.request import InferenceRequest, Prediction
 from gateway.protocol.answers import AnswerEncoder, Choices
 from gateway.protocol.fields import bytes_tag
-from gateway.protocol.layout import Layouts
+from gateway.protocol.layout import Layouts, Target
 from gateway.protocol.requests import ParsedRequest, bind, with_request_id
 from gateway.protocol.signature import Signature
 
@@ -33,12 +32,11 @@ class VersionCodec:
         arrived: float,
         deadline: float = math.inf,
         *,
-        layouts: Layouts | None = None,
-        target: Any = None,
+        learn: tuple[Layouts[Target], Target] | None = None,
     ) -> ReadRequest:
         """The request, checked; raises InvalidRequest or Unsupported.
 
-        A layout worth remembering is learnt in `layouts`, for `target`.
+        `learn`: into which layouts a layout worth remembering is learnt, and what it leads to.
         """
         head = parsed.head
         form, inputs = bind(parsed, self.signature)
@@ -47,7 +45,8 @@ class VersionCodec:
             choices = Choices.of(head)
         except InvalidRequest as error:
             raise InvalidRequest(with_request_id(head.id, str(error))) from None
-        if layouts is not None and choices is Choices.none:
+        if learn is not None and choices is Choices.none:
+            layouts, target = learn
             layouts.learn(parsed, inputs, form, target)
         return ReadRequest(
             InferenceRequest(form, arrays, arrived, deadline, head.id), choices, id_field(head.id)

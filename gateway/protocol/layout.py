@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 
@@ -20,15 +20,18 @@ from gateway.core.request import Array, InferenceRequest, RequestForm
 from gateway.protocol.requests import BoundInput, ParsedRequest
 from gateway.protocol.tensors import decode_raw
 
+Target = TypeVar("Target")
+"""What a server resolves a request to."""
+
 _ID_TAG: Final = 0x1A  # field 3, length-delimited: the same in requests and responses
 _MAX_FIXED_BYTES: Final = 4096  # what is remembered of one layout
 _MAX_LENGTH_BYTE: Final = 0x80  # lengths below are one byte
 
 
-class Layout:
+class Layout(Generic[Target]):
     """The fixed bytes of a checked request and the places of what varies.
 
-    `target` is whatever the owner resolved the request to; `form` is shared by all requests of the
+    `target` is what the owner resolved the request to; `form` is shared by all requests of the
     layout.
     """
 
@@ -50,7 +53,7 @@ class Layout:
         id_span: tuple[int, int],
         inputs: Sequence[BoundInput],
         form: RequestForm,
-        target: Any,
+        target: Target,
     ) -> None:
         self._prefix, (self._id_end, self._suffix), *rest = fixed[0][1], fixed[1], *fixed[2:]
         self._fixed = tuple(rest)
@@ -115,7 +118,7 @@ def _single_view(inputs: Sequence[BoundInput]) -> tuple[tuple[int, ...], np.dtyp
     return None
 
 
-class Layouts:
+class Layouts(Generic[Target]):
     """The layouts of one server, found by a message's model name and length.
 
     They are bounded in number, and forgotten when the models change.
@@ -123,9 +126,9 @@ class Layouts:
 
     def __init__(self, capacity: int = 2048) -> None:
         self._capacity = capacity
-        self._known: dict[tuple[bytes, int], list[Layout]] = {}
+        self._known: dict[tuple[bytes, int], list[Layout[Target]]] = {}
 
-    def find(self, message: bytes) -> Layout | None:
+    def find(self, message: bytes) -> Layout[Target] | None:
         """The layout this message has, if it was met before."""
         for layout in self._known.get(
             (message[: message[1] + 2], len(message)) if len(message) > 1 else (b"", 0), ()
@@ -135,7 +138,7 @@ class Layouts:
         return None
 
     def learn(
-        self, parsed: ParsedRequest, inputs: Sequence[BoundInput], form: RequestForm, target: Any
+        self, parsed: ParsedRequest, inputs: Sequence[BoundInput], form: RequestForm, target: Target
     ) -> None:
         """Remembers the layout of a checked request, if it can be recognised by its bytes."""
         message = parsed.message

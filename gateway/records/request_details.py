@@ -6,11 +6,10 @@ Of one that failed, and of an answer that is not what was asked for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import Final
 
 from gateway.core.errors import CircuitOpen, GatewayError
-from gateway.core.request import BREAKER_REFUSED, Caller, InferenceRequest, Moment
+from gateway.core.request import BREAKER_REFUSED, Caller, InferenceRequest, Moment, Prediction
 from gateway.core.span_context import SpanContext
 from gateway.logs.redaction import without_values
 from gateway.records.counted_version import Counted
@@ -86,13 +85,14 @@ def failure_detail(failure: Failure, parent: SpanContext | None, now: float) -> 
     )
 
 
-def answer_detail(request: InferenceRequest, parameters: Mapping[str, object]) -> Detail:
-    """Of an answer with these parameters; NOTHING where it is like any other."""
-    if not request.retries and "degraded" not in parameters:
+def answer_detail(request: InferenceRequest, prediction: Prediction) -> Detail:
+    """Of an answer; NOTHING where it is like any other."""
+    if not (request.retries or prediction.degraded):
         return NOTHING
+    parameters = prediction.parameters or {}
     return Detail(
         served_by=str(parameters.get("served_by", "")),
-        fallback_reason=without_values(str(parameters.get("fallback_reason", ""))),
+        fallback_reason=without_values(prediction.degraded),
         retries=request.retries,
         moments=_without_values(request.moments),
     )

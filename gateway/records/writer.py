@@ -82,7 +82,7 @@ class Journal:
         self._failures = failures
         self._listed = listed
         self.sample_by(plan)
-        self._answers: list[tuple[InferenceRequest, Counted, Prediction, bytes, int]] = []
+        self._answers: list[tuple[InferenceRequest, Prediction, bytes, int]] = []
         self._details = Allowance(MOST_DETAILS_PER_S)
         self._publishing = False
         self._numbers = 0
@@ -118,18 +118,17 @@ class Journal:
     def answered(
         self,
         request: InferenceRequest,
-        version: Counted,
         prediction: Prediction,
         id_field: bytes,
         flags: int = 0,
     ) -> None:
         """A request has its answer, which leaves in this turn of the loop.
 
-        `id_field`: its id, behind a tag and a length.
+        `id_field`: its id, behind a tag and a length. It is counted for the version that served it.
         """
         if not self._answers:
             asyncio.get_running_loop().call_soon(self._look_at_answers)
-        self._answers.append((request, version, prediction, id_field, flags))
+        self._answers.append((request, prediction, id_field, flags))
 
     def failed(self, failure: Failure, flags: int = 0) -> None:
         """A request has ended without an answer."""
@@ -211,7 +210,8 @@ class Journal:
         now = time.monotonic()
         traces = self._traces
         everything = self._everything
-        for request, version, prediction, id_field, how in answers:
+        for request, prediction, id_field, how in answers:
+            version: Counted = prediction.served_by
             elapsed_s = now - request.arrived
             run = request.run
             slowest = version.slowest
@@ -222,19 +222,18 @@ class Journal:
             if elapsed_s > slowest.limit_s:
                 slowest.over += 1
                 flags |= SLOW
-            if prediction.parameters is not None and "degraded" in prediction.parameters:
+            if prediction.degraded:
                 version.counts.record_degraded()
                 flags |= DEGRADED
             # no secret
             drawn = everything or (self._listed > 0 and random.random() < self._listed)  # noqa: S311
             if traces or drawn or flags & (SLOW | DEGRADED):
-                self._write_answer(request, version, prediction, id_field, flags, now, drawn=drawn)
+                self._write_answer(request, prediction, id_field, flags, now, drawn=drawn)
         self._ring.publish()
 
     def _write_answer(
         self,
         request: InferenceRequest,
-        version: Counted,
         prediction: Prediction,
         id_field: bytes,
         flags: int,
@@ -248,17 +247,12 @@ class Journal:
         parent = span_context_of(caller.metadata())
         flags |= self._sampling(request, parent)
         if drawn or flags & (SAMPLED | SLOW | DEGRADED):
-            parameters = prediction.parameters
-            detail = (
-                NOTHING
-                if parameters is None and not request.retries
-                else answer_detail(request, parameters or {})
-            )
+            detail = answer_detail(request, prediction)
             self._write(
                 request,
                 caller,
                 parent,
-                version.row,
+                prediction.served_by.row,
                 0,
                 0,
                 flags,

@@ -16,7 +16,7 @@ from gateway.records.sampling import SamplingPlan
 from gateway.records.writer import Journal
 from gateway.serving.policies.breaker.breaker_registry import Circuits
 from gateway.serving.routing.catalogue import Catalogue
-from gateway.serving.routing.live_versions import Versions
+from gateway.serving.routing.version_changes import Versions
 from gateway.serving.wire.call_errors import tell_rest
 from gateway.serving.wire.server_state import ServerState
 from gateway.serving.wire.services.open_streams import OpenStreams

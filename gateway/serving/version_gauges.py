@@ -9,7 +9,7 @@ from gateway.records.counters import VersionStatistics
 from gateway.records.events import InstanceGauges, VersionGauges
 from gateway.serving.batching.batcher import Batcher
 from gateway.serving.policies.breaker.circuit_breaker import Circuit
-from gateway.serving.routing.catalogue import Live
+from gateway.serving.routing.live_version import Live
 from gateway.serving.runtime.instance_pool import InstancePool
 
 

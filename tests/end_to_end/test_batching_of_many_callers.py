@@ -105,12 +105,18 @@ class Model:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory) -> Iterator[RunningGateway]:
+def served(tmp_path_factory, cache) -> Iterator[RunningGateway]:
     """Two serving processes."""
     folder = tmp_path_factory.mktemp("batching")
     build(folder / "models")
     with RunningGateway(
-        folder / "models", folder / "gateway.log", "--processes", "2", "--drain-delay", "0s"
+        folder / "models",
+        folder / "gateway.log",
+        "--processes",
+        "2",
+        "--drain-delay",
+        "0s",
+        cache=cache,
     ) as gateway:
         yield gateway
 
@@ -277,7 +283,9 @@ def test_a_request_of_a_thousand_rows_is_run_in_parts_and_answered_as_one(served
         assert max(batch_counts(after)) <= 64
 
 
-def test_a_configured_limit_lets_a_large_request_run_whole_and_refuses_what_is_larger(tmp_path):
+def test_a_configured_limit_lets_a_large_request_run_whole_and_refuses_what_is_larger(
+    tmp_path, cache
+):
     for name, limit in (("limited", 16), ("wide", 2000)):
         graphs.scale(tmp_path / "models", name)
         (tmp_path / "models" / name / "model.yaml").write_text(
@@ -285,7 +293,7 @@ def test_a_configured_limit_lets_a_large_request_run_whole_and_refuses_what_is_l
         )
     with (
         RunningGateway(
-            tmp_path / "models", tmp_path / "gateway.log", "--processes", "1"
+            tmp_path / "models", tmp_path / "gateway.log", "--processes", "1", cache=cache
         ) as gateway,
         gateway.channel() as channel,
     ):

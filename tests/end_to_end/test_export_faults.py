@@ -24,7 +24,7 @@ QUICK = ("--processes", "1", "--drain-delay", "0s")
 
 
 @pytest.fixture
-def gateway(tmp_path):
+def gateway(tmp_path, cache):
     """Gives a gateway of one model."""
     graphs.scale(tmp_path / "models", "scale", factor=2.0)
 
@@ -34,7 +34,7 @@ def gateway(tmp_path):
             tmp_path / "log",
             *QUICK,
             *options,
-            cache=tmp_path / "cache",
+            cache=cache,
             env=environment,
         )
 

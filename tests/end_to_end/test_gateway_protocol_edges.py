@@ -49,7 +49,7 @@ def transport(request) -> str:
 
 
 @pytest.fixture(scope="module")
-def served(transport, tmp_path_factory) -> Iterator[RunningGateway]:
+def served(transport, tmp_path_factory, cache) -> Iterator[RunningGateway]:
     """One process with a message limit of 1 MiB; its log must not tell of a fault of its own."""
     folder = tmp_path_factory.mktemp("edges")
     models = folder / "models"
@@ -78,7 +78,7 @@ def served(transport, tmp_path_factory) -> Iterator[RunningGateway]:
         "--transport",
         transport,
     )
-    with RunningGateway(models, folder / "gateway.log", *options) as gateway:
+    with RunningGateway(models, folder / "gateway.log", *options, cache=cache) as gateway:
         yield gateway
         gateway.stop()
     assert not [

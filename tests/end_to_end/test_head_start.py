@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from tests.support.callers import until
 from tests.support.checkout import ROOT
 
 PROBE = """
@@ -34,7 +35,8 @@ def test_every_serving_process_has_the_io_mode_when_it_imports_grpc(gateway, mod
     }
     with gateway("--processes", "2", env=environment) as running:
         assert len(running.serving_pids()) == 2
-    first, second = told.read_text().splitlines()
+        # one may be ready before the other has imported gRPC
+        first, second = until(lambda: len(lines := told.read_text().splitlines()) > 1 and lines)
     assert first == second
     assert set(first.split(",")) >= {"tcp_rcv_lowat", "-event_engine_listener"}
 

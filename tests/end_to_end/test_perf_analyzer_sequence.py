@@ -35,7 +35,7 @@ DURATIONS = (
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory) -> Iterator[RunningGateway]:
+def served(tmp_path_factory, cache) -> Iterator[RunningGateway]:
     """The shipped models, by two processes."""
     with RunningGateway(
         ROOT / "models",
@@ -44,6 +44,7 @@ def served(tmp_path_factory) -> Iterator[RunningGateway]:
         "2",
         "--drain-delay",
         "0s",
+        cache=cache,
     ) as gateway:
         yield gateway
 

@@ -59,10 +59,10 @@ CALLS_OF_GHZ = kind(r"\.tools/bin/ghz")
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory):
+def gateway(tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("readme")
     log = folder / "gateway.log"
-    with RunningGateway(ROOT / "models", log, cache=folder / "cache") as running:
+    with RunningGateway(ROOT / "models", log, cache=cache) as running:
         yield running
 
 

@@ -159,9 +159,9 @@ def test_a_load_during_which_a_process_dies_changes_nothing_anywhere(served, mod
     graphs.patient(models, "patient", version=2)
     (models / "patient" / "warmup").mkdir()
     (models / "patient" / "warmup" / "rounds").write_bytes(np.int64(200_000).tobytes())
-    # seconds
+    # a second
     (models / "patient" / "model.yaml").write_text(
-        "warmup: [{count: 8, inputs: {x: {file: rounds}}}]\n"
+        "warmup: [{count: 5, inputs: {x: {file: rounds}}}]\n"
     )
     (victim, _), (survivor, (to_survivor, *_)) = connect_to_each(served, connect).items()
     asking = GRPCInferenceServiceStub(to_survivor).RepositoryModelLoad.future(

@@ -19,7 +19,7 @@ from tests.support.callers import factor_of, index, multiply, take_time, until
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
 
-def slow_to_load(repository: Path, name: str, count: int = 15, version: int = 1) -> None:
+def slow_to_load(repository: Path, name: str, count: int = 10, version: int = 1) -> None:
     """A model that is warmed up for seconds: so many runs of a fifth of a second."""
     graphs.patient(repository, name, version)
     (repository / name / "warmup").mkdir()

@@ -75,12 +75,14 @@ def build(repository: Path) -> None:
 
 
 @pytest.fixture(scope="module", params=["completion-queue", "aio"])
-def served(request, tmp_path_factory) -> Iterator[RunningGateway]:
+def served(request, tmp_path_factory, cache) -> Iterator[RunningGateway]:
     """A gateway of two processes on each transport."""
     folder = tmp_path_factory.mktemp("tritonclient")
     build(folder / "models")
     options = ("--processes", "2", "--drain-delay", "0s", "--transport", request.param)
-    with RunningGateway(folder / "models", folder / "gateway.log", *options) as gateway:
+    with RunningGateway(
+        folder / "models", folder / "gateway.log", *options, cache=cache
+    ) as gateway:
         yield gateway
 
 

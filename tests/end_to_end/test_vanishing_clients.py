@@ -20,7 +20,9 @@ ROUNDS = 60_000  # of which 1000 calls take a second or more, in batches of 64
 WARM_UP = 3
 REPEATS = 9
 AT_ONCE_S = 2.0  # a busy machine
-
+# Of a thousand connections or so that are reset, gRPC's core overlooks one when its I/O is done by
+# polling, and closes it by its keepalive.
+OVERLOOKED, KEEPALIVE_S = 1, 60 + 20
 
 # MiB. 36 on the completion queue if what belongs to a call waits for the garbage collector.
 # grpc.aio keeps 3 to 4 for each thousand calls that are cancelled while they wait (grpc/grpc#43360,
@@ -80,6 +82,7 @@ def connections_of(pid: int) -> int:
     )
 
 
+@pytest.mark.timeout(120 + KEEPALIVE_S)
 def test_the_gateway_forgets_them_and_serves_others_at_once(served, may_grow_mib, connect):
     """It lives, its queue empties without running what nobody waits for.
 
@@ -88,7 +91,7 @@ def test_the_gateway_forgets_them_and_serves_others_at_once(served, may_grow_mib
     (pid,) = served.serving_pids()
     channel = connect(served)
     stub = GRPCInferenceServiceStub(channel)
-    before = connections_of(pid)
+    before = until(lambda: connections_of(pid))
     sizes = []
     for repeat in range(REPEATS):
         counted = answered_so_far(channel, "patient")
@@ -102,7 +105,10 @@ def test_the_gateway_forgets_them_and_serves_others_at_once(served, may_grow_mib
         assert time.monotonic() - began < AT_ONCE_S
         assert answered_so_far(channel, "patient") - counted < CALLS / 2
         sizes.append(resident_mib(pid))
-    until(lambda: connections_of(pid) <= before + REPEATS)  # the fresh clients are still there
+    until(
+        lambda: connections_of(pid) <= before + REPEATS + OVERLOOKED
+    )  # the fresh clients are still there
+    until(lambda: connections_of(pid) <= before + REPEATS, timeout_s=KEEPALIVE_S + 10)
 
     assert served.serving_pids() == [pid]
     assert stub.ModelInfer(take_time("patient", 1), timeout=10)

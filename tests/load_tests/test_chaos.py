@@ -6,10 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from load_tests.chaos import run, trials
-from load_tests.chaos_asking import ask
-from load_tests.chaos_ground import Ground, scaled
-from load_tests.chaos_judging import (
+from load_tests.chaos.__main__ import run, trials
+from load_tests.chaos.findings import (
     Finding,
     at_least,
     at_most,
@@ -18,6 +16,8 @@ from load_tests.chaos_judging import (
     fallen_short,
     table,
 )
+from load_tests.chaos.gateways import Gateways, scaled
+from load_tests.chaos.patient_loop import ask
 from load_tests.http2 import INTERNAL, OK, UNAVAILABLE
 from load_tests.payloads import fault_of_message
 from load_tests.servers import Cores
@@ -82,7 +82,7 @@ def test_a_trial_that_breaks_off_falls_short_in_both_forms_and_the_next_one_runs
 
     for short in (True, False):
         findings = run(
-            {"first": breaks, "second": works}, Ground(tmp_path, tmp_path, Cores(0, 0), short)
+            {"first": breaks, "second": works}, Gateways(tmp_path, tmp_path, Cores(0, 0), short)
         )
         assert [finding.verdict(short=short) for finding in findings] == ["ok", "SHORT", "ok"]
         assert "did not come up" in findings[1].measured

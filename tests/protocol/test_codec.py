@@ -169,7 +169,7 @@ def test_a_layout_reads_what_parsing_reads(rows, other_rows, request_id, other_i
     """A message that is recognised by another's layout means what parsing it says."""
     made = codec(*TWO, max_batch_size=8)
     layouts = Layouts()
-    read(made, two(rows, 0, request_id), layouts=layouts, target="t")
+    read(made, two(rows, 0, request_id), learn=(layouts, "t"))
     data = two(other_rows, seed, other_id)
     found = layouts.find(data)
     fresh = read(made, data)
@@ -190,7 +190,7 @@ def test_a_message_changed_anywhere_is_never_taken_for_another(data):
     made = codec(*TWO, max_batch_size=8)
     layouts = Layouts()
     original = two(2, 1, "id-1")
-    read(made, original, layouts=layouts)
+    read(made, original, learn=(layouts, None))
     at = data.draw(st.integers(0, len(original) - 1))
     changed = bytearray(original)
     changed[at] ^= data.draw(st.integers(1, 255))
@@ -216,7 +216,7 @@ def test_a_message_that_says_a_field_twice_is_not_learnt():
     data = message(("x", "FP32", np.ones(1, "f4")), id="one")
     end = data.index(b"one") + 3
     twice = data[:end] + b"\x1a\x03two" + data[end:]
-    assert read(made, twice, layouts=layouts).request.id == "two"
+    assert read(made, twice, learn=(layouts, None)).request.id == "two"
     assert layouts.find(twice) is None
 
 
@@ -224,7 +224,7 @@ def test_layouts_are_bounded():
     made = codec(("x", "FP32", (-1,), False))
     layouts = Layouts(capacity=4)
     for n in range(50):
-        read(made, message(("x", "FP32", np.ones(n + 1, "f4"))), layouts=layouts)
+        read(made, message(("x", "FP32", np.ones(n + 1, "f4"))), learn=(layouts, None))
     assert len(layouts._known) <= 4
 
 

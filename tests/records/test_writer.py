@@ -80,7 +80,12 @@ class Desk:
 
     def answered(self, *metadata, parameters=None, id_field=b"", request=None):
         request = request or self.request(*metadata)
-        self.journal.answered(request, self.version, Prediction((), parameters), id_field)
+        prediction = Prediction((), parameters)
+        prediction.served_by = self.version
+        prediction.degraded = (parameters or {}).get("fallback_reason", "") or " " * bool(
+            parameters
+        )
+        self.journal.answered(request, prediction, id_field)
 
     def failed(self, *metadata):
         failure = Failure(Call(*metadata), ModelFailed("it broke"), 13, time.monotonic())

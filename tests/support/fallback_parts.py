@@ -14,13 +14,13 @@ from gateway.core.predictor import Description
 from gateway.core.protection import FallbackLink, OutputGuardPlan, ProtectionPlan
 from gateway.core.request import InferenceRequest, Prediction, RequestForm
 from gateway.core.waiter import Driven
-from gateway.protocol.codec import VersionCodec
 from gateway.serving.batching.batcher import Batcher
 from gateway.serving.policies.breaker.circuit_breaker import Circuit
 from gateway.serving.policies.retry_budget import RetryBudget
-from gateway.serving.routing.catalogue import Catalogue, Live
+from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.runtime.threads.thread_lanes import LocalThreads
 from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
+from tests.support.versions import make_live
 
 
 def spec(name, shape=(-1, 2), datatype="FP32", **more):
@@ -116,12 +116,7 @@ class CatalogueResolver:
 
 
 def live(plan, inner):
-    async def close():
-        pass
-
-    return Live(
-        plan, inner, VersionCodec(plan), statistics=Counts(), now=time.monotonic, close=close
-    )
+    return make_live(plan, inner, Counts())
 
 
 def batcher(plan, runner, workers: ThreadWorkers):

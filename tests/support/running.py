@@ -66,7 +66,9 @@ class RunningGateway:
     def wait_ready(self, timeout_s: float = START_S) -> RunningGateway:
         """Returns when ServerReady says so."""
         until = time.monotonic() + timeout_s
-        with self.channel() as channel:
+        with self.channel(
+            **{"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 100}
+        ) as channel:  # else a second
             stub = GRPCInferenceServiceStub(channel)
             while True:
                 with contextlib.suppress(grpc.RpcError):

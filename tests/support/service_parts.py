@@ -16,7 +16,6 @@ from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.predictor import Description
 from gateway.core.request import Prediction
 from gateway.ipc.messages import IndexEntry, Publish, VersionState
-from gateway.protocol.codec import VersionCodec
 from gateway.protocol.generated import (
     gateway_control_pb2_grpc,
     inference_pb2_grpc,
@@ -29,7 +28,8 @@ from gateway.protocol.generated.health_pb2 import (
     HealthListResponse,
 )
 from gateway.records.counters import StatisticsTable, size_statistics_file
-from gateway.serving.routing.catalogue import Catalogue, Live
+from gateway.serving.routing.catalogue import Catalogue
+from gateway.serving.routing.live_version import Live
 from gateway.serving.wire.health_status import Health
 from gateway.serving.wire.security.authorization import Authorization, AuthorizationOptions
 from gateway.serving.wire.server_state import ServerState
@@ -45,6 +45,7 @@ from gateway.serving.wire.services.settings_service import SettingsService
 from gateway.serving.wire.services.statistics_service import StatisticsService
 from gateway.serving.wire.transport.completion_queue.server import CompletionQueueServer
 from gateway.serving.wire.transport.interface import TransportOptions
+from tests.support.versions import make_live
 
 PROCESSES = 2
 TRACE_SETTINGS = {
@@ -119,17 +120,7 @@ class Uncounted:
 
 
 def live(of: VersionPlan, statistics=None) -> Live:
-    async def close():
-        pass
-
-    return Live(
-        of,
-        Doubling(statistics),
-        VersionCodec(of),
-        statistics=Uncounted(),
-        now=time.monotonic,
-        close=close,
-    )
+    return make_live(of, Doubling(statistics), Uncounted())
 
 
 class LedControlSide:
@@ -149,7 +140,7 @@ class LedControlSide:
 class Blind:
     """An observer that records nothing."""
 
-    def answered(self, request, version, prediction, id_field, flags=0):
+    def answered(self, request, prediction, id_field, flags=0):
         pass
 
     def failed(self, failure, flags=0):

@@ -32,6 +32,8 @@ from gateway.protocol.tensors import encode_raw
 T = TypeVar("T")
 
 _CODES = grpc.StatusCode
+_LEFT_ALONE = ("is not asked at the moment", "nothing is left that could run")
+"""What a gateway says of a version whose circuit breakers are open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +150,20 @@ def hint(code: Any, details: str, options: ClientOptions) -> str:
 
 def _unavailable_hint(details: str, options: ClientOptions) -> str:
     """Only the words tell whether nobody was there or somebody who would not talk."""
+    if any(part in details for part in _LEFT_ALONE):
+        return (
+            f"`gateway breakers --address {options.address}` tells how its breakers stand, and "
+            "sets them"
+        )
+    return _connection_hint(details, options) or (
+        "it may be loading still, or stopping: try again; `gateway check DIR` "
+        "tells what is wrong with a model"
+    )
+
+
+def _connection_hint(details: str, options: ClientOptions) -> str:
+    """Empty where the connection stood."""
     address = options.address
-    secure = _is_secure(options)
     if "wrong_version_number" in details:
         return f"{address} does not speak TLS: leave out --tls and its like"
     if any(word in details for word in ("handshake", "certificate", "verification")):
@@ -162,7 +176,7 @@ def _unavailable_hint(details: str, options: ClientOptions) -> str:
     if "closed" in details or "reset" in details:
         wants = (
             "a certificate of its clients (--tls-cert FILE --tls-key FILE)"
-            if secure
+            if _is_secure(options)
             else "TLS (--tls-ca FILE)"
         )
         return (
@@ -174,18 +188,7 @@ def _unavailable_hint(details: str, options: ClientOptions) -> str:
             f"nothing answers at {address}: start a server there with `gateway serve --models "
             "DIR`, or say where it is with --address"
         )
-    left_alone = (
-        "is not asked at the moment" in details or "nothing is left that could run" in details
-    )
-    otherwise = (
-        "it may be loading still, or stopping: try again; `gateway check DIR` "
-        "tells what is wrong with a model"
-    )
-    return (
-        f"`gateway breakers --address {address}` tells how its breakers stand, and sets them"
-        if left_alone
-        else otherwise
-    )
+    return ""
 
 
 def _open_channel(options: ClientOptions) -> Any:

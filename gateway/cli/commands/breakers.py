@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import argparse
 import functools
-import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Self, cast
+from typing import Any, Self, cast
 
 from gateway.cli.client.inference_client import Client, ClientOptions
 from gateway.cli.command_errors import CommandFault
 from gateway.cli.options.connection_options import add_connection_arguments, connection_options
-from gateway.cli.reports.tables import table, terminal_width
+from gateway.cli.reports.breaker_report import MODES, breaker_report, no_instance
 from gateway.protocol.generated.gateway_control_pb2 import (
     AUTOMATIC,
     FORCE_CLOSED,
     FORCE_OPEN,
-    OPEN,
-    Breaker,
-    BreakerMode,
-    BreakerState,
     ListBreakersRequest,
     ListBreakersResponse,
-    ProcessBreaker,
     SetBreakerRequest,
     SetBreakerResponse,
 )
@@ -34,13 +28,11 @@ from gateway.serving.wire.security.authorization import read_token
 DESCRIPTION = """\
 Shows the circuit breakers of a gateway, in all its processes, or sets them.
 
-Each process has a breaker for every version, and one for every instance of it that can fail on \
-its own (a worker process, a remote address). It
-opens when too many batches fail: requests are then refused at once, or answered by the fallback, \
-until a request that is let through to try
-succeeds. An operator can hold it open (nothing passes, nothing is tried) or closed (everything \
-passes, whatever fails) until it is set to
-automatic again or the gateway is started anew.
+Each process has a breaker for every version, and one for every instance of it that can fail on
+its own (a worker process, a remote address). It opens when too many batches fail: requests are
+then refused at once, or answered by the fallback, until a request that is let through to try
+succeeds. An operator can hold it open (nothing passes, nothing is tried) or closed (everything
+passes, whatever fails) until it is set to automatic again or the gateway is started anew.
 
 Setting is for callers on the gateway's own machine, and for those with its admin token."""
 
@@ -50,22 +42,6 @@ examples:
   gateway breakers digits:2
   gateway breakers digits:2 --force-open
   gateway breakers digits --automatic --address 127.0.0.1:8001"""
-
-_HEADER: Final = (
-    "model",
-    "version",
-    "instance",
-    "set to",
-    "process",
-    "state",
-    "in a row",
-    "in window",
-    "next try",
-    "opened",
-    "last error",
-)
-_MODES: Final = {AUTOMATIC: "automatic", FORCE_OPEN: "forced open", FORCE_CLOSED: "forced closed"}
-_LONGEST_ERROR: Final = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,12 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="whose breakers [default: all; all its versions]",
     )
-    parser.add_argument(
-        "--instance",
-        metavar="NAME",
-        default="",
-        help="only this instance's breaker, such as 'worker 1'",
-    )
+    instance = "only this instance's breaker, such as 'worker 1'"
+    parser.add_argument("--instance", metavar="NAME", default="", help=instance)
     modes = parser.add_mutually_exclusive_group()
     for option, mode, help_text in (
         ("--force-open", FORCE_OPEN, "let nothing pass"),
@@ -104,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     model, version = _name(arguments.model)
     with _ControlClient(options, token) as client:
         if arguments.mode is None:
-            print(_report(client.list_breakers(model, version), arguments.instance))
+            print(breaker_report(client.list_breakers(model, version), arguments.instance))
             return 0
         done = client.set_breaker(
             SetBreakerRequest(
@@ -115,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(
             f"{each.model} version "
             f"{each.version}{f' on {each.instance}' if each.instance else ''}: "
-            f"{_MODES[arguments.mode]} in every process"
+            f"{MODES[arguments.mode]} in every process"
         )
     return 0
 
@@ -177,7 +149,7 @@ class _ControlClient(Client):
         return (
             ()
             if any(breaker.instance for breaker in there.breakers)
-            else (_no_instance(there, asked.instance),)
+            else (no_instance(there, asked.instance),)
         )
 
     def _hints(self, code: Any, details: str, model: str) -> Sequence[str]:
@@ -188,75 +160,3 @@ class _ControlClient(Client):
         if code.name == "NOT_FOUND" and self._set.instance:
             return self._why_no_instance()
         return super()._hints(code, details, model)
-
-
-def _report(response: ListBreakersResponse, instance: str) -> str:
-    breakers = [breaker for breaker in response.breakers if instance in ("", breaker.instance)]
-    none = _no_instance(response, instance) if instance else "there are no breakers"
-    lines = [
-        table(
-            _HEADER, [row for breaker in breakers for row in _rows(breaker)], room=terminal_width()
-        )
-        if breakers
-        else none
-    ]
-    lines += [f"process {process}: no answer" for process in response.silent_processes]
-    return "\n".join(lines)
-
-
-def _no_instance(response: ListBreakersResponse, instance: str) -> str:
-    """Why no breaker was found of an instance that is called so."""
-    if names := sorted({breaker.instance for breaker in response.breakers if breaker.instance}):
-        return f"no instance is called '{instance}' (instances: {', '.join(names)})"
-    if silent := response.silent_processes:
-        return (
-            "which instances there are is not known: process "
-            f"{', '.join(map(str, silent))} did not answer; try again"
-        )
-    if not response.breakers:
-        return "there are no breakers: no process serves it at present"
-    return (
-        f"there is no instance '{instance}': threads of the serving processes run it, with the "
-        "version's own breaker; leave out --instance"
-    )
-
-
-def _rows(breaker: Breaker) -> Iterator[tuple[str, ...]]:
-    """A row for all processes in which it stands alike."""
-    name = (
-        breaker.model,
-        breaker.version,
-        breaker.instance or "-",
-        _MODES.get(breaker.mode, BreakerMode.Name(breaker.mode)),
-    )
-    alike: dict[tuple[str, ...], list[str]] = {}
-    for process in breaker.processes:
-        alike.setdefault(_cells(process), []).append(str(process.process))
-    for cells, processes in alike.items():
-        yield (*name, ", ".join(processes), *cells)
-    if not alike:
-        yield (*name, "none", *["-"] * 6)
-
-
-def _cells(process: ProcessBreaker) -> tuple[str, ...]:
-    error = process.last_error
-    return (
-        BreakerState.Name(process.state).lower().replace("_", "-"),
-        f"{process.consecutive_failures} failed",
-        f"{process.window_failures} of {process.window_batches} failed",
-        _next_try(process),
-        str(process.opened),
-        error if len(error) <= _LONGEST_ERROR else error[: _LONGEST_ERROR - 3] + "...",
-    )
-
-
-def _next_try(process: ProcessBreaker) -> str:
-    """An open breaker stays so until somebody calls.
-
-    However long ago its time to be tried has come.
-    """
-    if math.isinf(process.retry_in_s):
-        return "never"
-    if process.retry_in_s:
-        return f"in {process.retry_in_s:.1f} s"
-    return "next request" if process.state == OPEN else "-"

@@ -17,6 +17,7 @@ from gateway.cli.tensors.predictions import as_json, as_npz, as_table, read_outp
 from gateway.core.errors import InvalidRequest
 from gateway.core.plan import TensorSpec
 from gateway.core.request import Array
+from gateway.protocol.generated.inference_pb2 import ModelInferResponse
 
 DESCRIPTION = """\
 Asks a model for a prediction, over gRPC, and prints what it answers.
@@ -43,12 +44,8 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
     parser.add_argument("model", metavar="MODEL", help="its name")
-    parser.add_argument(
-        "--version",
-        metavar="N",
-        default="",
-        help="the model's version [default: the server's choice, the newest]",
-    )
+    version = "the model's version [default: the server's choice, the newest]"
+    parser.add_argument("--version", metavar="N", default="", help=version)
     parser.add_argument(
         "--input",
         metavar="FILE",
@@ -81,18 +78,18 @@ def run(arguments: argparse.Namespace) -> int:
         specs = client.inputs(model, version)
         if arguments.input is None:
             optional = client.optional_inputs(model, version)
-            inputs = {
-                spec.name: make_zeros(spec, 1 if rows is None else rows)
-                for spec in specs
-                if spec.name not in optional
-            }
+            inputs = _zeros([spec for spec in specs if spec.name not in optional], rows or 1)
         else:
             inputs = _inputs(arguments.input, specs, rows)
         asked = time.perf_counter()
-        response = client.infer(
-            model, version, inputs, {spec.name: spec.datatype for spec in specs}
-        )
+        datatypes = {spec.name: spec.datatype for spec in specs}
+        response = client.infer(model, version, inputs, datatypes)
         took_ms = (time.perf_counter() - asked) * 1000
+    _print(arguments, response, took_ms)
+    return 0
+
+
+def _print(arguments: argparse.Namespace, response: ModelInferResponse, took_ms: float) -> None:
     try:
         outputs = read_outputs(response)
     except InvalidRequest as error:
@@ -106,7 +103,6 @@ def run(arguments: argparse.Namespace) -> int:
             f"{response.model_name} version {response.model_version} answered in {took_ms:.1f} ms"
         )
         _write(arguments.output, f"{heading}\n\n{as_table(outputs)}\n".encode())
-    return 0
 
 
 def _read(arguments: argparse.Namespace) -> tuple[ClientOptions, int | None]:
@@ -125,6 +121,10 @@ def _read(arguments: argparse.Namespace) -> tuple[ClientOptions, int | None]:
     if rows is not None and not (rows.isascii() and rows.isdigit() and int(rows) > 0):
         faults.append(f"--rows: expected a number of 1 or more, got {rows!r}")
     return connection_options(arguments, faults), None if rows is None else int(rows)
+
+
+def _zeros(specs: Sequence[TensorSpec], rows: int) -> dict[str, Array]:
+    return {spec.name: make_zeros(spec, rows) for spec in specs}
 
 
 def _inputs(source: str, specs: tuple[TensorSpec, ...], rows: int | None) -> dict[str, Array]:

@@ -16,6 +16,7 @@ from gateway.control.processes.main_process import Started
 from gateway.ipc.messages import IndexEntry, VersionState
 
 _MOST_LINES = 20  # models, and failures; a repository of a thousand does not fill the screen
+_NONE = "no model is live"
 _SAMPLES = ("samples.json", "reference.npz")
 
 
@@ -51,11 +52,24 @@ def banner(
 
     Names are cut where a line has only `room`; None: never.
     """
-    secure = bool(settings.serving.tls_certificate)
     live = [entry for entry in started.index if entry.state is VersionState.READY]
     failed = [entry for entry in started.index if entry.state is VersionState.UNAVAILABLE]
+    lines = [f"gateway is serving {settings.models} (started in {started.elapsed_s:.2f} s)"]
+    lines += [
+        f"  {name:<10} {value}" for name, value in _facts(settings, started, io_mode) if value
+    ]
+    lines += ["", *(["live:", *_some(_live_lines(live, room), "models")] if live else [_NONE])]
+    if failed:
+        lines += ["", "not served:", *_some([_failure(entry) for entry in failed], "failures")]
+    if live:
+        lines += ["", "try it:", *_calls(settings, started.address, live[0].model, programs)]
+    return "\n".join(lines)
+
+
+def _facts(settings: Settings, started: Started, io_mode: str) -> list[tuple[str, str]]:
+    secure = bool(settings.serving.tls_certificate)
     count = started.processes
-    facts = [
+    return [
         ("gRPC", f"{started.address}{' (TLS)' if secure else ''}"),
         ("HTTP", started.http_address and f"http://{started.http_address}/v2/health/ready"),
         (
@@ -65,18 +79,6 @@ def banner(
         ("transport", started.transport),
         ("I/O", io_mode),
     ]
-    lines = [f"gateway is serving {settings.models} (started in {started.elapsed_s:.2f} s)"]
-    lines += [f"  {name:<10} {value}" for name, value in facts if value]
-    lines += (
-        ["", "live:", *_some(_live_lines(live, room), "models")]
-        if live
-        else ["", "no model is live"]
-    )
-    if failed:
-        lines += ["", "not served:", *_some([_failure(entry) for entry in failed], "failures")]
-    if live:
-        lines += ["", "try it:", *_calls(settings, started.address, live[0].model, programs)]
-    return "\n".join(lines)
 
 
 def _live_lines(live: Iterable[IndexEntry], room: int | None) -> list[str]:

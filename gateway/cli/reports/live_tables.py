@@ -65,8 +65,18 @@ def screen(state: State, *, rows: int | None, lost: str = "") -> RenderableType:
 
 
 def _head(state: State, lost: str) -> Iterator[Text]:
+    yield _title(state)
+    if lost:
+        yield Text(lost, "bold red")
+    yield from (
+        Text(notice["text"], "yellow" if notice["level"] == "warning" else "cyan")
+        for notice in state.notices
+    )
+    yield _figures(state.total)
+
+
+def _title(state: State) -> Text:
     gateway = state.gateway
-    total = state.total
     phase = (
         gateway["phase"]
         if gateway["ready"] or gateway["phase"] != "serving"
@@ -79,13 +89,10 @@ def _head(state: State, lost: str) -> Iterator[Text]:
         f"{time.strftime('%H:%M:%S', time.localtime(state.made_at_s))}",
         "dim",
     )
-    yield line
-    if lost:
-        yield Text(lost, "bold red")
-    yield from (
-        Text(notice["text"], "yellow" if notice["level"] == "warning" else "cyan")
-        for notice in state.notices
-    )
+    return line
+
+
+def _figures(total: Entry) -> Text:
     figures = Text.assemble(
         (_rate(total["calls_per_s"]), "bold"), " calls/s  ",
         (_rate(total["errors_per_s"]), "bold red" if total["errors_per_s"] else "bold"),
@@ -102,7 +109,7 @@ def _head(state: State, lost: str) -> Iterator[Text]:
             + ")",
             "dim",
         )
-    yield figures
+    return figures
 
 
 def _versions(state: State, rows: int | None) -> FittedTable:
@@ -165,16 +172,16 @@ def _events(state: State) -> Iterator[Text]:
         yield line
 
 
-def _busiest_first(version: Entry) -> tuple[float, int, int, str, str]:
+def _busiest_first(version: Entry) -> tuple[float, int, bool, bool, str, str]:
     troubled = (
         version["state"] in ("LOADING", "UNLOADING", "UNAVAILABLE")
         and version["reason"] != "unloaded"
     )
-    rank = 0 if troubled else 1 if version["state"] == "READY" else 2
     return (
         -version["calls_per_s"],
         -version["queued"],
-        rank,
+        not troubled,
+        version["state"] != "READY",
         version["model"],
         version["version"].zfill(20),
     )
@@ -209,15 +216,11 @@ def _tone(word: str) -> str:
 
 
 def _rate(value: float) -> str:
-    return (
-        "0"
-        if not value
-        else f"{value:,.0f}"
-        if value >= 100  # noqa: PLR2004
-        else f"{value:.1f}"
-        if value >= 1
-        else f"{value:.2f}"
-    )
+    if not value:
+        return "0"
+    if value >= 100:  # noqa: PLR2004
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
 def _milliseconds(value: float | None) -> str:

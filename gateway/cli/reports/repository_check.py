@@ -101,31 +101,24 @@ def fallback_warnings(model: ExaminedModel, models: Sequence[ExaminedModel]) -> 
 
     A model is planned without knowing the others, which may come.
     """
-    mine = next(
-        (version.plan for version in reversed(model.versions) if version.plan is not None), None
-    )
+    mine = _newest_plan(model)
     for i, said in enumerate(model.found.configuration.fallback or ()):
         if said.model is None or mine is None:
             continue
         key = f"fallback[{i}].model {said.model}"
         other = next((one for one in models if one.found.name == said.model), None)
-        plan = (
-            next(
-                (version.plan for version in reversed(other.versions) if version.plan is not None),
-                None,
-            )
-            if other
-            else None
-        )
         if other is None:
-            yield (
-                f"{key} is not there"
-                f"{nearest(said.model, [one.found.name for one in models if one is not model])}"
-            )
-        elif plan is None:
+            others = [one.found.name for one in models if one is not model]
+            yield f"{key} is not there{nearest(said.model, others)}"
+        elif (plan := _newest_plan(other)) is None:
             yield f"{key} has no version that can be served"
         elif difference := _difference(mine, plan):
             yield f"{key} has another interface: {difference}"
+
+
+def _newest_plan(model: ExaminedModel) -> VersionPlan | None:
+    plans = [version.plan for version in model.versions if version.plan is not None]
+    return plans[-1] if plans else None
 
 
 def _difference(mine: VersionPlan, other: VersionPlan) -> str:

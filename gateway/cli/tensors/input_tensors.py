@@ -64,9 +64,8 @@ def make_tensor(values: Any, spec: TensorSpec) -> Array:
 
 def make_zeros(spec: TensorSpec, rows: int) -> Array:
     """An input of zeros, or of empty texts; free sizes are 1, but the first, which is `rows`."""
-    shape = [
-        (rows if axis == 0 else 1) if size < 0 else size for axis, size in enumerate(spec.shape)
-    ]
+    free = [rows, *[1] * len(spec.shape)]
+    shape = [size if size >= 0 else free[axis] for axis, size in enumerate(spec.shape)]
     return (
         np.full(shape, "", object)
         if spec.datatype == BYTES

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gateway.core.errors import Unavailable
-from gateway.serving.routing.catalogue import Beneath, Catalogue
+from gateway.serving.routing.catalogue import Catalogue
+from gateway.serving.routing.live_version import Beneath
 
 
 class FallbackTargets:

@@ -198,12 +198,13 @@ def test_explain_shows_the_tree_of_each_version_that_would_be_live(gateway, repo
     assert first[0] == "digits version 1"
     assert [line.split()[0] for line in first] == [
         "digits",
+        "InFlight",
         "Breaker",
         "Split",
         "Batcher",
         "Session",
     ]
-    assert [len(line) - len(line.lstrip()) for line in first] == [0, 2, 4, 6, 8]
+    assert [len(line) - len(line.lstrip()) for line in first] == [0, 2, 4, 6, 8, 10]
     assert gateway("explain", "models").out.count("Session  ") == 4
 
 

@@ -381,7 +381,7 @@ def test_strings_are_inspected(tmp_path):
 def children():
     """Processes of ours that run the child's program."""
     listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return [int(pid) for pid in listed if alive(int(pid)) and b"inspection.child" in command(pid)]
+    return [int(pid) for pid in listed if alive(int(pid)) and b"inspection_main" in command(pid)]
 
 
 def command(pid):

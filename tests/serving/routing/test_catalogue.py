@@ -14,9 +14,9 @@ from gateway.core.predictor import Description
 from gateway.core.request import InferenceRequest, Prediction, RequestForm
 from gateway.core.waiter import Waiter
 from gateway.onnx.session import SessionNotOpened
-from gateway.protocol.codec import VersionCodec
-from gateway.serving.routing.catalogue import Catalogue, Live
-from gateway.serving.routing.live_versions import Versions
+from gateway.serving.routing.catalogue import Catalogue
+from gateway.serving.routing.version_changes import Versions
+from tests.support.versions import make_live
 
 
 class Puppet:
@@ -50,9 +50,7 @@ def live(model="m", version=1, closed=None):
         if closed is not None:
             closed.append((model, version))
 
-    return Live(
-        plan, Puppet(), VersionCodec(plan), statistics=Failures(), now=time.monotonic, close=close
-    )
+    return make_live(plan, Puppet(), Failures(), close=close)
 
 
 def request():
@@ -130,7 +128,7 @@ def test_a_version_is_drained_when_the_last_request_has_left():
         draining = asyncio.ensure_future(version.drain())
         await asyncio.sleep(0)
         assert not draining.done()
-        version.inner.asked[0].settle(Prediction(()))
+        version.inner._inner.asked[0].settle(Prediction(()))
         await draining
         assert version.in_flight == 0
         await task
@@ -143,7 +141,7 @@ def test_failures_are_counted_and_cancellations_are_not():
         version = live()
         first, second = (asyncio.ensure_future(version.predict(request())) for _ in range(2))
         await asyncio.sleep(0)
-        version.inner.asked[0].fail(Overloaded("full"))
+        version.inner._inner.asked[0].fail(Overloaded("full"))
         second.cancel()
         await asyncio.wait([first, second])
         assert isinstance(first.exception(), Overloaded)
@@ -172,7 +170,7 @@ def test_prepared_versions_go_live_only_at_commit_and_the_old_one_closes_after_i
         await asyncio.sleep(0)
         assert catalogue.resolve("m", "").plan.version == 2
         assert closed == []
-        old.inner.asked[0].settle(Prediction(()))
+        old.inner._inner.asked[0].settle(Prediction(()))
         await draining
         assert closed == [("m", 1)]
         await task

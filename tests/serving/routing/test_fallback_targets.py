@@ -15,9 +15,9 @@ from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Description
 from gateway.core.request import InferenceRequest, Prediction, RequestForm
 from gateway.core.waiter import Waiter
-from gateway.protocol.codec import VersionCodec
-from gateway.serving.routing.catalogue import Catalogue, Live
+from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.routing.fallback_targets import FallbackTargets
+from tests.support.versions import make_live
 
 
 class Layer:
@@ -44,19 +44,7 @@ class Failures:
 
 def live(model="m", version=1, unguarded=None):
     plan = VersionPlan(model, version, "", "", (), ())
-
-    async def close():
-        pass
-
-    return Live(
-        plan,
-        Layer(),
-        VersionCodec(plan),
-        statistics=Failures(),
-        now=time.monotonic,
-        close=close,
-        unguarded=unguarded,
-    )
+    return make_live(plan, Layer(), Failures(), without_fallback=unguarded)
 
 
 def request():
@@ -139,7 +127,7 @@ def test_a_fallback_gets_the_version_without_its_fallbacks():
         beneath = Layer()
         version = live(unguarded=beneath)
         task = await begun(version.beneath().predict(request()))
-        assert version.inner.asked == []
+        assert version.inner._inner.asked == []
         answer = Prediction(())
         beneath.asked[0].settle(answer)
         assert await task is answer
@@ -151,7 +139,7 @@ def test_a_version_that_has_no_fallbacks_is_asked_as_it_is():
     async def main():
         version = live()
         task = await begun(version.beneath().predict(request()))
-        version.inner.asked[0].settle(Prediction(()))
+        version.inner._inner.asked[0].settle(Prediction(()))
         await task
 
     asyncio.run(main())
@@ -166,9 +154,9 @@ def test_a_version_is_not_drained_while_a_fallback_is_inside(end):
         draining = await begun(version.drain())
         assert not draining.done()
         if end == "answered":
-            version.inner.asked[0].settle(Prediction(()))
+            version.inner._inner.asked[0].settle(Prediction(()))
         elif end == "failed":
-            version.inner.asked[0].fail(ModelFailed("no"))
+            version.inner._inner.asked[0].fail(ModelFailed("no"))
         else:
             task.cancel()
         await asyncio.wait([task])
@@ -182,7 +170,7 @@ def test_a_failure_beneath_is_the_callers_to_count():
     async def main():
         version = live()
         task = await begun(version.beneath().predict(request()))
-        version.inner.asked[0].fail(ModelFailed("no"))
+        version.inner._inner.asked[0].fail(ModelFailed("no"))
         with pytest.raises(ModelFailed):
             await task
         assert version.counts.requests == 0
@@ -197,7 +185,7 @@ def test_what_was_resolved_goes_on_after_the_version_was_taken_out():
         beneath = made.resolve("m", 0, ("m", 1))
         assert catalogue.swap([], [("m", 2)]) == [version]
         task = await begun(beneath.predict(request()))
-        version.inner.asked[0].settle(Prediction(()))
+        version.inner._inner.asked[0].settle(Prediction(()))
         await task
 
     asyncio.run(main())

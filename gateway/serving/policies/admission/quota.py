@@ -1,4 +1,4 @@
-"""How many requests a second one caller may make."""
+"""How many requests a second one caller may make; runs in the serving process."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from gateway.core.errors import QuotaExceeded
+from gateway.core.predictor import Description, Predictor
+from gateway.core.request import InferenceRequest, Prediction
 
 # whoever was not heard of longest is forgotten, and starts with a full bucket
 _MOST_CALLERS: Final = 10_000
 
 
-class Quota:
+class Buckets:
     """A bucket of tokens for each caller, named by the value of a metadata key.
 
     Who does not send the key shares one bucket with all such.
@@ -45,4 +47,25 @@ class Quota:
             )
 
     def __repr__(self) -> str:
-        return f"<Quota {self._per_s:g} a second by '{self._key}', {len(self._buckets)} callers>"
+        return f"<Buckets {self._per_s:g} a second by '{self._key}', {len(self._buckets)} callers>"
+
+
+class Quota:
+    """A Predictor that lets in whose caller has not had its share."""
+
+    def __init__(self, inner: Predictor, buckets: Buckets) -> None:
+        self._inner = inner
+        self._buckets = buckets
+
+    async def predict(self, request: InferenceRequest) -> Prediction:
+        """What the inside answers; raises QuotaExceeded."""
+        caller = request.caller
+        self._buckets.require(caller.metadata() if caller is not None else ())
+        return await self._inner.predict(request)
+
+    def describe(self) -> Description:
+        """The rate, and the inside."""
+        return Description("Quota", repr(self._buckets).strip("<>"), self._inner.describe())
+
+    def __repr__(self) -> str:
+        return f"<Quota {self._buckets!r}>"

@@ -126,21 +126,17 @@ class Fallback:
         return None
 
     def _signed(self, answer: Prediction, kind: str, reason: str) -> Prediction:
-        parameters = {
-            **(answer.parameters or {}),
-            "degraded": True,
-            "fallback_reason": f"{kind}: {reason}",
-        }
-        served_by = str(parameters["served_by"])
+        served_by = str((answer.parameters or {})["served_by"])
+        why = f"{kind}: {reason}"
+        parameters = {**(answer.parameters or {}), "degraded": True, "fallback_reason": why}
         self._used += 1
-        text = (
-            f"a request for {self._subject} was answered by its fallback, "
-            f"{served_by}; {kind}: {reason}"
-        )
+        text = f"a request for {self._subject} was answered by its fallback, {served_by}; {why}"
         self._log.warning(
             "used", text, f"requests for {self._subject} were answered by its fallback"
         )
-        return Prediction(answer.outputs, parameters)
+        signed = Prediction(answer.outputs, parameters)
+        signed.degraded = why
+        return signed
 
     def _link_failed(self, index: int, kind: str, reason: str, error: Exception) -> None:
         # What a link says by itself needs no traceback; what a function

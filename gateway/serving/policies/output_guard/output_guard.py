@@ -161,19 +161,16 @@ def _bounds(
     if not lowest <= highest or lowest > limit_high or highest < limit_low:
         raise ValueError(f"{kind}, {text}")
     if spec.datatype not in _REALS:
-        low = math.ceil(max(lowest, limit_low))
-        high = math.floor(min(highest, limit_high))
-        if low > high:
+        least = math.ceil(max(lowest, limit_low))
+        most = math.floor(min(highest, limit_high))
+        if least > most:
             raise ValueError(f"{kind}, {text}")
-        return low, high
-    return (
-        lowest
-        if lowest == -math.inf and not finite
-        else _rounded(max(lowest, limit_low), spec.datatype),
-        highest
-        if highest == math.inf and not finite
-        else _rounded(min(highest, limit_high), spec.datatype),
-    )
+        return least, most
+    open_below = lowest == -math.inf and not finite
+    open_above = highest == math.inf and not finite
+    low = lowest if open_below else _rounded(max(lowest, limit_low), spec.datatype)
+    high = highest if open_above else _rounded(min(highest, limit_high), spec.datatype)
+    return low, high
 
 
 def _limits(datatype: str) -> tuple[float, float]:

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Final, Protocol
+from typing import Final, cast
 
 from gateway.core.errors import DeadlineExpired, GatewayError, InvalidRequest, status_of
 from gateway.core.grpc_status import DEADLINE_EXCEEDED
-from gateway.core.request import InferenceRequest, Prediction
-from gateway.core.span_context import SpanContext, span_context_of
-from gateway.protocol.codec import ReadRequest
+from gateway.core.span_context import span_context_of
+from gateway.protocol.codec import VersionCodec
 from gateway.protocol.fields import bytes_tag
 from gateway.protocol.generated.inference_pb2 import ModelInferResponse, ModelStreamInferResponse
 from gateway.protocol.layout import Layout, Layouts
 from gateway.protocol.requests import ParsedRequest
 from gateway.records.cells import IN_STREAM
 from gateway.records.request_details import Failure
-from gateway.serving.routing.catalogue import Catalogue, Live
+from gateway.records.writer import Journal
+from gateway.serving.routing.catalogue import Catalogue
+from gateway.serving.routing.route import Route
 from gateway.serving.wire.call_errors import tell
 from gateway.serving.wire.services.open_streams import OpenStreams
 from gateway.serving.wire.transport.interface import Call, StreamCall
 
 # requests of one stream that may be under way; the caller's next message waits in the core
 _STREAM_AHEAD: Final = 256
+_WANTS_FINAL: Final = "triton_enable_empty_final_response"
 _INFER_RESPONSE: Final = 2  # field of ModelStreamInferResponse
 
 
@@ -36,66 +38,64 @@ def _final_response() -> bytes:
 _FINAL_RESPONSE: Final = _final_response()  # merges into a response by concatenation
 
 
-class Observer(Protocol):
-    """Writes down what became of requests."""
-
-    def answered(
-        self,
-        request: InferenceRequest,
-        version: Any,
-        prediction: Prediction,
-        id_field: bytes,
-        flags: int = 0,
-    ) -> None:
-        """One has its answer, which leaves in this turn of the loop.
-
-        `id_field`: its id as it stands in the response.
-        """
-        ...
-
-    def failed(self, failure: Failure, flags: int = 0) -> None:
-        """One has ended without an answer."""
-        ...
-
-    def context(self, request: InferenceRequest) -> SpanContext:
-        """The request's own span, made when it is first asked for."""
-        ...
-
-
 class InferenceService:
-    """Answers inference requests with the versions of a catalogue."""
+    """Answers inference requests by the routes of a catalogue."""
 
-    def __init__(self, catalogue: Catalogue, streams: OpenStreams, observer: Observer) -> None:
+    def __init__(self, catalogue: Catalogue, streams: OpenStreams, journal: Journal) -> None:
+        """`journal` writes down what became of each."""
         self._catalogue = catalogue
         self._streams = streams
-        self._observer = observer
-        self._layouts = Layouts()
+        self._journal = journal
+        self._layouts: Layouts[Route] = Layouts()
         catalogue.on_change(self._layouts.clear)
 
-    async def model_infer(self, call: Call, message: bytes) -> bytes:
-        """ModelInfer. A message laid out like one met before takes the short way."""
-        layout = self._layouts.find(message)
-        if layout is None:
-            return await self._infer(message, call)
-        live: Live = layout.target
+    async def model_infer(self, call: Call, message: bytes, flags: int = 0) -> bytes:
+        """ModelInfer, and one message of a stream (`flags`: `IN_STREAM`).
+
+        There are two ways to read a message and one way on. One laid out like one met before is
+        read by its layout, which leads to its route. Any other is parsed, its route is looked up,
+        and its layout learnt where it has one.
+        """
         arrived = time.monotonic()
-        request = None
+        layout = self._layouts.find(message)
+        route = request = parsed = read = None
         try:
-            if live.quota is not None:
-                live.quota.require(call.metadata())
-            id_field = layout.id_field(message)
-            request = layout.request(message, arrived, call.deadline)
+            if layout is not None:
+                route = layout.target
+                id_field = layout.id_field(message)
+                request = layout.request(message, arrived, call.deadline)
+            else:
+                parsed = ParsedRequest(message)
+                route = self._catalogue.resolve(parsed.head.model_name, parsed.head.model_version)
+                learn = (self._layouts, cast("Route", route))
+                read = route.codec.read(parsed, arrived, call.deadline, learn=learn)
+                id_field = read.id_field
+                request = read.request
             request.caller = call
-            prediction = await live.predict(request)
-            answer = live.codec.encode(id_field, layout.form.outputs, prediction)
+            prediction = await route.predict(request)
+            codec: VersionCodec = prediction.served_by.codec
+            answer = (
+                codec.encode(id_field, request.form.outputs, prediction)
+                if read is None
+                else codec.answer(read, prediction)
+            )
         except BaseException as error:
             failure = Failure(call, error, status_of(error), arrived)
-            failure.version = live
             failure.request = request
-            failure.request_id = _id_of(layout, message)
-            self._failed(call, failure)
+            if request is not None and request.failed_in is not None:
+                failure.version = request.failed_in
+            elif route is not None:
+                failure.version = route.version
+            if parsed is not None:
+                failure.request_id = parsed.head.id
+                failure.model = parsed.head.model_name
+            elif layout is not None:
+                failure.request_id = _id_of(layout, message)
+            self._failed(call, failure, flags)
             raise
-        self._observer.answered(request, live, prediction, id_field)
+        self._journal.answered(request, prediction, id_field, flags)
+        if flags and request.form.parameters.get(_WANTS_FINAL) is True:
+            answer += _FINAL_RESPONSE
         return answer
 
     async def model_stream_infer(self, call: StreamCall) -> None:
@@ -145,54 +145,26 @@ class InferenceService:
         self, call: StreamCall, message: bytes, *, ends_at_error: bool
     ) -> bytes:
         """One answer as a ModelStreamInferResponse; errors keep the request's id."""
-        seen: list[ParsedRequest] = []
         try:
-            encoded = await self._infer(message, call, seen, flags=IN_STREAM)
+            encoded = await self.model_infer(call, message, IN_STREAM)
         except GatewayError as error:
             if ends_at_error:
                 raise
-            request_id = seen[0].head.id if seen else ""
             return ModelStreamInferResponse(
-                error_message=str(error), infer_response=ModelInferResponse(id=request_id)
+                error_message=str(error),
+                infer_response=ModelInferResponse(id=self._id_in(message)),
             ).SerializeToString()
-        if seen[0].head.parameters["triton_enable_empty_final_response"].bool_param:
-            encoded += _FINAL_RESPONSE
         return bytes_tag(_INFER_RESPONSE, len(encoded)) + encoded
 
-    async def _infer(
-        self, message: bytes, call: Call, seen: list[ParsedRequest] | None = None, *, flags: int = 0
-    ) -> bytes:
-        """The long way; `seen` is given the message as it was read."""
-        arrived = time.monotonic()
-        live = None
-        request = None
-        head = None
+    def _id_in(self, message: bytes) -> str:
+        """The id of a message that failed; empty where it has none that can be read."""
+        layout = self._layouts.find(message)
+        if layout is not None:
+            return _id_of(layout, message)
         try:
-            parsed = ParsedRequest(message)
-            head = parsed.head
-            if seen is not None:
-                seen.append(parsed)
-            live = self._catalogue.resolve(head.model_name, head.model_version)
-            if live.quota is not None:
-                live.quota.require(call.metadata())
-            read: ReadRequest = live.codec.read(
-                parsed, arrived, call.deadline, layouts=self._layouts, target=live
-            )
-            request = read.request
-            request.caller = call
-            prediction = await live.predict(request)
-            answer = live.codec.answer(read, prediction)
-        except BaseException as error:
-            failure = Failure(call, error, status_of(error), arrived)
-            failure.version = live
-            failure.request = request
-            if head is not None:
-                failure.request_id = head.id
-                failure.model = head.model_name
-            self._failed(call, failure, flags)
-            raise
-        self._observer.answered(request, live, prediction, read.id_field, flags)
-        return answer
+            return str(ParsedRequest(message).head.id)
+        except InvalidRequest:
+            return ""
 
     def _failed(self, call: Call, failure: Failure, flags: int = 0) -> None:
         if isinstance(failure.error, asyncio.CancelledError) and time.monotonic() >= call.deadline:
@@ -207,21 +179,21 @@ class InferenceService:
             plan.version if plan is not None else 0,
             lambda: self._known(failure),
         )
-        self._observer.failed(failure, flags)
+        self._journal.failed(failure, flags)
 
     def _known(self, failure: Failure) -> dict[str, object]:
         known: dict[str, object] = {"request_id": failure.request_id}
         if failure.version is None:
             known["model"] = failure.model
         if failure.request is not None:
-            context = self._observer.context(failure.request)
+            context = self._journal.context(failure.request)
             known |= {"trace_id": context.trace_id, "span_id": context.span_id}
         elif (parent := span_context_of(failure.caller.metadata())) is not None:
             known["trace_id"] = parent.trace_id
         return known
 
 
-def _id_of(layout: Layout, message: bytes) -> str:
+def _id_of(layout: Layout[Route], message: bytes) -> str:
     try:
         return layout.id_field(message)[2:].decode()
     except InvalidRequest:

@@ -1,11 +1,16 @@
 """Every caller has its own rate, and what it did not use is saved up to a bound."""
 
+import asyncio
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import Overloaded
-from gateway.serving.policies.admission.quota import Quota
+from gateway.core.predictor import Description
+from gateway.core.request import InferenceRequest, Prediction, RequestForm
+from gateway.serving.policies.admission.quota import Buckets, Quota
 
 
 class Clock:
@@ -18,7 +23,7 @@ class Clock:
 
 def quota(per_s=10.0, burst=0.0, key="x-team"):
     clock = Clock()
-    return Quota(key, per_s, burst, clock), clock
+    return Buckets(key, per_s, burst, clock), clock
 
 
 def allowed(made, caller="a", times=1):
@@ -141,3 +146,34 @@ def test_no_caller_ever_gets_more_than_its_burst_and_its_rate_and_none_is_held_b
         assert passed[caller] <= max(1.0, burst or per_s) + (clock.at - 1000.0) * per_s + 1e-6
     total = {caller: sum(times for who, _, times in asked if who == caller) for caller in "abc"}
     assert not held_back or max(total.values()) > max(1.0, burst or per_s) - 1
+
+
+class Inside:
+    async def predict(self, request):
+        return Prediction(())
+
+    def describe(self):
+        return Description("inside")
+
+
+class Caller:
+    def metadata(self):
+        return (("x-team", "a"),)
+
+    def peer(self):
+        return "ipv4:127.0.0.1:1"
+
+
+def test_a_request_passes_while_its_caller_has_tokens_and_is_refused_then():
+    made, _ = quota(1.0)
+    predictor = Quota(Inside(), made)
+    form = RequestForm(names=(), key=(), rows=1, input_bytes=0, outputs=(), parameters={})
+    request = InferenceRequest(form, (), time.monotonic())
+    request.caller = Caller()
+    assert asyncio.run(predictor.predict(request)).outputs == ()
+    with pytest.raises(Overloaded, match="is used up"):
+        asyncio.run(predictor.predict(request))
+    assert predictor.describe().lines() == [
+        "Quota  Buckets 1 a second by 'x-team', 1 callers",
+        "  inside",
+    ]

@@ -12,9 +12,9 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from load_tests.chaos_asking import Asking, ask
-from load_tests.chaos_ground import Gateway, Ground, until
-from load_tests.chaos_judging import Finding, at_least, at_most, exactly
+from load_tests.chaos.findings import Finding, at_least, at_most, exactly
+from load_tests.chaos.gateways import Gateway, Gateways, until
+from load_tests.chaos.patient_loop import Asking, ask
 from load_tests.figures import paired_ratio
 from load_tests.http2 import OK
 from load_tests.lanes import open_lanes
@@ -37,22 +37,22 @@ STREAMS = 48
 SETTLED_AFTER = 5  # disconnects until memory counts
 
 
-def killed_workers(ground: Ground) -> Iterator[Finding]:
+def killed_workers(gateways: Gateways) -> Iterator[Finding]:
     """One of two worker processes is killed again and again.
 
     The load is half of what both can bear.
     """
     trial = "killed workers"
-    payloads = ground.payloads("mid")
-    with ground.gateway(
+    payloads = gateways.payloads("mid")
+    with gateways.gateway(
         "killed", {"mid": "workers: {kind: process, count: 2}\n"}, payloads[0]
     ) as gateway:
-        capacity = ask(gateway.address, payloads, seconds=ground.seconds(4, 1)).goodput_per_s
+        capacity = ask(gateway.address, payloads, seconds=gateways.seconds(4, 1)).goodput_per_s
         normal = asyncio.run(
-            _steady(gateway, payloads, capacity * LOAD, ground.seconds(20, 3), kills=False)
+            _steady(gateway, payloads, capacity * LOAD, gateways.seconds(20, 3), kills=False)
         )[0]
         found, killed = asyncio.run(
-            _steady(gateway, payloads, capacity * LOAD, ground.seconds(60, 10), kills=True)
+            _steady(gateway, payloads, capacity * LOAD, gateways.seconds(60, 10), kills=True)
         )
     yield exactly(
         trial,
@@ -98,28 +98,28 @@ async def _kill(gateway: Gateway, seconds: float) -> int:
     return killed
 
 
-def frozen_remote(ground: Ground) -> Iterator[Finding]:
+def frozen_remote(gateways: Gateways) -> Iterator[Finding]:
     """A server that runs one model for the gateway stops without a word.
 
     Another model is served meanwhile.
     """
     trial = "frozen remote"
-    mids = ground.payloads("mid")
-    smalls = ground.payloads("small")
-    with ground.gateway("remote", {"mid": ""}, mids[0], core=ground.cores.generator) as remote:
+    mids = gateways.payloads("mid")
+    smalls = gateways.payloads("small")
+    with gateways.gateway("remote", {"mid": ""}, mids[0], core=gateways.cores.generator) as remote:
         settings = {
             "mid": f"local: false\nremotes: ['{remote.address}']\nbreaker: {{reset_timeout: 1s}}\n",
             "small": "",
         }
-        with ground.gateway("before_remote", settings, smalls[0]) as gateway:
+        with gateways.gateway("before_remote", settings, smalls[0]) as gateway:
             asyncio.run(_both(gateway, mids, smalls, 0.5))
             normal = []
             frozen = []
-            for _ in range(2 if ground.short else 8):
-                normal.append(asyncio.run(_both(gateway, mids, smalls, ground.seconds(2, 1))))
+            for _ in range(2 if gateways.short else 8):
+                normal.append(asyncio.run(_both(gateway, mids, smalls, gateways.seconds(2, 1))))
                 _signal(remote, signal.SIGSTOP)
                 try:
-                    frozen.append(asyncio.run(_both(gateway, mids, smalls, ground.seconds(2, 1))))
+                    frozen.append(asyncio.run(_both(gateway, mids, smalls, gateways.seconds(2, 1))))
                 finally:
                     _signal(remote, signal.SIGCONT)
                 until(lambda: _answers(gateway, mids[0]))
@@ -181,17 +181,17 @@ def _answers(gateway: Gateway, payload: Payload) -> bool:
     )
 
 
-def mass_disconnect(ground: Ground) -> Iterator[Finding]:
+def mass_disconnect(gateways: Gateways) -> Iterator[Finding]:
     """4 096 calls in flight, and all their connections are dropped at once, again and again."""
     trial = "mass disconnect"
-    payloads = ground.payloads("slow")
-    rounds = SETTLED_AFTER if ground.short else 100
-    fresh = ground.payloads("small")[0]
+    payloads = gateways.payloads("slow")
+    rounds = SETTLED_AFTER if gateways.short else 100
+    fresh = gateways.payloads("small")[0]
     answered = 0
     settled_mib = math.nan
     in_flight = []
     settings = {"slow": f"admission: {{max_in_flight: {LANES * STREAMS + 100}}}\n", "small": ""}
-    with ground.gateway("disconnect", settings, fresh) as gateway:
+    with gateways.gateway("disconnect", settings, fresh) as gateway:
         (pid,) = gateway.serving_pids
         for number in range(1, rounds + 1):
             in_flight.append(asyncio.run(_vanish(gateway.address, payloads[0])))

@@ -20,35 +20,35 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from load_tests import chaos_costs, chaos_failing, chaos_losses, chaos_overload
 from load_tests.benchmark_models import build, build_fragile, build_scale
-from load_tests.chaos_failing import BROKEN, BROKEN_FACTOR, FRAGILE, HEALTHY_FACTOR
-from load_tests.chaos_ground import Ground
-from load_tests.chaos_judging import Finding, broken, fallen_short, table
-from load_tests.chaos_overload import OVERLOAD_S, SHORT_OVERLOAD_S
+from load_tests.chaos import costs, failing_models, lost_parts, too_much_load
+from load_tests.chaos.failing_models import BROKEN, BROKEN_FACTOR, FRAGILE, HEALTHY_FACTOR
+from load_tests.chaos.findings import Finding, broken, fallen_short, table
+from load_tests.chaos.gateways import Gateways
+from load_tests.chaos.too_much_load import OVERLOAD_S, SHORT_OVERLOAD_S
 from load_tests.servers import choose_cores
 
-Trial = Callable[[Ground], Iterator[Finding]]
+Trial = Callable[[Gateways], Iterator[Finding]]
 
 
 def trials(overload_s: float) -> dict[str, Trial]:
     """All of them by name, in the order in which they run."""
     return {
-        "refused": chaos_overload.refused,
-        "outstanding": chaos_overload.outstanding,
-        "fallback": chaos_failing.with_fallback,
-        "refusing": chaos_failing.without_fallback,
-        "poisoned": chaos_failing.poisoned,
-        "frozen": chaos_losses.frozen_remote,
-        "disconnect": chaos_losses.mass_disconnect,
-        "processes": chaos_costs.process_workers,
-        "protections": chaos_costs.protections,
-        "killed": chaos_losses.killed_workers,
-        "overload": partial(chaos_overload.overloaded, seconds=overload_s),
+        "refused": too_much_load.refused,
+        "outstanding": too_much_load.outstanding,
+        "fallback": failing_models.with_fallback,
+        "refusing": failing_models.without_fallback,
+        "poisoned": failing_models.poisoned,
+        "frozen": lost_parts.frozen_remote,
+        "disconnect": lost_parts.mass_disconnect,
+        "processes": costs.process_workers,
+        "protections": costs.protections,
+        "killed": lost_parts.killed_workers,
+        "overload": partial(too_much_load.overloaded, seconds=overload_s),
     }
 
 
-def run(chosen: Mapping[str, Trial], ground: Ground) -> list[Finding]:
+def run(chosen: Mapping[str, Trial], gateways: Gateways) -> list[Finding]:
     """What all trials found.
 
     One that breaks off is a row of its own and keeps the others from nothing.
@@ -57,10 +57,10 @@ def run(chosen: Mapping[str, Trial], ground: Ground) -> list[Finding]:
     for name, trial in chosen.items():
         began = time.monotonic()
         try:
-            for finding in trial(ground):
+            for finding in trial(gateways):
                 findings.append(finding)
                 print(
-                    f"{finding.verdict(short=ground.short):5}  {finding.trial}: "
+                    f"{finding.verdict(short=gateways.short):5}  {finding.trial}: "
                     f"{finding.must}  |  {finding.measured}",
                     flush=True,
                 )
@@ -104,7 +104,7 @@ def main() -> None:
         build_fragile(models, FRAGILE, factor=BROKEN_FACTOR)
         findings = run(
             {name: known[name] for name in args.trials.split(",")},
-            Ground(models, Path(tmp), cores, args.short),
+            Gateways(models, Path(tmp), cores, args.short),
         )
     print("\n" + table(findings, short=args.short))
     if short := fallen_short(findings, short=args.short):

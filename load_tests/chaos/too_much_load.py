@@ -10,9 +10,9 @@ from statistics import median
 
 from load_tests import overload
 from load_tests.benchmark_models import copy_name
-from load_tests.chaos_asking import Asking, ask
-from load_tests.chaos_ground import Gateway, Ground
-from load_tests.chaos_judging import Finding, at_least, at_most, exactly
+from load_tests.chaos.findings import Finding, at_least, at_most, exactly
+from load_tests.chaos.gateways import Gateway, Gateways
+from load_tests.chaos.patient_loop import Asking, ask
 from load_tests.figures import paired_ratio, take_turns
 from load_tests.http2 import RESOURCE_EXHAUSTED, UNAVAILABLE, Answer
 from load_tests.lanes import by_name, open_lanes
@@ -35,12 +35,12 @@ FULL = (
 """Calls that wait for more company than may come in: as many as may be in flight are, for good."""
 
 
-def overloaded(ground: Ground, seconds: float) -> Iterator[Finding]:
+def overloaded(gateways: Gateways, seconds: float) -> Iterator[Finding]:
     """Twice as many calls as can be served, with deadlines."""
     for model in overload.MUST:
-        log = ground.folder / f"overload_{model}.log"
+        log = gateways.folder / f"overload_{model}.log"
         found = overload.run_trial(
-            model, ground.models, log, GATEWAY, seconds, cores=ground.cores, shuffled=True
+            model, gateways.models, log, GATEWAY, seconds, cores=gateways.cores, shuffled=True
         )
         trial = f"2x overload, {model}"
         note = (
@@ -74,16 +74,16 @@ def overloaded(ground: Ground, seconds: float) -> Iterator[Finding]:
         )
 
 
-def outstanding(ground: Ground) -> Iterator[Finding]:
+def outstanding(gateways: Gateways) -> Iterator[Finding]:
     """4 096 calls without deadlines.
 
     All of them at the server, and most of them waiting on the client's side of few connections.
     """
-    payloads = ground.payloads("small")
-    seconds = ground.seconds(2.0, 0.5)
-    turns = 2 if ground.short else 6
+    payloads = gateways.payloads("small")
+    seconds = gateways.seconds(2.0, 0.5)
+    turns = 2 if gateways.short else 6
     loads = {"peak": (4, 32), "86 connections": (86, 48), "4 connections": (4, 1024)}
-    with ground.gateway("outstanding", {"small": ""}, payloads[0]) as gateway:
+    with gateways.gateway("outstanding", {"small": ""}, payloads[0]) as gateway:
         contestants = {
             name: lambda connections=connections, streams=streams: ask(
                 gateway.address, payloads, connections=connections, streams=streams, seconds=seconds
@@ -111,21 +111,21 @@ def outstanding(ground: Ground) -> Iterator[Finding]:
             )
 
 
-def refused(ground: Ground) -> Iterator[Finding]:
+def refused(gateways: Gateways) -> Iterator[Finding]:
     """Processor time of the server for a call that it refuses, beside one that it serves."""
     for model, most in MOST_REFUSAL_COST.items():
-        yield from _refused(ground, model, most)
+        yield from _refused(gateways, model, most)
 
 
-def _refused(ground: Ground, model: str, most: float) -> Iterator[Finding]:
+def _refused(gateways: Gateways, model: str, most: float) -> Iterator[Finding]:
     unavailable = copy_name(0, of=model)
     full = copy_name(1, of=model)
-    payloads = {name: ground.payloads(name) for name in (model, unavailable, full)}
-    with ground.gateway(
+    payloads = {name: gateways.payloads(name) for name in (model, unavailable, full)}
+    with gateways.gateway(
         f"refused_{model}", {model: "", unavailable: "", full: FULL}, payloads[model][0]
     ) as gateway:
         gateway.force_open(unavailable)
-        costs, runs = asyncio.run(_costs(ground, gateway, payloads, full))
+        costs, runs = asyncio.run(_costs(gateways, gateway, payloads, full))
     calls = {
         name: sum(len(run.ended) + run.unanswered for run in taken) for name, taken in runs.items()
     }
@@ -149,16 +149,16 @@ def _refused(ground: Ground, model: str, most: float) -> Iterator[Finding]:
 
 
 async def _costs(
-    ground: Ground, gateway: Gateway, payloads: dict[str, list[Payload]], full: str
+    gateways: Gateways, gateway: Gateway, payloads: dict[str, list[Payload]], full: str
 ) -> tuple[dict[str, list[float]], dict[str, list[Asking]]]:
     costs: dict[str, list[float]] = {name: [] for name in payloads}
     runs: dict[str, list[Asking]] = {name: [] for name in payloads}
     async with _held(gateway.address, payloads[full][0]):
-        for turn in range(1 if ground.short else 6):
+        for turn in range(1 if gateways.short else 6):
             for name in sorted(payloads, reverse=turn % 2 == 1):
                 before = gateway.cpu_s()
                 run = await Asking(
-                    payloads[name], streams=32, calls=2_000 if ground.short else 20_000
+                    payloads[name], streams=32, calls=2_000 if gateways.short else 20_000
                 ).run(gateway.address, 4)
                 costs[name].append((gateway.cpu_s() - before) / len(run.ended))
                 runs[name].append(run)

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from gateway.core.errors import GatewayError
 from gateway.core.plan import VersionPlan
-from gateway.serving.routing.catalogue import Catalogue, Live
+from gateway.serving.routing.catalogue import Catalogue
+from gateway.serving.routing.live_version import Live
 
 Key = tuple[str, int]
 

@@ -32,7 +32,7 @@ CHANGES_WITHIN_S = 20
 
 
 @dataclass(frozen=True)
-class Ground:
+class Gateways:
     """What all trials share.
 
     The models to choose from, a folder for files, the cores, and whether the short form runs.

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from statistics import median
 
 from gateway.protocol.generated import gateway_control_pb2 as control
-from load_tests.chaos_asking import ask
-from load_tests.chaos_ground import Ground, scaled
-from load_tests.chaos_judging import Finding, at_most, exactly
+from load_tests.chaos.findings import Finding, at_most, exactly
+from load_tests.chaos.gateways import Gateways, scaled
+from load_tests.chaos.patient_loop import ask
 from load_tests.figures import median_interval, take_turns
 from load_tests.http2 import INTERNAL, OK, UNAVAILABLE
 
@@ -31,15 +31,15 @@ COMPANY = (
 )
 
 
-def with_fallback(ground: Ground) -> Iterator[Finding]:
+def with_fallback(gateways: Gateways) -> Iterator[Finding]:
     """A version that always fails, and an older one that answers for it."""
     trial = "fails 100 %, fallback"
     settings = "versions: all\nfallback: [{version: 1}]\nbreaker: {reset_timeout: 600s}\n"
     good = scaled(BROKEN, 3.0, BROKEN_FACTOR)
     poison = scaled(BROKEN, TOO_MUCH, HEALTHY_FACTOR)
     directly = scaled(BROKEN, TOO_MUCH, HEALTHY_FACTOR, version="1")
-    with ground.gateway("with_fallback", {BROKEN: settings}, good) as gateway:
-        load = ask(gateway.address, [poison], calls=1_000 if ground.short else 20_000)
+    with gateways.gateway("with_fallback", {BROKEN: settings}, good) as gateway:
+        load = ask(gateway.address, [poison], calls=1_000 if gateways.short else 20_000)
         (breaker,) = gateway.breakers(BROKEN, "2")
         yield exactly(trial, "failed calls", load.failed, 0, note=load.named)
         yield exactly(
@@ -56,7 +56,7 @@ def with_fallback(ground: Ground) -> Iterator[Finding]:
             )
             for name, payload in {"fallback": poison, "directly": directly}.items()
         }
-        runs = take_turns(contestants, 2 if ground.short else 20, warm_up=1)
+        runs = take_turns(contestants, 2 if gateways.short else 20, warm_up=1)
     yield exactly(
         trial,
         "failed calls while open",
@@ -73,17 +73,17 @@ def with_fallback(ground: Ground) -> Iterator[Finding]:
     )
 
 
-def without_fallback(ground: Ground) -> Iterator[Finding]:
+def without_fallback(gateways: Gateways) -> Iterator[Finding]:
     """The same with nobody to answer for it.
 
     Who asks is refused at once, and one request each interval is let through to try.
     """
     trial = "fails 100 %, no fallback"
-    seconds = ground.seconds(20.0, 4.0)
+    seconds = gateways.seconds(20.0, 4.0)
     settings = f"versions: [2]\nbreaker: {{consecutive_failures: 3, reset_timeout: {RESET_S:g}s}}\n"
     good = scaled(BROKEN, 3.0, BROKEN_FACTOR)
     poison = scaled(BROKEN, TOO_MUCH, BROKEN_FACTOR)
-    with ground.gateway("without_fallback", {BROKEN: settings}, good, processes=2) as gateway:
+    with gateways.gateway("without_fallback", {BROKEN: settings}, good, processes=2) as gateway:
         ask(gateway.address, [poison], connections=32, streams=2, seconds=1)
         before = {process.process: process.opened for process in gateway.breakers(BROKEN, "2")}
         load = ask(gateway.address, [poison], connections=32, streams=1, seconds=seconds)
@@ -92,7 +92,7 @@ def without_fallback(ground: Ground) -> Iterator[Finding]:
             for process in gateway.breakers(BROKEN, "2")
         }
         lone = ask(
-            gateway.address, [poison], connections=1, streams=1, seconds=ground.seconds(4, 1)
+            gateway.address, [poison], connections=1, streams=1, seconds=gateways.seconds(4, 1)
         )
     yield exactly(
         trial,
@@ -139,15 +139,15 @@ def without_fallback(ground: Ground) -> Iterator[Finding]:
     )
 
 
-def poisoned(ground: Ground) -> Iterator[Finding]:
+def poisoned(gateways: Gateways) -> Iterator[Finding]:
     """One request in each batch that fails the whole run."""
     good = [scaled(FRAGILE, float(n), BROKEN_FACTOR) for n in range(BATCH - 1)]
     poison = scaled(FRAGILE, TOO_MUCH, BROKEN_FACTOR)
-    rounds = 20 if ground.short else 200
+    rounds = 20 if gateways.short else 200
     chance = random.Random(0)
     answered_right = 0
     failed_alone = 0
-    with ground.gateway("poisoned", {FRAGILE: COMPANY}, good[1]) as gateway:
+    with gateways.gateway("poisoned", {FRAGILE: COMPANY}, good[1]) as gateway:
         for _ in range(rounds):
             batch = [*good]
             batch.insert(chance.randrange(BATCH), poison)

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from statistics import median
 
 from load_tests.benchmark_models import OUTPUT, SMALL
-from load_tests.chaos_asking import ask
-from load_tests.chaos_ground import Ground
-from load_tests.chaos_judging import Finding, at_least, exactly
+from load_tests.chaos.findings import Finding, at_least, exactly
+from load_tests.chaos.gateways import Gateways
+from load_tests.chaos.patient_loop import ask
 from load_tests.figures import paired_ratio, take_turns
 
 LEAST_RATE_OF_PROCESSES = {"mid": 0.85, "small": 0.6}
@@ -27,11 +27,11 @@ admission: {{max_in_flight: 4096, max_in_flight_bytes: 64MiB, predict_wait: true
 OFF = "breaker: off\n"
 
 
-def process_workers(ground: Ground) -> Iterator[Finding]:
+def process_workers(gateways: Gateways) -> Iterator[Finding]:
     """The same model in worker processes and in threads, all on the server's core."""
     for model, least in LEAST_RATE_OF_PROCESSES.items():
         yield from _compared(
-            ground,
+            gateways,
             f"process workers, {model}",
             model,
             {"processes": "workers: process\n", "threads": ""},
@@ -39,22 +39,26 @@ def process_workers(ground: Ground) -> Iterator[Finding]:
         )
 
 
-def protections(ground: Ground) -> Iterator[Finding]:
+def protections(gateways: Gateways) -> Iterator[Finding]:
     """All protections on against all off."""
     yield from _compared(
-        ground, "protections on against off", "small", {"on": ON, "off": OFF}, LEAST_RATE_PROTECTED
+        gateways,
+        "protections on against off",
+        "small",
+        {"on": ON, "off": OFF},
+        LEAST_RATE_PROTECTED,
     )
 
 
 def _compared(
-    ground: Ground, trial: str, model: str, settings: Mapping[str, str], least: float
+    gateways: Gateways, trial: str, model: str, settings: Mapping[str, str], least: float
 ) -> Iterator[Finding]:
-    payloads = ground.payloads(model)
-    calls = 500 if ground.short else 4_000
+    payloads = gateways.payloads(model)
+    calls = 500 if gateways.short else 4_000
     with contextlib.ExitStack() as stack:
         addresses = {
             name: stack.enter_context(
-                ground.gateway(f"{model}_{name}", {model: text}, payloads[0])
+                gateways.gateway(f"{model}_{name}", {model: text}, payloads[0])
             ).address
             for name, text in settings.items()
         }
@@ -62,7 +66,7 @@ def _compared(
             name: lambda address=address: ask(address, payloads, calls=calls)
             for name, address in addresses.items()
         }
-        runs = take_turns(contestants, 2 if ground.short else 16)
+        runs = take_turns(contestants, 2 if gateways.short else 16)
     rates = {name: [run.goodput_per_s for run in taken] for name, taken in runs.items()}
     ours, theirs = settings
     ratio = paired_ratio(rates[ours], rates[theirs])
