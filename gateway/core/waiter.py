@@ -88,7 +88,12 @@ class Waiter(Generic[T]):
 
     def _wake(self) -> None:
         if self._driver is not None:
-            self._driver.resume()
+            try:
+                self._driver.resume()
+            except Exception as error:  # noqa: BLE001  # whoever settles has others to settle
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": "The end of a driven coroutine raised", "exception": error}
+                )
         elif self._callbacks is not None:
             # the Task that waited, too, is held no longer
             callbacks = self._callbacks

@@ -212,3 +212,31 @@ def test_a_failed_wait_leaves_nothing_to_the_garbage_collector(as_task):
             gc.enable()
 
     run(main)
+
+
+def test_whoever_is_resumed_and_raises_does_not_stop_whoever_settles():
+    class Raises(Ended):
+        __slots__ = ()
+
+        def _finished(self, value):
+            raise RuntimeError("the end")
+
+    async def main():
+        told = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _loop, context: told.append(str(context["exception"]))
+        )
+        waiters = [Waiter(), Waiter()]
+        driven = [Raises(), Ended()]
+
+        async def body(waiter):
+            return await waiter
+
+        for each, waiter in zip(driven, waiters, strict=True):
+            each.start(body(waiter))
+        for waiter in waiters:
+            waiter.settle("here")
+        assert driven[1].value == "here"
+        assert told == ["the end"]
+
+    run(main)
