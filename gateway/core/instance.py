@@ -14,6 +14,17 @@ Room = Callable[[tuple[int, ...], "np.dtype[Any]"], Array]
 """Gives an array of this shape and dtype to be filled."""
 
 
+class Runner(Protocol):
+    """What runs a model; blocks."""
+
+    def run(self, feed: dict[str, Array], wanted: tuple[int, ...], rows: int) -> list[Array]:
+        """The wanted outputs by index; raises `ModelFailed`.
+
+        `rows` is the length of the batch axis, -1 where there is none.
+        """
+        ...
+
+
 class Work(Protocol):
     """A batch as whoever runs it sees it. `finish` or `fail` is called once."""
 

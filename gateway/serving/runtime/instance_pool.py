@@ -7,6 +7,7 @@ alone.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ from gateway.core.errors import DeadlineExpired, InstanceFailed
 from gateway.core.instance import Instance, Work
 from gateway.core.outcome import Outcome
 from gateway.serving.policies.breaker.circuit_breaker import Circuit
+
+_log = logging.getLogger(__name__)
 
 _SUSPECT_S: Final = 1.0  # how long another instance is preferred after one has lost a batch
 _MAY_COME_BACK_S: Final = 2.0  # a worker process that died is back in half a second
@@ -58,22 +61,34 @@ class Seat:
         """Runs the work (see `Instance.run`); the place is given back before `done` is called."""
         ticket = self.gate.admit()
         if ticket is None:  # it opened, or another has the probe, since the place was taken
-            work.fail(
-                InstanceFailed(f"{self.instance.name} is left alone {_until(self.gate.retry_in_s)}")
-            )
-            self._loop_over(done)
+            self._refuse(work, done)
             return
         generation = self.gate.begin()
         began = self._now()
+        ended = False
 
         def over() -> None:
-            self._tell(generation, work, self._now() - began)
-            self.gate.release(ticket)
-            self._over(done)
+            nonlocal ended
+            if ended:
+                return
+            ended = True
+            try:
+                self._tell(generation, work, self._now() - began)
+                self.gate.release(ticket)
+            finally:
+                self._over(done)
 
-        self.instance.run(work, over)
+        try:
+            self.instance.run(work, over)
+        except Exception as error:  # noqa: BLE001  # the batch must come to an end
+            _log.exception("%s raised instead of failing a batch. This is a bug.", self.name)
+            if not ended:
+                work.fail(InstanceFailed(f"{self.name} raised {type(error).__name__}: {error}"))
+                asyncio.get_running_loop().call_soon(over)
 
-    def _loop_over(self, done: Callable[[], None]) -> None:
+    def _refuse(self, work: Work, done: Callable[[], None]) -> None:
+        why = f"{self.instance.name} is left alone {_until(self.gate.retry_in_s)}"
+        work.fail(InstanceFailed(why))
         asyncio.get_running_loop().call_soon(self._over, done)
 
     def _over(self, done: Callable[[], None]) -> None:
@@ -106,7 +121,7 @@ class Seat:
 
 
 class InstancePool:
-    """The instances of one version (`gateway.serving.batching.batcher.Instances`)."""
+    """The instances of one version (`gateway.serving.batching.slots.Instances`)."""
 
     def __init__(
         self,

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
 from gateway.core.datatypes import BF16, BYTES, numpy_dtype
 from gateway.core.errors import OutputRefused
-from gateway.core.instance import Work
+from gateway.core.instance import Runner, Work
 from gateway.core.plan import TensorSpec, VersionPlan
 from gateway.core.request import Array
 
 _REALS: Final = frozenset({"FP16", "FP32", "FP64", BF16})
 _LARGEST_BF16: Final = (2 - 2**-7) * 2.0**127
-
-
-class Runner(Protocol):
-    """What runs a batch; blocks."""
-
-    def run(self, feed: dict[str, Array], wanted: tuple[int, ...], rows: int) -> list[Array]:
-        """The wanted outputs by index; raises `ModelFailed`."""
-        ...
 
 
 class OutputGuard:

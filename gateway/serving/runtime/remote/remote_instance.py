@@ -137,8 +137,10 @@ class RemoteInstance:
         """Sends the work; calls `done` on the event loop, not inside this call."""
 
         def ended(batch: BatchCalls) -> None:
-            self._ended(batch)
-            done()
+            try:
+                self._ended(batch)
+            finally:
+                done()
 
         batch = BatchCalls(work, self._codec, self.name, ended)
         self._running[batch] = None

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.core.instance import Work
-from gateway.serving.runtime.threads.thread_lanes import Runner, run_work
+from gateway.core.instance import Runner, Work
+from gateway.serving.runtime.threads.thread_lanes import run_work
 from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 
 

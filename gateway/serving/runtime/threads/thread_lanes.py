@@ -3,19 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
-from gateway.core.instance import Work
-from gateway.core.request import Array
+from gateway.core.instance import Runner, Work
 from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
-
-
-class Runner(Protocol):
-    """An open version, whose `run` blocks."""
-
-    def run(self, feed: dict[str, Array], wanted: tuple[int, ...], rows: int) -> list[Array]:
-        """The wanted outputs by index."""
-        ...
 
 
 class LocalThreads:
