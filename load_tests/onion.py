@@ -133,9 +133,9 @@ async def measure(turns: int) -> dict[str, float]:
         told=_ignore,
     )
     journal = Journal(RingWriter(rings_fd, 0), SamplingPlan(), counts)
-    witness = VersionJournal(journal, "m/1", 0, counts)
+    batches = VersionJournal(journal, "m/1", 0)
     stack = build_stack(
-        plan, Backing(_NoInstances(), _Model()), circuit, counts, surroundings, witness
+        plan, Backing(_NoInstances(), _Model()), circuit, counts, surroundings, batches
     )
     live = Live(
         plan,

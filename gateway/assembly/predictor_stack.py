@@ -7,12 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.core.batch_listener import BatchListener
+from gateway.core.instance import Runner
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Predictor
+from gateway.records.batch_counter import BatchCounter
+from gateway.records.batch_writer import VersionJournal
 from gateway.records.counters import VersionStatistics
-from gateway.serving.batching.batch import Runner
-from gateway.serving.batching.batcher import Batcher, Instances
-from gateway.serving.batching.dispatcher import Witness
+from gateway.serving.batching.batcher import Batcher
+from gateway.serving.batching.slots import Instances
 from gateway.serving.batching.splitter import Split
 from gateway.serving.policies.admission.admission import Admission, Room, share
 from gateway.serving.policies.admission.in_flight import InFlight, Inside
@@ -67,20 +70,18 @@ def build_stack(
     circuit: Circuit,
     statistics: VersionStatistics,
     surroundings: Surroundings,
-    witness: Witness | None = None,
+    journal: VersionJournal | None = None,
 ) -> Stack:
-    """Stacks the predictors of one version; `witness` sees its batches."""
+    """Stacks the predictors of one version; `journal` writes its batches down."""
     # Nearest to the model: whoever gets here is valid and resolved, and waits only for company and
-    # an instance. The batcher tells the circuit what became of each batch; retry and bisection
-    # stand around the batch's run, inside it.
+    # an instance. Retry and bisection stand around the batch's run, inside it.
+    retries = RetryBudget(plan.protection.retry, time.monotonic)
     batcher = Batcher(
         plan,
         backing.instances,
-        statistics,
-        ears=circuit,
-        retries=RetryBudget(plan.protection.retry, time.monotonic),
+        listeners=_listeners(backing, circuit, statistics, journal, retries),
+        retries=retries,
         runner=backing.runner,
-        witness=witness,
     )
     own = _with_own_protections(batcher, plan, backing, circuit, surroundings.processes)
     inside = Inside()
@@ -143,3 +144,23 @@ def _quota(plan: VersionPlan, processes: int) -> Buckets | None:
     per_s = admission.quota_per_s / processes
     burst = (admission.quota_burst or admission.quota_per_s) / processes
     return Buckets(admission.quota_key, per_s, burst, time.monotonic)
+
+
+def _listeners(
+    backing: Backing,
+    circuit: Circuit,
+    statistics: VersionStatistics,
+    journal: VersionJournal | None,
+    retries: RetryBudget,
+) -> tuple[BatchListener, ...]:
+    """Who listens to the version's batches, in the order in which they are called."""
+    # First: whoever sees a batch in the journal finds it counted.
+    listeners: list[BatchListener] = [BatchCounter(statistics)]
+    if journal is not None:
+        # Before the breaker: a batch is written down before the opening that it causes.
+        listeners.append(journal)
+    listeners.append(circuit)
+    if backing.runner is None:
+        # Last, since nobody waits for it; and only where instances can be lost.
+        listeners.append(retries)
+    return tuple(listeners)

@@ -88,14 +88,12 @@ class VersionBuilder:
     async def _build(self, plan: VersionPlan, undo: AsyncExitStack) -> Live:
         guard = OutputGuard(plan)
         statistics = self._table.writer(self._slot, plan.statistics_row)
-        # Its batches are written down before anything can run one.
-        witness = VersionJournal(
-            self._journal, f"{plan.model}/{plan.version}", plan.statistics_row, statistics
-        )
-        backing = await self._backing(plan, guard, witness, undo)
+        # Its name is written down before anything can run a batch.
+        journal = VersionJournal(self._journal, f"{plan.model}/{plan.version}", plan.statistics_row)
+        backing = await self._backing(plan, guard, journal, undo)
         # The version's own breaker hears what became of each batch, whoever ran it.
         circuit = self._circuit(plan, "", undo)
-        stack = build_stack(plan, backing, circuit, statistics, self._surroundings, witness)
+        stack = build_stack(plan, backing, circuit, statistics, self._surroundings, journal)
         live = Live(
             plan,
             stack.outermost,
@@ -118,7 +116,7 @@ class VersionBuilder:
         return circuit
 
     async def _backing(
-        self, plan: VersionPlan, guard: OutputGuard, witness: VersionJournal, undo: AsyncExitStack
+        self, plan: VersionPlan, guard: OutputGuard, journal: VersionJournal, undo: AsyncExitStack
     ) -> Backing:
         """What runs it: threads of this process where nothing else is said, by the shortest way.
 
@@ -130,7 +128,7 @@ class VersionBuilder:
             undo.push_async_callback(self._loader.close, runner)
             guarded = GuardedRunner(runner, guard) if guard.watches else runner
             return Backing(LocalThreads(guarded, self._workers, plan.instances), guarded)
-        instances = [*await self._local(plan, undo), *await self._remote(plan, witness, undo)]
+        instances = [*await self._local(plan, undo), *await self._remote(plan, journal, undo)]
         # Each can fail on its own, so each has a breaker of its own; the
         # pool skips those that are open.
         gates = [self._circuit(plan, instance.name, undo) for instance in instances]
@@ -156,7 +154,7 @@ class VersionBuilder:
         return list(workers.instances)
 
     async def _remote(
-        self, plan: VersionPlan, witness: VersionJournal, undo: AsyncExitStack
+        self, plan: VersionPlan, journal: VersionJournal, undo: AsyncExitStack
     ) -> list[Instance]:
         if not plan.protection.remotes:
             return []
@@ -168,7 +166,7 @@ class VersionBuilder:
             self._channels = await self._remotes.enter_async_context(Channels())
         remotes = [
             RemoteInstance(
-                plan, remote, self._channels, metadata=witness.outgoing, returned=witness.returned
+                plan, remote, self._channels, metadata=journal.outgoing, returned=journal.returned
             )
             for remote in plan.protection.remotes
         ]

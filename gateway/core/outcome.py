@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Protocol
 
 
 class Outcome(Enum):
@@ -16,20 +15,3 @@ class Outcome(Enum):
     FAILURE = "failure"
     NEUTRAL = "neutral"
     """Nothing learnt: a cancelled or expired batch, a caller's own fault."""
-
-
-class Ears(Protocol):
-    """Whoever is told the outcomes of batches: a breaker."""
-
-    def begin(self) -> int:
-        """A batch starts to run; returns the generation it belongs to."""
-        ...
-
-    def end(
-        self, generation: int, outcome: Outcome, elapsed_s: float, error: Exception | None
-    ) -> None:
-        """The batch is over, after running for so long.
-
-        What belongs to an older generation is not heard.
-        """
-        ...

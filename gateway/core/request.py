@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -123,6 +123,9 @@ class InferenceRequest:
         "run",
         "whole",
     )
+
+    counted: ClassVar[bool] = True
+    """It counts as a request where batches are counted; a part of one does not."""
 
     def __init__(
         self,

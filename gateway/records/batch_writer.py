@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
+from gateway.core.batch_listener import BatchListener, BatchView
 from gateway.core.instance import Work
-from gateway.core.request import RETRY, InferenceRequest, Run
+from gateway.core.request import RETRY, InferenceRequest
 from gateway.core.span_context import SpanContext
 from gateway.records.cells import BATCH, BATCH_PLAIN, CALL, CALL_PLAIN, LINK, LINK_PLAIN
 from gateway.records.span_ids import Identifiers
@@ -19,70 +19,43 @@ from gateway.records.writer import Journal
 _LONGEST_REASON: Final = 200
 
 
-class BatchSeen(Protocol):
-    """A batch.
+class VersionJournal(BatchListener):
+    """Writes down the runs of one version."""
 
-    Times are nanoseconds of the monotonic clock; `rows` and `request_rows` are
-    -1 where there is no batch axis.
-    """
-
-    told: Run
-    requests: Sequence[InferenceRequest]
-    started_ns: int
-    collated_ns: int
-    run_ns: int
-    rows: int
-    request_rows: int
-    error: Exception | None
-
-
-class RetryCounts(Protocol):
-    """Where batches that are run again are counted."""
-
-    def record_retry(self) -> None:
-        """One is."""
-        ...
-
-    def record_bytes(self, input_bytes: int, output_bytes: int) -> None:
-        """Tensors that came and that were answered."""
-        ...
-
-
-class VersionJournal:
-    """Sees the batches of one version run (`gateway.serving.batching.dispatcher.Witness`)."""
-
-    def __init__(self, journal: Journal, name: str, row: int, counts: RetryCounts) -> None:
+    def __init__(self, journal: Journal, name: str, row: int) -> None:
         """`name`: MODEL/VERSION."""
         self._journal = journal
         self._row = row
-        self._counts = counts
         self._instance = journal.naming.instance
         self._calls: dict[int, tuple[SpanContext, SpanContext]] = {}
         journal.naming.version(row, name)
 
-    def begun(self, batch: BatchSeen) -> None:
+    def batch_started(self, batch: BatchView) -> None:
         """Gives it its number, and it to its requests."""
-        told = batch.told
-        told.number = self._journal.next_number()
+        run = batch.last_run
+        run.number = self._journal.next_number()
         for request in batch.requests:
-            (request.whole or request).run = told
+            (request.whole or request).run = run
 
-    def ended(self, batch: BatchSeen, instance: str) -> None:
-        """Writes it down, before its requests are."""
-        instance_number = self._instance(instance)
+    def batch_finished(self, batch: BatchView) -> None:
+        """Writes it down, before its requests are, and notes for these that they are run again."""
+        if batch.run_again:
+            self._note_retry(batch)
+        instance_number = self._instance(batch.instance)
         failed = batch.error is not None
-        if failed or any(request.whole is not None for request in batch.requests):
-            self._link(batch, everybody=failed)
+        for request in batch.requests:
+            if failed or request.whole is not None:
+                self._link(batch, request)
         cells, at = self._journal.cell()
         if at < 0:
             return
-        ended_ns = time.monotonic_ns()
+        ended_ns = batch.ended_ns
         started_ns = batch.started_ns or ended_ns
         rows = max(batch.request_rows, 1)
         padded = max(batch.rows, 1)
         collated_ns = batch.collated_ns if batch.started_ns and not failed else started_ns
         times = (
-            batch.told.number,
+            batch.last_run.number,
             rows,
             len(batch.requests),
             collated_ns,
@@ -95,12 +68,10 @@ class VersionJournal:
             cells, at, BATCH, failed, kept, self._row, started_ns, batch.run_ns, *times
         )
 
-    def retried(self, requests: Sequence[InferenceRequest], error: Exception) -> None:
-        """Counts it, for the version and for each request."""
-        self._counts.record_retry()
+    def _note_retry(self, batch: BatchView) -> None:
         now = time.monotonic()
-        why = str(error)[:_LONGEST_REASON]
-        for request in requests:
+        why = str(batch.error)[:_LONGEST_REASON]
+        for request in batch.run_again:
             (request.whole or request).retries += 1
             request.decided(now, RETRY, why)
 
@@ -150,17 +121,15 @@ class VersionJournal:
             any(context.sampled for context in contexts),
         )
 
-    def _link(self, batch: BatchSeen, *, everybody: bool) -> None:
-        for request in batch.requests:
-            if everybody or request.whole is not None:
-                context = self._journal.context(request)
-                if not self._journal.exports(context):
-                    continue
-                cells, at = self._journal.cell()
-                if at >= 0:
-                    LINK_PLAIN.pack_into(
-                        cells, at, LINK, batch.told.number, context.trace_id, context.span_id
-                    )
+    def _link(self, batch: BatchView, request: InferenceRequest) -> None:
+        context = self._journal.context(request)
+        if not self._journal.exports(context):
+            return
+        cells, at = self._journal.cell()
+        if at >= 0:
+            LINK_PLAIN.pack_into(
+                cells, at, LINK, batch.last_run.number, context.trace_id, context.span_id
+            )
 
     def __repr__(self) -> str:
         return f"<VersionJournal {self._row}>"

@@ -93,20 +93,23 @@ class Desk:
         failure.version = self.version
         self.journal.failed(failure)
 
-    def batch(self, *requests, error=None):
+    def batch(self, *requests, error=None, run_again=()):
         batch = SimpleNamespace(
-            told=Run(),
+            last_run=Run(),
             requests=requests,
             started_ns=1,
             collated_ns=2,
             run_ns=3,
+            ended_ns=time.monotonic_ns(),
+            instance="",
+            run_again=run_again,
             rows=3,
             request_rows=3,
             error=error,
         )
-        witness = VersionJournal(self.journal, "m/1", 7, None)
-        witness.begun(batch)
-        witness.ended(batch, "")
+        batches = VersionJournal(self.journal, "m/1", 7)
+        batches.batch_started(batch)
+        batches.batch_finished(batch)
 
     async def read(self):
         await asyncio.sleep(0)
@@ -404,3 +407,12 @@ async def test_who_was_told_that_his_trace_is_sampled_is_held_to_it(desk):
     desk.journal.sample_by(NONE)
     desk.answered(request=request)
     assert (await desk.read()).requests["flags"].tolist() == [SAMPLED | HAS_IDS]
+
+
+@desk()
+async def test_a_request_whose_batch_is_run_again_says_so_and_whoever_has_left_does_not(desk):
+    staying = desk.request()
+    gone = desk.request()
+    desk.batch(staying, gone, error=ModelFailed("it broke"), run_again=[staying])
+    assert (staying.retries, [text for _, _, text in staying.moments]) == (1, ["it broke"])
+    assert (gone.retries, gone.moments) == (0, ())

@@ -10,10 +10,10 @@ from gateway.core.errors import ModelFailed
 from gateway.core.plan import BatchingPlan, QueuePlan, TensorSpec, VersionPlan
 from gateway.core.protection import ProtectionPlan
 from gateway.core.request import InferenceRequest, RequestForm
+from gateway.records.batch_counter import BatchCounter
 from gateway.serving.batching.batcher import Batcher
 from gateway.serving.policies.retry_budget import RetryBudget
 from gateway.serving.runtime.threads.thread_lanes import LocalThreads
-from tests.support.deaf_listener import Deaf
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
@@ -157,15 +157,14 @@ def request(value, rows=1, *, deadline=math.inf, priority=0, timeout_s=0.0, widt
     return InferenceRequest(form, (np.full((rows, width), value, "f4"),), now, deadline)
 
 
-def batcher(workers, queue=None, runner=None, **options):
+def batcher(workers, queue=None, runner=None, counts=None, **options):
     made_plan = plan(queue, **options)
     model = runner or Doubler()
     retries = RetryBudget(made_plan.protection.retry, asyncio.get_running_loop().time)
     return Batcher(
         made_plan,
         LocalThreads(model, workers, made_plan.instances),
-        Counts(),
-        ears=Deaf(),
+        listeners=(BatchCounter(counts or Counts()),),
         retries=retries,
         runner=model,
     )

@@ -14,6 +14,7 @@ from gateway.core.predictor import Description
 from gateway.core.protection import FallbackLink, OutputGuardPlan, ProtectionPlan
 from gateway.core.request import InferenceRequest, Prediction, RequestForm
 from gateway.core.waiter import Driven
+from gateway.records.batch_counter import BatchCounter
 from gateway.serving.batching.batcher import Batcher
 from gateway.serving.policies.breaker.circuit_breaker import Circuit
 from gateway.serving.policies.retry_budget import RetryBudget
@@ -124,7 +125,10 @@ def batcher(plan, runner, workers: ThreadWorkers):
     retries = RetryBudget(plan.protection.retry, time.monotonic)
     circuit = Circuit("m", plan.protection.breaker, time.monotonic, lambda _transition: None)
     return Batcher(
-        plan, LocalThreads(runner, workers, plan.instances), Counts(), ears=circuit, retries=retries
+        plan,
+        LocalThreads(runner, workers, plan.instances),
+        listeners=(BatchCounter(Counts()), circuit),
+        retries=retries,
     )
 
 

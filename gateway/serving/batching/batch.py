@@ -4,48 +4,49 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Protocol
 
-from gateway.core.instance import Room
+from gateway.core.instance import Room, Runner
+from gateway.core.outcome import Outcome
 from gateway.core.request import Array, InferenceRequest, Prediction, Run
 from gateway.serving.batching.collate import join, padded, split, wanted_outputs
 
 
-class Runner(Protocol):
-    """What runs a batch; blocks."""
-
-    def run(self, feed: dict[str, Array], wanted: tuple[int, ...], rows: int) -> list[Array]:
-        """The wanted outputs by index; raises `ModelFailed`.
-
-        `rows` is the length of the batch axis, -1 where there is none.
-        """
-        ...
-
-
 class Batch:
-    """Requests of one line and what became of them: a `gateway.core.instance.Work`.
+    """Requests of one line and what became of them.
 
-    Times are nanoseconds of the monotonic clock.
-
-    `told`: what its requests keep of it.
-    `rows` has the padding in it, `request_rows` has not; both are -1 where there is no batch axis.
+    Whoever runs it sees a `gateway.core.instance.Work`, whoever listens a
+    `gateway.core.batch_listener.BatchView`, where the attributes are described.
     """
 
     __slots__ = (
         "collated_ns",
+        "elapsed_s",
+        "ended_ns",
         "error",
+        "generation",
+        "instance",
+        "last_run",
+        "outcome",
         "outputs",
         "request_rows",
         "requests",
         "rows",
+        "run_again",
         "run_ns",
         "started_ns",
-        "told",
         "wanted",
     )
 
+    # set at the end of the run, and by whoever settles it
+    elapsed_s: float
+    ended_ns: int
+
     def __init__(
-        self, requests: Sequence[InferenceRequest], rows: int, pad_to: Sequence[int]
+        self,
+        requests: Sequence[InferenceRequest],
+        rows: int,
+        pad_to: Sequence[int],
+        instance: str = "",
     ) -> None:
         self.requests = requests
         self.request_rows = rows
@@ -54,7 +55,12 @@ class Batch:
         self.outputs: list[Array] = []
         self.error: Exception | None = None
         self.started_ns = 0
-        self.told = Run()
+        self.run_ns = 0
+        self.last_run = Run()
+        self.instance = instance
+        self.outcome: Outcome | None = None
+        self.generation = -1
+        self.run_again: Sequence[InferenceRequest] = ()
 
     def run(self, runner: Runner) -> None:
         """Joins the inputs and runs the model; blocks, and keeps an error instead of raising it."""
@@ -71,7 +77,7 @@ class Batch:
         """
         self.started_ns = time.monotonic_ns()
         self.collated_ns = self.started_ns
-        self.told.started_ns = self.started_ns
+        self.last_run.started_ns = self.started_ns
         feed = join(self.requests, self.request_rows, self.rows, room)
         self.collated_ns = time.monotonic_ns()
         return feed
@@ -80,17 +86,19 @@ class Batch:
         """The wanted outputs, in that order."""
         self.outputs = outputs
         self.run_ns = time.monotonic_ns()
+        self.elapsed_s = (self.run_ns - self.started_ns) * 1e-9
 
     def fail(self, error: Exception) -> None:
         """What it failed with."""
         self.error = error
         self.run_ns = time.monotonic_ns()
         self.started_ns = self.started_ns or self.run_ns
+        self.elapsed_s = (self.run_ns - self.started_ns) * 1e-9
 
     @property
     def number(self) -> int:
         """By which it is written down; 0: it is not."""
-        return self.told.number
+        return self.last_run.number
 
     @property
     def alone(self) -> bool:
@@ -105,15 +113,10 @@ class Batch:
     @property
     def input_bytes(self) -> int:
         """Of all requests."""
-        return sum(request.form.input_bytes for request in self.requests)
-
-    @property
-    def run_s(self) -> float:
-        """How long it ran, joining included."""
-        return (self.run_ns - self.started_ns) * 1e-9
+        return sum([request.form.input_bytes for request in self.requests])
 
     def predictions(self) -> list[Prediction]:
-        """One a request, in their order."""
+        """One a request, in their order; raises where the outputs cannot be split."""
         if len(self.requests) == 1 and self.rows == self.request_rows:
             return [Prediction(tuple(self.outputs))]
         return split(self.outputs, self.wanted, self.requests)

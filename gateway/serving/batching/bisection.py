@@ -1,29 +1,32 @@
 """A batch that failed and is run again in parts.
 
-What its parts came to is told once, when the last of them is over.
+What its parts came to is learnt once, when the last of them is over.
 """
 
 from __future__ import annotations
 
-from gateway.core.outcome import Ears, Outcome
+from gateway.core.outcome import Outcome
+from gateway.serving.batching.batch import Batch
 
 
-class Origin:
+class Bisection:
     """The batch as it was first formed. It starts as one part, which is over at once.
 
-    Where all requests of a part have left meanwhile, its end is never told, and
-    nothing is learnt from the batch.
+    There are three ends:
+
+    - a part was answered: what failed beside it is its own fault, and the model is well;
+    - every part failed for good: the model failed;
+    - all callers of a part have left, or its deadline passed: it is never over, and so nothing is
+      learnt from the whole.
     """
 
-    __slots__ = ("_answered", "_ears", "_error", "_generation", "_parts", "_run_s", "runs")
+    __slots__ = ("_answered", "_generation", "_longest_s", "_parts", "runs")
 
-    def __init__(self, ears: Ears, generation: int) -> None:
-        self._ears = ears
+    def __init__(self, generation: int) -> None:
         self._generation = generation
         self._parts = 1
         self._answered = False
-        self._run_s = 0.0
-        self._error: Exception | None = None
+        self._longest_s = 0.0
         self.runs = 1
         """How often instances have been tried, where those were what failed."""
 
@@ -31,24 +34,23 @@ class Origin:
         """A part has failed, and so many of it are run in its place."""
         self._parts += parts - 1
 
-    def part_answered(self, run_s: float) -> None:
-        """A part has its answers: what failed beside it is its own fault, and the model is well."""
+    def part_answered(self, batch: Batch) -> None:
+        """A part has its answers."""
         self._answered = True
-        self._over(run_s)
+        self._over(batch)
 
-    def part_failed(self, error: Exception, run_s: float) -> None:
+    def part_failed(self, batch: Batch) -> None:
         """A part has failed for good."""
-        self._error = error
-        self._over(run_s)
+        self._over(batch)
 
-    def _over(self, run_s: float) -> None:
+    def _over(self, batch: Batch) -> None:
+        """The last part carries what was learnt from all of them."""
         self._parts -= 1
-        self._run_s = max(self._run_s, run_s)
+        self._longest_s = max(self._longest_s, batch.elapsed_s)
         if not self._parts:
-            outcome = Outcome.SUCCESS if self._answered else Outcome.FAILURE
-            self._ears.end(
-                self._generation, outcome, self._run_s, None if self._answered else self._error
-            )
+            batch.outcome = Outcome.SUCCESS if self._answered else Outcome.FAILURE
+            batch.generation = self._generation
+            batch.elapsed_s = self._longest_s
 
     def __repr__(self) -> str:
-        return f"<Origin {self._parts} parts under way>"
+        return f"<Bisection {self._parts} parts under way>"

@@ -82,7 +82,7 @@ def padded(rows: int, sizes: Sequence[int]) -> int:
 def wanted_outputs(requests: Sequence[InferenceRequest]) -> tuple[int, ...]:
     """Indexes of the outputs that somebody asked for."""
     first = requests[0].form.outputs
-    if all(request.form.outputs == first for request in requests):
+    if len(requests) == 1 or all(request.form.outputs == first for request in requests):
         return first
     return tuple(sorted({index for request in requests for index in request.form.outputs}))
 

@@ -10,78 +10,27 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from operator import attrgetter, itemgetter
-from typing import Protocol
+from collections.abc import Sequence
+from operator import itemgetter
 
 from gateway.core.plan import BatchingPlan
 from gateway.serving.batching.fair_share import Shares
-
-
-class Entry(Protocol):
-    """One waiting request, as far as the decision needs it."""
-
-    settled: bool
-    key: tuple[object, ...]
-    rows: int
-    level: int
-    deadline: float
-    arrived: float
-    order: int
-
-
-_URGENCY: Callable[[Entry], tuple[float, int]] = attrgetter("deadline", "order")
-
-
-@dataclass(slots=True)
-class Decision:
-    """What is to be done now.
-
-    Without a batch, `wait_s` says when to ask again; None: when somebody comes or leaves.
-    """
-
-    batch: list[Entry] = field(default_factory=list)
-    rows: int = 0
-    expired: list[Entry] = field(default_factory=list)
-    wait_s: float | None = None
-
-
-class _Line:
-    """Requests that may share a batch.
-
-    Kept in the order they came, which is nearly always the order of urgency.
-    """
-
-    __slots__ = ("entries", "key", "level", "ordered", "rows")
-
-    def __init__(self, key: tuple[object, ...], level: int) -> None:
-        self.key = key
-        self.level = level
-        self.entries: list[Entry] = []
-        self.ordered = True
-        self.rows = 0
-
-    def add(self, entry: Entry) -> None:
-        if self.entries and self.ordered:
-            last = self.entries[-1]
-            self.ordered = last.deadline < entry.deadline or (
-                last.deadline == entry.deadline and last.order < entry.order
-            )
-        self.entries.append(entry)
-        self.rows += entry.rows
-
-    def order(self) -> None:
-        if not self.ordered:
-            self.entries.sort(key=_URGENCY)
-            self.ordered = True
+from gateway.serving.batching.queue_decision import Decision
+from gateway.serving.batching.queue_line import URGENCY, QueueLine
+from gateway.serving.batching.queued_request import Waiting
 
 
 class Window:
     """The waiting requests of one version.
 
-    `timed_rows`: of those that have a deadline; `limit`: rows of a full
-    batch, 0 where there is no axis.
+    `count`, `rows` and `bytes` are of those who wait, `timed_rows` of those who have a deadline;
+    `limit`: rows of a full batch, 0 where there is no axis. A request is in one of three states:
+
+    | | stands in its line | counts |
+    |---|---|---|
+    | waiting | yes | yes |
+    | cancelled (`settled`, then `forget`) | until its line is next gone through | no |
+    | expired, or taken | no: it was handed out, once | no |
 
     `shares`: least share of each priority level, level 1 first; empty: there are no levels.
     """
@@ -92,38 +41,42 @@ class Window:
         self._preferred = max(
             (size for size in plan.preferred_batch_sizes if size <= self.limit), default=self.limit
         )
-        self._lines: dict[tuple[object, ...], _Line] = {}
+        self._lines: dict[tuple[object, ...], QueueLine] = {}
         self._sequence = itertools.count()
         self._tombstones = 0
         self._shares = Shares(shares, self.limit) if shares else None
         self.count = 0
         self.rows = 0
+        self.bytes = 0
         self.timed_rows = 0
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Waiting) -> None:
         """Lets a request wait."""
         entry.order = next(self._sequence)
         self.add_again(entry)
 
-    def add_again(self, entry: Entry) -> None:
+    def add_again(self, entry: Waiting) -> None:
         """Lets a request wait once more, as one that came when it came."""
-        key = self._key(entry)
+        key = entry.key if self._shares is None else (entry.level, *entry.key)
         line = self._lines.get(key)
         if line is None:
-            line = _Line(key, entry.level)
+            line = QueueLine(key, entry.level)
             self._lines[key] = line
         line.add(entry)
+        entry.taken = False
         self.count += 1
         self.rows += entry.rows
+        self.bytes += entry.input_bytes
         if entry.deadline != math.inf:
             self.timed_rows += entry.rows
 
-    def forget(self, entry: Entry) -> None:
+    def forget(self, entry: Waiting) -> None:
         """A waiting request was settled from outside (cancelled).
 
         It counts no more, and leaves when its line is next gone through.
         """
-        self._uncount(self._lines[self._key(entry)], entry)
+        key = entry.key if self._shares is None else (entry.level, *entry.key)
+        self._uncount(self._lines[key], entry)
         self._tombstones += 1
         # nobody may be taking batches just now: do not keep the dead for long
         if self._tombstones > max(64, self.count):
@@ -152,21 +105,24 @@ class Window:
         self._fill(line, over, decision)
         return decision
 
-    def expire(self, now: float) -> list[Entry]:
+    def expire(self, now: float) -> list[Waiting]:
         """Those whose time is over; they wait no longer."""
         decision = Decision()
         self._expire(now, decision)
         return decision.expired
 
-    def clear(self) -> list[Entry]:
+    def clear(self) -> list[Waiting]:
         """Lets nobody wait any more; returns those who did."""
         waiting = [
             entry for line in self._lines.values() for entry in line.entries if not entry.settled
         ]
+        for entry in waiting:
+            entry.taken = True
         self._lines.clear()
         self._tombstones = 0
         self.count = 0
         self.rows = 0
+        self.bytes = 0
         self.timed_rows = 0
         return waiting
 
@@ -177,14 +133,12 @@ class Window:
             default=math.inf,
         )
 
-    def _key(self, entry: Entry) -> tuple[object, ...]:
-        return entry.key if self._shares is None else (entry.level, *entry.key)
-
-    def _fill(self, line: _Line, now: float, decision: Decision) -> None:
+    def _fill(self, line: QueueLine, now: float, decision: Decision) -> None:
         taken = 0
         limit = self.limit
         batch = decision.batch
         rows = 0
+        size = 0
         for entry in line.entries:
             if entry.settled:
                 self._tombstones -= 1
@@ -195,44 +149,55 @@ class Window:
                 break
             else:
                 batch.append(entry)
+                entry.taken = True
                 rows += entry.rows
+                size += entry.input_bytes
                 if entry.deadline != math.inf:
                     self.timed_rows -= entry.rows
                 if not limit:  # no batch axis: each goes alone
                     taken += 1
                     break
             taken += 1
-        del line.entries[:taken]
-        line.rows -= rows
-        self.rows -= rows
-        self.count -= len(batch)
-        decision.rows = rows
         if self._shares is not None:
             self._shares.served(
                 line.level, max(1, rows), {other.level for other in self._lines.values()}
             )
+        del line.entries[:taken]
+        line.rows -= rows
+        self.rows -= rows
+        self.bytes -= size
+        self.count -= len(batch)
+        decision.rows = rows
         if not line.entries:
             del self._lines[line.key]
 
-    def _most_urgent(self, now: float, decision: Decision) -> _Line | None:
-        """The line to serve; lines in which nobody lives are dropped on the way."""
-        alive: list[tuple[tuple[float, int], _Line]] = []
-        for key in tuple(self._lines):
-            line = self._lines[key]
+    def _most_urgent(self, now: float, decision: Decision) -> QueueLine | None:
+        """The line to serve; lines in which nobody lives are dropped on the way.
+
+        There are three cases: nobody waits; all who wait stand in one line; there are several, and
+        the level that is owed its share, or else the most urgent, has the most urgent line.
+        """
+        lines = self._lines
+        if len(lines) == 1:
+            (line,) = lines.values()
+            line.order()
+            if self._first_alive(line, now, decision) is not None:
+                return line
+        alive: list[tuple[tuple[float, int], QueueLine]] = []
+        for key in tuple(lines):
+            line = lines[key]
             line.order()
             first = self._first_alive(line, now, decision)
             if first is None:
-                del self._lines[key]
-            elif len(self._lines) == 1:
-                return line
+                del lines[key]
             else:
-                alive.append((_URGENCY(first), line))
-        if self._shares is not None and alive:
+                alive.append((URGENCY(first), line))
+        if self._shares is not None and len(lines) > 1:
             level = self._shares.choose({line.level for _, line in alive})
             alive = [entry for entry in alive if entry[1].level == level]
         return min(alive, key=itemgetter(0))[1] if alive else None
 
-    def _first_alive(self, line: _Line, now: float, decision: Decision) -> Entry | None:
+    def _first_alive(self, line: QueueLine, now: float, decision: Decision) -> Waiting | None:
         for dead, entry in enumerate(line.entries):
             if entry.settled:
                 self._tombstones -= 1
@@ -240,12 +205,13 @@ class Window:
                 decision.expired.append(entry)
                 self._uncount(line, entry)
             else:
-                del line.entries[:dead]
+                if dead:
+                    del line.entries[:dead]
                 return entry
         line.entries.clear()
         return None
 
-    def _delay_left_s(self, line: _Line, now: float) -> float:
+    def _delay_left_s(self, line: QueueLine, now: float) -> float:
         if line.rows >= self._preferred:
             return 0.0
         return (
@@ -262,9 +228,11 @@ class Window:
                 line.entries = [entry for entry in line.entries if id(entry) not in gone]
                 decision.expired += late
 
-    def _uncount(self, line: _Line, entry: Entry) -> None:
+    def _uncount(self, line: QueueLine, entry: Waiting) -> None:
+        entry.taken = True
         self.count -= 1
         self.rows -= entry.rows
+        self.bytes -= entry.input_bytes
         line.rows -= entry.rows
         if entry.deadline != math.inf:
             self.timed_rows -= entry.rows

@@ -2,61 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
 from gateway.core.request import InferenceRequest, Prediction
 from gateway.core.waiter import Waiter
-from gateway.serving.batching.bisection import Origin
-
-
-class Queue(Protocol):
-    """Where it waits."""
-
-    def left(self, waiting: Waiting) -> None:
-        """Its caller has gone."""
-        ...
+from gateway.serving.batching.bisection import Bisection
 
 
 class Waiting(Waiter[Prediction]):
     """A request that waits for its prediction.
 
-    `taken`: it is in a batch; `origin`: that batch failed, and this is part of what is run again.
+    `taken`: the queue has handed it out, or forgotten it. `bisection`: its batch failed, and it is
+    run again in a part of that. `on_leave` is called with it when its caller goes unanswered.
     """
 
     __slots__ = (
-        "_queue",
+        "_on_leave",
         "arrived",
+        "bisection",
         "deadline",
+        "input_bytes",
         "key",
         "level",
         "order",
-        "origin",
         "request",
         "rows",
         "taken",
     )
 
     def __init__(
-        self, queue: Queue, request: InferenceRequest, level: int, deadline: float
+        self,
+        on_leave: Callable[[Waiting], None],
+        request: InferenceRequest,
+        level: int,
+        deadline: float,
     ) -> None:
         self.settled = False
         self.taken = False
         self._error = None
         self._driver = None
         self._callbacks = None
-        self._queue = queue
+        self._on_leave = on_leave
         self.request = request
         self.level = level
         self.deadline = deadline
-        self.key = request.form.key
-        self.rows = request.form.rows
+        form = request.form
+        self.key = form.key
+        self.rows = form.rows
+        self.input_bytes = form.input_bytes
         self.arrived = request.arrived
         self.order = 0
-        self.origin: Origin | None = None
+        self.bisection: Bisection | None = None
 
     def cancel(self, msg: str | None = None) -> bool:
         """The caller has gone: it is left out of the batch to come."""
         if self.settled:
             return False
-        self._queue.left(self)
+        self._on_leave(self)
         return Waiter.cancel(self, msg)

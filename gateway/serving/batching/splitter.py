@@ -26,6 +26,8 @@ class Part(InferenceRequest):
 
     __slots__ = ()
 
+    counted = False
+
 
 class Split:
     """A Predictor that cuts large requests into parts for `inner` and joins their answers.

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from gateway.core.batch_listener import BatchListener, BatchView
 from gateway.core.protection import RetryPlan
 
 # how long a share that was not used may be saved up, as Finagle's budget does
 _SAVED_S: Final = 10.0
 
 
-class RetryBudget:
+class RetryBudget(BatchListener):
     """A bucket of tokens.
 
     Each first run puts in `budget` of one, a second puts in
@@ -30,8 +31,12 @@ class RetryBudget:
         self._share = 0.0
         self._share_limit = max(1.0, plan.budget_floor * _SAVED_S)
 
+    def batch_started(self, batch: BatchView) -> None:  # noqa: ARG002
+        """Each run earns its share of a repeated one."""
+        self.deposit()
+
     def deposit(self) -> None:
-        """A batch was run for the first time."""
+        """A batch is run."""
         if self._share < self._share_limit:
             self._share += self._plan.budget
 

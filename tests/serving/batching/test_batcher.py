@@ -12,6 +12,7 @@ from gateway.core.errors import DeadlineExpired, ModelFailed, Overloaded
 from gateway.core.plan import QueuePlan
 from gateway.serving.batching.splitter import Split
 from tests.support.batcher_parts import (
+    Counts,
     Doubler,
     PuppetWorkers,
     batcher,
@@ -274,7 +275,7 @@ def test_a_caller_may_leave_while_a_failed_batch_is_told_apart():
         assert values([tasks[2]]) == [[6]]
         assert isinstance(tasks[0].exception(), ModelFailed)
         assert made.idle
-        assert made._waiting_bytes == 0
+        assert made._window.bytes == 0
 
     run(main())
 
@@ -299,7 +300,7 @@ def test_a_version_that_holds_the_loop_goes_to_threads_for_good(long_us):
         made = batcher(workers, runner=Burner(), loop_batch_size=8)
         for us in long_us:
             await asyncio.gather(*start(made, request(us)))
-            if not made._loop_rows:
+            if not made._puller.loop_time.rows:
                 break
             await asyncio.gather(*start(made, request(1)))
         tasks = start(made, request(2))
@@ -375,7 +376,7 @@ def test_whoever_leaves_whenever_every_other_caller_is_answered_exactly_once(
                     (DeadlineExpired, ModelFailed) if n % 7 == 0 else DeadlineExpired,
                 )
         assert made.idle
-        assert made._waiting_bytes == 0
+        assert made._window.bytes == 0
         assert made._window.rows == 0
         assert not made._window._lines or all(
             e.settled for line in made._window._lines.values() for e in line.entries
@@ -402,14 +403,14 @@ def test_callers_that_vanish_while_no_worker_is_free_leave_no_memory_behind():
 def test_a_request_that_is_split_counts_once_and_its_rows_all():
     async def main():
         workers = PuppetWorkers()
-        made = batcher(workers)
+        counts = Counts()
+        made = batcher(workers, counts=counts)
         tasks = start(Split(made, 8), request(1, 20), request(2), request(3, 16))
         await turns()
         while workers.running:
             workers.finish()
             await turns()
         assert values(tasks) == [[2] * 20, [4], [6] * 16]
-        counts = made._dispatch._statistics
         assert (counts.requests, counts.rows) == (3, 37)
 
     run(main())

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gateway.core.errors import DeadlineExpired, ModelFailed, Overloaded
 from gateway.core.plan import QueuePlan
 from gateway.core.protection import AdmissionPlan, ProtectionPlan
+from gateway.records.batch_counter import BatchCounter
 from gateway.serving.batching.batcher import Batcher
 from gateway.serving.policies.retry_budget import RetryBudget
 from gateway.serving.runtime.threads.thread_lanes import LocalThreads
@@ -27,7 +28,6 @@ from tests.support.batcher_parts import (
     start,
     turns,
 )
-from tests.support.deaf_listener import Deaf
 
 SECOND_A_RUN = ((1, 1e6),)  # of which half a second is believed while no run is seen
 
@@ -47,8 +47,7 @@ def batcher(workers, cost_us=SECOND_A_RUN, *, model=None, queue=None, **admissio
     return Batcher(
         made_plan,
         LocalThreads(model or Doubler(), workers, 1),
-        Counts(),
-        ears=Deaf(),
+        listeners=(BatchCounter(Counts()),),
         retries=retries,
     )
 
@@ -132,8 +131,8 @@ def test_who_is_refused_takes_no_room_and_leaves_no_timer():
         made = batcher(PuppetWorkers())
         await fate(made, due(0.1), due(0.2), due(-1.0))
         assert made.idle
-        assert made._waiting_bytes == 0
-        assert made._timer is None
+        assert made._window.bytes == 0
+        assert made._timer._timer is None
 
     run(main())
 
@@ -210,7 +209,7 @@ def test_who_would_be_answered_too_late_when_its_turn_comes_is_not_run():
         assert (await early).outputs[0].tolist() == [[4]]
         assert model.batches == [[-1], [2]]
         assert made.idle
-        assert made._waiting_bytes == 0
+        assert made._window.bytes == 0
 
     run(main())
 

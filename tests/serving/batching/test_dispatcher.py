@@ -9,9 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.errors import CircuitOpen, DeadlineExpired, InstanceFailed, ModelFailed
+from gateway.core.errors import (
+    CircuitOpen,
+    DeadlineExpired,
+    GatewayError,
+    InstanceFailed,
+    ModelFailed,
+)
 from gateway.core.outcome import Outcome
 from gateway.core.protection import ProtectionPlan, RetryPlan
+from gateway.records.batch_counter import BatchCounter
 from gateway.serving.batching.batcher import Batcher
 from gateway.serving.policies.retry_budget import RetryBudget
 from gateway.serving.runtime.instance_pool import InstancePool
@@ -28,15 +35,21 @@ from tests.support.batcher_parts import (
     turns,
     values,
 )
-from tests.support.deaf_listener import Deaf
 
 
 class Ears:
-    """Keeps what it is told."""
+    """Keeps what it is told, of a version's batches or of an instance's."""
 
     def __init__(self):
         self.told = []
         self.generation = 7
+
+    def batch_started(self, batch):
+        batch.generation = self.generation
+
+    def batch_finished(self, batch):
+        if batch.outcome is not None:
+            self.end(batch.generation, batch.outcome, batch.elapsed_s, batch.error)
 
     def begin(self):
         return self.generation
@@ -100,7 +113,8 @@ def on_instances(*instances, ears=None, gates=None, **options):
     gates = gates or [OpenGate() for _ in instances]
     pool = InstancePool(list(zip(instances, gates, strict=True)), asyncio.get_running_loop().time)
     retries = RetryBudget(made.protection.retry, asyncio.get_running_loop().time)
-    return Batcher(made, pool, Counts(), ears=ears or Deaf(), retries=retries)
+    listeners = (BatchCounter(Counts()), *([ears] if ears else ()), retries)
+    return Batcher(made, pool, listeners=listeners, retries=retries)
 
 
 LOST = InstanceFailed("worker 1 died")
@@ -111,8 +125,7 @@ def with_ears(workers, model, ears, **options):
     return Batcher(
         made,
         LocalThreads(model, workers, 1),
-        Counts(),
-        ears=ears,
+        listeners=(BatchCounter(Counts()), ears),
         retries=RetryBudget(made.protection.retry, lambda: 0.0),
     )
 
@@ -280,6 +293,173 @@ def test_a_failed_batch_that_nobody_waits_for_any_more_teaches_nothing():
         await turns()
         assert ears.told == []
         assert made.idle
+
+    run(main())
+
+
+class Raiser:
+    """A listener that is broken."""
+
+    def batch_started(self, batch):
+        raise RuntimeError("no beginning")
+
+    def batch_finished(self, batch):
+        raise RuntimeError("no end")
+
+
+@pytest.mark.parametrize("loop_rows", [0, 8])
+def test_a_listener_that_raises_keeps_nobody_from_an_answer_and_no_other_from_listening(
+    loop_rows, caplog
+):
+    async def main():
+        workers = PuppetWorkers()
+        ears = Ears()
+        model = Doubler()
+        made_plan = plan(loop_batch_size=loop_rows)
+        made = Batcher(
+            made_plan,
+            LocalThreads(model, workers, 1),
+            listeners=(Raiser(), ears),
+            retries=RetryBudget(made_plan.protection.retry, lambda: 0.0),
+            runner=model,
+        )
+        tasks = start(made, request(1), request(2))
+        await turns()
+        if workers.running:
+            workers.finish()
+        assert values(await done(tasks)) == [[2], [4]]
+        assert ears.told == [(Outcome.SUCCESS, "")]
+        assert made.idle
+
+    run(main())
+    assert caplog.text.count("This is a bug.") == 2
+
+
+async def done(tasks):
+    await asyncio.wait_for(asyncio.wait(tasks), 10)
+    return tasks
+
+
+def test_inputs_that_cannot_be_joined_fail_who_brought_them():
+    async def main():
+        workers = PuppetWorkers()
+        bad = request(1)
+        bad.inputs = ("no array",)
+        tasks = start(batcher(workers), bad, request(2))
+        await turns()
+        while workers.running:
+            workers.finish()
+            await turns()
+        assert isinstance((await done(tasks))[0].exception(), ModelFailed)
+        assert values(tasks[1:]) == [[4]]
+
+    run(main())
+
+
+class BrokenInstance(PuppetInstance):
+    """An instance that raises instead of failing a work, before or after it has ended it."""
+
+    def __init__(self, name, ends_it):
+        super().__init__(name)
+        self.ends_it = ends_it
+
+    def run(self, work, done):
+        super().run(work, done)
+        if self.ends_it:
+            self.end()
+        raise RuntimeError("it broke")
+
+
+def test_an_instance_that_raises_has_failed_and_gives_its_place_back(caplog):
+    async def main():
+        gate = OpenGate()
+        made = on_instances(BrokenInstance("bad", ends_it=False), gates=[gate])
+        for _ in range(2):
+            (task,) = await done(start(made, request(1)))
+            assert isinstance(task.exception(), InstanceFailed)
+            assert "bad raised RuntimeError: it broke" in str(task.exception())
+        assert {outcome for outcome, _ in gate.told} == {Outcome.FAILURE}
+        assert made.idle
+
+    run(main())
+    assert "bad raised instead of failing a batch. This is a bug." in caplog.text
+
+
+def test_an_instance_that_raises_after_it_has_answered_has_answered():
+    async def main():
+        gate = OpenGate()
+        made = on_instances(BrokenInstance("bad", ends_it=True), gates=[gate])
+        assert values(await done(start(made, request(1), request(2)))) == [[2], [4]]
+        assert [outcome for outcome, _ in gate.told] == [Outcome.SUCCESS]
+        assert made.idle
+
+    run(main())
+
+
+def test_a_run_that_ends_with_neither_outputs_nor_an_error_has_failed():
+    async def main():
+        lone = PuppetInstance("lone")
+        (task,) = start(on_instances(lone), request(1))
+        await turns()
+        _, over = lone.running.pop()
+        over()
+        (task,) = await done([task])
+        assert "ended with neither outputs nor an error" in str(task.exception())
+
+    run(main())
+
+
+class BrokenSlots(LocalThreads):
+    """Threads that cannot be given a batch, or cannot even be asked."""
+
+    def __init__(self, workers, broken):
+        super().__init__(Doubler(), workers, 1)
+        self.broken = broken
+
+    def acquire(self, ready):
+        if self.broken == "acquire":
+            raise RuntimeError("broken")
+        return super().acquire(ready)
+
+    def run(self, work, over):
+        raise RuntimeError("broken")
+
+
+@pytest.mark.parametrize("broken", ["acquire", "run"])
+def test_whoever_is_taken_is_failed_where_it_cannot_be_run_and_the_place_is_given_back(broken):
+    async def main():
+        made_plan = plan()
+        workers = PuppetWorkers()
+        made = Batcher(
+            made_plan,
+            BrokenSlots(workers, broken),
+            listeners=(),
+            retries=RetryBudget(made_plan.protection.retry, lambda: 0.0),
+        )
+        for _ in range(2):
+            tasks = await done(start(made, request(1), request(2)))
+            assert [type(task.exception()) for task in tasks] == [GatewayError] * 2
+            assert tasks[0].exception() is not tasks[1].exception()
+        assert made.idle
+        assert workers.free == 1
+
+    run(main())
+
+
+def test_a_queue_that_raises_leaves_nobody_waiting_and_no_place_taken():
+    async def main():
+        workers = PuppetWorkers()
+        made = batcher(workers)
+        made._window._delay_s = "broken"
+        (task,) = await done(start(made, request(1)))
+        assert type(task.exception()) is GatewayError
+        assert made.idle
+        assert workers.free == 1
+        made._window._delay_s = 0.0
+        (task,) = start(made, request(2))
+        await turns()
+        workers.finish()
+        assert values(await done([task])) == [[4]]
 
     run(main())
 

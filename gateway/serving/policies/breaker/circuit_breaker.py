@@ -21,6 +21,7 @@ from typing import Final, NoReturn
 
 from pybreaker import CircuitBreaker
 
+from gateway.core.batch_listener import BatchListener, BatchView
 from gateway.core.outcome import Outcome
 from gateway.core.protection import BreakerPlan
 from gateway.records.breaker_state import (
@@ -60,10 +61,11 @@ class _Failed(Exception):
     """
 
 
-class Circuit:
+class Circuit(BatchListener):
     """The gate before one version or instance.
 
-    Hears what becomes of its batches (`gateway.core.outcome.Ears`). All on the event loop's thread.
+    Hears what becomes of its batches, a version's as their listener. All on the event loop's
+    thread.
 
     `closed`: everything passes; the only thing that is read for every request. `now` is monotonic.
     `told` hears of every transition. A circuit that is not enabled stays closed, whatever fails; an
@@ -145,6 +147,17 @@ class Circuit:
             self._give_back()
 
     # Per batch.
+
+    def batch_started(self, batch: BatchView) -> None:
+        """A batch of the version starts to run."""
+        self._trials += 1
+        batch.generation = self._generation
+
+    def batch_finished(self, batch: BatchView) -> None:
+        """There are four cases: it taught one of the three outcomes, or that is not known (yet)."""
+        outcome = batch.outcome
+        if outcome is not None:
+            self.end(batch.generation, outcome, batch.elapsed_s, batch.error)
 
     def begin(self) -> int:
         """The generation that a batch belongs to which starts to run now."""

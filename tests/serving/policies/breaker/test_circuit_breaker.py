@@ -3,6 +3,7 @@
 import itertools
 import logging
 import math
+from types import SimpleNamespace
 
 import pytest
 
@@ -378,3 +379,34 @@ def test_repr_tells_the_live_state():
     fail(gate)
     clock.at += 1.8
     assert repr(gate) == "<Circuit m 1 open, next try in 3.2 s>"
+
+
+def finished(subject, outcome, generation=None):
+    """A batch of a version that begins and ends at once; None: what it taught is not known yet."""
+    batch = SimpleNamespace(outcome=outcome, elapsed_s=0.001, error=ValueError("no memory"))
+    subject.batch_started(batch)
+    if generation is not None:
+        batch.generation = generation
+    subject.batch_finished(batch)
+    return batch.generation
+
+
+def test_a_versions_batches_are_listened_to_once_their_outcome_is_known():
+    made, _, _ = circuit(consecutive_failures=2)
+    for outcome in (Outcome.FAILURE, None, Outcome.NEUTRAL):
+        finished(made, outcome)
+    assert made.closed
+    finished(made, Outcome.FAILURE)
+    assert not made.closed
+
+
+def test_the_last_part_of_a_batch_counts_in_the_generation_that_the_batch_began_in():
+    made, clock, _ = circuit(consecutive_failures=1, reset_timeout_s=5)
+    began = finished(made, None)
+    finished(made, Outcome.FAILURE)
+    clock.at += 5
+    assert made.admit() is not None
+    finished(made, Outcome.SUCCESS, generation=began)
+    assert not made.closed
+    finished(made, Outcome.SUCCESS)
+    assert made.closed

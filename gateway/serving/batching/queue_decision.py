@@ -1,0 +1,21 @@
+"""What a queue has decided, for whoever acts on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gateway.serving.batching.queued_request import Waiting
+
+
+@dataclass(slots=True)
+class Decision:
+    """What is to be done now. There are three cases.
+
+    A batch goes; or `wait_s` says when to ask again; or there is neither, and it is time to ask
+    when somebody comes. In each of them `expired` may have some who are too late.
+    """
+
+    batch: list[Waiting] = field(default_factory=list)
+    rows: int = 0
+    expired: list[Waiting] = field(default_factory=list)
+    wait_s: float | None = None
