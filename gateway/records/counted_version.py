@@ -5,23 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from gateway.core.plan import VersionPlan
+from gateway.records.counters import VersionStatistics
 from gateway.records.slow_requests import Slowest
-
-
-class Counts(Protocol):
-    """What is counted of the requests of a version."""
-
-    def record_request(self, elapsed_s: float, queue_s: float) -> None:
-        """One was answered; `queue_s` below 0: no batch ran it."""
-        ...
-
-    def record_failure(self, reason: int, elapsed_s: float) -> None:
-        """One was not; `reason` is its place in `gateway.core.errors.REASONS`."""
-        ...
-
-    def record_degraded(self) -> None:
-        """A fallback answered one."""
-        ...
 
 
 class Counted(Protocol):
@@ -38,7 +23,7 @@ class Counted(Protocol):
         ...
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> VersionStatistics:
         """Where its requests are counted."""
         ...
 

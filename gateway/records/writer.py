@@ -33,7 +33,8 @@ from gateway.records.cells import (
     SAMPLED,
     SLOW,
 )
-from gateway.records.counted_version import Counted, Counts
+from gateway.records.counted_version import Counted
+from gateway.records.counters import VersionStatistics
 from gateway.records.events import Detail, Note, encode
 from gateway.records.name_table import Naming
 from gateway.records.request_details import (
@@ -69,7 +70,7 @@ class Journal:
         self,
         ring: RingWriter,
         plan: SamplingPlan,
-        house: Counts,
+        house: VersionStatistics,
         *,
         everything: bool = False,
         failures: bool = False,

@@ -13,25 +13,27 @@ from hypothesis import strategies as st
 from gateway.control.lifecycle.counter_rows import StatisticsRows
 from gateway.core.errors import REASONS
 from gateway.records.counters import (
-    BATCH_SIZES,
-    BATCHES,
     HOUSE_ROW,
     MAX_SLOTS,
-    ROW_BYTES,
     ROWS,
     StatisticsTable,
-    large_batch_at,
     size_statistics_file,
 )
-from gateway.records.histogram_bounds import TIME_BOUNDS_S
-from gateway.records.version_counts import (
+from gateway.records.counting.counter_layout import (
+    BATCH_SIZES,
+    HEAD_WORDS,
+    ROW_BYTES,
+    large_batch_at,
+)
+from gateway.records.counting.counter_values import (
     BUCKETS,
     MAX_REASONS,
     BatchCounts,
     Duration,
     Histogram,
-    VersionCounts,
 )
+from gateway.records.counting.version_counts import VersionCounts
+from gateway.records.histogram_bounds import TIME_BOUNDS_S
 
 
 def statistics_file(slots):
@@ -196,7 +198,7 @@ def test_every_batch_is_counted_with_the_smallest_size_that_holds_it(rows):
     finally:
         os.close(fd)
     if rows > 128:
-        assert BATCH_SIZES[(large_batch_at(rows) - BATCHES) // 4] == fits
+        assert BATCH_SIZES[(large_batch_at(rows) - HEAD_WORDS) // 4] == fits
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 300), st.booleans()), max_size=30))

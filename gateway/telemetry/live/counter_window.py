@@ -8,24 +8,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
 from gateway.core.plan import Key
-from gateway.records.counters import BATCHES, HOUSE_ROW
+from gateway.records.counters import HOUSE_ROW, StatisticsTable
+from gateway.records.counting.counter_layout import HEAD_WORDS
 from gateway.telemetry.live.rates import COLUMNS, Integers
 
 NO_KEY: Final[Key] = ("", 0)
 """Stands for requests for which no version was found."""
-
-
-class Counters(Protocol):
-    """The statistics table."""
-
-    def head(self, row: int) -> bytes:
-        """All words of a row but the batches by size, of every slot."""
-        ...
 
 
 @dataclass
@@ -37,7 +30,7 @@ class _Look:
 class Counted:
     """Looks at the counters, and keeps so many looks."""
 
-    def __init__(self, counters: Counters, looks: int) -> None:
+    def __init__(self, counters: StatisticsTable, looks: int) -> None:
         self._counters = counters
         self._looks: deque[_Look] = deque(maxlen=looks + 1)
         self._rows: tuple[tuple[int, Key], ...] = ()
@@ -66,7 +59,7 @@ class Counted:
 
     def _read(self, rows: list[int]) -> Integers:
         words = np.frombuffer(b"".join(map(self._counters.head, rows)), np.int64).reshape(
-            len(rows), -1, BATCHES
+            len(rows), -1, HEAD_WORDS
         )
         summed: Integers = words[:, :, COLUMNS].sum(1)
         return summed

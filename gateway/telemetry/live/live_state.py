@@ -20,9 +20,10 @@ from gateway.core.errors import REASONS
 from gateway.core.plan import Key
 from gateway.ipc.messages import IndexEntry
 from gateway.ipc.telemetry_messages import Overview, ProcessState
+from gateway.records.counters import StatisticsTable
 from gateway.records.events import Gauges
 from gateway.records.reader import Chunk
-from gateway.telemetry.live.counter_window import NO_KEY, Counted, Counters
+from gateway.telemetry.live.counter_window import NO_KEY, Counted
 from gateway.telemetry.live.gauges import SILENT_AFTER_NS, Gauged, Standing, described, standings
 from gateway.telemetry.live.history import CHARTED_AT, History
 from gateway.telemetry.live.json_document import Document, dumped
@@ -47,7 +48,7 @@ class LiveState:
 
     def __init__(
         self,
-        counters: Counters,
+        counters: StatisticsTable,
         trace_url: str = "",
         spans: SpanExports | None = None,
         *,

@@ -5,47 +5,61 @@ A thousand versions cost a millisecond.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
 
 from gateway.core.errors import REASONS
-from gateway.records import counters as table
+from gateway.records.counting.counter_layout import AT
+from gateway.records.counting.counter_values import BUCKETS
+from gateway.records.counting.version_counts import FIELDS
 from gateway.records.histogram_bounds import TIME_BOUNDS_S
-from gateway.records.version_counts import BUCKETS
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
-_HISTOGRAMS: Final = (table.REQUEST_TIME, table.QUEUE_TIME, table.COMPUTE_TIME)
-_SINGLE: Final = (
-    table.EXECUTION_COUNT,
-    table.INFERENCE_COUNT,
-    table.DEGRADED,
-    table.RETRIES,
-    table.INPUT_BYTES,
-    table.OUTPUT_BYTES,
-)
-COLUMNS: Final = np.concatenate(
-    [
-        np.array(_SINGLE),
-        table.FAILURES + np.arange(len(REASONS)),
-        *[at + np.arange(BUCKETS) for at in _HISTOGRAMS],
-    ]
-)
-"""The words of a row of the statistics table that are looked at."""
-_BATCHES, _ROWS, _DEGRADED, _RETRIES, _INPUT, _OUTPUT = range(len(_SINGLE))
-_FAILURES: Final = slice(len(_SINGLE), len(_SINGLE) + len(REASONS))
-_REQUEST, _QUEUE, _COMPUTE = (
-    slice(at, at + BUCKETS) for at in range(_FAILURES.stop, len(COLUMNS), BUCKETS)
-)
+_RATES: Final = {each.rate: each.name for each in FIELDS if each.rate}
+_PERCENTILES: Final = {
+    each.name: {
+        f"{each.percentiles.name}_p{percent}_ms": percent / 100
+        for percent in each.percentiles.percents
+    }
+    for each in FIELDS
+    if each.percentiles is not None
+}
+"""By counter: their names and shares."""
 
-FIGURES: Final = (
+
+def _looked_at() -> dict[str, Integers]:
+    """The words of a row of the statistics table that rates are made of, by counter."""
+    words = {name: np.array([AT[name]]) for name in _RATES.values()}
+    words["failures"] = AT["failures"] + np.arange(len(REASONS))
+    words |= {name: AT[name] + np.arange(BUCKETS) for name in _PERCENTILES}
+    return words
+
+
+def _columns(words: dict[str, Integers]) -> dict[str, slice]:
+    """Where each counter's words stand among those that are looked at."""
+    ends = np.cumsum([len(each) for each in words.values()]).tolist()
+    return {
+        name: slice(end - len(each), end)
+        for (name, each), end in zip(words.items(), ends, strict=True)
+    }
+
+
+_WORDS: Final = _looked_at()
+COLUMNS: Final = np.concatenate(list(_WORDS.values()))
+"""The words of a row of the statistics table that are looked at."""
+_OF: Final = _columns(_WORDS)
+
+_FIRST: Final = (
     "calls_per_s", "errors_per_s", "degraded_per_s", "retries_per_s", "rows_per_s", "batches_per_s",
     "rows_per_batch", "input_bytes_per_s", "output_bytes_per_s", "latency_p50_ms", "latency_p90_ms",
     "latency_p99_ms", "queue_p50_ms", "queue_p90_ms", "compute_p50_ms", "compute_p90_ms",
 )  # fmt: skip
-"""What `figures` tells, in its order.
+FIGURES: Final = tuple(dict.fromkeys((*_FIRST, *_RATES, *chain(*_PERCENTILES.values()))))
+"""What `figures` tells: first what the JSON has always had, in its order, then what is new.
 
 Calls are all that ended, errors those of them that were not answered.
 """
@@ -59,42 +73,32 @@ def figures(counted: Integers, seconds: float) -> Numbers:
 
     NaN: nothing was there to be measured.
     """
-    request = counted[:, _REQUEST]
-    batches = counted[:, _BATCHES]
-    rows = counted[:, _ROWS]
-    failed = counted[:, _FAILURES].sum(1)
+    failed = counted[:, _OF["failures"]].sum(1)
+    found = {rate: _number(counted, name) / seconds for rate, name in _RATES.items()}
+    found["calls_per_s"] = (counted[:, _OF["request_time"]].sum(1) + failed) / seconds
+    found["errors_per_s"] = failed / seconds
+    found["rows_per_batch"] = _rows_per_batch(counted)
+    for name, shares in _PERCENTILES.items():
+        columns = percentiles(counted[:, _OF[name]], tuple(shares.values())) * 1e3
+        found |= zip(shares, columns.T, strict=True)
+    return np.column_stack([found[name] for name in FIGURES])
+
+
+def _number(counted: Integers, name: str) -> Integers:
+    found: Integers = counted[:, _OF[name].start]
+    return found
+
+
+def _rows_per_batch(counted: Integers) -> Numbers:
+    rows = _number(counted, "inference_count")
+    batches = _number(counted, "execution_count")
     with np.errstate(divide="ignore", invalid="ignore"):
-        rows_per_batch = rows / batches
-    rates = np.column_stack(
-        (
-            request.sum(1) + failed,
-            failed,
-            counted[:, _DEGRADED],
-            counted[:, _RETRIES],
-            rows,
-            batches,
-        ),
-    )
-    sizes = np.column_stack((counted[:, _INPUT], counted[:, _OUTPUT]))
-    request_ms = percentiles(request, (0.5, 0.9, 0.99)) * 1e3
-    queue_ms, compute_ms = (
-        percentiles(counted[:, part], (0.5, 0.9)) * 1e3 for part in (_QUEUE, _COMPUTE)
-    )
-    return np.column_stack(
-        (
-            rates / seconds,
-            np.where(batches > 0, rows_per_batch, np.nan),
-            sizes / seconds,
-            request_ms,
-            queue_ms,
-            compute_ms,
-        )
-    )
+        return np.where(batches > 0, rows / batches, np.nan)
 
 
 def failures(counted: Integers, seconds: float) -> Numbers:
     """Failures a second, a column for each of `REASONS`."""
-    return counted[:, _FAILURES] / seconds
+    return counted[:, _OF["failures"]] / seconds
 
 
 def percentiles(counts: Integers, shares: tuple[float, ...]) -> Numbers:

@@ -1,4 +1,8 @@
-"""Every metric there is: its name, its meaning, its unit. Nothing else gives names to metrics."""
+"""Every metric there is: its name, its meaning, its unit.
+
+Those of counters are declared with them, in `gateway.records.counting.version_counts`. Nothing else
+gives names to metrics.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ from typing import Final
 
 from gateway.core.errors import REASONS, STATUS_OF_REASON
 from gateway.core.grpc_status import STATUS_NAMES
+from gateway.records.counting.counter_fields import Metric, Shape
+from gateway.records.counting.version_counts import FIELDS
 from gateway.records.histogram_bounds import SIZE_BOUNDS, TIME_BOUNDS_S
 from gateway.telemetry.metrics.families import Family, Kind
 
@@ -24,7 +30,7 @@ MODEL_INSTANCE: Final = "model_instance"
 Empty: the version as a whole.
 """
 OUTCOME: Final = "outcome"
-"""`ANSWERED` or `FAILED`."""
+"""`ANSWERED` or `FAILED` of `gateway.records.counting.counter_fields`."""
 STATUS: Final = "status"
 """What gRPC calls the end of the request: OK, UNAVAILABLE, ..."""
 REASON: Final = "reason"
@@ -49,8 +55,6 @@ ATTRIBUTES: Final = {
 
 The others are called as here.
 """
-ANSWERED: Final = "answered"
-FAILED: Final = "failed"
 OK: Final = "OK"
 ENDINGS: Final = tuple(
     (index, STATUS_NAMES[STATUS_OF_REASON[reason]], reason)
@@ -63,93 +67,34 @@ BREAKER_STATES: Final = ("closed", "open", "half-open")
 MODEL_STATES: Final = ("READY", "LOADING", "UNLOADING", "UNAVAILABLE")
 PHASES: Final = ("starting", "serving", "draining", "stopping")
 
+
+def _family(metric: Metric, shape: Shape) -> Family:
+    kind = Kind.HISTOGRAM if shape in _BOUNDS else Kind.COUNTER
+    bounds = _BOUNDS.get(shape, ())
+    return Family(metric.name, metric.help, kind, metric.otlp_name, metric.unit, bounds)
+
+
+def _counted() -> dict[str, Family]:
+    """By counter; two counters of one metric have one family."""
+    families: dict[Metric, Family] = {}
+    found = {}
+    for each in FIELDS:
+        if each.metric is not None:
+            if each.metric not in families:
+                families[each.metric] = _family(each.metric, each.shape)
+            found[each.name] = families[each.metric]
+    return found
+
+
 # What is counted of a version, by all processes together.
-REQUEST_DURATION: Final = Family(
-    "gateway_request_duration_seconds",
-    "Time from a request's arrival to its answer or its error.",
-    Kind.HISTOGRAM,
-    "rpc.server.call.duration",
-    "s",
-    TIME_BOUNDS_S,
-)
-QUEUE_DURATION: Final = Family(
-    "gateway_queue_duration_seconds",
-    "Time that requests which were answered had waited for their batch.",
-    Kind.HISTOGRAM,
-    "gateway.queue.duration",
-    "s",
-    TIME_BOUNDS_S,
-)
-BATCH_DURATION: Final = Family(
-    "gateway_batch_duration_seconds",
-    "Time that batches took: requests joined, model run, answers split.",
-    Kind.HISTOGRAM,
-    "gateway.batch.duration",
-    "s",
-    TIME_BOUNDS_S,
-)
-COMPUTE_DURATION: Final = Family(
-    "gateway_compute_duration_seconds",
-    "Time that the model took for a batch.",
-    Kind.HISTOGRAM,
-    "gateway.compute.duration",
-    "s",
-    TIME_BOUNDS_S,
-)
-BATCH_SIZE: Final = Family(
-    "gateway_batch_size_rows",
-    "Rows of batches.",
-    Kind.HISTOGRAM,
-    "gateway.batch.size",
-    "{row}",
-    SIZE_BOUNDS,
-)
-REQUESTS: Final = Family(
-    "gateway_requests_total",
-    "Requests that have ended, by gRPC status and reason; without a model: "
-    "those for which none was found.",
-    Kind.COUNTER,
-    "gateway.requests",
-    "{request}",
-)
-ROWS: Final = Family(
-    "gateway_inference_rows_total",
-    "Rows that were answered.",
-    Kind.COUNTER,
-    "gateway.inference.rows",
-    "{row}",
-)
-BATCHES: Final = Family(
-    "gateway_batches_total", "Batches that were run.", Kind.COUNTER, "gateway.batches", "{batch}"
-)
-RETRIED: Final = Family(
-    "gateway_retried_batches_total",
-    "Batches that were run again because an instance failed.",
-    Kind.COUNTER,
-    "gateway.batches.retried",
-    "{batch}",
-)
-DEGRADED: Final = Family(
-    "gateway_degraded_requests_total",
-    "Requests that a fallback answered.",
-    Kind.COUNTER,
-    "gateway.requests.degraded",
-    "{request}",
-)
-INPUT_BYTES: Final = Family(
-    "gateway_input_bytes_total",
-    "Bytes of the tensors of requests.",
-    Kind.COUNTER,
-    "gateway.input.size",
-    "By",
-)
-OUTPUT_BYTES: Final = Family(
-    "gateway_output_bytes_total",
-    "Bytes of the tensors of answers.",
-    Kind.COUNTER,
-    "gateway.output.size",
-    "By",
-)
+_BOUNDS: Final[dict[Shape, tuple[float, ...]]] = {
+    Shape.HISTOGRAM: TIME_BOUNDS_S,
+    Shape.BATCH_SIZES: SIZE_BOUNDS,
+}
+COUNTED: Final = _counted()
+"""Families by the name of the counter that they show."""
+REQUEST_DURATION: Final = COUNTED["request_time"]
+REQUESTS: Final = COUNTED["failures"]
 
 # What holds of a version in a process at the moment.
 QUEUED: Final = Family(
@@ -290,5 +235,9 @@ SPANS_DROPPED: Final = Family(
     "{span}",
 )
 
-FAMILIES: Final = tuple(each for each in list(globals().values()) if isinstance(each, Family))
-"""All of them, in the order of this file."""
+FAMILIES: Final = tuple(
+    dict.fromkeys(
+        each for each in (*COUNTED.values(), *list(globals().values())) if isinstance(each, Family)
+    )
+)
+"""All of them, what is counted first."""

@@ -29,6 +29,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from gateway.records.counting.counter_fields import FAILED
 from gateway.telemetry.metrics.families import (
     Buckets,
     Family,
@@ -38,7 +39,7 @@ from gateway.telemetry.metrics.families import (
     Value,
     by_family,
 )
-from gateway.telemetry.metrics.metric_names import ATTRIBUTES, FAILED, OUTCOME, REQUEST_DURATION
+from gateway.telemetry.metrics.metric_names import ATTRIBUTES, OUTCOME, REQUEST_DURATION
 
 _log = logging.getLogger(__name__)
 _SCOPE: Final = InstrumentationScope("gateway")

@@ -1,116 +1,48 @@
 """The same numbers under the names that Triton gives them.
 
-For dashboards and autoscalers that were made for it.
+For dashboards and autoscalers that were made for it. What counters are called is declared with
+them, in `gateway.records.counting.version_counts`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Iterator
+from operator import attrgetter
+from typing import Final
 
 from gateway.core import grpc_status
 from gateway.core.errors import REASONS, STATUS_OF_REASON, InstanceFailed, ModelFailed
+from gateway.records.counting.counter_fields import CounterField, Shape, TritonMetric
+from gateway.records.counting.version_counts import FIELDS, VersionCounts
 from gateway.telemetry.metrics.cached_samples import Sample
 from gateway.telemetry.metrics.families import Family, Kind, Labels
 
 
-class Duration(Protocol):
-    """How often something happened and how long it took together."""
-
-    @property
-    def count(self) -> int:
-        """Times."""
-        ...
-
-    @property
-    def ns(self) -> int:
-        """Nanoseconds."""
-        ...
+def _counter(metric: TritonMetric) -> Family:
+    return Family(f"nv_{metric.name}", metric.help, Kind.COUNTER, f"nv_{metric.name}")
 
 
-class Counts(Protocol):
-    """The numbers of one version, in the words of ModelStatistics."""
-
-    @property
-    def success(self) -> Duration:
-        """Requests answered, from arrival to answer."""
-        ...
-
-    @property
-    def queue(self) -> Duration:
-        """Waiting."""
-        ...
-
-    @property
-    def compute_input(self) -> Duration:
-        """Putting requests together."""
-        ...
-
-    @property
-    def compute_infer(self) -> Duration:
-        """Running the model."""
-        ...
-
-    @property
-    def compute_output(self) -> Duration:
-        """Taking answers apart."""
-        ...
-
-    @property
-    def inference_count(self) -> int:
-        """Rows answered."""
-        ...
-
-    @property
-    def execution_count(self) -> int:
-        """Batches run."""
-        ...
-
-    @property
-    def failures(self) -> Sequence[int]:
-        """By place in `gateway.core.errors.REASONS`."""
-        ...
+def _number(of: CounterField) -> Callable[[VersionCounts], int]:
+    read: Callable[[VersionCounts], int] = attrgetter(
+        f"{of.name}.count" if of.shape is Shape.DURATION else of.name
+    )
+    return read
 
 
-def _counter(name: str, text: str) -> Family:
-    return Family(f"nv_{name}", text, Kind.COUNTER, f"nv_{name}")
-
-
-_FAILURE: Final = _counter(
-    "inference_request_failure", "Number of failed inference requests, all batch sizes"
+(_FAILURE,) = (
+    _counter(each.triton_count)
+    for each in FIELDS
+    if each.triton_count is not None and each.shape is Shape.REASONS
 )
-_COUNTERS: Final = (
-    _counter(
-        "inference_request_success", "Number of successful inference requests, all batch sizes"
-    ),
-    _counter(
-        "inference_count", "Number of inferences performed (does not include cached requests)"
-    ),
-    _counter(
-        "inference_exec_count",
-        "Number of model executions performed (does not include cached requests)",
-    ),
-    _counter(
-        "inference_request_duration_us",
-        "Cumulative inference request duration in microseconds (includes cached requests)",
-    ),
-    _counter(
-        "inference_queue_duration_us",
-        "Cumulative inference queuing duration in microseconds (includes cached requests)",
-    ),
-    _counter(
-        "inference_compute_input_duration_us",
-        "Cumulative compute input duration in microseconds (does not include cached requests)",
-    ),
-    _counter(
-        "inference_compute_infer_duration_us",
-        "Cumulative compute inference duration in microseconds (does not include cached requests)",
-    ),
-    _counter(
-        "inference_compute_output_duration_us",
-        "Cumulative inference compute output duration in microseconds "
-        "(does not include cached requests)",
-    ),
+_NUMBERS: Final = tuple(
+    (_counter(each.triton_count), _number(each))
+    for each in FIELDS
+    if each.triton_count is not None and each.shape is not Shape.REASONS
+)
+_TIMES: Final = tuple(
+    (_counter(each.triton_us), attrgetter(f"{each.name}.ns"))
+    for each in FIELDS
+    if each.triton_us is not None
 )
 PENDING: Final = Family(
     "nv_inference_pending_request_count",
@@ -139,25 +71,14 @@ def _kind(reason: str) -> int:
 _KIND_OF: Final = tuple(map(_kind, REASONS))
 
 
-def version_samples(labels: Labels, counts: Counts) -> Iterator[Sample]:
+def version_samples(labels: Labels, counts: VersionCounts) -> Iterator[Sample]:
     """All counters of one version."""
     failures = [0] * len(_KINDS)
     for kind, count in zip(_KIND_OF, counts.failures, strict=False):
         failures[kind] += count
     for word, count in zip(_KINDS, failures, strict=True):
         yield _FAILURE, (*labels, ("reason", word)), count
-    durations = (
-        counts.success,
-        counts.queue,
-        counts.compute_input,
-        counts.compute_infer,
-        counts.compute_output,
-    )
-    values = (
-        counts.success.count,
-        counts.inference_count,
-        counts.execution_count,
-        *(each.ns // 1000 for each in durations),
-    )
-    for family, value in zip(_COUNTERS, values, strict=True):
-        yield family, labels, value
+    for family, read in _NUMBERS:
+        yield family, labels, read(counts)
+    for family, read_ns in _TIMES:
+        yield family, labels, read_ns(counts) // 1000

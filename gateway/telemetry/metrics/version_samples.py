@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import functools
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Final
 
+from gateway.records.counting.counter_fields import ANSWERED, CounterField, Shape
+from gateway.records.counting.counter_values import Histogram
+from gateway.records.counting.version_counts import FIELDS, VersionCounts
 from gateway.records.histogram_bounds import SIZE_BOUNDS
-from gateway.records.version_counts import BatchCounts, Histogram, VersionCounts
 from gateway.telemetry.metrics import metric_names as names
 from gateway.telemetry.metrics.cached_samples import Sample
-from gateway.telemetry.metrics.families import Buckets, Labels
+from gateway.telemetry.metrics.families import Buckets, Labels, Value
 
 _REMEMBERED: Final = 8192
+_Read = Callable[[VersionCounts], Value]
 
 
 @functools.lru_cache(_REMEMBERED)
@@ -23,23 +27,16 @@ def version_labels(model: str, version: int) -> Labels:
 
 
 def version_samples(labels: Labels, counts: VersionCounts) -> Iterator[Sample]:
-    """All metrics of a version that are counted."""
-    answered, failed, ok = _more_labels(labels)
-    yield names.REQUEST_DURATION, answered, _buckets(counts.request_time)
-    yield names.QUEUE_DURATION, labels, _buckets(counts.queue_time)
-    yield names.BATCH_DURATION, labels, _buckets(counts.batch_time)
-    yield names.COMPUTE_DURATION, labels, _buckets(counts.compute_time)
-    yield names.BATCH_SIZE, labels, _sizes(counts.batches, counts.inference_count)
-    yield names.REQUESTS, ok, counts.request_time.count
-    yield from failure_samples(labels, counts)
-    yield names.ROWS, labels, counts.inference_count
-    yield names.BATCHES, labels, counts.execution_count
-    yield names.RETRIED, labels, counts.retries
-    yield names.DEGRADED, labels, counts.degraded
-    yield names.INPUT_BYTES, labels, counts.input_bytes
-    yield names.OUTPUT_BYTES, labels, counts.output_bytes
-    if any(counts.failures):  # 19 lines more, where there is something to tell
-        yield names.REQUEST_DURATION, failed, _buckets(counts.failure_time)
+    """All metrics of a version that are counted, in the order that they are declared in."""
+    for family, outcome, read in _SHOWN:
+        if family is names.REQUESTS:
+            yield family, _answered(labels), counts.request_time.count
+            yield from failure_samples(labels, counts)
+        elif not outcome:
+            yield family, labels, read(counts)
+        # 19 lines more, where there is something to tell
+        elif outcome == ANSWERED or any(counts.failures):
+            yield family, _outcome(labels, outcome), read(counts)
 
 
 def failure_samples(labels: Labels, counts: VersionCounts) -> Iterator[Sample]:
@@ -52,9 +49,13 @@ def failure_samples(labels: Labels, counts: VersionCounts) -> Iterator[Sample]:
 
 
 @functools.lru_cache(_REMEMBERED)
-def _more_labels(labels: Labels) -> tuple[Labels, Labels, Labels]:
-    outcomes = [(*labels, (names.OUTCOME, outcome)) for outcome in (names.ANSWERED, names.FAILED)]
-    return outcomes[0], outcomes[1], (*labels, (names.STATUS, names.OK), (names.REASON, ""))
+def _outcome(labels: Labels, outcome: str) -> Labels:
+    return (*labels, (names.OUTCOME, outcome))
+
+
+@functools.lru_cache(_REMEMBERED)
+def _answered(labels: Labels) -> Labels:
+    return (*labels, (names.STATUS, names.OK), (names.REASON, ""))
 
 
 @functools.lru_cache(_REMEMBERED)
@@ -65,12 +66,33 @@ def _endings(labels: Labels) -> tuple[tuple[int, Labels], ...]:
     )
 
 
-def _buckets(histogram: Histogram) -> Buckets:
-    return Buckets(histogram.counts, histogram.sum_s)
+def _reading(of: CounterField) -> _Read:
+    """What takes the value of a metric from the counts of a version."""
+    if of.shape is Shape.BATCH_SIZES:
+        return _sizes
+    if of.shape is Shape.HISTOGRAM:
+        return _buckets(attrgetter(of.name))
+    read: _Read = attrgetter(of.name)
+    return read
 
 
-def _sizes(batches: tuple[BatchCounts, ...], rows: int) -> Buckets:
-    counts = [0] * (len(SIZE_BOUNDS) + 1)
-    for batch in batches:
-        counts[bisect_left(SIZE_BOUNDS, batch.batch_size)] += batch.count
-    return Buckets(tuple(counts), rows)
+def _buckets(histogram: Callable[[VersionCounts], Histogram]) -> _Read:
+    def read(counts: VersionCounts) -> Value:
+        found = histogram(counts)
+        return Buckets(found.counts, found.sum_s)
+
+    return read
+
+
+def _sizes(counts: VersionCounts) -> Buckets:
+    found = [0] * (len(SIZE_BOUNDS) + 1)
+    for batch in counts.batches:
+        found[bisect_left(SIZE_BOUNDS, batch.batch_size)] += batch.count
+    return Buckets(tuple(found), counts.inference_count)
+
+
+_SHOWN: Final = tuple(
+    (names.COUNTED[each.name], each.outcome, _reading(each))
+    for each in FIELDS
+    if each.name in names.COUNTED
+)

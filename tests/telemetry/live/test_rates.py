@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.records.counting.counter_values import BUCKETS
 from gateway.records.histogram_bounds import TIME_BOUNDS_S
-from gateway.records.version_counts import BUCKETS
 from gateway.telemetry.live.rates import COLUMNS, FIGURES, figures, percentiles
 
 counts = st.lists(st.integers(0, 1000), min_size=BUCKETS, max_size=BUCKETS)

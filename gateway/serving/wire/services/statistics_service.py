@@ -16,22 +16,26 @@ from gateway.protocol.generated.inference_pb2 import (
     StatisticDuration,
 )
 from gateway.records.counters import StatisticsTable
-from gateway.records.version_counts import BatchCounts, VersionCounts
+from gateway.records.counting.counter_fields import Shape
+from gateway.records.counting.counter_values import BatchCounts, Duration
+from gateway.records.counting.version_counts import FIELDS, VersionCounts
 from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.wire.services.parsing import parse
 from gateway.serving.wire.transport.interface import Call
 
 _AT_ONCE: Final = 32  # versions read between two turns of the loop: a server may have thousands
-_DURATIONS: Final = (
-    "success",
-    "fail",
-    "queue",
-    "compute_input",
-    "compute_infer",
-    "compute_output",
-    "cache_hit",
-    "cache_miss",
+_DURATIONS: Final = tuple(
+    (each.statistics, each.name)
+    for each in FIELDS
+    if each.statistics and each.shape is Shape.DURATION
 )
+"""Members of `inference_stats`, and the counters that they show."""
+_NUMBERS: Final = tuple(
+    (each.statistics, each.name)
+    for each in FIELDS
+    if each.statistics and each.shape in {Shape.NUMBER, Shape.LATEST}
+)
+"""The same of ModelStatistics itself."""
 
 
 class StatisticsService:
@@ -85,21 +89,19 @@ class StatisticsService:
             statistics.inference_stats.SetInParent()
             return statistics
         counts = self._table.read(plan.statistics_row)
-        statistics.last_inference = counts.last_inference_ms
-        statistics.inference_count = counts.inference_count
-        statistics.execution_count = counts.execution_count
+        for member, name in _NUMBERS:
+            setattr(statistics, member, getattr(counts, name))
         statistics.inference_stats.CopyFrom(_inference_statistics(counts))
         statistics.batch_stats.extend(_batch_statistics(batch) for batch in counts.batches)
         return statistics
 
 
 def _inference_statistics(counts: VersionCounts) -> InferStatistics:
-    return InferStatistics(
-        **{
-            name: _duration(getattr(counts, name).count, getattr(counts, name).ns)
-            for name in _DURATIONS
-        }
-    )
+    found = InferStatistics()
+    for member, name in _DURATIONS:
+        value: Duration = getattr(counts, name)
+        getattr(found, member).CopyFrom(_duration(value.count, value.ns))
+    return found
 
 
 def _batch_statistics(batch: BatchCounts) -> InferBatchStatistics:

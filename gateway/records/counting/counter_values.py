@@ -1,0 +1,45 @@
+"""What a counter's value is, where it is more than a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.records.histogram_bounds import TIME_BOUNDS_S
+
+BUCKETS: Final = len(TIME_BOUNDS_S) + 1
+MAX_REASONS: Final = 24
+"""Room for `gateway.core.errors.REASONS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """How often something took how long together."""
+
+    count: int = 0
+    ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How often something took how long."""
+
+    counts: tuple[int, ...] = (0,) * BUCKETS
+    """By bucket of `TIME_BOUNDS_S`, not cumulative."""
+    sum_s: float = 0.0
+
+    @property
+    def count(self) -> int:
+        """All together."""
+        return sum(self.counts)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCounts:
+    """Batches of one size."""
+
+    batch_size: int
+    count: int
+    compute_input_ns: int
+    compute_infer_ns: int
+    compute_output_ns: int
