@@ -20,18 +20,19 @@ class StatisticsRows:
     def __init__(self, clear: Callable[[int], None], rows: int = HOUSE_ROW) -> None:
         """`clear` sets a row to zero, before another version has it."""
         self._clear = clear
-        self._rows = rows
+        self.size = rows
+        """How many versions may be live."""
         self._assigned: dict[Key, int] = {}
         self._gone: dict[Key, None] = {}
 
     def __repr__(self) -> str:
         return (
-            f"<StatisticsRows {len(self._assigned)} of {self._rows} assigned, {len(self._gone)} of "
+            f"<StatisticsRows {len(self._assigned)} of {self.size} assigned, {len(self._gone)} of "
             "them to versions that are gone>"
         )
 
     def assign(self, key: Key) -> int:
-        """The version's row; -1 where every row is a live version's: it is then not counted."""
+        """The version's row; -1 where every row is a live version's: it can then not be served."""
         self._gone.pop(key, None)
         if key not in self._assigned:
             row = self._unused()
@@ -47,7 +48,7 @@ class StatisticsRows:
             self._gone[key] = None
 
     def _unused(self) -> int:
-        if len(self._assigned) < self._rows:
+        if len(self._assigned) < self.size:
             return len(self._assigned)
         if not self._gone:
             return -1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from gateway.control.lifecycle.changes import Drained, Event, Settled
@@ -85,14 +85,22 @@ class ModelLoading:
             if isinstance(outcome, str):
                 record.errors[version] = outcome
         if not plans or (together and record.errors):
+            self._release_unserved(record, plans)
             return
         retries = 0 if together else 1
         settled = await self._fleet.change(
             record.name, plans, together=together, replaces=not record.errors, retries=retries
         )
         record.errors.update((version, text) for (_, version), text in settled.errors)
+        self._release_unserved(record, plans)
+
+    def _release_unserved(self, record: ModelRecord, plans: Iterable[VersionPlan]) -> None:
+        """Lets go of the rows of versions that did not come to be live.
+
+        Not of one that still drains, and counts: its row is let go of when it has.
+        """
         for plan in plans:
-            if plan.key not in self._fleet.live:
+            if plan.key not in self._fleet.live and plan.version not in record.draining:
                 self._rows.release(plan.key)
 
     async def _plan(self, found: SourceModel, version: int) -> VersionPlan | str:
@@ -102,7 +110,13 @@ class ModelLoading:
             return str(error)
         for warning in plan.warnings:
             log.warning("model %s version %d: %s", found.name, version, warning)
-        return replace(plan, statistics_row=self._rows.assign(plan.key))
+        row = self._rows.assign(plan.key)
+        if row < 0:
+            return (
+                f"the gateway serves at most {self._rows.size} versions, and as many are loaded: "
+                "unload one first"
+            )
+        return replace(plan, statistics_row=row)
 
     def _observe(self, event: Event) -> None:
         if isinstance(event, Settled | Drained):
