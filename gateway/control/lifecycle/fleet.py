@@ -29,10 +29,10 @@ from gateway.control.lifecycle.two_phase_commit import Releases
 from gateway.core.plan import Key, VersionPlan
 from gateway.core.setting_value import Setting
 from gateway.ipc.channel import Channel
+from gateway.ipc.framing import encode
 from gateway.ipc.messages import (
     BreakerReport,
     Committed,
-    IndexEntry,
     Listen,
     Prepared,
     Publish,
@@ -40,8 +40,8 @@ from gateway.ipc.messages import (
     Retired,
     ToControl,
     ToServing,
-    encode,
 )
+from gateway.ipc.repository_index import IndexEntry
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from gateway.control.lifecycle.model_record import (
 from gateway.control.lifecycle.progress import Progress
 from gateway.control.lifecycle.publisher import Bulletin
 from gateway.core.errors import ModelFailed, ModelNotFound, Unavailable
-from gateway.ipc.messages import IndexEntry
+from gateway.ipc.repository_index import IndexEntry
 
 log = logging.getLogger(__name__)
 

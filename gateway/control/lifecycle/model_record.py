@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.core.plan import VersionPlan
-from gateway.ipc.messages import UNLOADED, IndexEntry, VersionState
+from gateway.ipc.repository_index import UNLOADED, IndexEntry, VersionState
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from gateway.control.lifecycle.model_record import (
     all_ready,
     index_entries,
 )
-from gateway.ipc.messages import IndexEntry, VersionState
+from gateway.ipc.repository_index import IndexEntry, VersionState
 
 
 def record(name: str = "m", *versions: int, fingerprint: str | None = "f", **fields) -> ModelRecord:
