@@ -39,7 +39,7 @@ from gateway.records.ring_file import size_rings_file
 
 if TYPE_CHECKING:  # imported while the serving processes come up
     from gateway.control.lifecycle.model_control import ModelControl
-    from gateway.control.lifecycle.model_record import Source
+    from gateway.control.models.sources.source import Source
 
 log = logging.getLogger(__name__)
 

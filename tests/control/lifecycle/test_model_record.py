@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.control.lifecycle.model_record import (
-    ModelRecord,
-    SourceModel,
-    all_ready,
-    index_entries,
-)
+from gateway.control.lifecycle.model_record import ModelRecord, all_ready, index_entries
+from gateway.control.models.sources.source import SourceModel
 from gateway.ipc.repository_index import IndexEntry, VersionState
 
 
