@@ -23,7 +23,7 @@ from gateway.logs.setup import begin_logs
 from gateway.serving.wire.transport.io_mode import EXPERIMENTS_VARIABLE, IoMode, apply_io_mode
 
 if TYPE_CHECKING:
-    from gateway.control.lifecycle.model_record import Source
+    from gateway.control.models.sources.source import Source
 
 _log = logging.getLogger(__name__)
 

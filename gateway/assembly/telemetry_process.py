@@ -21,8 +21,9 @@ from gateway.assembly.telemetry_exporters import (
 )
 from gateway.config.settings import TelemetrySettings
 from gateway.ipc.channel import Channel
-from gateway.ipc.messages import Stop, VersionState
+from gateway.ipc.messages import Stop
 from gateway.ipc.orphan_watch import SupervisorWatch
+from gateway.ipc.repository_index import VersionState
 from gateway.ipc.shared_files import SharedFiles
 from gateway.ipc.telemetry_messages import Overview, TelemetryStart, TelemetryStopped
 from gateway.logs.setup import TELEMETRY, begin_logs

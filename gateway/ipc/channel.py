@@ -1,4 +1,4 @@
-"""One end of the control link: whole messages in, whole messages out."""
+"""One end of a link between the control process and another one: whole messages in and out."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import asyncio
 import socket
 from typing import Any
 
-from gateway.ipc.messages import LENGTH, decode, encode
+from gateway.ipc.framing import LENGTH, decode, encode
 
 
 class Channel:
-    """One end of the control link.
+    """One end of a link, owned by the process that opened it.
 
-    Sending never waits; after the other end has gone it does nothing.
-
-    What is sent in one turn of the event loop leaves in one piece: a thousand models are
-    loaded by many small messages.
+    Sending never waits, and does nothing after the other end has gone. What is sent in one turn of
+    the event loop leaves in one write: a thousand models are loaded by many small messages.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -34,7 +32,7 @@ class Channel:
         self.send_encoded(encode(message))
 
     def send_encoded(self, frame: bytes) -> None:
-        """Sends what `encode` made: one message to many is pickled once."""
+        """Sends a frame that `encode` made, so that a message to many is pickled once."""
         if not self._frames:
             asyncio.get_running_loop().call_soon(self._write)
         self._frames.append(frame)

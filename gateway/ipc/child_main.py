@@ -1,8 +1,9 @@
-"""What every process but the main one runs first.
+"""The program that every process but the control process runs first.
 
-Made safe against the supervisor's signals and its death, then handed to the entry it is to run.
+It ignores the signals that are the supervisor's to answer, watches for the supervisor's death, and
+calls the entry of the process.
 
-``python -m gateway.ipc.child_main MODULE:FUNCTION LINK_FD STATISTICS_FD RINGS_FD``: calls
+``python -m gateway.ipc.child_main MODULE:FUNCTION LINK_FD STATISTICS_FD RINGS_FD`` calls
 ``function(link_fd, files, watch)`` and exits with what it returns. Everything else comes over the
 link.
 """
@@ -21,23 +22,21 @@ Entry = Callable[[int, SharedFiles, SupervisorWatch], int | None]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the entry; see the module."""
+    """Runs the entry named by the command line (see the module); returns the exit status."""
     entry, link_fd, *files = arguments
     leave_signals_to_the_supervisor()
-    return (
-        _load(entry)(int(link_fd), SharedFiles(*map(int, files)), SupervisorWatch(int(link_fd)))
-        or 0
-    )
+    run = _load(entry)
+    return run(int(link_fd), SharedFiles(*map(int, files)), SupervisorWatch(int(link_fd))) or 0
 
 
 def leave_signals_to_the_supervisor() -> None:
-    """Ctrl-C and service managers signal the whole process group.
+    """Ignores the signals that Ctrl-C and service managers send to the whole process group.
 
-    When to stop is said over the link.
+    The supervisor answers them and orders its children to stop over the link.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    # blocked across the start
+    # the spawner blocks them, so that none comes before it is ignored
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 

@@ -1,22 +1,16 @@
-"""What the control side and a serving process tell each other over the control link.
+"""Messages of the control link, between the control process and a serving process.
 
-How it is written on it.
-
-A message is a frozen dataclass, pickled, behind four bytes of length. The link is a private socket
-between processes of one gateway, which is what makes pickle safe here: nobody else can write to it.
-
-The life of a serving process, as its link tells it::
+A message is a frozen dataclass; how it is written on the link stands in `gateway.ipc.framing`. The
+messages of a serving process's life, in their order::
 
     control                                  serving
     Start            ->
     Listen           ->                      <- Listening      (or StartFailed)
     Publish          ->                      <- Published
     Prepare          ->                      <- Prepared       opened and warmed, nothing is live
-                                                               yet
-    Commit or Abort  ->                      <- Committed      live, what was replaced takes no new
+    Commit or Abort  ->                      <- Committed      live; what it replaced takes no new
                                                                calls
-                                             <- Retired        what was replaced has answered its
-                                                               last call
+                                             <- Retired        what it replaced is drained
     Reply            ->                      <- Ask            a caller wants the server changed
     ReportBreakers   ->                      <- BreakerReport
     Drain            ->                                        not ready any more, still serving
@@ -25,53 +19,25 @@ The life of a serving process, as its link tells it::
 
 from __future__ import annotations
 
-import pickle
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from gateway.core.errors import GatewayError
 from gateway.core.plan import Key, VersionPlan
 from gateway.core.setting_value import Setting
+from gateway.ipc.repository_index import IndexEntry
 from gateway.records.breaker_state import CircuitKey, Forced, Report
-
-LENGTH = struct.Struct(">I")
-
-UNLOADED = "unloaded"
-"""Triton's word, the reason of a version that is not served because somebody unloaded it."""
-
-
-class VersionState(StrEnum):
-    """Where a version stands, in the words of RepositoryIndex."""
-
-    READY = "READY"
-    LOADING = "LOADING"
-    UNLOADING = "UNLOADING"
-    UNAVAILABLE = "UNAVAILABLE"
 
 
 class Change(StrEnum):
-    """What a caller may ask of the control side."""
+    """What a caller may ask of the control process."""
 
     LOAD = "load"
     UNLOAD = "unload"
     TRACE_SETTINGS = "trace_settings"
     LOG_SETTINGS = "log_settings"
     BREAKERS = "breakers"
-
-
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
-    """One line of RepositoryIndex."""
-
-    model: str
-    version: str = ""
-    """Empty where the model as a whole cannot be served, or was never loaded."""
-    state: VersionState | None = None
-    """None: in the repository, never loaded."""
-    reason: str = ""
 
 
 # Control to serving.
@@ -82,9 +48,9 @@ class Start:
     """The first message: who this process is and how it is set up."""
 
     settings: object
-    """Frozen; made by the caller of the control side, opaque to it."""
+    """Frozen; made by the control process's caller, and opaque to the control process."""
     addresses: tuple[str, ...]
-    """Where to listen once told to: host and port as gRPC writes them, already reserved.
+    """Where to listen after `Listen`: host and port as gRPC writes them, reserved already.
 
     Every listener sets SO_REUSEPORT.
     """
@@ -92,9 +58,9 @@ class Start:
     """0..processes-1; a restarted process has the slot of the one it replaces."""
     processes: int
     grace_s: float
-    """How long calls in flight may take to end when the supervisor is gone."""
+    """Seconds that calls in flight have to end when the supervisor is gone."""
     orphan_limit_s: float = 60.0
-    """How long the process may outlive its supervisor, whatever it hangs on."""
+    """Seconds that the process may outlive its supervisor, even where it hangs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +78,9 @@ class Prepare:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Make prepared versions live, and take others away, at once.
+    """Make prepared versions live and take others away, in one step.
 
-    What was prepared under the id and is not named is let go.
+    What was prepared under the id and is not named is closed.
     """
 
     change_id: int
@@ -124,22 +90,19 @@ class Commit:
     A version that was live under the same key is replaced and drained.
     """
     retire: tuple[Key, ...] = ()
-    """Live until now; drained and closed."""
+    """Versions that were live until now; they are drained and closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """Let go what was prepared under the id."""
+    """Close what was prepared under the id."""
 
     change_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """What every process answers alike.
-
-    Before the first of these nothing is known of the repository yet.
-    """
+    """What every process answers alike; before the first one, nothing is known of any model."""
 
     sequence: int
     ready: bool
@@ -148,24 +111,24 @@ class Publish:
     trace_settings: Mapping[str, Setting] = field(default_factory=dict)
     log_settings: Mapping[str, Setting] = field(default_factory=dict)
     forced_breakers: Mapping[CircuitKey, Forced] = field(default_factory=dict)
-    """Those that do not decide for themselves; some may not exist yet, or not any more."""
+    """Circuit breakers that an operator has forced; some may not exist yet, or not any more."""
     trace_changes: Mapping[str, Setting] = field(default_factory=dict)
-    """Of the trace settings those that somebody changed.
+    """The trace settings that somebody changed.
 
-    In the others the settings of `Start` hold, which are more exact.
+    For the others the settings of `Start` hold, which are more exact.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class ReportBreakers:
-    """Tell how all breakers stand."""
+    """Report the state of every circuit breaker."""
 
     request_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Say not ready wherever health is asked for; serve everything as before."""
+    """Answer health checks with not ready; serve everything as before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +145,7 @@ class Reply:
     request_id: int
     error: GatewayError | None = None
     value: object = None
-    """For settings: all that hold now, as a mapping.
-
-    For breakers: a `gateway.records.breaker_state.Survey`.
-    """
+    """For settings, a mapping of all that hold now; for breakers, a `breaker_state.Survey`."""
 
 
 # Serving to control.
@@ -197,7 +157,7 @@ class Listening:
 
     port: int
     transport: str = ""
-    """What serves it, for people."""
+    """Which transport serves it, in words for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +169,7 @@ class StartFailed:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Every version of a change is open and warm, but those named."""
+    """Every version of a change is open and warm, except for those named in `errors`."""
 
     change_id: int
     errors: tuple[tuple[Key, str], ...] = ()
@@ -245,10 +205,11 @@ class Ask:
     model: str = ""
     """Empty for settings: they are the whole server's."""
     parameters: Mapping[str, object] = field(default_factory=dict)
-    """Of a load or unload: the request's, plain values.
+    """There are three cases.
 
-    Of settings: those to change, `Setting` values; none to change is a question. Of breakers:
-    `keys`, those to set, and `mode`, a `Forced`; none is a question.
+    For a load or an unload: the request's own parameters, as plain values. For settings: those to
+    change (`Setting` values); none only asks for them. For breakers: `keys`, those to set, and
+    `mode`, a `Forced`; none only asks for their states.
     """
 
 
@@ -279,14 +240,3 @@ ToControl = (
     | BreakerReport
     | Stopped
 )
-
-
-def encode(message: object) -> bytes:
-    """The message as it stands on a link, length first."""
-    body = pickle.dumps(message, protocol=5)
-    return LENGTH.pack(len(body)) + body
-
-
-def decode(body: bytes) -> Any:
-    """The message of a body; the length has been taken off."""
-    return pickle.loads(body)  # noqa: S301  # both ends are ours, see above

@@ -1,4 +1,4 @@
-"""Ends a serving process that has outlived its supervisor."""
+"""Ends a serving process or telemetry process that has outlived its supervisor."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import threading
 import time
 
 DEFAULT_LIMIT_S = 60.0
-"""Until the supervisor has said another."""
+"""Seconds; holds until the supervisor's first message names another limit."""
 
 
 class SupervisorWatch:
-    """Waits for the control link's end, then ends the process after the limit.
+    """Waits in a thread for the control link's end, then ends the process after the limit.
 
-    One that hangs must not hold the port for ever.
+    A process that hangs must not hold the port for ever.
     """
 
     def __init__(self, link_fd: int) -> None:
         self.limit_s = DEFAULT_LIMIT_S
-        """May be changed until the supervisor is gone."""
+        """Seconds; may be changed until the supervisor is gone."""
         self._link_fd = os.dup(link_fd)
         threading.Thread(target=self._watch, daemon=True, name="supervisor-watch").start()
 

@@ -1,7 +1,4 @@
-"""The serving side of the control link.
-
-What the control side says is carried out, what callers want changed is asked.
-"""
+"""The serving process's end of the control link: orders come in, callers' changes are asked for."""
 
 from __future__ import annotations
 
@@ -10,10 +7,10 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Coroutine, Mapping
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from gateway.core.errors import Unavailable
-from gateway.core.plan import Key, VersionPlan
+from gateway.core.plan import VersionPlan
 from gateway.ipc.channel import Channel
 from gateway.ipc.messages import (
     Abort,
@@ -24,7 +21,6 @@ from gateway.ipc.messages import (
     Committed,
     Drain,
     Listen,
-    Listening,
     Prepare,
     Prepared,
     Publish,
@@ -39,74 +35,16 @@ from gateway.ipc.messages import (
     ToControl,
     ToServing,
 )
-from gateway.records.breaker_state import Report
+from gateway.ipc.serving_interface import Served
 
 log = logging.getLogger(__name__)
 
 
-class Served(Protocol):
-    """What a serving process does when the control side tells it to.
-
-    Everything is called on the event loop. `commit`, `abort` and `publish` are synchronous: when
-    they return, what they say holds for the next call. An exception from any of them ends the
-    process: it could not be trusted to agree with the others any more.
-    """
-
-    async def listen(self) -> Listening:
-        """Opens the port; raises OSError or ValueError where no process could."""
-        ...
-
-    async def prepare(
-        self, change_id: int, plans: tuple[VersionPlan, ...]
-    ) -> tuple[tuple[Key, str], ...]:
-        """Opens and warms the versions; nothing goes live.
-
-        Returns those that failed, each with the reason.
-
-        Several changes may be prepared at the same time, never two of the same model.
-        """
-        ...
-
-    def commit(
-        self, change_id: int, live: tuple[Key, ...], retire: tuple[Key, ...]
-    ) -> Awaitable[None]:
-        """Swaps at once.
-
-        What it returns ends when all that was replaced or retired is drained and closed.
-        """
-        ...
-
-    def abort(self, change_id: int) -> None:
-        """Lets go what was prepared under the id; called after `prepare` has returned."""
-        ...
-
-    def publish(self, publication: Publish) -> None:
-        """Takes over what every process answers alike."""
-        ...
-
-    def report_breakers(self) -> Report:
-        """How all breakers stand."""
-        ...
-
-    def drain(self) -> None:
-        """Says not ready wherever health is asked for, and serves on."""
-        ...
-
-    async def stop(self, grace_s: float) -> None:
-        """Takes no new calls, and returns when those in flight are answered.
-
-        Or cut off after the grace.
-        """
-        ...
-
-
 class ServingLink:
-    """The serving side of the link.
+    """Has the orders of the control process carried out, and asks it for changes.
 
-    Carries out what it is told, and asks for what only the control side can do.
-
-    Used as: ``async with await ServingLink.open(fd) as link: start = await
-    link.start(); await link.serve(served)``.
+    Used as ``async with await ServingLink.open(fd) as link``, then ``await link.start()`` once and
+    ``await link.serve(served)`` until the process stops.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -140,10 +78,7 @@ class ServingLink:
         self._channel.close()
 
     async def start(self) -> Start:
-        """The first message.
-
-        Ends the process when there is none, because the supervisor is gone.
-        """
+        """The first message; raises SystemExit where there is none: the supervisor is gone."""
         message = await self._channel.receive()
         if not isinstance(message, Start):
             raise SystemExit(0)
@@ -151,21 +86,17 @@ class ServingLink:
         return message
 
     async def refuse(self, text: str) -> None:
-        """Tells the supervisor that no process can start with these settings, and why.
-
-        The caller exits next.
-        """
+        """Reports that no process can start with these settings; the caller exits next."""
         self._channel.send(StartFailed(text))
         await self._channel.flush()
 
     async def ask(
         self, change: Change, model: str = "", parameters: Mapping[str, object] | None = None
     ) -> object:
-        """Has the control side change the server.
+        """Has the control process change the server; returns when every process has the change.
 
-        Returns when the change holds in every process; raises the `GatewayError` that ended it.
-
-        A caller that is cancelled stops waiting; what was begun goes on.
+        A caller that is cancelled stops waiting, but what was begun goes on. Raises the
+        `GatewayError` that ended the change, `Unavailable` while the server stops.
         """
         if self._gone:
             raise Unavailable("the server is stopping: nothing can be changed any more")
@@ -180,9 +111,9 @@ class ServingLink:
             self._asked.pop(request_id, None)
 
     async def serve(self, served: Served) -> None:
-        """Carries out what the control side says, until told to stop or the supervisor is gone.
+        """Has orders carried out until one is to stop, or the supervisor is gone.
 
-        `served` is stopped by then.
+        `served` is stopped when this returns.
         """
         self._spawn(self._carry_out_orders(served))
         grace_s = await self._end

@@ -1,6 +1,6 @@
-"""The memory that all processes of a gateway share and that outlives each of them.
+"""The memory that all processes of a gateway share: two files without a name.
 
-Two files without a name.
+It outlives each process but the last, so what a process wrote can be read after its death.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class SharedFiles(NamedTuple):
-    """Their descriptors, inherited by none unless passed on."""
+    """The descriptors of both files; a child inherits them only where they are passed on."""
 
     statistics: int
     """`gateway.records.counters`."""
@@ -19,10 +19,10 @@ class SharedFiles(NamedTuple):
 
     @classmethod
     def create(cls) -> SharedFiles:
-        """Empty ones."""
+        """Makes both files, empty."""
         return cls(*(os.memfd_create(f"gateway-{name}", os.MFD_CLOEXEC) for name in cls._fields))
 
     def close(self) -> None:
-        """Closes them here."""
+        """Closes the descriptors in this process."""
         for fd in self:
             os.close(fd)

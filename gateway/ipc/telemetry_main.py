@@ -1,6 +1,6 @@
-"""What the telemetry process runs first.
+"""The program that the telemetry process runs first, the same as `gateway.ipc.child_main`.
 
-A module of its own, so that lists of processes tell it from those that serve.
+It is a module of its own so that lists of processes tell it from the processes that serve.
 """
 
 from __future__ import annotations

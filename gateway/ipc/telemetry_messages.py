@@ -1,6 +1,6 @@
-"""What the main process tells the telemetry process.
+"""Messages between the control process and the telemetry process.
 
-How it is set up, then the gateway as a whole, whenever it changes; at last `Stop`.
+The first is `TelemetryStart`; an `Overview` follows whenever the gateway changes, then `Stop`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.core.plan import Key
-from gateway.ipc.messages import IndexEntry
+from gateway.ipc.repository_index import IndexEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +18,12 @@ class ProcessState:
 
     slot: int
     pid: int
-    """0: none at the moment."""
+    """Its process's id; 0: it has none at the moment."""
     state: str
     """`starting`, `serving`, `restarting`."""
     restarts: int
     reason: str = ""
-    """Why the last one ended; empty: none has."""
+    """Why the slot's last process ended; empty: none has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,12 @@ class Overview:
     """`starting`, `serving`, `draining`, `stopping`."""
     index: tuple[IndexEntry, ...]
     rows: Mapping[int, Key] = field(default_factory=dict)
-    """Of live versions: their rows in the statistics table."""
+    """The live version of each row of the statistics table."""
     processes: tuple[ProcessState, ...] = ()
     address: str = ""
     """Where gRPC is served."""
     started_s: float = 0.0
-    """Of the Unix epoch."""
+    """When the gateway was started, in seconds of the Unix epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,12 @@ class TelemetryStart:
     """The first message to a telemetry process."""
 
     settings: object
-    """Frozen; made by the caller of the control side, opaque to it."""
+    """Frozen; made by the control process's caller, and opaque to the control process."""
     http_fds: tuple[int, ...]
-    """Listening sockets that it inherited; none: no HTTP."""
+    """Listening sockets that the process inherited; none: HTTP is not served."""
     overview: Overview
 
 
 @dataclass(frozen=True, slots=True)
 class TelemetryStopped:
-    """The last message of a telemetry process.
-
-    What was written down has been exported, as far as that could be done in time.
-    """
+    """The last message of a telemetry process: its records are exported, as far as time allowed."""

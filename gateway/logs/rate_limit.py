@@ -1,7 +1,6 @@
-"""Rate-limited logging.
+"""Rate-limited logging, for every process.
 
-The first of a kind at once, then every ten seconds how many more there
-were. Every process may use it.
+The first record of a kind is logged at once, then every ten seconds how many more there were.
 """
 
 from __future__ import annotations
@@ -33,12 +32,10 @@ class _Kind:
 
 
 class RateLimitedLog:
-    """Counts what is of a kind that has been logged, until ten seconds pass without one.
+    """Counts records of a kind that has been logged, until ten seconds pass without one.
 
-    Everything is called on the event loop.
-
-    Outside one nothing is held back. A loop that ends takes its counts
-    with it: `flush` logs them before.
+    Everything is called on the event loop; without a running loop nothing is held back. A loop that
+    ends takes its counts with it, so `flush` is called before.
     """
 
     def __init__(self, log: logging.Logger) -> None:
@@ -47,14 +44,14 @@ class RateLimitedLog:
 
     @property
     def full(self) -> bool:
-        """There are so many kinds at once that further ones had better be logged as one."""
+        """There are so many kinds at once that further ones should be logged as one kind."""
         return len(self._kinds) >= MOST_KINDS
 
     def counted(self, kind: Hashable, words: str = "") -> bool:
-        """One more, counted and done with.
+        """Counts one more of the kind; nothing else is to be done about it where this is true.
 
-        False: the first of its kind, to be logged and followed by `begin`.
-        `words`: those of the last are logged.
+        False: it is the first of its kind, and the caller logs it and calls `begin`. The `words` of
+        the last one counted are logged with the number.
         """
         counted_kind = self._kinds.get(kind)
         if counted_kind is None or time.monotonic() > counted_kind.until:
@@ -66,18 +63,18 @@ class RateLimitedLog:
     def warning(
         self, kind: Hashable, text: str, what: str, error: BaseException | None = None
     ) -> None:
-        """One more warning of this kind, with the traceback of `error` where it is the first.
+        """Logs a warning of this kind, or counts it; the first has the traceback of `error`.
 
-        `what` they are stands behind their number.
+        `what` says in the plural what is counted, behind its number.
         """
         if not self.counted(kind, text):
             self._log.warning("%s", text, exc_info=error)
             self.begin(kind, logging.WARNING, what, {})
 
     def begin(self, kind: Hashable, level: int, what: str, extra: Mapping[str, object]) -> None:
-        """From here on those of this kind are counted.
+        """Counts records of this kind from here on.
 
-        `what` they are, and `extra`, stand in the record with their number.
+        `what` says in the plural what is counted; it and `extra` go into the record of the number.
         """
         before = self._kinds.pop(kind, None)
         if before is not None:
@@ -91,7 +88,7 @@ class RateLimitedLog:
         self._wait(kind, counted_kind, loop)
 
     def flush(self) -> None:
-        """Logs what has been counted so far, and forgets all."""
+        """Logs the numbers counted so far, and forgets every kind."""
         kinds = self._kinds
         self._kinds = {}
         for counted_kind in kinds.values():

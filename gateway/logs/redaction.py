@@ -1,6 +1,6 @@
-"""Words of callers and of models as they may stand in a log.
+"""Makes words of callers and of models fit for a log, in every process.
 
-No line of theirs is taken for one of ours, and none is endless.
+No line of theirs is taken for one of ours, none is endless, and no tensor's values are quoted.
 """
 
 from __future__ import annotations
@@ -14,30 +14,28 @@ LONGEST_VALUE: Final = 256
 _RUN_STATUS: Final = re.compile(
     r"(Non-zero status code returned while running .*?Status Message:).*", re.DOTALL
 )
-# no more: what follows may have been cut off
+# the pattern ends with the value, because what follows may have been cut off
 _BAD_OUTPUT: Final = re.compile(r" holds (?:NaN|[-+]?(?:inf|\d[\d.e+-]*))")
 _NEEDS_QUOTES: Final = re.compile(r'[\s"=\\]')
 
 
 def printable(text: str, most: int = LONGEST_MESSAGE) -> str:
-    """The text, at most so many characters of it.
+    """At most `most` characters of the text, without any that could forge or hide a line.
 
     Whatever moves a cursor, turns the direction or cannot be seen is written as an escape.
     """
     if len(text) > most:
         text = text[:most] + "..."
-    return (
-        text
-        if text.isprintable()
-        else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    )
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def without_values(text: str) -> str:
-    """An error's text without what may be of a tensor; its caller was told all of it.
+    """An error's text without what may quote a tensor; the caller's own error keeps all of it.
 
-    That is what ONNX Runtime says of a node that failed (`idx=1000000 must be within ...`; which
-    node it was stays), and the value for which an output guard refused an answer
+    Two things are left out: what ONNX Runtime writes about a node that failed (`idx=1000000 must be
+    within ...`; the node's name stays), and the value for which an output guard refused an answer
     (`gateway.serving.policies.output_guard.output_guard`).
     """
     if "Non-zero status" in text:
@@ -46,7 +44,7 @@ def without_values(text: str) -> str:
 
 
 def quoted(text: str, most: int = LONGEST_VALUE) -> str:
-    """The text as the value of `key=value`: in quotes where it would not end by itself."""
+    """The text as the value of `key=value`, in quotes where its end would not be seen."""
     if text and text.isprintable() and len(text) <= most and not _NEEDS_QUOTES.search(text):
         return text
     shown = text[:most].replace("\\", "\\\\").replace('"', '\\"') + (
@@ -56,9 +54,9 @@ def quoted(text: str, most: int = LONGEST_VALUE) -> str:
 
 
 def indented(text: str, most: int = 16384) -> str:
-    """A traceback, two spaces before each line.
+    """A traceback with two spaces before each line; if it is long, its middle is left out.
 
-    So that no line of an error's text begins like a record; its middle is left out if it is long.
+    The spaces keep lines of an error's text from beginning like a record.
     """
     if len(text) > most:
         text = f"{text[: most // 2]}\n...\n{text[-most // 2 :]}"

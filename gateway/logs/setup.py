@@ -1,4 +1,4 @@
-"""Where a process begins to log."""
+"""Sets up the log of a process; every process calls it once, when it starts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,9 @@ _log = logging.getLogger("gateway")
 
 
 def begin_logs(log_format: LogFormat | str, level: str, process: str | int = MAIN) -> None:
-    """Logs go to stderr from here on, in this form.
+    """Sends the log to stderr in this form; does nothing where logging is set up already.
 
-    Does nothing where somebody has set up logging before, as `logging.basicConfig`.
-
-    `process`: MAIN, TELEMETRY, or the slot of a serving process.
+    So does `logging.basicConfig`. `process` is MAIN, TELEMETRY, or the slot of a serving process.
     """
     root = logging.getLogger()
     if root.handlers:
@@ -44,7 +42,7 @@ def make_formatter(log_format: LogFormat | str, process: str | int) -> logging.F
 
 
 def json_process(process: str | int) -> str:
-    """A process as JSON lines name it."""
+    """The name of a process in JSON lines; `process` as in `begin_logs`."""
     return f"serving-{process}" if isinstance(process, int) else process
 
 

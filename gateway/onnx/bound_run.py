@@ -1,6 +1,6 @@
-"""A run whose inputs and outputs have their places in memory: ONNX Runtime reads and writes there.
+"""A run whose inputs and outputs have their places in memory; used by the worker process.
 
-Used by worker processes.
+ONNX Runtime reads and writes there, so that no tensor is copied between processes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from gateway.core.datatypes import BF16, numpy_dtype
 from gateway.core.request import Array
 
 ONNX_BFLOAT16: Final = 16
-"""onnx.TensorProto.BFLOAT16"""
+"""The number of onnx.TensorProto.BFLOAT16."""
 
 
 class BoundRun:
-    """Inputs and outputs bound to arrays of ours, whose memory the binding keeps."""
+    """A run with its inputs and outputs bound to the caller's arrays, whose memory it keeps."""
 
     __slots__ = ("_addresses", "_arrays", "_binding", "_session")
 
@@ -39,9 +39,10 @@ class BoundRun:
             self._binding.bind_ortvalue_output(name, ort_value(array))
 
     def run(self) -> bool:
-        """True when the outputs stand in their places.
+        """Runs once; true when the outputs stand in their places.
 
-        ONNX Runtime refuses another shape, and some operators bring memory of their own.
+        False: ONNX Runtime refused a shape, or an operator brought memory of its own; the caller
+        runs the model unbound.
         """
         try:
             self._session.run_with_iobinding(self._binding)
@@ -51,7 +52,7 @@ class BoundRun:
 
 
 def ort_value(array: Array) -> ort.OrtValue:
-    """The array's memory as ONNX Runtime's own kind of value; the array is contiguous."""
+    """The memory of a contiguous array as ONNX Runtime's own kind of value."""
     if array.dtype.kind == "V" and array.dtype == numpy_dtype(BF16):
         return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(np.uint16), ONNX_BFLOAT16)
     return ort.OrtValue.ortvalue_from_numpy(array)

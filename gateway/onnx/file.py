@@ -1,6 +1,6 @@
-"""Model files on disk.
+"""Model files on disk, as the control process checks and hashes them.
 
-What they refer to, whether that stays inside their folder, and the hashes that tell them apart.
+It looks at which files of external data they refer to, and whether those stay inside their folder.
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ _MEMORY_ADDRESS = "_ORT_MEM_ADDR_"
 
 
 def external_files(path: Path) -> tuple[Path, ...]:
-    """The files of external data that the model file refers to.
+    """The files of external data that the model file refers to, all existing and in its folder.
 
-    All there and all inside its folder; raises `OnnxFileFault`.
-
-    Links may lead to where the model file itself really is, as content-addressed caches have it,
-    and nowhere else outside.
+    A link may also lead to where the model file itself really is, as in content-addressed caches,
+    and nowhere else. Raises `OnnxFileFault`.
     """
     try:
         # O_NONBLOCK: the name may be a pipe's, which would be waited for
@@ -43,7 +41,7 @@ def external_files(path: Path) -> tuple[Path, ...]:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 over the model file and its external data, their names included (hexadecimal).
+    """SHA-256 (hexadecimal) over the model file and its external data, their names included.
 
     Raises `OnnxFileFault`.
     """
@@ -51,10 +49,7 @@ def file_hash(path: Path) -> str:
 
 
 class FileHashes:
-    """`file_hash`, remembered for files that have not changed since (same inode, size and times).
-
-    So that polling is cheap.
-    """
+    """Remembers `file_hash` of files with the same inode, size and times, so polling is cheap."""
 
     def __init__(self) -> None:
         self._known: dict[Path, tuple[Sequence[Path], object, str]] = {}
@@ -73,7 +68,7 @@ class FileHashes:
         return result
 
     def keep_only(self, paths: set[Path]) -> None:
-        """Forgets all other files."""
+        """Forgets all files but these."""
         self._known = {path: known for path, known in self._known.items() if path in paths}
 
     def __repr__(self) -> str:

@@ -1,6 +1,6 @@
-"""What can be wrong with a model before it serves; the texts are for whoever keeps the repository.
+"""What can be wrong with a model before it serves; raised in the control process.
 
-::
+The texts are for people who keep the repository::
 
     RepositoryFault
     ├── OnnxFileFault   the model file, or the files it refers to

@@ -1,11 +1,11 @@
-"""The names of external data files in an ONNX file, read off the protobuf wire without parsing.
+"""The names of external data files in an ONNX file, as the control process finds them.
 
-Or reading, any tensor.
+They are read off the protobuf wire, without parsing the file or reading any tensor.
 
-ONNX Runtime follows these names when it opens a model, so they are looked at first. What protobuf
-would see is seen here: messages are entered wherever they may hold a tensor, any number of times
-(protobuf merges repeated ones). For the same reason a tensor's `data_location` is not asked: it may
-stand in another part of the message than the name does.
+ONNX Runtime follows these names when it opens a model, so they are looked at first. All that
+protobuf would see is seen here: messages are entered wherever they may hold a tensor, any number of
+times (protobuf merges repeated ones). For the same reason a tensor's `data_location` is not asked:
+it may stand in another part of the message than the name does.
 
 The file is read by `pread`, not mapped: a mapped file that somebody cuts short
 takes the process with it (SIGBUS).
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 
 from gateway.onnx.model_faults import OnnxFileFault
 
@@ -34,10 +35,10 @@ _INSIDE: dict[str, dict[int, str]] = {
 # which are passed over in one step.
 _NUMBERS = re.compile(rb"(?:\x3d[\x00-\xff]{4}|\x40[\x80-\xff]{0,9}[\x00-\x7f])++")
 
+# wire types
 _VARINT = 0
-_FIXED64 = 1
 _BYTES = 2
-_FIXED32 = 5
+_FIXED_BYTES = {1: 8, 5: 4}
 _CHUNK_BYTES = 1 << 18
 _HEAD_BYTES = 24  # a tag and a length are two varints of at most ten bytes each
 _MOST_DEPTH = 100  # protobuf's own limit
@@ -52,36 +53,45 @@ def external_locations(descriptor: int, size: int) -> tuple[str, ...]:
     """
     reader = _Reader(descriptor, size)
     locations: dict[str, None] = {}
+    graphs = 0
+    for kind, start, stop in _messages(reader, size):
+        if kind == "entry":
+            locations.update(dict.fromkeys(_location(reader.read(start, stop))))
+        graphs += kind == "graph"
+    if not graphs:
+        raise OnnxFileFault("is not an ONNX model: it has no graph")
+    return tuple(locations)
+
+
+def _messages(reader: _Reader, size: int) -> Iterator[tuple[str, int, int]]:
+    """The messages that may lead to a tensor, each with its start and stop, in file order.
+
+    Invariant: `position` lies in the innermost open message, or is its end.
+    """
     open_messages = [("model", size)]
     position = 0
     fields = 0
-    graphs = 0
     while open_messages:
         kind, end = open_messages[-1]
+        if kind == "attribute":
+            position = reader.skip_numbers(position, end)
         if position == end:
             open_messages.pop()
             continue
         fields += 1
         if fields > _MOST_FIELDS:
             raise OnnxFileFault(f"has more than {_MOST_FIELDS} fields")
-        if kind == "attribute":
-            position = reader.skip_numbers(position, end)
-            if position == end:
-                continue
         number, wire_type, start, stop = reader.field(position, end)
         inner = _INSIDE[kind].get(number) if wire_type == _BYTES else None
         position = stop
-        if inner == "entry":
-            locations.update(dict.fromkeys(_location(reader.read(start, stop))))
-        elif inner is not None:
+        if inner is None:
+            continue
+        yield inner, start, stop
+        if inner != "entry":
             if len(open_messages) >= _MOST_DEPTH:
                 raise OnnxFileFault(f"nests messages more than {_MOST_DEPTH} deep")
-            graphs += inner == "graph"
             open_messages.append((inner, stop))
             position = start
-    if not graphs:
-        raise OnnxFileFault("is not an ONNX model: it has no graph")
-    return tuple(locations)
 
 
 class _Reader:
@@ -96,9 +106,9 @@ class _Reader:
         self._chunk = b""
 
     def field(self, position: int, end: int) -> tuple[int, int, int, int]:
-        """Number and wire type of the field at the position.
+        """Number and wire type of the field at the position, and where its value starts and stops.
 
-        Where its value starts and stops.
+        `end` is that of the message around it. Raises `OnnxFileFault`.
         """
         chunk, offset = self._at(position)
         tag, offset = _varint(chunk, offset, self._base)
@@ -108,14 +118,12 @@ class _Reader:
             raise OnnxFileFault(
                 f"is not an ONNX model, or corrupt: no field can begin at byte {position}"
             )
-        length = 0
+        length = _FIXED_BYTES.get(wire_type, 0)
         if wire_type == _VARINT:
             _, offset = _varint(chunk, offset, self._base)
         elif wire_type == _BYTES:
             length, offset = _varint(chunk, offset, self._base)
-        elif wire_type in (_FIXED32, _FIXED64):
-            length = 4 if wire_type == _FIXED32 else 8
-        else:
+        elif not length:
             raise OnnxFileFault(
                 f"is not an ONNX model, or corrupt: wire type {wire_type} at byte {position}"
             )
@@ -128,10 +136,7 @@ class _Reader:
         return number, wire_type, start, start + length
 
     def skip_numbers(self, position: int, end: int) -> int:
-        """Where the run of an attribute's numbers that begins at the position stops.
-
-        The position itself where there is none.
-        """
+        """Where the run of an attribute's numbers at the position stops; itself where none is."""
         while position < end:
             chunk, offset = self._at(position)
             match = _NUMBERS.match(chunk, offset, min(len(chunk), end - self._base))
@@ -141,7 +146,7 @@ class _Reader:
         return position
 
     def read(self, start: int, stop: int) -> bytes:
-        """The bytes from start to stop, which are few."""
+        """The bytes from start to stop; raises `OnnxFileFault` where they are many or missing."""
         if stop - start > _MOST_ENTRY_BYTES:
             raise OnnxFileFault(
                 f"has an external_data entry of {stop - start} bytes at byte {start}"
@@ -152,7 +157,7 @@ class _Reader:
         return data
 
     def _at(self, position: int) -> tuple[bytes, int]:
-        """A chunk with all of a field's head in it, and the position's offset there."""
+        """A chunk that holds the whole head of a field, and the position's offset in it."""
         offset = position - self._base
         if not 0 <= offset <= len(self._chunk) - _HEAD_BYTES:
             self._chunk = os.pread(
@@ -164,10 +169,7 @@ class _Reader:
 
 
 def _varint(data: bytes, offset: int, base: int = 0) -> tuple[int, int]:
-    """The number at the offset, and the offset behind it.
-
-    `base` is where data begins in the file.
-    """
+    """The number at the offset, and the offset behind it; `base` is where `data` begins."""
     result = 0
     shift = 0
     for index in range(offset, min(offset + 10, len(data))):
@@ -181,7 +183,7 @@ def _varint(data: bytes, offset: int, base: int = 0) -> tuple[int, int]:
 
 def _location(entry: bytes) -> list[str]:
     """The value of a StringStringEntryProto whose key is `location`, as a list of one or none."""
-    said = {1: b"", 2: b""}
+    value_of = {1: b"", 2: b""}
     offset = 0
     while offset < len(entry):
         tag, offset = _varint(entry, offset)
@@ -194,13 +196,13 @@ def _location(entry: bytes) -> list[str]:
             raise OnnxFileFault(
                 "is truncated or corrupt: an external_data entry goes on behind its end"
             )
-        said[number] = entry[offset : offset + length]
+        value_of[number] = entry[offset : offset + length]
         offset += length
-    if said[1] != b"location":
+    if value_of[1] != b"location":
         return []
     try:
-        return [said[2].decode("utf-8")]
+        return [value_of[2].decode("utf-8")]
     except UnicodeDecodeError:
         raise OnnxFileFault(
-            f"has an external data location that is not UTF-8: {said[2]!r}"
+            f"has an external data location that is not UTF-8: {value_of[2]!r}"
         ) from None

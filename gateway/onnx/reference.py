@@ -1,8 +1,7 @@
-"""Reference samples.
+"""Reference samples, read in the serving process and in the inspection process.
 
-Real inputs a user puts beside a model, from an .npz file or from a configured warm-up.
-
-Whatever does not fit the graph is left out and said: a sample is a hint, and a wrong one never
+They are real inputs that a user puts beside a model, as an .npz file or as a configured warm-up.
+What does not fit the graph is left out with a warning: a sample is a hint, and a wrong one never
 keeps a model from being served.
 """
 
@@ -27,30 +26,17 @@ Array = np.ndarray[Any, Any]
 def load_reference(
     path: str, inputs: Sequence[SampleTensor]
 ) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """The inputs' arrays out of an .npz file, in the graph's rank and datatypes.
+    """The inputs' arrays out of an .npz file, and a sentence on each thing that does not fit.
 
-    A sentence on each thing that does not fit.
-
-    An array lacking the first axis is one row. Arrays that name no input (labels,
-    expected outputs) are passed over.
+    The arrays have the graph's rank and datatypes; one that lacks the first axis is one row. Arrays
+    that name no input (labels, expected outputs) are passed over.
     """
-    arrays: dict[str, Array] = {}
-    faults: list[str] = []
     try:
-        with np.load(path, allow_pickle=False) as file:
-            stored = {
-                tensor.name: file[tensor.name] for tensor in inputs if tensor.name in file.files
-            }
-            names = ", ".join(file.files)
+        stored = _stored(path, inputs)
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         return {}, (f"the reference sample {Path(path).name} is not used: {error}",)
-    if not stored:
-        return {}, (
-            (
-                f"the reference sample {Path(path).name} is not used: it names none of the "
-                f"model's inputs (it has {names or 'nothing'})"
-            ),
-        )
+    arrays: dict[str, Array] = {}
+    faults: list[str] = []
     for tensor in inputs:
         if tensor.name in stored:
             try:
@@ -60,12 +46,22 @@ def load_reference(
     return arrays, tuple(faults)
 
 
+def _stored(path: str, inputs: Sequence[SampleTensor]) -> dict[str, Array]:
+    """The arrays of the file that are named like inputs; raises ValueError where none is."""
+    with np.load(path, allow_pickle=False) as file:
+        stored = {tensor.name: file[tensor.name] for tensor in inputs if tensor.name in file.files}
+        if not stored:
+            names = ", ".join(file.files) or "nothing"
+            raise ValueError(f"it names none of the model's inputs (it has {names})")
+    return stored
+
+
 def reference_of_warmup(
     warmup: Sequence[WarmupInput], inputs: Sequence[SampleTensor]
 ) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """The same from a configured warm-up request.
+    """The same from a configured warm-up request, whose tensors are one row each.
 
-    Zeros, small random values (0 and 1), or the file's tensor, each one row.
+    They are zeros, small random values (0 and 1), or what their file holds.
     """
     by_name = {tensor.name: tensor for tensor in inputs}
     arrays: dict[str, Array] = {}
@@ -83,10 +79,7 @@ def reference_of_warmup(
 
 
 def _warmup_array(entry: WarmupInput) -> Array:
-    """The tensor a warm-up names.
-
-    0 and 1 where it says random, so that an embedding's index stays in range.
-    """
+    """The tensor that a warm-up names; random values are 0 and 1, so that they suit an index."""
     if entry.source == "random" and entry.datatype != BYTES:
         return (
             np.random.default_rng(0).integers(0, 2, entry.shape).astype(numpy_dtype(entry.datatype))
@@ -108,10 +101,7 @@ def _warmup_array(entry: WarmupInput) -> Array:
 
 
 def _fitted(array: Array, tensor: SampleTensor) -> Array:
-    """The array in the graph's rank and datatype.
-
-    ValueError where that would change what it says.
-    """
+    """The array in the graph's rank and datatype; raises ValueError where values would change."""
     if array.ndim == len(tensor.shape) - 1:
         array = array[np.newaxis]
     if array.ndim != len(tensor.shape):

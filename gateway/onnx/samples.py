@@ -1,8 +1,7 @@
-"""Plausible inputs for a graph.
+"""Plausible inputs for a graph, made in the serving process and in the inspection process.
 
-What a version is warmed with, and what its batching evidence and cost curve are taken on.
-
-Rows are distinct and of different scale, because what looks over the batch (a mean, the range of a
+The first warms versions with them, the second takes batching evidence and cost curves on them. Rows
+are distinct and of different scale, because what looks over the batch (a mean, the range of a
 dynamic quantisation) hides behind rows that are alike. A reference sample says what the graph does
 not: free sizes, and which integers and strings the model knows.
 """
@@ -18,9 +17,10 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from gateway.core.datatypes import BF16, BYTES, datatype_of_onnx, numpy_dtype
+from gateway.core.datatypes import datatype_of_onnx, numpy_dtype
 from gateway.core.errors import ModelFailed
 from gateway.core.plan import GraphTensor, TensorSpec
+from gateway.onnx.random_values import INTEGER_LIMIT, is_float, random_array
 
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")
@@ -30,22 +30,18 @@ _IMAGE_SIZES: Final = (224, 32, 64, 128, 256, 512, 16, 8, 1)
 _IMAGE_RANK: Final = 4
 # of a row whose sizes are guessed; larger ones come from a reference sample
 _MOST_ELEMENTS: Final = 4 << 20
-_WORDS: Final = ("red", "grün", "blue", "東京", "no", "yes", "alpha", "beta")
 
 
 class Values(Enum):
-    """Where the elements of a sample come from.
+    """Where the floating-point elements of a sample come from.
 
-    In each, integers and strings come from the reference sample where it has the input.
+    Integers and strings always come from the reference sample where it has the input.
     """
 
     SIGNED = "random values"
     """Normal, the rows' scales spread from 0.01 to 10."""
     POSITIVE = "random positive values"
-    """Uniform, the rows' scales spread from 0.1 to 1.
-
-    For graphs with a logarithm or a root in them.
-    """
+    """Uniform, the rows' scales spread from 0.1 to 1; for graphs with a logarithm or a root."""
     REFERENCE = "the reference sample's values"
     """Rows of the reference sample wherever it has the input."""
 
@@ -57,7 +53,7 @@ class SampleTensor:
     name: str
     datatype: str
     shape: tuple[int | str | None, ...]
-    """A str or None is free; equal strings are equal sizes."""
+    """A str or None is a free size; equal strings are equal sizes."""
     optional: bool = False
 
 
@@ -66,8 +62,8 @@ class SampleKind:
     """One way to make a sample, where the graph leaves several."""
 
     free_size: int = _FREE_SIZES[0]
-    """Of free inner axes that the reference sample does not settle."""
-    integer_limit: int = 10
+    """The size of free inner axes that the reference sample does not settle."""
+    integer_limit: int = INTEGER_LIMIT
     """Integers lie below it (bytes below 256 where it is 10)."""
     values: Values = Values.SIGNED
     optional: bool = False
@@ -77,9 +73,9 @@ class SampleKind:
 def sample_tensors(
     inputs: Sequence[GraphTensor | TensorSpec | SampleTensor],
 ) -> tuple[SampleTensor, ...]:
-    """The same inputs as samples see them, from a graph or from a signature.
+    """The same inputs as samples see them, from a graph or from a version's signature.
 
-    KeyError where the protocol lacks a datatype.
+    Raises KeyError where the protocol lacks the datatype.
     """
     return tuple(_sample_tensor(tensor) for tensor in inputs)
 
@@ -108,25 +104,31 @@ def sample_rows(
     rng: np.random.Generator,
     kind: SampleKind = SampleKind(),
 ) -> dict[str, Array]:
-    """A feed of `rows` distinct rows of different scale.
+    """A feed of `rows` distinct rows of different scale, by the input's name.
 
-    `rows` None: one request of a model whose first axis is like any other.
-
-    Reference arrays have the graph's rank (see `gateway.onnx.reference`); their rows are cycled in
-    a random order, the same for all inputs.
+    `rows` None: one request of a model whose first axis is like any other. Reference arrays have
+    the graph's rank (see `gateway.onnx.reference`); their rows are cycled in a random order, the
+    same for all inputs.
     """
     tensors = [tensor for tensor in sample_tensors(inputs) if kind.optional or not tensor.optional]
     given = reference or {}
     shapes = _shapes(tensors, rows, given, kind)
-    order = rng.permutation(max((len(array) for array in given.values() if array.ndim), default=1))
+    drawn = rng.permutation(max((len(array) for array in given.values() if array.ndim), default=1))
+    order = drawn if rows is not None else None
     return {
-        tensor.name: _cycled(
-            given[tensor.name], shapes[tensor.name], order if rows is not None else None
-        )
+        tensor.name: _cycled(given[tensor.name], shapes[tensor.name], order)
         if tensor.name in given and _from_reference(tensor, kind)
-        else _random(tensor.datatype, shapes[tensor.name], rng, kind)
+        else _random(tensor, shapes[tensor.name], rng, kind)
         for tensor in tensors
     }
+
+
+def _random(
+    tensor: SampleTensor, shape: tuple[int, ...], rng: np.random.Generator, kind: SampleKind
+) -> Array:
+    positive = kind.values is Values.POSITIVE
+    limit = kind.integer_limit
+    return random_array(tensor.datatype, shape, rng, positive=positive, integer_limit=limit)
 
 
 def sample_kinds(
@@ -147,7 +149,9 @@ def sample_kinds(
     shapes = [tensor.shape[rows is not None :] for tensor in open_tensors]
     free = [shape for shape in shapes if any(not isinstance(size, int) for size in shape)]
     images = any(len(tensor.shape) == _IMAGE_RANK for tensor in open_tensors)
-    sizes = (_IMAGE_SIZES if images else _FREE_SIZES) if free else _FREE_SIZES[:1]
+    sizes: tuple[int, ...] = _IMAGE_SIZES if images else _FREE_SIZES
+    if not free:
+        sizes = _FREE_SIZES[:1]
     integers = any(np.dtype(numpy_dtype(tensor.datatype)).kind in "iu" for tensor in open_tensors)
     for size in sizes:
         if all(_elements(shape, size) <= _MOST_ELEMENTS for shape in free) or size == min(sizes):
@@ -166,10 +170,10 @@ def find_sample(
     *,
     search_s: float = 2.0,
 ) -> tuple[SampleKind, dict[str, Array], T]:
-    """The first kind of sample that `run` takes, the feed it took and what it returned.
+    """The first kind of sample that `run` accepts, the feed it ran on and what it returned.
 
-    `run` raises ModelFailed for a feed the model cannot run on; where all kinds fail, or `search_s`
-    is over, the first failure is raised.
+    `run` raises `ModelFailed` for a feed that the model cannot run on; where all kinds fail, or
+    `search_s` is over, the first failure is raised.
     """
     until = time.monotonic() + search_s
     failure = None
@@ -190,29 +194,18 @@ def _elements(shape: tuple[int | str | None, ...], free_size: int) -> float:
 
 
 def _from_reference(tensor: SampleTensor, kind: SampleKind) -> bool:
-    return kind.values is Values.REFERENCE or not _is_float(tensor.datatype)
-
-
-def _is_float(datatype: str) -> bool:
-    return datatype == BF16 or datatype.startswith("FP")
+    return kind.values is Values.REFERENCE or not is_float(tensor.datatype)
 
 
 def _shapes(
     tensors: Sequence[SampleTensor], rows: int | None, given: Mapping[str, Array], kind: SampleKind
 ) -> dict[str, tuple[int, ...]]:
-    """Each input's shape.
+    """Each input's shape, by its name.
 
-    Sizes of the graph, then of the reference sample (by input, then by
-    symbolic name), then the kind's.
+    A size is the graph's; where that is free, the reference sample's (the same input's, else that
+    of the same symbolic name); where that has none, the kind's.
     """
-    named: dict[str, int] = {}
-    for tensor in tensors:
-        if tensor.name in given:
-            for axis, (size, actual) in enumerate(
-                zip(tensor.shape, given[tensor.name].shape, strict=False)
-            ):
-                if isinstance(size, str) and (axis or rows is None):
-                    named.setdefault(size, actual)
+    named = _named_sizes(tensors, rows, given)
 
     def size_of(tensor: SampleTensor, axis: int) -> int:
         size = tensor.shape[axis]
@@ -230,11 +223,22 @@ def _shapes(
     }
 
 
-def _cycled(array: Array, shape: tuple[int, ...], order: Array | None) -> Array:
-    """The reference's rows in this order, as many as wanted.
+def _named_sizes(
+    tensors: Sequence[SampleTensor], rows: int | None, given: Mapping[str, Array]
+) -> dict[str, int]:
+    """What the reference sample says of symbolic sizes; the batch axis is none of them."""
+    named: dict[str, int] = {}
+    for tensor in tensors:
+        if tensor.name in given:
+            sizes = zip(tensor.shape, given[tensor.name].shape, strict=False)
+            for axis, (size, actual) in enumerate(sizes):
+                if isinstance(size, str) and (axis or rows is None):
+                    named.setdefault(size, actual)
+    return named
 
-    Its own where no order is given and the sizes agree.
-    """
+
+def _cycled(array: Array, shape: tuple[int, ...], order: Array | None) -> Array:
+    """The reference's rows in this order, as many as wanted; None: in their own order."""
     if not shape or (order is None and array.shape == shape):
         return array
     if len(array) == 0:
@@ -242,63 +246,3 @@ def _cycled(array: Array, shape: tuple[int, ...], order: Array | None) -> Array:
     index = np.arange(shape[0]) if order is None else order[np.arange(shape[0]) % len(order)]
     taken: Array = array[index % len(array)]
     return taken
-
-
-def _random(
-    datatype: str, shape: tuple[int, ...], rng: np.random.Generator, kind: SampleKind
-) -> Array:
-    if datatype == BYTES:
-        return _strings(shape, rng)
-    if datatype == "BOOL":
-        return rng.integers(0, 2, shape).astype(np.bool_)
-    if not _is_float(datatype):
-        return _integers(datatype, shape, rng, kind)
-    rows = shape[0] if shape else 1
-    if kind.values is Values.POSITIVE:
-        array = rng.random(shape, np.float32) * _per_row(
-            10 ** rng.permutation(np.linspace(-1, 0, rows)), shape
-        )
-    else:
-        array = rng.standard_normal(shape, np.float32) * _per_row(_signed_scales(rows, rng), shape)
-    return np.asarray(array, numpy_dtype(datatype))
-
-
-def _signed_scales(rows: int, rng: np.random.Generator) -> Array:
-    scales: Array = 10 ** rng.permutation(np.linspace(-2, 1, rows)) if rows > 1 else np.ones(rows)
-    return scales
-
-
-def _integers(
-    datatype: str, shape: tuple[int, ...], rng: np.random.Generator, kind: SampleKind
-) -> Array:
-    """Small integers, each row with a limit of its own, neighbours beginning differently."""
-    most = (
-        256
-        if datatype == "UINT8" and kind.integer_limit == SampleKind().integer_limit
-        else kind.integer_limit
-    )
-    rows = shape[0] if shape else 1
-    limits = (
-        rng.permutation(np.linspace(min(2, most), most, rows)).astype(np.int64)
-        if rows > 1
-        else np.full(rows, most)
-    )
-    values = rng.integers(0, _per_row(limits, shape), shape) if shape else rng.integers(0, most, ())
-    array = np.asarray(values, np.int64)
-    if array.ndim and array.size:
-        array.reshape(rows, -1)[:, 0] = np.arange(rows) % most
-    return array.astype(numpy_dtype(datatype))
-
-
-def _strings(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    count = int(np.prod(shape, dtype=np.int64))
-    array = np.empty(count, object)
-    array[:] = [
-        f"{_WORDS[int(choice)]} {i}" for i, choice in enumerate(rng.integers(0, len(_WORDS), count))
-    ]
-    return array.reshape(shape)
-
-
-def _per_row(values: Array, shape: tuple[int, ...]) -> Array:
-    """One value a row, shaped to multiply rows; the plain value for rank 0."""
-    return values.reshape(-1, *(1,) * (len(shape) - 1)) if shape else values[0]

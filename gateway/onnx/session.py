@@ -1,4 +1,4 @@
-"""One ONNX Runtime session: opened, described, run.
+"""One ONNX Runtime session, in the serving process, worker process or inspection process.
 
 Nothing here knows of requests or batches: arrays in, arrays out. `run` is thread safe and frees the
 GIL while the model computes.
@@ -32,7 +32,7 @@ class SessionNotOpened(GatewayError):
 class Session:
     """An open model.
 
-    Opening blocks (seconds for large models, GIL freed); raises `SessionNotOpened`.
+    Making one blocks (seconds for large models, with the GIL freed); raises `SessionNotOpened`.
     """
 
     def __init__(self, path: str, plan: SessionPlan) -> None:
@@ -69,7 +69,7 @@ class Session:
 
     @property
     def on_cpu_only(self) -> bool:
-        """No other execution provider has a part in it."""
+        """No execution provider but the CPU's has a part in it."""
         return bool(self._session.get_providers() == ["CPUExecutionProvider"])
 
     def _run_bound(self, wanted: Sequence[str], feed: Mapping[str, Array]) -> list[Array]:
@@ -152,8 +152,8 @@ _IDENTITY = bytes.fromhex(
 
 
 def warm_runtime() -> None:
-    """Opens the smallest of models.
+    """Opens the smallest of models, so that ONNX Runtime's own start is over.
 
-    So that what ONNX Runtime takes once is not counted for the first file.
+    Its memory and time would be counted for the first file otherwise.
     """
     ort.InferenceSession(_IDENTITY, providers=["CPUExecutionProvider"])

@@ -29,7 +29,7 @@ _GC_THRESHOLDS = (10_000, 10, 10)
 
 
 class ServingProcess:
-    """Carries out the control side's orders (`gateway.ipc.serving_link.Served`)."""
+    """Carries out the control side's orders (`gateway.ipc.serving_interface.Served`)."""
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ import pytest
 from gateway.core.errors import ModelFailed, ModelNotFound, Unavailable
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.ipc.channel import Channel
+from gateway.ipc.framing import decode, encode
 from gateway.ipc.messages import (
     Abort,
     Ask,
@@ -18,7 +19,6 @@ from gateway.ipc.messages import (
     Commit,
     Committed,
     Drain,
-    IndexEntry,
     Listen,
     Listening,
     Prepare,
@@ -32,10 +32,8 @@ from gateway.ipc.messages import (
     StartFailed,
     Stop,
     Stopped,
-    VersionState,
-    decode,
-    encode,
 )
+from gateway.ipc.repository_index import IndexEntry, VersionState
 from gateway.ipc.serving_link import ServingLink
 from gateway.records.breaker_state import Snapshot
 

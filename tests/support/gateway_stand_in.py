@@ -23,7 +23,7 @@ from gateway.config.control import (
 )
 from gateway.config.settings import TelemetrySettings
 from gateway.config.trace_settings import trace_settings_of
-from gateway.control.lifecycle.model_record import CannotPlan, SourceModel
+from gateway.control.models.sources.source import CannotPlan, SourceModel
 from gateway.control.processes.main_process import MainProcess
 from gateway.control.processes.spawning import Spawner
 from gateway.core.plan import VersionPlan

@@ -13,7 +13,7 @@ from typing import Self
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from gateway.ipc.messages import IndexEntry, VersionState
+from gateway.ipc.repository_index import IndexEntry, VersionState
 from gateway.records.cells import DEGRADED, SLOW
 from gateway.records.events import Detail
 from gateway.telemetry.live.routes import routes

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from typing import Self
 
 from gateway.core.errors import REASONS
-from gateway.ipc.messages import IndexEntry, VersionState
+from gateway.ipc.repository_index import IndexEntry, VersionState
 from gateway.ipc.telemetry_messages import Overview, ProcessState
 from gateway.records.cells import (
     CELL_BYTES,

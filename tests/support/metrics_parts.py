@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.ipc.messages import IndexEntry, VersionState
+from gateway.ipc.repository_index import IndexEntry, VersionState
 from gateway.ipc.telemetry_messages import Overview, ProcessState
 from gateway.records.counters import StatisticsTable, size_statistics_file
 from gateway.records.events import Gauges, InstanceGauges, VersionGauges

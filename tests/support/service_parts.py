@@ -15,7 +15,8 @@ import grpc
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.predictor import Description
 from gateway.core.request import Prediction
-from gateway.ipc.messages import IndexEntry, Publish, VersionState
+from gateway.ipc.messages import Publish
+from gateway.ipc.repository_index import IndexEntry, VersionState
 from gateway.protocol.generated import (
     gateway_control_pb2_grpc,
     inference_pb2_grpc,

@@ -13,7 +13,7 @@ from typing import Self
 from gateway.cli.reports.tables import table
 from gateway.config.settings import Settings
 from gateway.control.processes.main_process import Started
-from gateway.ipc.messages import IndexEntry, VersionState
+from gateway.ipc.repository_index import IndexEntry, VersionState
 
 _MOST_LINES = 20  # models, and failures; a repository of a thousand does not fill the screen
 _NONE = "no model is live"

@@ -14,10 +14,10 @@ from pathlib import Path
 from gateway.cli.command_errors import CommandFault
 from gateway.cli.parser import nearest
 from gateway.config.control import SourceOptions
-from gateway.control.lifecycle.model_record import CannotPlan, SourceModel
 from gateway.control.models.sources.folder import scan
 from gateway.control.models.sources.folder_source import FolderSource, installed_providers
 from gateway.control.models.sources.found import FoundModel, Repository
+from gateway.control.models.sources.source import CannotPlan, SourceModel
 from gateway.control.processes.process_count import choose_processes_here, usable_cores
 from gateway.core.plan import Findings, VersionPlan
 from gateway.onnx.model_faults import RepositoryFault

@@ -1,4 +1,7 @@
-"""A change of one model, and what the releases say is to be done about it."""
+"""A change of one model, and what the control process does about it.
+
+`Releases` decides on these actions and the fleet carries them out.
+"""
 
 from __future__ import annotations
 
@@ -13,29 +16,29 @@ class Change:
     """What one model is to become."""
 
     id: int
-    """The caller's, to know it by when it settles."""
+    """Given by the caller, who knows the change by it when it settles."""
     model: str
     plans: tuple[VersionPlan, ...] = ()
-    """Versions that are to be live; those that are so already are left alone.
+    """Versions that are to be live; those that are live already are left alone.
 
-    None: the model is unloaded.
+    Empty: the model is unloaded.
     """
     together: bool = False
     """All versions go live or none; else each that can."""
     replaces: bool = True
-    """Live versions that are not among the plans go, once every plan is live."""
+    """Live versions that are not among the plans are retired, once every plan is live."""
     retries: int = 0
-    """How often it is tried again, by itself.
+    """How often it is tried again, alone, after a process died while it prepared the change.
 
-    When a process dies while preparing it (not necessarily of it).
+    The process need not have died of this change.
     """
     alone: bool = False
-    """Nothing else is prepared meanwhile: a death then tells which model it was."""
+    """Nothing else is prepared meanwhile, so that a death shows which model it was of."""
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send this to a process."""
+    """The message is to be sent to the process of the slot."""
 
     slot: int
     message: Prepare | Commit | Abort
@@ -49,7 +52,7 @@ class Settled:
     live: tuple[Key, ...] = ()
     """Put live by the change."""
     retired: tuple[Key, ...] = ()
-    """Taken away by it; they may still be answering their last calls."""
+    """Taken away by the change; they may still be answering their last calls."""
     errors: tuple[tuple[Key, str], ...] = ()
 
 
@@ -63,7 +66,7 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A process has everything that is committed and takes part from here on."""
+    """A process has all that is committed, and takes part in changes from here on."""
 
     slot: int
 
@@ -78,11 +81,11 @@ class Lacking:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A process is gone, and with it all that it had and lacked."""
+    """A process is gone, and with it all that it held and lacked."""
 
     slot: int
 
 
 Action = Send | Settled | Drained | Joined | Lacking
 Event = Settled | Drained | Joined | Lacking | Left
-"""What is told to who observes the processes."""
+"""What the fleet's observers are called with."""

@@ -1,4 +1,4 @@
-"""Which row of the statistics table belongs to which version."""
+"""Which row of the statistics table belongs to which version; assigned in the control process."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from gateway.records.counters import HOUSE_ROW
 
 
 class StatisticsRows:
-    """Gives each version a row and keeps it as long as it can.
+    """Gives each version a row, and keeps it for the version as long as possible.
 
-    A version that is loaded again goes on with its numbers.
-
-    Only when no row is unused is one given to another version: that of the
-    version which has been gone longest.
+    A version that is loaded again goes on with its numbers. Only when no row is unused, the row of
+    the version that has been gone longest is given to another one.
     """
 
     def __init__(self, clear: Callable[[int], None], rows: int = HOUSE_ROW) -> None:
-        """`clear` sets a row to zero, before another version has it."""
+        """`clear` sets a row to zero, before it is given to another version."""
         self._clear = clear
         self.size = rows
         """How many versions may be live."""
@@ -42,7 +40,7 @@ class StatisticsRows:
         return self._assigned[key]
 
     def release(self, key: Key) -> None:
-        """No process counts for the version any more."""
+        """No process counts for the version any more, so that its row may be given away."""
         if key in self._assigned:
             self._gone.pop(key, None)
             self._gone[key] = None

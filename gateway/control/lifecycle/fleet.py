@@ -1,9 +1,8 @@
-"""The serving processes as one.
+"""The serving processes as one, for the rest of the control process.
 
-Carries out what the releases decide, and knows when all have agreed.
-
-Who starts and restarts the processes attaches their links here, detaches
-them, and passes on what they say.
+The fleet carries out what `Releases` decides, and knows when all processes have agreed. The
+supervisor, which starts and restarts them, attaches their links here, detaches them, and passes on
+their messages.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from collections.abc import Callable, Iterable, Mapping
 from gateway.control.lifecycle.changes import (
     Action,
     Change,
-    Drained,
     Event,
     Joined,
     Lacking,
@@ -29,10 +27,10 @@ from gateway.control.lifecycle.two_phase_commit import Releases
 from gateway.core.plan import Key, VersionPlan
 from gateway.core.setting_value import Setting
 from gateway.ipc.channel import Channel
+from gateway.ipc.framing import encode
 from gateway.ipc.messages import (
     BreakerReport,
     Committed,
-    IndexEntry,
     Listen,
     Prepared,
     Publish,
@@ -40,8 +38,8 @@ from gateway.ipc.messages import (
     Retired,
     ToControl,
     ToServing,
-    encode,
 )
+from gateway.ipc.repository_index import IndexEntry
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +47,7 @@ NO_SETTINGS: Mapping[str, Setting] = {}
 
 
 class Fleet:
-    """All serving processes that are up, by slot."""
+    """All serving processes that are up, by slot; `concurrent_loads` changes run at once."""
 
     def __init__(self, concurrent_loads: int) -> None:
         self._releases = Releases(concurrent_loads)
@@ -68,12 +66,12 @@ class Fleet:
 
     @property
     def live(self) -> Mapping[Key, VersionPlan]:
-        """What every process has, or is about to have."""
+        """The versions that every process has, or is about to have."""
         return self._releases.committed
 
     @property
     def lacking(self) -> Mapping[Key, Mapping[int, str]]:
-        """Which processes serve without what is live elsewhere, and why, by slot."""
+        """Which processes serve without a version that is live elsewhere, by slot, and why."""
         return self._releases.lacking
 
     def is_held(self, key: Key) -> bool:
@@ -81,9 +79,9 @@ class Fleet:
         return self._releases.is_held(key)
 
     def observe(self, told: Callable[[Event], None]) -> None:
-        """Has every end of a change told, and what processes come to have or lack.
+        """Calls back at every end of a change, and when a process joins, lacks or leaves.
 
-        In the order it happens.
+        The calls come in the order in which these things happen.
         """
         self._observers.append(told)
 
@@ -92,7 +90,7 @@ class Fleet:
     def attach(self, slot: int, channel: Channel) -> None:
         """A process has come up.
 
-        It listens at once where nobody else does, else when it has all that the others serve.
+        It listens at once where no other process does, else when it has all that the others serve.
         """
         self._channels[slot] = channel
         self._published[slot] = 0
@@ -113,7 +111,7 @@ class Fleet:
             self._settle_agreements()
 
     def receive(self, slot: int, message: ToControl) -> None:
-        """A process has said something about changes, publications and breakers."""
+        """A process has sent a message about changes, publications or circuit breakers."""
         match message:
             case Prepared():
                 self._do(self._releases.prepared(slot, message))
@@ -128,7 +126,7 @@ class Fleet:
                 self.breakers.reported(slot, message)
 
     def broadcast(self, message: ToServing) -> None:
-        """Tells every process."""
+        """Sends the message to every process."""
         frame = encode(message)
         for channel in self._channels.values():
             channel.send_encoded(frame)
@@ -144,9 +142,9 @@ class Fleet:
         replaces: bool = True,
         retries: int = 0,
     ) -> Settled:
-        """Makes the plans live in every process; see `Change`.
+        """Makes the plans live in every process; returns when that is settled.
 
-        No other change of the model may be under way.
+        The arguments are those of `Change`. No other change of the model may be under way.
         """
         change = Change(next(self._change_ids), model, tuple(plans), together, replaces, retries)
         settled = asyncio.get_running_loop().create_future()
@@ -163,9 +161,9 @@ class Fleet:
         log_settings: Mapping[str, Setting] = NO_SETTINGS,
         trace_changes: Mapping[str, Setting] = NO_SETTINGS,
     ) -> None:
-        """Tells every process at once, and those that come up later, forced breakers too.
+        """Publishes to every process, and to those that come up later; see `Publish`.
 
-        Returns when all that are up answer by it.
+        Returns when all that are up answer by it. Forced circuit breakers are published as well.
         """
         sequence = self._publication.sequence + 1 if self._publication is not None else 1
         self._publication = Publish(
@@ -186,31 +184,19 @@ class Fleet:
     def _do(self, actions: Iterable[Action]) -> None:
         frames: dict[int, bytes] = {}  # a message to several is pickled once
         for action in actions:
+            if isinstance(action, Send):
+                message = action.message
+                frame = frames.get(id(message)) or frames.setdefault(id(message), encode(message))
+                self._channels[action.slot].send_encoded(frame)
+                continue
             match action:
-                case Send(slot, message):
-                    frame = frames.get(id(message)) or frames.setdefault(
-                        id(message), encode(message)
-                    )
-                    self._channels[slot].send_encoded(frame)
-                case Settled(change):
-                    self._tell(action)
-                    self._changes.pop(change.id).set_result(action)
-                case Drained():
-                    self._tell(action)
                 case Joined(slot):
                     self._listen(slot)
-                    self._tell(action)
-                case Lacking(slot, errors):
-                    for (model, version), text in errors:
-                        log.error(
-                            "serving process %d could not open %s version %d again "
-                            "and serves without it: %s",
-                            slot,
-                            model,
-                            version,
-                            text,
-                        )
-                    self._tell(action)
+                case Lacking():
+                    _log_lacking(action)
+            self._tell(action)
+            if isinstance(action, Settled):
+                self._changes.pop(action.change.id).set_result(action)
 
     def _tell(self, what: Event) -> None:
         for told in self._observers:
@@ -230,3 +216,14 @@ class Fleet:
             elif not agreed.done():
                 agreed.set_result(None)
         self._agreements = waiting
+
+
+def _log_lacking(lacking: Lacking) -> None:
+    for (model, version), text in lacking.errors:
+        log.error(
+            "serving process %d could not open %s version %d again and serves without it: %s",
+            lacking.slot,
+            model,
+            version,
+            text,
+        )

@@ -1,4 +1,4 @@
-"""The breakers of all processes: what operators have made of them, and how they stand."""
+"""The circuit breakers of all processes, as the control process forces and surveys them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from gateway.records.breaker_state import CircuitKey, Forced, Report, Survey
 log = logging.getLogger(__name__)
 
 PATIENCE_S: Final = 1.0
-"""A process that has not reported after this is told of as silent.
+"""Seconds after which a process that has not reported is shown as silent.
 
 It may be frozen, or starting.
 """
 
 
 class BreakerBoard:
-    """Knows which breakers are forced, and asks the processes how all of them stand.
+    """Knows which circuit breakers operators have forced, and asks the processes for all states.
 
-    `slots` are those of the processes that are up; `broadcast` tells them all. What is forced
+    `slots` are those of the processes that are up; `broadcast` sends to all of them. What is forced
     reaches them by the next publication, and is forgotten with the gateway.
     """
 
@@ -45,7 +45,7 @@ class BreakerBoard:
         return f"<BreakerBoard {len(self.forced)} forced, {len(self._surveys)} surveys under way>"
 
     def force(self, keys: Iterable[CircuitKey], mode: Forced) -> None:
-        """Holds from the next publication on.
+        """Forces these circuit breakers, from the next publication on.
 
         An empty mode lets them decide for themselves again.
         """
@@ -62,7 +62,7 @@ class BreakerBoard:
             )
 
     async def survey(self) -> Survey:
-        """How all breakers stand now, in every process that is up."""
+        """The states of all circuit breakers now, by slot; None: no report came in time."""
         request_id = next(self._request_ids)
         gathering = _Gathering(self._slots)
         self._surveys[request_id] = gathering
@@ -75,21 +75,21 @@ class BreakerBoard:
         return Survey(self.forced, dict(sorted(gathering.reports.items())))
 
     def reported(self, slot: int, report: BreakerReport) -> None:
-        """A process has answered; too late is as good as never."""
+        """A process has answered; an answer that comes too late is dropped."""
         gathering = self._surveys.get(report.request_id)
         if gathering is not None and slot in gathering.reports:
             gathering.reports[slot] = report.breakers
             gathering.look()
 
     def left(self, slot: int) -> None:
-        """A process is gone, and with it its breakers."""
+        """A process is gone, and its circuit breakers with it; no survey waits for it."""
         for gathering in self._surveys.values():
             gathering.reports.pop(slot, None)
             gathering.look()
 
 
 class _Gathering:
-    """What has come in so far for one survey."""
+    """The reports that have come in so far for one survey."""
 
     def __init__(self, slots: Iterable[int]) -> None:
         self.reports: dict[int, Report | None] = dict.fromkeys(slots)

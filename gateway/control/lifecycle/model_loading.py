@@ -1,6 +1,7 @@
-"""One model loaded or taken away.
+"""Loads single models or takes them away, in the control process.
 
-Planned version by version, changed in all processes, and kept in its record.
+A model is planned version by version and changed in all processes; the outcome is written in its
+record.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from dataclasses import replace
 from gateway.control.lifecycle.changes import Drained, Event, Settled
 from gateway.control.lifecycle.counter_rows import StatisticsRows
 from gateway.control.lifecycle.fleet import Fleet
-from gateway.control.lifecycle.model_record import CannotPlan, ModelRecord, Source, SourceModel
+from gateway.control.lifecycle.model_record import ModelRecord
 from gateway.control.lifecycle.publisher import Bulletin
+from gateway.control.models.sources.source import CannotPlan, Source, SourceModel
 from gateway.core.errors import InvalidRequest, Unsupported
 from gateway.core.plan import VersionPlan
 
@@ -22,9 +24,9 @@ log = logging.getLogger(__name__)
 
 
 class ModelLoading:
-    """Carries out what is decided about single models.
+    """Carries out what is decided about single models, and writes the outcome in their records.
 
-    The records are the caller's; this writes in them what became of them.
+    The records are the caller's.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class ModelLoading:
         bulletin: Bulletin,
         lacks: Callable[[ModelRecord], None] = lambda _: None,
     ) -> None:
-        """`lacks` is told whenever a process is known to lack a live version of the model."""
+        """`lacks` is called whenever a process is known to lack a live version of the model."""
         self._lacks = lacks
         self._lacking = set[str]()
         self._records = records
@@ -49,9 +51,9 @@ class ModelLoading:
     async def attempt(
         self, record: ModelRecord, found: SourceModel, fingerprint: str, *, together: bool
     ) -> None:
-        """Loads the model as found.
+        """Loads the model as found; what went wrong stands in the record.
 
-        What went wrong stands in the record, whose lock the caller holds.
+        The caller holds the record's lock.
         """
         record.fingerprint = fingerprint
         record.fault = found.skipped or found.fault
@@ -161,9 +163,9 @@ class ModelLoading:
 
 
 def requested_configuration(model: str, parameters: Mapping[str, object]) -> str:
-    """The configuration that came with a load; empty: none.
+    """The configuration (JSON) that came with a load; empty: none.
 
-    Raises for every parameter that is not served.
+    Raises `Unsupported` for a file, `InvalidRequest` for any other parameter that is not known.
     """
     for name in parameters:
         if name.startswith("file:"):

@@ -1,94 +1,43 @@
-"""What is known of each model, and what RepositoryIndex and readiness make of it."""
+"""What the control process knows of each model, and what RepositoryIndex answers of it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from gateway.core.plan import VersionPlan
-from gateway.ipc.messages import UNLOADED, IndexEntry, VersionState
-
-
-@dataclass(frozen=True, slots=True)
-class SourceModel:
-    """A model as its repository shows it."""
-
-    name: str
-    versions: tuple[int, ...] = ()
-    """Those that are to be live; none where `fault` says why."""
-    fault: str = ""
-    """Why the model as a whole cannot be served."""
-    warnings: tuple[str, ...] = ()
-    """About the model as a whole; those of a version stand in its plan."""
-    skipped: str = ""
-    """Why a model of its kind is not served at all, which is no failure."""
-    details: object = None
-    """The source's own."""
-
-
-class CannotPlan(Exception):
-    """A version cannot be served; the text says why."""
-
-
-class Source(Protocol):
-    """Where models come from."""
-
-    async def scan(self) -> tuple[SourceModel, ...]:
-        """All models that are there.
-
-        Raises OSError where the repository as a whole cannot be read.
-        """
-        ...
-
-    async def reconfigured(self, model: SourceModel, configuration: str) -> SourceModel:
-        """The model under Triton's configuration, as JSON, in place of its files'.
-
-        Raises `CannotPlan` where that cannot be read.
-        """
-        ...
-
-    async def fingerprint(self, model: SourceModel) -> str:
-        """Equal to that of an earlier scan: loading the model again would change nothing."""
-        ...
-
-    async def plan(self, model: SourceModel, version: int) -> VersionPlan:
-        """Inspects the version where that is due, and plans it; raises `CannotPlan`."""
-        ...
+from gateway.control.models.sources.source import SourceModel
+from gateway.ipc.repository_index import UNLOADED, IndexEntry, VersionState
 
 
 @dataclass(slots=True)
 class ModelRecord:
-    """One model: as found, as wanted, and as it is."""
+    """One model: as found, as wanted, and as it is; owned by `ModelControl`."""
 
     name: str
     found: SourceModel | None = None
     """None: it is not in the repository."""
     configuration: str = ""
-    """What a caller sent with the load, in place of what stands in the repository.
-
-    Empty: nothing.
-    """
+    """What a caller sent with the load in place of the repository's; empty: nothing."""
     wanted: bool = False
     """It is to be loaded: by the mode, or by a caller."""
     fingerprint: str | None = None
-    """Of the last attempt to load it; None: there was none."""
+    """That of the last attempt to load it; None: there was none."""
     loading: tuple[int, ...] = ()
     live: set[int] = field(default_factory=set)
     draining: set[int] = field(default_factory=set)
     gone: set[int] = field(default_factory=set)
-    """Served once, not any more."""
+    """Versions that have been served and are not any more."""
     errors: dict[int, str] = field(default_factory=dict)
     """Why versions could not be loaded at the last attempt."""
     fault: str = ""
     """Why the model as a whole could not."""
     lacking: dict[int, str] = field(default_factory=dict)
-    """Live versions that processes could not open again after a restart: which, and why."""
+    """Live versions that processes could not open again after a restart, and why."""
     held_nowhere: set[int] = field(default_factory=set)
-    """Those of them that no process has."""
+    """The lacking versions that no process has."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held by whoever changes the model: one change at a time."""
+    """Held by the task that changes the model: one change at a time."""
 
     @property
     def failed(self) -> bool:
@@ -97,10 +46,7 @@ class ModelRecord:
 
     @property
     def skipped(self) -> bool:
-        """It is of a kind that is not served.
-
-        Does not serve as something else it was before.
-        """
+        """It is of a kind that is not served, and no version loaded before it became so is live."""
         return self.found is not None and bool(self.found.skipped) and not self.live
 
     @property
@@ -118,7 +64,7 @@ class ModelRecord:
         )
 
     def load_failure(self) -> str:
-        """What the caller of a load is told."""
+        """The error's text for the caller of a load."""
         reasons = [
             f"version {version} is at UNAVAILABLE state: {text}"
             for version, text in sorted(self.errors.items())
@@ -137,10 +83,7 @@ def index_entries(records: Iterable[ModelRecord]) -> tuple[IndexEntry, ...]:
 
 
 def all_ready(records: Iterable[ModelRecord]) -> bool:
-    """Every model that is wanted, and of a kind that is served, has a version that serves.
-
-    No process lacks one.
-    """
+    """Every model that is wanted, and of a kind that is served, is live in every process."""
     return all(
         record.live and not record.lacking
         for record in records
@@ -166,11 +109,11 @@ def _entries(record: ModelRecord) -> Iterator[IndexEntry]:
 
 
 def _state(record: ModelRecord, version: int) -> tuple[VersionState, str]:
+    """The version's state and the reason for it; the first case that holds counts."""
     if version in record.lacking:
-        return (
-            VersionState.UNAVAILABLE if version in record.held_nowhere else VersionState.READY,
-            record.lacking[version],
-        )
+        nowhere = version in record.held_nowhere
+        state = VersionState.UNAVAILABLE if nowhere else VersionState.READY
+        return state, record.lacking[version]
     if version in record.live:
         return VersionState.READY, _last_failure(record, version)
     if version in record.draining:

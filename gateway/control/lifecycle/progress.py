@@ -1,4 +1,4 @@
-"""Long loading, told to whoever waits for it."""
+"""Logs how far loading is while it takes long, in the control process."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ log = logging.getLogger(__name__)
 
 
 class Progress:
-    """Counts models that are being loaded, and says every second or so how far it is.
+    """Counts models that are being loaded, and logs every `interval_s` seconds how far that is.
 
-    `async with` bounds the time it does.
+    It logs as long as `async with` lasts.
     """
 
     def __init__(self, interval_s: float) -> None:
@@ -35,11 +35,11 @@ class Progress:
 
     @property
     def elapsed_s(self) -> float:
-        """Since it began."""
+        """Seconds since `async with` began."""
         return asyncio.get_running_loop().time() - self._started_s
 
     def ended(self, *, failed: bool) -> None:
-        """One more is done."""
+        """One more model is done."""
         self.done += 1
         self.failed += failed
 

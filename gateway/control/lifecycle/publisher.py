@@ -1,4 +1,7 @@
-"""What every process answers alike, kept up to date without a message for each small step."""
+"""When the control process publishes what every process answers alike.
+
+The publication is kept up to date without a message for each small step.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class Bulletin:
-    """Publishes after changes: soon, and once for many, or at once for who waits for it.
+    """Publishes after changes: soon, and once for many of them, or at once where a caller waits.
 
     Nothing is published before `open`.
     """
@@ -19,10 +22,7 @@ class Bulletin:
     def __init__(
         self, publish: Callable[[], Coroutine[Any, Any, None]], pause_s: float = 0.5
     ) -> None:
-        """`publish` tells all processes how things are now.
-
-        At most once a pause where nobody waits.
-        """
+        """`publish` sends the present state to all processes; `pause_s` is how late that may be."""
         self._publish = publish
         self._pause_s = pause_s
         self._timer: asyncio.TimerHandle | None = None
@@ -46,7 +46,7 @@ class Bulletin:
             self._timer = asyncio.get_running_loop().call_later(self._pause_s, self._begin)
 
     def at_once(self) -> None:
-        """Something has changed that nobody is to learn late."""
+        """Something has changed that no process may learn late."""
         if self._opened:
             self._cancel_timer()
             self._begin()

@@ -1,4 +1,4 @@
-"""Trace and log settings, the same in every process."""
+"""Trace and log settings that callers change, kept by the control process for every process."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _Kind = Literal[Change.TRACE_SETTINGS, Change.LOG_SETTINGS]
 
 
 class AgreedSettings:
-    """What TraceSetting and LogSettings answer.
+    """The settings that TraceSetting and LogSettings change and answer.
 
-    The names are fixed at start, the values change, and go back to the start's.
+    The names are fixed at start; the values may change, and go back to those of the start.
     """
 
     def __init__(self, trace: Mapping[str, Setting], log: Mapping[str, Setting]) -> None:
@@ -34,23 +34,24 @@ class AgreedSettings:
 
     @property
     def trace(self) -> Mapping[str, Setting]:
-        """What TraceSetting answers."""
+        """All trace settings as they hold now."""
         return self._current(Change.TRACE_SETTINGS)
 
     @property
     def log(self) -> Mapping[str, Setting]:
-        """What LogSettings answers."""
+        """All log settings as they hold now."""
         return self._current(Change.LOG_SETTINGS)
 
     @property
     def trace_changes(self) -> Mapping[str, Setting]:
-        """The trace settings that hold because somebody said so, not because of the start."""
+        """The trace settings that a caller changed, without those that hold since the start."""
         return self._changes[Change.TRACE_SETTINGS]
 
     def change(self, which: _Kind, values: Mapping[str, object]) -> Mapping[str, Setting]:
-        """Changes some, back to the start's where the value is `()`; returns all that hold now.
+        """Changes the settings named and returns all that hold now.
 
-        Raises `InvalidRequest` for a name, a type or a value that cannot be, and changes none.
+        The value `()` goes back to the start's. Raises `InvalidRequest` for a name, a type or a
+        value that cannot be, and changes none.
         """
         changes = {
             **self._changes[which],

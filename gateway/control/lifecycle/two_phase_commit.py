@@ -1,109 +1,98 @@
-"""Which versions are live, agreed by all serving processes.
-
-Decides, and leaves sending and waiting to the fleet.
+"""Which versions are live, agreed by all serving processes; decided in the control process.
 
 A change concerns one model. Its versions are prepared in every process; only when all have them
 open and warm is the change committed, and only then anything goes live. A failure or a death before
-that aborts it everywhere: what was live stays.
+that aborts it everywhere: what was live stays. A change goes through these states:
 
-What is committed is what counts. A process that comes up, for the first time or again, is first
-brought to it (`Slot.catching_up`) and takes part in changes from then on; a process that dies owes
-nothing any more.
+    state        what happens                                      what is done          next state
+    waiting      there is room for it                              Prepare to all        preparing
+    preparing    all have answered, and enough could               Commit to all         committing
+                 all have answered, and not enough could           Abort, Settled        -
+                 a process dies, and it may be tried again         Abort                 waiting
+                 a process dies, and it may not                    Abort, Settled        -
+    committing   all have committed or died                        Settled               draining
+    draining     all have closed what it took away, or died        Drained               -
+
+What is committed is what counts: a process that comes up is first brought to it
+(`gateway.control.lifecycle.process_versions`), and a process that dies owes nothing any more.
 
 Every method takes one thing that happened and returns what is to be done about it, in order.
-Nothing here waits, sends or looks at a clock.
+Nothing here waits, sends or looks at a clock; that is the fleet's.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gateway.control.lifecycle.changes import (
-    Action,
-    Change,
-    Drained,
-    Joined,
-    Lacking,
-    Send,
-    Settled,
-)
-from gateway.control.lifecycle.two_phase_state import Attempt, Slot
+from gateway.control.lifecycle.change_queue import ChangeQueue
+from gateway.control.lifecycle.changes import Action, Change, Drained, Joined, Send, Settled
+from gateway.control.lifecycle.process_versions import ProcessVersions
+from gateway.control.lifecycle.two_phase_state import Attempt
 from gateway.core.plan import Key, VersionPlan
 from gateway.ipc.messages import Abort, Commit, Committed, Prepare, Prepared, Retired
 
 
 class Releases:
-    """The state of all models over all processes."""
+    """The coordinator of the two-phase commit: the state of all models over all processes.
+
+    `concurrent` changes are prepared at the same time, at most.
+    """
 
     def __init__(self, concurrent: int) -> None:
-        self._concurrent = concurrent
         self.committed: dict[Key, VersionPlan] = {}
-        self._slots: dict[int, Slot] = {}
-        self._reasons: dict[tuple[int, Key], str] = {}
-        self._queue: deque[Change] = deque()
+        """The versions that are live, or about to be."""
+        self._ids = itertools.count(1)
+        self._processes = ProcessVersions(self.committed, self._ids)
+        self._queue = ChangeQueue(concurrent, self._processes)
         self._running: dict[int, Attempt] = {}
         self._draining: dict[int, Attempt] = {}
-        self._ids = itertools.count(1)
 
     def __repr__(self) -> str:
-        joined = sum(slot.joined for slot in self._slots.values())
         return (
-            f"<Releases {len(self.committed)} live, {joined} of {len(self._slots)} processes "
-            f"joined, {len(self._running)} changes running, {len(self._queue)} waiting>"
+            f"<Releases {len(self.committed)} live, {self._processes!r}, "
+            f"{len(self._running)} changes running, {len(self._queue)} waiting>"
         )
 
     @property
     def lacking(self) -> dict[Key, dict[int, str]]:
-        """Which processes could not open again what is live, and why each could not."""
-        found: dict[Key, dict[int, str]] = {}
-        for number, slot in sorted(self._slots.items()):
-            for key, plan in slot.lacks.items():
-                if self.committed.get(key) == plan:
-                    found.setdefault(key, {})[number] = self._reasons.get((number, key), "")
-        return found
+        """Which processes could not open again what is live, by slot, and why each could not."""
+        return self._processes.lacking
 
     def is_held(self, key: Key) -> bool:
         """A process has the version open, or is about to."""
-        return any(key in slot.holds for slot in self._slots.values())
+        return self._processes.is_held(key)
 
     # What happens.
 
     def begin(self, change: Change) -> list[Action]:
-        """A change is wanted.
-
-        The caller begins no other of the same model before it has settled.
-        """
-        self._enqueue(change)
+        """A change is wanted; the caller begins no other of the model before it has settled."""
+        self._queue.add(change)
         return list(self._start_waiting())
 
     def add(self, slot: int) -> list[Action]:
         """A process has come up; it holds nothing."""
-        self._slots[slot] = Slot()
+        self._processes.add(slot)
         return list(self._catch_up(slot))
 
     def remove(self, slot: int) -> list[Action]:
         """A process is gone."""
-        if self._slots.pop(slot, None) is None:
+        if not self._processes.remove(slot):
             return []
-        self._reasons = {of: text for of, text in self._reasons.items() if of[0] != slot}
         return [*self._forget(slot), *self._start_waiting()]
 
     def prepared(self, slot: int, message: Prepared) -> list[Action]:
-        """A process has opened what it was told to, or could not."""
-        state = self._slots.get(slot)
+        """A process has opened what it was to open, or could not.
+
+        There are three cases: it answers to a round of its own, to an attempt that was aborted, or
+        to one that is being prepared.
+        """
+        if self._processes.is_catching_up(slot, message.change_id):
+            return list(self._processes.commit_round(slot, dict(message.errors)))
         running = self._running.get(message.change_id)
-        if (
-            state is not None
-            and state.catching_up is not None
-            and state.catching_up.change_id == message.change_id
-        ):
-            return list(self._commit_catch_up(slot, state, dict(message.errors)))
         if running is None:
-            if state is not None:
-                state.aborting.discard(message.change_id)
+            self._processes.note_aborted(slot, message.change_id)
             return list(self._start_waiting())
         running.waiting.discard(slot)
         running.slots.add(slot)
@@ -113,14 +102,9 @@ class Releases:
 
     def was_committed(self, slot: int, message: Committed) -> list[Action]:
         """A process serves by the change."""
-        state = self._slots.get(slot)
-        running = self._running.get(message.change_id)
-        if (
-            state is not None
-            and state.catching_up is not None
-            and state.catching_up.change_id == message.change_id
-        ):
+        if self._processes.is_catching_up(slot, message.change_id):
             return list(self._catch_up(slot))
+        running = self._running.get(message.change_id)
         if running is None or running.commit is None:
             return []
         running.waiting.discard(slot)
@@ -134,33 +118,18 @@ class Releases:
         running.undrained.discard(slot)
         return list(self._drain(running))
 
-    # The start of changes.
-
-    def _enqueue(self, change: Change) -> None:
-        if change.together or not change.plans:
-            # a caller waits for it; the others are the start-up pass or a look at the repository
-            self._queue.appendleft(change)
-        else:
-            self._queue.append(change)
+    # From waiting to preparing.
 
     def _start_waiting(self) -> Iterator[Action]:
-        while self._queue and self._may_start(self._queue[0]):
-            yield from self._start(self._queue.popleft())
+        while (change := self._queue.take(self._preparing())) is not None:
+            yield from self._start(change)
 
-    def _may_start(self, change: Change) -> bool:
-        """With no process to ask only an unload can be decided."""
-        if change.plans and not any(slot.joined for slot in self._slots.values()):
-            return False
-        preparing = [running for running in self._running.values() if running.commit is None]
-        if any(running.change.alone for running in preparing):
-            return False
-        if change.alone:
-            return not preparing and not any(slot.aborting for slot in self._slots.values())
-        return len(preparing) < self._concurrent
+    def _preparing(self) -> list[Change]:
+        return [running.change for running in self._running.values() if running.commit is None]
 
     def _start(self, change: Change) -> Iterator[Action]:
-        plans = {plan.key: plan for plan in change.plans if not self._is_live(plan)}
-        joined = {number for number, slot in self._slots.items() if slot.joined}
+        plans = {plan.key: plan for plan in change.plans if not self._processes.is_live(plan)}
+        joined = self._processes.joined
         running = Attempt(
             next(self._ids),
             change,
@@ -175,15 +144,7 @@ class Releases:
         else:
             yield from self._decide(running)
 
-    def _is_live(self, plan: VersionPlan) -> bool:
-        live = self.committed.get(plan.key)
-        return (
-            live is not None
-            and live.fingerprint == plan.fingerprint
-            and not any(plan.key in slot.lacks for slot in self._slots.values())
-        )
-
-    # From prepared to settled.
+    # From preparing to drained.
 
     def _decide(self, running: Attempt) -> Iterator[Action]:
         if running.waiting:
@@ -198,7 +159,9 @@ class Releases:
         self.committed.update((key, running.plans[key]) for key in live)
         running.commit = Commit(running.id, live, retire)
         if live or retire:
-            yield from self._commit(running, running.commit)
+            running.waiting = set(running.slots)
+            running.undrained = set(running.slots)
+            yield from self._processes.commit(running, running.commit)
         yield from self._settle(running)
 
     def _replaced(self, change: Change) -> Iterator[Key]:
@@ -208,30 +171,13 @@ class Releases:
                 key for key in self.committed if key[0] == change.model and key not in wanted
             )
 
-    def _commit(self, running: Attempt, commit: Commit) -> Iterator[Action]:
-        running.waiting = set(running.slots)
-        running.undrained = set(running.slots)
-        for number in sorted(running.slots):
-            slot = self._slots[number]
-            retire = tuple(key for key in commit.retire if key in slot.holds)
-            for key in commit.retire:
-                slot.holds.pop(key, None)
-                slot.lacks.pop(key, None)
-            for key in commit.live:
-                slot.holds[key] = running.plans[key]
-                slot.lacks.pop(key, None)
-            yield Send(
-                number, commit if retire == commit.retire else replace(commit, retire=retire)
-            )
-
     def _fail(self, running: Attempt) -> Iterator[Action]:
         yield from self._abort(running)
         yield Settled(running.change, errors=tuple(running.errors.items()))
 
     def _abort(self, running: Attempt) -> Iterator[Action]:
         del self._running[running.id]
-        for slot in running.waiting:
-            self._slots[slot].aborting.add(running.id)
+        self._processes.note_abort(running.waiting, running.id)
         yield from (
             Send(slot, Abort(running.id)) for slot in sorted(running.slots | running.waiting)
         )
@@ -241,12 +187,8 @@ class Releases:
             return
         del self._running[running.id]
         self._draining[running.id] = running
-        yield Settled(
-            running.change,
-            running.commit.live,
-            running.commit.retire,
-            tuple(running.errors.items()),
-        )
+        errors = tuple(running.errors.items())
+        yield Settled(running.change, running.commit.live, running.commit.retire, errors)
         yield from self._drain(running)
 
     def _drain(self, running: Attempt) -> Iterator[Action]:
@@ -258,67 +200,21 @@ class Releases:
 
     # Processes that come and go.
 
-    def _catch_up(self, number: int) -> Iterator[Action]:
-        """Brings a process nearer to what is committed, in rounds: it may change meanwhile.
-
-        What the process lacks was tried before.
-        """
-        slot = self._slots[number]
-        surplus = tuple(key for key in slot.holds if key not in self.committed)
-        missing = tuple(
-            plan
-            for key, plan in self.committed.items()
-            if plan not in (slot.holds.get(key), slot.lacks.get(key))
-        )
-        if surplus:
-            slot.catching_up = Prepare(next(self._ids), ())
-            for key in surplus:
-                del slot.holds[key]
-            yield Send(number, Commit(slot.catching_up.change_id, (), surplus))
-        elif missing:
-            slot.catching_up = Prepare(next(self._ids), missing)
-            yield Send(number, slot.catching_up)
-        else:
-            slot.catching_up = None
-            yield from self._join(number, slot)
-
-    def _commit_catch_up(self, number: int, slot: Slot, errors: dict[Key, str]) -> Iterator[Action]:
-        assert slot.catching_up is not None
-        wanted = {
-            plan.key: plan
-            for plan in slot.catching_up.plans
-            if self.committed.get(plan.key) == plan
-        }
-        for key, plan in wanted.items():
-            if key in errors:
-                slot.lacks[key] = plan
-                self._reasons[number, key] = errors[key]
-            else:
-                slot.holds[key] = plan
-                slot.lacks.pop(key, None)
-        yield Send(
-            number,
-            Commit(slot.catching_up.change_id, tuple(key for key in wanted if key not in errors)),
-        )
-        if lacking := tuple((key, errors[key]) for key in wanted if key in errors):
-            yield Lacking(number, lacking)
-
-    def _join(self, number: int, slot: Slot) -> Iterator[Action]:
-        """From here on it takes part, also in what is being prepared already."""
-        slot.joined = True
-        yield Joined(number)
+    def _catch_up(self, slot: int) -> Iterator[Action]:
+        step = self._processes.next_round(slot)
+        if step is not None:
+            yield step
+            return
+        yield Joined(slot)
         for running in self._running.values():
             if running.commit is None:
-                running.waiting.add(number)
-                yield Send(number, Prepare(running.id, tuple(running.plans.values())))
+                running.waiting.add(slot)
+                yield Send(slot, Prepare(running.id, tuple(running.plans.values())))
         yield from self._start_waiting()
 
     def _forget(self, slot: int) -> Iterator[Action]:
         for running in (*self._running.values(), *self._draining.values()):
-            concerned = slot in running.waiting or slot in running.slots
-            running.waiting.discard(slot)
-            running.slots.discard(slot)
-            running.undrained.discard(slot)
+            concerned = running.leave(slot)
             if running.commit is not None:
                 yield from self._settle(running)
                 yield from self._drain(running)
@@ -326,14 +222,11 @@ class Releases:
                 yield from self._lose(running)
 
     def _lose(self, running: Attempt) -> Iterator[Action]:
-        """A process died while it prepared the change.
-
-        Once more where that is allowed, else a failure.
-        """
+        """A process died while it prepared: tried again where that is allowed, else a failure."""
         change = running.change
         if change.retries:
             yield from self._abort(running)
-            self._queue.appendleft(replace(change, retries=change.retries - 1, alone=True))
+            self._queue.put_first(replace(change, retries=change.retries - 1, alone=True))
             return
         for key in running.plans:
             running.errors.setdefault(

@@ -30,7 +30,8 @@ from gateway.control.processes.supervisor import CannotServe, Supervisor
 from gateway.control.processes.telemetry_supervisor import TelemetryKeeper
 from gateway.core.errors import Unavailable
 from gateway.core.setting_value import Setting
-from gateway.ipc.messages import Ask, Change, Drain, IndexEntry, Start
+from gateway.ipc.messages import Ask, Change, Drain, Start
+from gateway.ipc.repository_index import IndexEntry
 from gateway.ipc.telemetry_messages import Overview
 from gateway.records.breaker_state import CircuitKey, Forced, Survey
 from gateway.records.counters import StatisticsTable, size_statistics_file
@@ -38,7 +39,7 @@ from gateway.records.ring_file import size_rings_file
 
 if TYPE_CHECKING:  # imported while the serving processes come up
     from gateway.control.lifecycle.model_control import ModelControl
-    from gateway.control.lifecycle.model_record import Source
+    from gateway.control.models.sources.source import Source
 
 log = logging.getLogger(__name__)
 

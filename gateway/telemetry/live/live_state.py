@@ -18,7 +18,7 @@ import numpy as np
 import gateway
 from gateway.core.errors import REASONS
 from gateway.core.plan import Key
-from gateway.ipc.messages import IndexEntry
+from gateway.ipc.repository_index import IndexEntry
 from gateway.ipc.telemetry_messages import Overview, ProcessState
 from gateway.records.counters import StatisticsTable
 from gateway.records.events import Gauges

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-from gateway.ipc.messages import VersionState
+from gateway.ipc.repository_index import VersionState
 from gateway.ipc.telemetry_messages import Overview
 from gateway.records.reader import Chunk
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
-from gateway.ipc.messages import UNLOADED, VersionState
+from gateway.ipc.repository_index import UNLOADED, VersionState
 from gateway.ipc.telemetry_messages import Overview, ProcessState
 from gateway.records.breaker_state import OPEN, TO_TRY
 from gateway.telemetry.live.gauges import Standing

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from gateway.core.plan import Key
-from gateway.ipc.messages import UNLOADED
+from gateway.ipc.repository_index import UNLOADED
 from gateway.ipc.telemetry_messages import Overview
 from gateway.records.counters import HOUSE_ROW, StatisticsTable
 from gateway.records.events import Gauges, VersionGauges

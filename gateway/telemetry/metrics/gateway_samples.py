@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 import gateway
-from gateway.ipc.messages import VersionState
+from gateway.ipc.repository_index import VersionState
 from gateway.ipc.telemetry_messages import Overview, ProcessState
 from gateway.records.breaker_state import state_of
 from gateway.records.events import Gauges, InstanceGauges, VersionGauges

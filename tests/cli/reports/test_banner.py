@@ -6,7 +6,7 @@ from pathlib import Path
 from gateway.cli.reports.banner import Programs, banner
 from gateway.config.settings import ServingSettings, Settings
 from gateway.control.processes.main_process import Started
-from gateway.ipc.messages import IndexEntry, VersionState
+from gateway.ipc.repository_index import IndexEntry, VersionState
 
 READY = VersionState.READY
 UNAVAILABLE = VersionState.UNAVAILABLE

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.control.lifecycle.model_record import (
-    ModelRecord,
-    SourceModel,
-    all_ready,
-    index_entries,
-)
-from gateway.ipc.messages import IndexEntry, VersionState
+from gateway.control.lifecycle.model_record import ModelRecord, all_ready, index_entries
+from gateway.control.models.sources.source import SourceModel
+from gateway.ipc.repository_index import IndexEntry, VersionState
 
 
 def record(name: str = "m", *versions: int, fingerprint: str | None = "f", **fields) -> ModelRecord:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.ipc.messages import IndexEntry, Publish, VersionState
+from gateway.ipc.messages import Publish
+from gateway.ipc.repository_index import IndexEntry, VersionState
 from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.wire.health_status import Health, Status
 from gateway.serving.wire.server_state import ServerState

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from gateway.ipc.messages import IndexEntry
+from gateway.ipc.repository_index import IndexEntry
 from gateway.ipc.telemetry_messages import ProcessState
 from gateway.records.cells import DEGRADED, REFUSED_SAMPLING, SLOW
 from gateway.records.counters import HOUSE_ROW

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from gateway.core.errors import REASONS
-from gateway.ipc.messages import IndexEntry, VersionState
+from gateway.ipc.repository_index import IndexEntry, VersionState
 from gateway.ipc.telemetry_messages import ProcessState
 from gateway.records.counters import HOUSE_ROW
 from gateway.telemetry.metrics.collect import NamesOf

@@ -23,12 +23,12 @@ from gateway.config.control import SourceOptions
 from gateway.control.inspection.cache import FindingsCache, default_cache_dir
 from gateway.control.inspection.inspector import Inspector
 from gateway.control.inspection.job import InspectionJob
-from gateway.control.lifecycle.model_record import CannotPlan, SourceModel
 from gateway.control.models.configuration.warmup import trial_inputs
 from gateway.control.models.planning.version_plan import PlanDefaults, plan_session, plan_version
 from gateway.control.models.sources.fingerprint import fingerprint
 from gateway.control.models.sources.folder import reconfigured, scan
 from gateway.control.models.sources.found import FoundModel, FoundVersion, Repository
+from gateway.control.models.sources.source import CannotPlan, SourceModel
 from gateway.core.plan import QueuePlan, VersionPlan
 from gateway.onnx.file import FileHashes
 from gateway.onnx.model_faults import RepositoryFault
@@ -58,7 +58,7 @@ class _Prepared:
 
 
 class FolderSource:
-    """The models of one folder (`gateway.control.lifecycle.model_record.Source`).
+    """The models of one folder (`gateway.control.models.sources.source.Source`).
 
     `async with` bounds the inspecting processes.
     """

@@ -6,7 +6,8 @@ import logging
 from typing import Final
 
 from gateway.core.errors import InvalidRequest, Unsupported
-from gateway.ipc.messages import Change, IndexEntry
+from gateway.ipc.messages import Change
+from gateway.ipc.repository_index import IndexEntry
 from gateway.ipc.serving_link import ServingLink
 from gateway.protocol.generated.inference_pb2 import (
     RepositoryIndexRequest,

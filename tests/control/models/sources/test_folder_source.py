@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from gateway.config.control import SourceOptions
-from gateway.control.lifecycle.model_record import CannotPlan
 from gateway.control.models.sources.folder_source import FolderSource, installed_providers
+from gateway.control.models.sources.source import CannotPlan
 
 
 def write_model(path: Path, scale: float = 2.0) -> None:

@@ -5,7 +5,7 @@ import math
 import grpc
 import pytest
 
-from gateway.ipc.messages import IndexEntry, VersionState
+from gateway.ipc.repository_index import IndexEntry, VersionState
 from gateway.protocol.generated import gateway_control_pb2 as pb
 from gateway.records.breaker_state import Snapshot, Survey
 from gateway.serving.wire.security.authorization import AuthorizationOptions

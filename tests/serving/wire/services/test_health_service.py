@@ -5,7 +5,7 @@ import json
 import grpc
 import pytest
 
-from gateway.ipc.messages import IndexEntry, VersionState
+from gateway.ipc.repository_index import IndexEntry, VersionState
 from gateway.protocol.generated.health_pb2 import (
     HealthCheckRequest,
     HealthCheckResponse,

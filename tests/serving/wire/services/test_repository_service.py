@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from gateway.core.errors import InvalidRequest, ModelFailed, Unavailable
-from gateway.ipc.messages import IndexEntry, VersionState
+from gateway.ipc.repository_index import IndexEntry, VersionState
 from gateway.protocol.generated import inference_pb2 as pb
 from tests.support.service_parts import two_versions
 

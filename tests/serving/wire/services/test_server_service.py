@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from gateway.ipc.messages import IndexEntry, VersionState
+from gateway.ipc.repository_index import IndexEntry, VersionState
 from gateway.protocol.generated import inference_pb2 as pb
 from tests.support.service_parts import two_versions
 

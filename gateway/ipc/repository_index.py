@@ -1,0 +1,30 @@
+"""The lines of RepositoryIndex, which the control process writes and every process may read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+UNLOADED = "unloaded"
+"""Triton's word, the reason of a version that is not served because somebody unloaded it."""
+
+
+class VersionState(StrEnum):
+    """Where a version stands, in the words of RepositoryIndex."""
+
+    READY = "READY"
+    LOADING = "LOADING"
+    UNLOADING = "UNLOADING"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """One line of RepositoryIndex."""
+
+    model: str
+    version: str = ""
+    """Empty where the model as a whole cannot be served, or was never loaded."""
+    state: VersionState | None = None
+    """None: in the repository, never loaded."""
+    reason: str = ""

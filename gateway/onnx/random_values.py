@@ -1,0 +1,82 @@
+"""Random values for sample inputs, in the serving process and the inspection process.
+
+Rows are distinct and of different scale, because what looks over a batch hides behind rows that are
+alike (see `gateway.onnx.samples`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from gateway.core.datatypes import BF16, BYTES, numpy_dtype
+
+Array = np.ndarray[Any, Any]
+Shape = tuple[int, ...]
+
+INTEGER_LIMIT: Final = 10
+"""Integers lie below it, where nothing is known of them."""
+_BYTE_LIMIT: Final = 256  # of UINT8 in its place: bytes of images use their whole range
+_WORDS: Final = ("red", "grün", "blue", "東京", "no", "yes", "alpha", "beta")
+
+
+def is_float(datatype: str) -> bool:
+    """The protocol's datatype is one of floating point."""
+    return datatype == BF16 or datatype.startswith("FP")
+
+
+def random_array(
+    datatype: str, shape: Shape, rng: np.random.Generator, *, positive: bool, integer_limit: int
+) -> Array:
+    """Random elements of the protocol's datatype, the first axis being rows.
+
+    `positive`: floating point is uniform, each row's scale between 0.1 and 1; else it is normal,
+    each row's scale between 0.01 and 10. Integers lie below `integer_limit`.
+    """
+    if datatype == BYTES:
+        return _strings(shape, rng)
+    if datatype == "BOOL":
+        return rng.integers(0, 2, shape).astype(np.bool_)
+    if not is_float(datatype):
+        return _integers(datatype, shape, rng, integer_limit)
+    rows = shape[0] if shape else 1
+    if positive:
+        scales = 10 ** rng.permutation(np.linspace(-1, 0, rows))
+        array = rng.random(shape, np.float32) * _per_row(scales, shape)
+    else:
+        array = rng.standard_normal(shape, np.float32) * _per_row(_signed_scales(rows, rng), shape)
+    return np.asarray(array, numpy_dtype(datatype))
+
+
+def _signed_scales(rows: int, rng: np.random.Generator) -> Array:
+    scales: Array = 10 ** rng.permutation(np.linspace(-2, 1, rows)) if rows > 1 else np.ones(rows)
+    return scales
+
+
+def _integers(datatype: str, shape: Shape, rng: np.random.Generator, limit: int) -> Array:
+    """Small integers, each row with a limit of its own, neighbours beginning differently."""
+    most = _BYTE_LIMIT if datatype == "UINT8" and limit == INTEGER_LIMIT else limit
+    rows = shape[0] if shape else 1
+    limits = np.full(rows, most)
+    if rows > 1:
+        limits = rng.permutation(np.linspace(min(2, most), most, rows)).astype(np.int64)
+    values = rng.integers(0, _per_row(limits, shape), shape) if shape else rng.integers(0, most, ())
+    array = np.asarray(values, np.int64)
+    if array.ndim and array.size:
+        array.reshape(rows, -1)[:, 0] = np.arange(rows) % most
+    return array.astype(numpy_dtype(datatype))
+
+
+def _strings(shape: Shape, rng: np.random.Generator) -> Array:
+    count = int(np.prod(shape, dtype=np.int64))
+    array = np.empty(count, object)
+    array[:] = [
+        f"{_WORDS[int(choice)]} {i}" for i, choice in enumerate(rng.integers(0, len(_WORDS), count))
+    ]
+    return array.reshape(shape)
+
+
+def _per_row(values: Array, shape: Shape) -> Array:
+    """One value a row, shaped to multiply rows; the plain value for rank 0."""
+    return values.reshape(-1, *(1,) * (len(shape) - 1)) if shape else values[0]
