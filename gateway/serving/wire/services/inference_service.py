@@ -82,8 +82,8 @@ class InferenceService:
         except BaseException as error:
             failure = Failure(call, error, status_of(error), arrived)
             failure.request = request
-            if request is not None and request.failed_in is not None:
-                failure.version = request.failed_in
+            if request is not None and request.version is not None:
+                failure.version = request.version
             elif route is not None:
                 failure.version = route.version
             if parsed is not None:
