@@ -105,8 +105,9 @@ class InferenceRequest:
 
     What is known of it besides: `caller`; `run`, its last; `retries`, how often one failed and it
     was run again; `moments`, what was decided about it; `context`, its own span once somebody
-    needed it; `failed_in`, the live version that could not answer it; `whole`, the request that it
-    is a part of, or that it stands for with another version: what is seen of it belongs to that.
+    needed it; `version`, the live version that it was routed to, None before that; `whole`, the
+    request that it is a part of, or that it stands for with another version: what is seen of it
+    belongs to that.
     """
 
     __slots__ = (
@@ -114,13 +115,13 @@ class InferenceRequest:
         "caller",
         "context",
         "deadline",
-        "failed_in",
         "form",
         "id",
         "inputs",
         "moments",
         "retries",
         "run",
+        "version",
         "whole",
     )
 
@@ -145,7 +146,7 @@ class InferenceRequest:
         self.run: Run | None = None
         self.caller: Caller | None = None
         self.context: SpanContext | None = None
-        self.failed_in: Any = None
+        self.version: Any = None
         self.retries = 0
         self.moments: tuple[Moment, ...] = ()
 

@@ -32,16 +32,22 @@ class AnswerEncoder:
         self._signature = signature
         self._heads: dict[tuple[object, ...], tuple[bytes, ...]] = {}
 
-    def encode(self, id_field: bytes, outputs: tuple[int, ...], prediction: Prediction) -> bytes:
-        """The response with raw contents: one entry for each output, also where it is empty.
+    def encode(
+        self,
+        id_field: bytes,
+        outputs: tuple[int, ...],
+        prediction: Prediction,
+        choices: Choices | None = None,
+    ) -> bytes:
+        """The response, with raw contents where the request chose nothing else.
 
         `id_field` is the id with its tag (field 3, the same in requests and responses); `outputs`
-        are indexes into the signature's outputs.
+        are indexes into the signature's outputs, each of which has its entry, also where it is
+        empty. Raises InvalidRequest where `choices` cannot be met.
         """
-        if prediction.parameters:
-            return self.encode_message(
-                id_field, outputs, prediction, Choices.none
-            ).SerializeToString()
+        if choices is not None or prediction.parameters:
+            message = self._message(id_field, outputs, prediction, choices or _RAW)
+            return message.SerializeToString()
         arrays = prediction.outputs
         if len(arrays) == 1:
             (array,) = arrays
@@ -101,13 +107,12 @@ class AnswerEncoder:
             )
         return b"".join((id_field, response.SerializeToString()))
 
-    def encode_message(
+    def _message(
         self, id_field: bytes, outputs: tuple[int, ...], prediction: Prediction, choices: Choices
     ) -> ModelInferResponse:
-        """The response as a message, in the form that the request chose.
+        """The response as a message: raw or typed contents, and classes instead of values.
 
-        That is raw or typed contents, and classes instead of values. Raises InvalidRequest for
-        typed contents of a datatype that only travels raw.
+        Raises InvalidRequest for typed contents of a datatype that only travels raw.
         """
         specs = [self._signature.outputs[i] for i in outputs]
         response = ModelInferResponse.FromString(id_field)
@@ -138,15 +143,17 @@ class Choices:
     """
 
     __slots__ = ("classes", "typed")
-    none: Choices
 
     def __init__(self, *, typed: bool, classes: Mapping[str, int]) -> None:
         self.typed = typed
         self.classes = classes
 
     @classmethod
-    def of(cls, head: Any) -> Choices:
-        """The choices of a ModelInferRequest; raises InvalidRequest for values of a wrong kind."""
+    def of(cls, head: Any) -> Choices | None:
+        """The choices of a ModelInferRequest, None where it made none.
+
+        Raises InvalidRequest for values of a wrong kind.
+        """
         typed = chosen(head.parameters, "binary_data_output", default=True) is False
         classes: dict[str, int] = {}
         for output in head.outputs:
@@ -159,10 +166,10 @@ class Choices:
                 )
             if wanted:
                 classes[output.name] = wanted
-        return cls(typed=typed, classes=classes) if typed or classes else cls.none
+        return cls(typed=typed, classes=classes) if typed or classes else None
 
 
-Choices.none = Choices(typed=False, classes={})
+_RAW: Final = Choices(typed=False, classes={})
 
 
 def classify(array: Array, count: int, labels: Sequence[str], *, batched: bool) -> Array:

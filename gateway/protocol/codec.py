@@ -6,7 +6,7 @@ import math
 
 from gateway.core.errors import InvalidRequest
 from gateway.core.plan import VersionPlan
-from gateway.core.request import InferenceRequest, Prediction
+from gateway.core.request import InferenceRequest
 from gateway.protocol.answers import AnswerEncoder, Choices
 from gateway.protocol.fields import bytes_tag
 from gateway.protocol.layout import Layouts, Target
@@ -45,24 +45,12 @@ class VersionCodec:
             choices = Choices.of(head)
         except InvalidRequest as error:
             raise InvalidRequest(with_request_id(head.id, str(error))) from None
-        if learn is not None and choices is Choices.none:
+        if learn is not None and choices is None:
             layouts, target = learn
             layouts.learn(parsed, inputs, form, target)
         return ReadRequest(
             InferenceRequest(form, arrays, arrived, deadline, head.id), choices, id_field(head.id)
         )
-
-    def answer(self, read: ReadRequest, prediction: Prediction) -> bytes:
-        """The response's bytes, in the form that the request chose.
-
-        Raises InvalidRequest where that choice cannot be met.
-        """
-        outputs = read.request.form.outputs
-        if read.choices is Choices.none:
-            return self.encoder.encode(read.id_field, outputs, prediction)
-        return self.encoder.encode_message(
-            read.id_field, outputs, prediction, read.choices
-        ).SerializeToString()
 
 
 class ReadRequest:
@@ -70,7 +58,7 @@ class ReadRequest:
 
     __slots__ = ("choices", "id_field", "request")
 
-    def __init__(self, request: InferenceRequest, choices: Choices, id_field: bytes) -> None:
+    def __init__(self, request: InferenceRequest, choices: Choices | None, id_field: bytes) -> None:
         self.request = request
         self.choices = choices
         self.id_field = id_field

@@ -32,9 +32,10 @@ class Layout(Generic[Target]):
     """The fixed bytes of a checked request and the places of what varies.
 
     `target` is what the owner resolved the request to; `form` is shared by all requests of the
-    layout.
+    layout. None of them chooses anything of its response.
     """
 
+    choices: Final = None
     __slots__ = (
         "_first",
         "_fixed",

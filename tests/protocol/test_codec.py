@@ -72,6 +72,10 @@ def read(made, data, **options):
     return made.read(ParsedRequest(data), 0.0, **options)
 
 
+def answered(made, got, prediction):
+    return made.encode(got.id_field, got.request.form.outputs, prediction, got.choices)
+
+
 @st.composite
 def tensors(draw, datatypes):
     datatype = draw(st.sampled_from(datatypes))
@@ -131,9 +135,9 @@ def test_an_answer_arrives_as_it_was_given(sent, request_id, typed):
     got = read(made, request.SerializeToString())
     if typed and datatype in ("FP16", "BF16"):
         with pytest.raises(InvalidRequest, match="only travels raw"):
-            made.answer(got, Prediction((array,)))
+            answered(made, got, Prediction((array,)))
         return
-    answer = ModelInferResponse.FromString(made.answer(got, Prediction((array,))))
+    answer = ModelInferResponse.FromString(answered(made, got, Prediction((array,))))
     assert (answer.model_name, answer.model_version, answer.id) == ("m", "3", request_id)
     assert [(o.name, o.datatype, tuple(o.shape)) for o in answer.outputs] == [
         ("x", datatype, array.shape)
@@ -435,7 +439,7 @@ def test_requested_outputs_come_in_the_order_asked_for():
     got = read(made, message(("x", "FP32", F), outputs=("q", "p")))
     assert got.request.form.outputs == (1, 0)
     answer = ModelInferResponse.FromString(
-        made.answer(got, Prediction((np.zeros((1, 1), "f4"), F)))
+        answered(made, got, Prediction((np.zeros((1, 1), "f4"), F)))
     )
     assert [o.name for o in answer.outputs] == ["q", "p"]
 
@@ -455,7 +459,7 @@ def test_a_classified_output_travels_as_bytes():
     request.outputs.add(name="p").parameters["classification"].int64_param = 1
     got = read(made, request.SerializeToString())
     answer = ModelInferResponse.FromString(
-        made.answer(got, Prediction((np.array([[1, 5, 2]], "f4"),)))
+        answered(made, got, Prediction((np.array([[1, 5, 2]], "f4"),)))
     )
     assert answer.outputs[0].datatype == BYTES
     assert list(answer.outputs[0].shape) == [1, 1]
@@ -473,7 +477,7 @@ def test_parameters_of_a_prediction_stand_in_the_answer():
     made = codec(X, max_batch_size=4)
     got = read(made, message(("x", "FP32", F)))
     answer = ModelInferResponse.FromString(
-        made.answer(got, Prediction((F,), {"degraded": True, "served_by": "v2", "age": 3}))
+        answered(made, got, Prediction((F,), {"degraded": True, "served_by": "v2", "age": 3}))
     )
     assert answer.parameters["degraded"].bool_param
     assert answer.parameters["served_by"].string_param == "v2"

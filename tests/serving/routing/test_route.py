@@ -11,7 +11,7 @@ from itertools import cycle
 import numpy as np
 import pytest
 
-from gateway.core.errors import ModelFailed
+from gateway.core.errors import InvalidRequest, ModelFailed
 from gateway.core.plan import TensorSpec, VersionPlan
 from gateway.core.predictor import Description
 from gateway.core.request import Prediction
@@ -86,7 +86,7 @@ def message(value, request_id):
 
 
 class Server:
-    def __init__(self, versions=2):
+    def __init__(self, versions=2, datatype="FP32"):
         statistics = os.memfd_create("statistics")
         size_statistics_file(statistics, 1)
         rings = os.memfd_create("rings")
@@ -96,15 +96,15 @@ class Server:
             RingWriter(rings, 0), SamplingPlan(), self.table.writer(0, HOUSE_ROW), everything=True
         )
         self.reader = ChunkReader(0, RingReader(rings, 0))
-        arms = [self._version(number) for number in range(1, versions + 1)]
+        arms = [self._version(number, datatype) for number in range(1, versions + 1)]
         route = InTurn(*arms) if versions > 1 else arms[0]
         self.service = InferenceService(Routes(route), OpenStreams(), journal)
 
-    def _version(self, number):
+    def _version(self, number, datatype):
         spec = (-1, 1)
         plan = VersionPlan(
             "m", number, "", "", (TensorSpec("x", "FP32", spec),),
-            (TensorSpec("y", "FP32", spec),), statistics_row=number,
+            (TensorSpec("y", datatype, spec),), statistics_row=number,
         )  # fmt: skip
         return make_live(plan, Times(number), self.table.writer(0, number))
 
@@ -145,6 +145,20 @@ def test_a_failure_is_counted_and_written_down_for_the_version_that_failed():
         assert [int(row) for row in cells["version"]] == [1, 2, 1, 2]
         assert [server.table.read(row).fail.count for row in (1, 2)] == [2, 2]
         assert [server.table.read(row).failure_time.count for row in (1, 2)] == [2, 2]
+
+    asyncio.run(main())
+
+
+def test_an_answer_that_cannot_be_encoded_has_failed_in_the_version_that_gave_it():
+    async def main():
+        server = Server(datatype="FP16")  # which no typed contents hold
+        asked = ModelInferRequest.FromString(message(1, "typed"))
+        asked.parameters["binary_data_output"].bool_param = False
+        for _ in range(2):
+            with pytest.raises(InvalidRequest, match="FP16"):
+                await server.service.model_infer(Call(), asked.SerializeToString())
+        assert [int(row) for row in (await server.cells())["version"]] == [1, 2]
+        assert [server.table.read(row).failure_time.count for row in (1, 2)] == [1, 1]
 
     asyncio.run(main())
 

@@ -40,11 +40,12 @@ class Inside:
 
 
 class InFlight:
-    """A Predictor that counts who is inside.
+    """The door of a version: a Predictor that counts who is inside, and signs what comes out.
 
-    Where `counts` is given, what fails inside counts as a failure of the version: this is the door
-    of callers. The fallbacks of other versions come in by a door without it, for their request is
-    counted where it was sent.
+    What comes out was served by the version that the request had been routed to. Where `counts` is
+    given, what fails inside counts as a failure of the version: this is the door of callers. The
+    fallbacks of other versions come in by a door without it, for their request is counted where it
+    was sent.
     """
 
     __slots__ = ("_counts", "_inner", "_inside", "_now")
@@ -67,13 +68,15 @@ class InFlight:
         inside = self._inside
         inside.count += 1
         try:
-            return await self._inner.predict(request)
+            prediction = await self._inner.predict(request)
         except GatewayError:
             if self._counts is not None:
                 self._counts.record_failures(1, int((self._now() - request.arrived) * 1e9))
             raise
         finally:
             inside.leave()
+        prediction.served_by = request.version
+        return prediction
 
     def describe(self) -> Description:
         """How many there are, and the inside."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final, cast
+from typing import Final
 
 from gateway.core.errors import DeadlineExpired, GatewayError, InvalidRequest, status_of
 from gateway.core.grpc_status import DEADLINE_EXCEEDED
@@ -20,6 +20,7 @@ from gateway.records.writer import Journal
 from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.routing.route import Route
 from gateway.serving.wire.call_errors import tell
+from gateway.serving.wire.services.first_message import FirstMessage
 from gateway.serving.wire.services.open_streams import OpenStreams
 from gateway.serving.wire.transport.interface import Call, StreamCall
 
@@ -52,45 +53,23 @@ class InferenceService:
     async def model_infer(self, call: Call, message: bytes, flags: int = 0) -> bytes:
         """ModelInfer, and one message of a stream (`flags`: `IN_STREAM`).
 
-        There are two ways to read a message and one way on. One laid out like one met before is
-        read by its layout, which leads to its route. Any other is parsed, its route is looked up,
-        and its layout learnt where it has one.
+        A message laid out like one met before is read by its layout, any other as a first one; both
+        lead to a route.
         """
         arrived = time.monotonic()
-        layout = self._layouts.find(message)
-        route = request = parsed = read = None
+        way = self._layouts.find(message) or FirstMessage(self._catalogue, self._layouts)
+        request = None
         try:
-            if layout is not None:
-                route = layout.target
-                id_field = layout.id_field(message)
-                request = layout.request(message, arrived, call.deadline)
-            else:
-                parsed = ParsedRequest(message)
-                route = self._catalogue.resolve(parsed.head.model_name, parsed.head.model_version)
-                learn = (self._layouts, cast("Route", route))
-                read = route.codec.read(parsed, arrived, call.deadline, learn=learn)
-                id_field = read.id_field
-                request = read.request
+            request = way.request(message, arrived, call.deadline)
             request.caller = call
-            prediction = await route.predict(request)
+            id_field = way.id_field(message)
+            prediction = await way.target.predict(request)
             codec: VersionCodec = prediction.served_by.codec
-            answer = (
-                codec.encode(id_field, request.form.outputs, prediction)
-                if read is None
-                else codec.answer(read, prediction)
-            )
+            answer = codec.encode(id_field, request.form.outputs, prediction, way.choices)
         except BaseException as error:
             failure = Failure(call, error, status_of(error), arrived)
             failure.request = request
-            if request is not None and request.failed_in is not None:
-                failure.version = request.failed_in
-            elif route is not None:
-                failure.version = route.version
-            if parsed is not None:
-                failure.request_id = parsed.head.id
-                failure.model = parsed.head.model_name
-            elif layout is not None:
-                failure.request_id = _id_of(layout, message)
+            _identify(failure, way, message)
             self._failed(call, failure, flags)
             raise
         self._journal.answered(request, prediction, id_field, flags)
@@ -166,7 +145,7 @@ class InferenceService:
         except InvalidRequest:
             return ""
 
-    def _failed(self, call: Call, failure: Failure, flags: int = 0) -> None:
+    def _failed(self, call: Call, failure: Failure, flags: int) -> None:
         if isinstance(failure.error, asyncio.CancelledError) and time.monotonic() >= call.deadline:
             failure.error = DeadlineExpired("the deadline passed before the answer was ready")
             failure.status = DEADLINE_EXCEEDED
@@ -191,6 +170,19 @@ class InferenceService:
         elif (parent := span_context_of(failure.caller.metadata())) is not None:
             known["trace_id"] = parent.trace_id
         return known
+
+
+def _identify(failure: Failure, way: Layout[Route] | FirstMessage, message: bytes) -> None:
+    """Says which version failed, and which request; as far as is known."""
+    if isinstance(way, FirstMessage):
+        failure.version = way.version
+        failure.request_id = way.id
+        failure.model = way.model
+    else:
+        failure.version = way.target.version
+        failure.request_id = _id_of(way, message)
+    if failure.request is not None and failure.request.version is not None:
+        failure.version = failure.request.version
 
 
 def _id_of(layout: Layout[Route], message: bytes) -> str:
