@@ -56,16 +56,16 @@ class ClosedLoop:
 
     async def run(self, address: str, connections: int) -> float:
         """Runs the load and returns how long it took, in seconds."""
-        lanes = await open_lanes(address, connections, self._on_answers)
+        max_concurrency = await open_lanes(address, connections, self._on_answers)
         start = perf_counter()
-        for lane in lanes:
+        for lane in max_concurrency:
             self._fill(lane)
             lane.flush()
         with contextlib.suppress(TimeoutError):  # the counts tell of calls that were never answered
             async with asyncio.timeout(LONGEST_S):
                 await self._done.wait()
         took = perf_counter() - start
-        for lane in lanes:
+        for lane in max_concurrency:
             lane.close()
         return took
 

@@ -96,7 +96,7 @@ async def open_lanes(
     """
     host, _, port = address.rpartition(":")
     loop = asyncio.get_running_loop()
-    lanes = []
+    max_concurrency = []
     for _ in range(count):
         connection = Connection(address, METHOD, timeout_ms=timeout_ms)
         _, lane = await loop.create_connection(
@@ -104,18 +104,18 @@ async def open_lanes(
             host,
             int(port),
         )
-        lanes.append(lane)
+        max_concurrency.append(lane)
     try:
         async with asyncio.timeout(SETTLED_WITHIN_S):
-            for lane in lanes:
+            for lane in max_concurrency:
                 await lane.settled.wait()
     except TimeoutError:
         raise ConnectionError(
             f"{address} took connections but sent no HTTP/2 settings within {SETTLED_WITHIN_S} s"
         ) from None
-    if faults := [lane.fault for lane in lanes if lane.fault]:
+    if faults := [lane.fault for lane in max_concurrency if lane.fault]:
         raise ConnectionError(f"{address}: {faults[0]}")
-    return lanes
+    return max_concurrency
 
 
 def by_name(statuses: Counter[int]) -> dict[str, int]:

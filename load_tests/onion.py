@@ -21,24 +21,24 @@ from typing import Any
 
 import numpy as np
 
-from gateway.assembly.predictor_stack import Backing, Surroundings, build_stack
+from gateway.assembly.predictor_stack import ProcessContext, VersionInstances, build_stack
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.request import Array, InferenceRequest
 from gateway.core.waiter import Driven
 from gateway.protocol.codec import VersionCodec
 from gateway.protocol.generated.inference_pb2 import ModelInferRequest
 from gateway.protocol.requests import ParsedRequest
-from gateway.records.batch_writer import VersionJournal
+from gateway.records.batch_writer import BatchWriter
 from gateway.records.counters import StatisticsTable, size_statistics_file
 from gateway.records.ring import RingWriter
 from gateway.records.ring_file import size_rings_file
 from gateway.records.sampling import SamplingPlan
-from gateway.records.writer import Journal
+from gateway.records.writer import RecordWriter
 from gateway.serving.policies.admission.admission import Room
-from gateway.serving.policies.breaker.circuit_breaker import Circuit
+from gateway.serving.policies.breaker.circuit_breaker import CircuitBreaker
 from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.routing.fallback_targets import FallbackTargets
-from gateway.serving.routing.live_version import Live
+from gateway.serving.routing.live_version import LiveVersion
 from gateway.serving.wire.services.inference_service import InferenceService
 from gateway.serving.wire.services.open_streams import OpenStreams
 
@@ -67,14 +67,14 @@ class _Model:
 
 
 class _NoInstances:
-    lanes = 1
+    max_concurrency = 1
 
     def unreachable(self) -> str:
         return ""
 
     def acquire(self, ready: Callable[[], None]) -> None: ...
 
-    def release(self, seat: object) -> None: ...
+    def release(self, slot: object) -> None: ...
 
 
 class _Call:
@@ -124,20 +124,20 @@ async def measure(turns: int) -> dict[str, float]:
     size_statistics_file(statistics_fd, 1)
     size_rings_file(rings_fd, 1)
     counts = StatisticsTable(statistics_fd).writer(0, 0)
-    circuit = Circuit("m", plan.protection.breaker, time.monotonic, _ignore)
+    breaker = CircuitBreaker("m", plan.protection.breaker, time.monotonic, _ignore)
     catalogue = Catalogue()
-    surroundings = Surroundings(
+    context = ProcessContext(
         processes=1,
-        house=Room("the gateway", 0, 0),
+        global_limit=Room("the gateway", 0, 0),
         targets=FallbackTargets(catalogue),
-        told=_ignore,
+        on_event=_ignore,
     )
-    journal = Journal(RingWriter(rings_fd, 0), SamplingPlan(), counts)
-    batches = VersionJournal(journal, "m/1", 0)
+    writer = RecordWriter(RingWriter(rings_fd, 0), SamplingPlan(), counts)
+    batches = BatchWriter(writer, "m/1", 0)
     stack = build_stack(
-        plan, Backing(_NoInstances(), _Model()), circuit, counts, surroundings, batches
+        plan, VersionInstances(_NoInstances(), _Model()), breaker, counts, context, batches
     )
-    live = Live(
+    live = LiveVersion(
         plan,
         stack.outermost,
         VersionCodec(plan),
@@ -147,7 +147,7 @@ async def measure(turns: int) -> dict[str, float]:
         close=_nothing,
     )
     catalogue.swap([live], ())
-    service = InferenceService(catalogue, OpenStreams(), journal)
+    service = InferenceService(catalogue, OpenStreams(), writer)
     call = _Call()
     message = _message()
     form = live.codec.read(ParsedRequest(message), time.monotonic()).request.form

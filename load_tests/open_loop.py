@@ -62,7 +62,7 @@ class Call:
     """Connection and stream; None: has not left."""
 
 
-class Waiting:
+class QueuedRequest:
     """Calls that wait for room.
 
     The first come goes first, as in gRPC's C core, or anybody, as among
@@ -131,8 +131,8 @@ class OpenLoop:
         """
         self.calls = calls
         self.deadline_s = deadline_s
-        self._lanes: list[Lane] = []
-        self._waiting = Waiting(shuffled=shuffled)
+        self._max_concurrency: list[Lane] = []
+        self._waiting = QueuedRequest(shuffled=shuffled)
         self._in_flight: dict[tuple[int, int], Call] = {}
         self._start = 0.0
         self._oldest = 0
@@ -146,7 +146,7 @@ class OpenLoop:
     async def run(self, address: str, connections: int) -> None:
         """Runs the whole schedule; afterwards every call has ended, one way or another."""
         timeout_ms = max(1, round(self.deadline_s * 1e3))
-        self._lanes = await open_lanes(
+        self._max_concurrency = await open_lanes(
             address, connections, self._on_answers, timeout_ms=timeout_ms
         )
         self._start = perf_counter()
@@ -162,7 +162,7 @@ class OpenLoop:
             # asyncio's timers are a millisecond coarse, so the last bit is waited for by looking:
             # the generator has a core to itself.
             await asyncio.sleep(early - SPIN_S if early > SPIN_S else 0)
-        for lane in self._lanes:
+        for lane in self._max_concurrency:
             lane.close()
 
     def _now(self) -> float:
@@ -170,10 +170,10 @@ class OpenLoop:
 
     def _send(self) -> None:
         skipped = 0
-        while self._waiting and skipped < len(self._lanes):
-            lane = self._lanes[0]
+        while self._waiting and skipped < len(self._max_concurrency):
+            lane = self._max_concurrency[0]
             message = self._waiting.next.payload.framed
-            self._lanes.append(self._lanes.pop(0))
+            self._max_concurrency.append(self._max_concurrency.pop(0))
             if not lane.connection.has_room(message):
                 skipped += 1
                 continue
@@ -183,7 +183,7 @@ class OpenLoop:
             call.left_s = self._now()
             self._in_flight[id(lane), stream] = call
             call.sent_by = lane, stream
-        for lane in self._lanes:
+        for lane in self._max_concurrency:
             lane.flush()
 
     def _on_answers(self, lane: Lane, answers: list[Answer]) -> None:

@@ -18,8 +18,8 @@ from typing import Final
 
 from gateway.config.opentelemetry import apply
 from gateway.records.cells import BATCH, BATCH_PLAIN, REQUEST, REQUEST_ID_AT, REQUEST_PLAIN, SAMPLED
-from gateway.records.events import Began, Named, encode
-from gateway.records.reader import Chunk, ChunkReader
+from gateway.records.events import NameAssigned, ProcessStarted, encode
+from gateway.records.reader import Chunk, RecordReader
 from gateway.records.ring import RingReader, RingWriter
 from gateway.records.ring_file import size_rings_file
 from gateway.telemetry.tracing.encoder import SpanEncoder
@@ -40,12 +40,14 @@ class Writer:
         fd = os.memfd_create("rings")
         size_rings_file(fd, 1)
         self._ring = RingWriter(fd, 0)
-        self._reader = ChunkReader(0, RingReader(fd, 0))
+        self._reader = RecordReader(0, RingReader(fd, 0))
         self._number = 0
-        self._ring.write_note(encode(Began(1, os.urandom(16))))
+        self._ring.write_event(encode(ProcessStarted(1, os.urandom(16))))
         for peer in range(peers):
-            self._ring.write_note(encode(Named("peer", peer, f"ipv4:127.0.0.1:{40000 + peer}")))
-        self._ring.write_note(encode(Named("version", 0, "small/1")))
+            self._ring.write_event(
+                encode(NameAssigned("peer", peer, f"ipv4:127.0.0.1:{40000 + peer}"))
+            )
+        self._ring.write_event(encode(NameAssigned("version", 0, "small/1")))
 
     def chunk(self) -> Chunk:
         """What was written in a tenth of a second."""
@@ -104,7 +106,7 @@ def encode_only(chunks: Iterator[Chunk], *, all_children: bool) -> Iterator[tupl
     encoder = SpanEncoder(b"", b"", Server("127.0.0.1", 8001), all_children=all_children)
     for chunk in chunks:
         begun = time.process_time()
-        encoded = list(encoder.encode(rows.take(chunk, 0)))
+        encoded = list(encoder.encode(rows.consume(chunk, 0)))
         yield (
             time.process_time() - begun,
             sum(map(len, encoded)),
@@ -131,7 +133,7 @@ def encode_and_export(
         for chunk in chunks:
             begun = time.process_time()
             exported = export.exported
-            export.take(chunk)
+            export.consume(chunk)
             while export.queues[0].queued_spans:
                 time.sleep(0.001)
             yield time.process_time() - begun, export.exported - exported, 0

@@ -56,14 +56,14 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Live:
+class LiveVersion:
     """What a server serves: one request for each model, and the files of every version."""
 
     requests: list[pb.ModelInferRequest]
     files: list[Path]
 
 
-def start_gateway(command: str, models: Path, log: Path, cache: Path, live: Live) -> Start:
+def start_gateway(command: str, models: Path, log: Path, cache: Path, live: LiveVersion) -> Start:
     """One start of the gateway, timed and stopped again.
 
     `cache` holds what it knows from earlier starts.
@@ -82,7 +82,7 @@ def start_gateway(command: str, models: Path, log: Path, cache: Path, live: Live
         return Start(first_s, time.perf_counter() - begun)
 
 
-def start_plain(live: Live) -> Start:
+def start_plain(live: LiveVersion) -> Start:
     """One run of the plain script, until it says that all sessions are open."""
     script = Path(__file__).with_name("plain_start.py")
     begun = time.perf_counter()
@@ -95,7 +95,7 @@ def start_plain(live: Live) -> Start:
     return Start(took, took)
 
 
-def warm_cache(command: str, models: Path, log: Path, cache: Path) -> Live:
+def warm_cache(command: str, models: Path, log: Path, cache: Path) -> LiveVersion:
     """Starts the gateway once, so that it inspects everything, and asks what it serves.
 
     Its bytecode is there, as pip leaves it.
@@ -121,7 +121,7 @@ def warm_cache(command: str, models: Path, log: Path, cache: Path) -> Live:
         ]
         for request in requests:
             stub.ModelInfer(request, timeout=20)
-        return Live(
+        return LiveVersion(
             requests, [models / model.name / model.version / "model.onnx" for model in ready]
         )
 

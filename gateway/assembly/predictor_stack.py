@@ -12,16 +12,16 @@ from gateway.core.instance import Runner
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Predictor
 from gateway.records.batch_counter import BatchCounter
-from gateway.records.batch_writer import VersionJournal
+from gateway.records.batch_writer import BatchWriter
 from gateway.records.counters import VersionStatistics
 from gateway.serving.batching.batcher import Batcher
 from gateway.serving.batching.slots import Instances
-from gateway.serving.batching.splitter import Split
+from gateway.serving.batching.splitter import Splitter
 from gateway.serving.policies.admission.admission import Admission, Room, share
 from gateway.serving.policies.admission.in_flight import InFlight, Inside
 from gateway.serving.policies.admission.quota import Buckets, Quota
-from gateway.serving.policies.breaker.breaker import Breaker
-from gateway.serving.policies.breaker.circuit_breaker import Circuit
+from gateway.serving.policies.breaker.breaker import BreakerPolicy
+from gateway.serving.policies.breaker.circuit_breaker import CircuitBreaker
 from gateway.serving.policies.breaker.reachable import Reachable
 from gateway.serving.policies.retry_budget import RetryBudget
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Backing:
+class VersionInstances:
     """What runs the batches of a version."""
 
     instances: Instances
@@ -42,14 +42,14 @@ class Backing:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class ProcessContext:
     """What the versions of a process share."""
 
     processes: int
-    house: Room
+    global_limit: Room
     """Room for the requests of all versions of this process."""
     targets: Resolver
-    told: Callable[[object], None]
+    on_event: Callable[[object], None]
 
 
 @dataclass(frozen=True)
@@ -66,33 +66,34 @@ class Stack:
 
 def build_stack(
     plan: VersionPlan,
-    backing: Backing,
-    circuit: Circuit,
+    instances: VersionInstances,
+    breaker: CircuitBreaker,
     statistics: VersionStatistics,
-    surroundings: Surroundings,
-    journal: VersionJournal | None = None,
+    context: ProcessContext,
+    writer: BatchWriter | None = None,
 ) -> Stack:
-    """Stacks the predictors of one version; `journal` writes its batches down."""
-    # Nearest to the model: whoever gets here is valid and resolved, and waits only for company and
+    """Stacks the predictors of one version; `writer` writes its batches down."""
+    # Nearest to the model: a request that gets here is valid and resolved, and waits only for
+    # company and
     # an instance. Retry and bisection stand around the batch's run, inside it.
     retries = RetryBudget(plan.protection.retry, time.monotonic)
     batcher = Batcher(
         plan,
-        backing.instances,
-        listeners=_listeners(backing, circuit, statistics, journal, retries),
+        instances.instances,
+        listeners=_listeners(instances, breaker, statistics, writer, retries),
         retries=retries,
-        runner=backing.runner,
+        runner=instances.runner,
     )
-    own = _with_own_protections(batcher, plan, backing, circuit, surroundings.processes)
+    own = _with_own_protections(batcher, plan, instances, breaker, context.processes)
     inside = Inside()
-    outermost = _with_fallback(own, plan, surroundings)
-    if surroundings.house.bounded:
+    outermost = _with_fallback(own, plan, context)
+    if context.global_limit.bounded:
         # Around the fallback: without room in the whole gateway not even that may run.
-        outermost = Admission(outermost, surroundings.house)
+        outermost = Admission(outermost, context.global_limit)
     # Around all that can take time: a version is closed when the last has left. What fails from
     # here on was taken on, and counts as a failure of the version.
     outermost = InFlight(outermost, inside, statistics, time.monotonic)
-    if (buckets := _quota(plan, surroundings.processes)) is not None:
+    if (buckets := _quota(plan, context.processes)) is not None:
         # Outermost: what a caller asks for beyond its share costs nothing and counts for nobody.
         outermost = Quota(outermost, buckets)
     # Others' fallbacks come in below the fallback, so that no chain can loop; they are inside too.
@@ -100,41 +101,46 @@ def build_stack(
 
 
 def _with_own_protections(
-    batcher: Batcher, plan: VersionPlan, backing: Backing, circuit: Circuit, processes: int
+    batcher: Batcher,
+    plan: VersionPlan,
+    instances: VersionInstances,
+    breaker: CircuitBreaker,
+    processes: int,
 ) -> Predictor:
-    """What stands around the batcher, whoever asks."""
+    """What stands around the batcher, for every caller."""
     subject = f"model '{plan.model}' version {plan.version}"
     stack: Predictor = batcher
     if plan.batching.splits:
         # Around the batcher: the parts of one large request are requests to it like any other, and
         # share batches with others.
-        stack = Split(stack, plan.batching.max_batch_size)
-    if backing.runner is None:
+        stack = Splitter(stack, plan.batching.max_batch_size)
+    if instances.runner is None:
         # Before queueing: a request that nobody could run is refused at once instead of waiting
         # for its deadline.
-        stack = Reachable(stack, backing.instances.unreachable, subject)
+        stack = Reachable(stack, instances.instances.unreachable, subject)
     # Around all that can fail: while it is open nothing of the version is touched. Also where it
     # never opens by itself: operators may force it.
-    stack = Breaker(stack, circuit, subject)
+    stack = BreakerPolicy(stack, breaker, subject)
     admission = plan.protection.admission
     room = Room(
         subject,
         share(admission.max_in_flight, processes),
         share(admission.max_in_flight_bytes, processes),
     )
-    # Inside the fallback: a chain may answer for want of room where it is told to. Outside the
+    # Inside the fallback: a chain may answer for want of room where it is configured to. Outside
+    # the
     # breaker: what it refuses is quickly gone again.
     return Admission(stack, room) if room.bounded else stack
 
 
-def _with_fallback(inner: Predictor, plan: VersionPlan, surroundings: Surroundings) -> Predictor:
+def _with_fallback(inner: Predictor, plan: VersionPlan, context: ProcessContext) -> Predictor:
     """Around everything of the version itself."""
     if not plan.protection.fallback:
         return inner
     # 16 ms of every start, for those who ask for it
     from gateway.serving.policies.fallback.chain import with_fallback  # noqa: PLC0415
 
-    return with_fallback(inner, plan, surroundings.targets, time.monotonic)
+    return with_fallback(inner, plan, context.targets, time.monotonic)
 
 
 def _quota(plan: VersionPlan, processes: int) -> Buckets | None:
@@ -147,20 +153,20 @@ def _quota(plan: VersionPlan, processes: int) -> Buckets | None:
 
 
 def _listeners(
-    backing: Backing,
-    circuit: Circuit,
+    instances: VersionInstances,
+    breaker: CircuitBreaker,
     statistics: VersionStatistics,
-    journal: VersionJournal | None,
+    writer: BatchWriter | None,
     retries: RetryBudget,
 ) -> tuple[BatchListener, ...]:
     """Who listens to the version's batches, in the order in which they are called."""
-    # First: whoever sees a batch in the journal finds it counted.
+    # First: a reader that sees a batch in the records finds it counted.
     listeners: list[BatchListener] = [BatchCounter(statistics)]
-    if journal is not None:
+    if writer is not None:
         # Before the breaker: a batch is written down before the opening that it causes.
-        listeners.append(journal)
-    listeners.append(circuit)
-    if backing.runner is None:
+        listeners.append(writer)
+    listeners.append(breaker)
+    if instances.runner is None:
         # Last, since nobody waits for it; and only where instances can be lost.
         listeners.append(retries)
     return tuple(listeners)

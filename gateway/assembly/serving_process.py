@@ -1,4 +1,4 @@
-"""One serving process: complete in itself, told what to serve by the control side."""
+"""One serving process: complete in itself, serves what the control side asks for."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import time
 from functools import partial
 
 from gateway import __version__
-from gateway.assembly.predictor_stack import Surroundings
+from gateway.assembly.predictor_stack import ProcessContext
 from gateway.assembly.version_builder import VersionBuilder
 from gateway.config.access_log_choice import cells_wanted
 from gateway.config.settings import ServingSettings
 from gateway.ipc.messages import Start
-from gateway.ipc.orphan_watch import SupervisorWatch
+from gateway.ipc.orphan_watch import OrphanWatch
 from gateway.ipc.serving_link import ServingLink
 from gateway.ipc.shared_files import SharedFiles
 from gateway.logs.setup import begin_logs
-from gateway.records.counters import HOUSE_ROW, StatisticsTable
-from gateway.records.gauge_writer import Pulse
+from gateway.records.counters import GATEWAY_ROW, StatisticsTable
+from gateway.records.gauge_writer import GaugeWriter
 from gateway.records.ring import RingWriter
-from gateway.records.writer import Journal
-from gateway.serving.event_log import note_decision
+from gateway.records.writer import RecordWriter
+from gateway.serving.event_log import record_event
 from gateway.serving.orders import ServingProcess
 from gateway.serving.policies.admission.admission import Room
-from gateway.serving.policies.breaker.breaker_registry import Circuits
+from gateway.serving.policies.breaker.breaker_registry import BreakerRegistry
 from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.routing.fallback_targets import FallbackTargets
-from gateway.serving.routing.version_changes import Versions
+from gateway.serving.routing.version_changes import LiveVersions
 from gateway.serving.runtime.loader import Loader
 from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 from gateway.serving.wire.health_status import Health
@@ -51,12 +51,12 @@ from gateway.serving.wire.transport.io_mode import EXPERIMENTS_VARIABLE
 _LOADING_THREADS = 2
 
 
-def run_serving_process(link_fd: int, files: SharedFiles, watch: SupervisorWatch) -> None:
+def run_serving_process(link_fd: int, files: SharedFiles, watch: OrphanWatch) -> None:
     """Serves until the control side says stop or is gone."""
     asyncio.run(_serve(link_fd, files, watch))
 
 
-async def _serve(link_fd: int, files: SharedFiles, watch: SupervisorWatch) -> None:
+async def _serve(link_fd: int, files: SharedFiles, watch: OrphanWatch) -> None:
     async with await ServingLink.open(link_fd) as link:
         start = await link.start()
         settings = start.settings
@@ -75,36 +75,36 @@ async def _serve(link_fd: int, files: SharedFiles, watch: SupervisorWatch) -> No
         table = StatisticsTable(files.statistics)
         catalogue = Catalogue()
         wanted = cells_wanted(settings.access_log)
-        journal = Journal(
+        writer = RecordWriter(
             RingWriter(files.rings, start.slot),
             settings.sampling,
-            table.writer(start.slot, HOUSE_ROW),
+            table.writer(start.slot, GATEWAY_ROW),
             everything=wanted == "all",
             failures=settings.access_log != "off",
             listed=wanted if isinstance(wanted, float) else 0.0,
         )
-        on_event = partial(note_decision, journal)
-        circuits = Circuits(time.monotonic, on_event)
-        surroundings = Surroundings(
+        on_event = partial(record_event, writer)
+        breakers = BreakerRegistry(time.monotonic, on_event)
+        context = ProcessContext(
             processes=start.processes,
-            house=Room(
+            global_limit=Room(
                 "the gateway",
                 settings.max_in_flight_per_process,
                 settings.max_in_flight_bytes_per_process,
             ),
             targets=FallbackTargets(catalogue),
-            told=on_event,
+            on_event=on_event,
         )
         async with (
             ThreadWorkers(settings.worker_threads) as workers,
             Loader(_LOADING_THREADS) as loader,
             VersionBuilder(
-                start.slot, table, workers, loader, circuits, surroundings, journal
+                start.slot, table, workers, loader, breakers, context, writer
             ) as builder,
-            Pulse(journal, lambda: builder.watched),
+            GaugeWriter(writer, lambda: builder.watched),
         ):
             await link.serve(
-                _assemble(settings, options, link, table, catalogue, circuits, builder, journal)
+                _assemble(settings, options, link, table, catalogue, breakers, builder, writer)
             )
 
 
@@ -114,20 +114,20 @@ def _assemble(
     link: ServingLink,
     table: StatisticsTable,
     catalogue: Catalogue,
-    circuits: Circuits,
+    breakers: BreakerRegistry,
     builder: VersionBuilder,
-    journal: Journal,
+    writer: RecordWriter,
 ) -> ServingProcess:
-    # What is served, and what is said about it: empty until the control side speaks.
+    # What is served, and its state: empty until the control side publishes.
     state = ServerState()
     streams = OpenStreams()
-    # The services see the catalogue and the state; whoever wants a change is passed on to the
+    # The services see the catalogue and the state; calls that change something are passed on to the
     # control side, which asks all processes.
     authorization = Authorization(
         AuthorizationOptions(token=settings.admin_token, trust_loopback=settings.trust_loopback)
     )
     services = Services(
-        inference=InferenceService(catalogue, streams, journal),
+        inference=InferenceService(catalogue, streams, writer),
         server=ServerService(state, catalogue, __version__),
         models=ModelService(catalogue),
         statistics=StatisticsService(catalogue, table),
@@ -139,7 +139,7 @@ def _assemble(
     )
     transport_name, new_transport = choose_transport(settings.transport)
     transport = new_transport(methods(services), options)
-    versions = Versions(catalogue, builder.build)
+    versions = LiveVersions(catalogue, builder.build)
     return ServingProcess(
         transport,
         transport_name,
@@ -147,8 +147,8 @@ def _assemble(
         catalogue,
         state,
         streams,
-        circuits,
-        journal,
+        breakers,
+        writer,
         settings.sampling,
     )
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.config.settings import TelemetrySettings
 from gateway.ipc.telemetry_messages import Overview
 from gateway.records.pump import Consumer
-from gateway.telemetry.access_log.exporter_log_filter import ExporterWords
+from gateway.telemetry.access_log.exporter_log_filter import ExporterLogFilter
 from gateway.telemetry.metrics.collect import MetricsSource
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def guard_logs() -> None:
 
     Before any is made, for they read those at once.
     """
-    words = ExporterWords(os.environ)
+    words = ExporterLogFilter(os.environ)
     for handler in logging.getLogger().handlers:
         handler.addFilter(words)
 
@@ -62,7 +62,7 @@ def make_span_export(settings: TelemetrySettings, overview: Overview) -> SpanExp
 def linked_traces(settings: TelemetrySettings, spans: SpanExport | None) -> str:
     """Where the page may link to.
 
-    Empty where no traces are exported, which is told to whoever expects them.
+    Empty where no traces are exported, which is logged.
     """
     exported = spans is not None and spans.has_exporter and settings.otel.sampling.traces
     if settings.otel.disabled:

@@ -1,4 +1,4 @@
-"""The telemetry process: reads what the serving processes wrote, and shows it to whoever asks.
+"""The telemetry process: reads what the serving processes wrote, and shows it.
 
 Serving goes on without it.
 """
@@ -22,14 +22,14 @@ from gateway.assembly.telemetry_exporters import (
 from gateway.config.settings import TelemetrySettings
 from gateway.ipc.channel import Channel
 from gateway.ipc.messages import Stop
-from gateway.ipc.orphan_watch import SupervisorWatch
+from gateway.ipc.orphan_watch import OrphanWatch
 from gateway.ipc.repository_index import VersionState
 from gateway.ipc.shared_files import SharedFiles
 from gateway.ipc.telemetry_messages import Overview, TelemetryStart, TelemetryStopped
 from gateway.logs.setup import TELEMETRY, begin_logs
 from gateway.records.counters import StatisticsTable
-from gateway.records.pump import Reading
-from gateway.records.reader import ChunkReader
+from gateway.records.pump import Pump
+from gateway.records.reader import RecordReader
 from gateway.records.ring import RingReader
 from gateway.telemetry.http import HttpPort
 from gateway.telemetry.live.live_state import LiveState
@@ -41,7 +41,7 @@ from gateway.telemetry.metrics.metrics_route import metrics_route
 _ORPHAN_LIMIT_S: Final = 5.0
 
 
-def run_telemetry_process(link_fd: int, files: SharedFiles, watch: SupervisorWatch) -> None:
+def run_telemetry_process(link_fd: int, files: SharedFiles, watch: OrphanWatch) -> None:
     """Runs until the main process says stop or is gone."""
     watch.limit_s = _ORPHAN_LIMIT_S
     asyncio.run(_run(link_fd, files))
@@ -77,17 +77,17 @@ async def _serve(
 ) -> None:
     table = stack.enter_context(StatisticsTable(files.statistics))
     readers = [
-        ChunkReader(slot, RingReader(files.rings, slot), start.overview.rows)
+        RecordReader(slot, RingReader(files.rings, slot), start.overview.rows)
         for slot in range(table.slots)
     ]
-    told = _Told(start.overview)
+    latest = _LatestOverview(start.overview)
     spans = make_span_export(settings, start.overview)
     metrics = MetricsSource(table, spans)
     live = LiveState(table, linked_traces(settings, spans), spans)
-    for listener in (metrics.told, live.told):
+    for listener in (metrics.on_event, live.on_event):
         listener(start.overview)
-        told.listeners.append(listener)
-    reading = Reading(
+        latest.listeners.append(listener)
+    pump = Pump(
         readers,
         (metrics, live, *await begin_exports(settings, start.overview, metrics, spans, stack)),
     )
@@ -96,21 +96,21 @@ async def _serve(
         stream = await stack.enter_async_context(LiveStream(live))
         sockets = [socket.socket(fileno=fd) for fd in start.http_fds]
         answered = [*routes(stream), metrics_route(metrics, NamesOf(settings.metrics_names))]
-        await stack.enter_async_context(HttpPort(told, sockets, answered, stream.end))
+        await stack.enter_async_context(HttpPort(latest, sockets, answered, stream.end))
     gc.collect()
     gc.freeze()  # all that was imported: a scrape of a thousand models is not to look through it
-    await _until_told(told.follow(channel), reading.run())
-    reading.rest()
+    await _until_stopped(latest.follow(channel), pump.run())
+    pump.rest()
 
 
-async def _until_told(
-    following: Coroutine[Any, Any, None], reading: Coroutine[Any, Any, None]
+async def _until_stopped(
+    following: Coroutine[Any, Any, None], pump: Coroutine[Any, Any, None]
 ) -> None:
     """Returns when it is time to stop.
 
     Reading ends by its errors alone: then the process does, and another is started.
     """
-    tasks = [asyncio.create_task(each) for each in (following, reading)]
+    tasks = [asyncio.create_task(each) for each in (following, pump)]
     done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in left:
         task.cancel()
@@ -118,8 +118,8 @@ async def _until_told(
         task.result()
 
 
-class _Told:
-    """What the main process has said last, and whoever wants to hear it."""
+class _LatestOverview:
+    """The latest overview of the main process, and its listeners."""
 
     def __init__(self, overview: Overview) -> None:
         self.overview = overview

@@ -6,23 +6,23 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
-from gateway.assembly.predictor_stack import Backing, Surroundings, build_stack
+from gateway.assembly.predictor_stack import ProcessContext, VersionInstances, build_stack
 from gateway.core.errors import Unavailable
 from gateway.core.instance import Instance
 from gateway.core.plan import VersionPlan
 from gateway.protocol.codec import VersionCodec
-from gateway.records.batch_writer import VersionJournal
+from gateway.records.batch_writer import BatchWriter
 from gateway.records.counters import StatisticsTable
-from gateway.records.writer import Journal
-from gateway.serving.policies.breaker.breaker_registry import Circuits
-from gateway.serving.policies.breaker.circuit_breaker import Circuit
+from gateway.records.writer import RecordWriter
+from gateway.serving.policies.breaker.breaker_registry import BreakerRegistry
+from gateway.serving.policies.breaker.circuit_breaker import CircuitBreaker
 from gateway.serving.policies.output_guard.guarded_instance import GuardedInstance
 from gateway.serving.policies.output_guard.output_guard import GuardedRunner, OutputGuard
-from gateway.serving.routing.live_version import Live
+from gateway.serving.routing.live_version import LiveVersion
 from gateway.serving.runtime.instance_pool import InstancePool
 from gateway.serving.runtime.loader import Loader
 from gateway.serving.runtime.threads.thread_instance import ThreadInstance
-from gateway.serving.runtime.threads.thread_lanes import LocalThreads
+from gateway.serving.runtime.threads.thread_lanes import ThreadSlots
 from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 from gateway.serving.version_gauges import WatchedVersion
 
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 
 class VersionBuilder:
-    """Builds live versions for one process (`gateway.serving.routing.version_changes.Versions`)."""
+    """Builds live versions for one process.
+
+    `gateway.serving.routing.version_changes.LiveVersions`.
+    """
 
     def __init__(
         self,
@@ -41,17 +44,17 @@ class VersionBuilder:
         table: StatisticsTable,
         workers: ThreadWorkers,
         loader: Loader,
-        circuits: Circuits,
-        surroundings: Surroundings,
-        journal: Journal,
+        breakers: BreakerRegistry,
+        context: ProcessContext,
+        writer: RecordWriter,
     ) -> None:
         self._slot = slot
         self._table = table
         self._workers = workers
         self._loader = loader
-        self._circuits = circuits
-        self._surroundings = surroundings
-        self._journal = journal
+        self._breakers = breakers
+        self._context = context
+        self._writer = writer
         self.watched: dict[WatchedVersion, None] = {}
         """Versions that are open."""
         self._remotes = AsyncExitStack()
@@ -70,7 +73,7 @@ class VersionBuilder:
         await asyncio.gather(*(each.close() for each in self._elsewhere))
         await self._remotes.aclose()
 
-    async def build(self, plan: VersionPlan) -> Live:
+    async def build(self, plan: VersionPlan) -> LiveVersion:
         """The version, open and warm.
 
         Raises a GatewayError, having let go of everything, where that cannot be.
@@ -85,16 +88,17 @@ class VersionBuilder:
             await undo.aclose()
             raise
 
-    async def _build(self, plan: VersionPlan, undo: AsyncExitStack) -> Live:
+    async def _build(self, plan: VersionPlan, undo: AsyncExitStack) -> LiveVersion:
         guard = OutputGuard(plan)
         statistics = self._table.writer(self._slot, plan.statistics_row)
         # Its name is written down before anything can run a batch.
-        journal = VersionJournal(self._journal, f"{plan.model}/{plan.version}", plan.statistics_row)
-        backing = await self._backing(plan, guard, journal, undo)
-        # The version's own breaker hears what became of each batch, whoever ran it.
-        circuit = self._circuit(plan, "", undo)
-        stack = build_stack(plan, backing, circuit, statistics, self._surroundings, journal)
-        live = Live(
+        writer = BatchWriter(self._writer, f"{plan.model}/{plan.version}", plan.statistics_row)
+        instances = await self._instances_for(plan, guard, writer, undo)
+        # The version's own circuit breaker gets the outcome of each batch, whichever instance ran
+        # it.
+        breaker = self._breaker(plan, "", undo)
+        stack = build_stack(plan, instances, breaker, statistics, self._context, writer)
+        live = LiveVersion(
             plan,
             stack.outermost,
             VersionCodec(plan),
@@ -103,22 +107,24 @@ class VersionBuilder:
             without_fallback=stack.without_fallback,
             close=undo.aclose,
         )
-        pool = backing.instances if isinstance(backing.instances, InstancePool) else None
-        watched = WatchedVersion(live, stack.batcher, circuit, statistics, pool)
+        pool = instances.instances if isinstance(instances.instances, InstancePool) else None
+        watched = WatchedVersion(live, stack.batcher, breaker, statistics, pool)
         self.watched[watched] = None
         undo.callback(self.watched.pop, watched)
         return live
 
-    def _circuit(self, plan: VersionPlan, instance: str, undo: AsyncExitStack) -> Circuit:
+    def _breaker(self, plan: VersionPlan, instance: str, undo: AsyncExitStack) -> CircuitBreaker:
         key = (plan.model, plan.version, instance)
-        circuit = self._circuits.add(key, plan.protection.breaker)
-        undo.callback(self._circuits.remove, key, circuit)
-        return circuit
+        breaker = self._breakers.add(key, plan.protection.breaker)
+        undo.callback(self._breakers.remove, key, breaker)
+        return breaker
 
-    async def _backing(
-        self, plan: VersionPlan, guard: OutputGuard, journal: VersionJournal, undo: AsyncExitStack
-    ) -> Backing:
-        """What runs it: threads of this process where nothing else is said, by the shortest way.
+    async def _instances_for(
+        self, plan: VersionPlan, guard: OutputGuard, writer: BatchWriter, undo: AsyncExitStack
+    ) -> VersionInstances:
+        """What runs it: threads of this process where nothing else is configured.
+
+        By the shortest way.
 
         Else a pool of whatever is configured.
         """
@@ -127,14 +133,14 @@ class VersionBuilder:
             runner = await self._loader.open(plan)
             undo.push_async_callback(self._loader.close, runner)
             guarded = GuardedRunner(runner, guard) if guard.watches else runner
-            return Backing(LocalThreads(guarded, self._workers, plan.instances), guarded)
-        instances = [*await self._local(plan, undo), *await self._remote(plan, journal, undo)]
+            return VersionInstances(ThreadSlots(guarded, self._workers, plan.instances), guarded)
+        instances = [*await self._local(plan, undo), *await self._remote(plan, writer, undo)]
         # Each can fail on its own, so each has a breaker of its own; the
         # pool skips those that are open.
-        gates = [self._circuit(plan, instance.name, undo) for instance in instances]
+        gates = [self._breaker(plan, instance.name, undo) for instance in instances]
         if guard.watches:
             instances = [GuardedInstance(instance, guard) for instance in instances]
-        return Backing(InstancePool(list(zip(instances, gates, strict=True))))
+        return VersionInstances(InstancePool(list(zip(instances, gates, strict=True))))
 
     async def _local(self, plan: VersionPlan, undo: AsyncExitStack) -> list[Instance]:
         if not plan.protection.local:
@@ -146,7 +152,7 @@ class VersionBuilder:
         # for those who ask for it
         from gateway.serving.runtime.process.process_workers import ProcessWorkers  # noqa: PLC0415
 
-        workers = ProcessWorkers(plan, told=self._surroundings.told)
+        workers = ProcessWorkers(plan, on_event=self._context.on_event)
         await workers.start()
         self._elsewhere.add(workers)
         undo.callback(self._elsewhere.discard, workers)
@@ -154,7 +160,7 @@ class VersionBuilder:
         return list(workers.instances)
 
     async def _remote(
-        self, plan: VersionPlan, journal: VersionJournal, undo: AsyncExitStack
+        self, plan: VersionPlan, writer: BatchWriter, undo: AsyncExitStack
     ) -> list[Instance]:
         if not plan.protection.remotes:
             return []
@@ -166,7 +172,7 @@ class VersionBuilder:
             self._channels = await self._remotes.enter_async_context(Channels())
         remotes = [
             RemoteInstance(
-                plan, remote, self._channels, metadata=journal.outgoing, returned=journal.returned
+                plan, remote, self._channels, metadata=writer.outgoing, returned=writer.returned
             )
             for remote in plan.protection.remotes
         ]

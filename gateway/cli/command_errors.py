@@ -10,7 +10,7 @@ FAILED = 1
 """Exit status where the command was understood and what it asked about failed."""
 
 
-class CommandFault(Exception):
+class CommandError(Exception):
     """The command ends here.
 
     `faults` holds a line for each thing that is wrong, `status` is the exit status.

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
-from gateway.cli.command_errors import USAGE, CommandFault
+from gateway.cli.command_errors import USAGE, CommandError
 from gateway.cli.parser import Parser, nearest, unknown_arguments
 from gateway.control.processes.spawning import Spawner
 
@@ -49,7 +49,7 @@ class Command(Protocol):
         ...
 
     def run(self, arguments: argparse.Namespace) -> int:
-        """Does it; returns the exit status, or raises `CommandFault`."""
+        """Does it; returns the exit status, or raises `CommandError`."""
         ...
 
 
@@ -61,7 +61,7 @@ def main(words: Sequence[str], spawner: Spawner) -> int:
     name = next((word for word in words if not word.startswith("-")), "")
     try:
         return _run(name, words, spawner)
-    except CommandFault as fault:
+    except CommandError as fault:
         for line in fault.faults:
             print(
                 f"{f'gateway {name}' if name in COMMANDS else 'gateway'}: {line}", file=sys.stderr
@@ -69,20 +69,20 @@ def main(words: Sequence[str], spawner: Spawner) -> int:
         return fault.status
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:  # whoever read the output has had enough
+    except BrokenPipeError:  # the reader of the output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
 def _run(name: str, words: Sequence[str], spawner: Spawner) -> int:
     if name and name not in COMMANDS:
-        raise CommandFault(
+        raise CommandError(
             f"there is no command '{name}'{nearest(name, COMMANDS)} "
             f"(commands: {', '.join(COMMANDS)})",
             USAGE,
         )
     if name in ("infer", "breakers"):
-        # read when grpc is imported; what it would log is told in our words
+        # read when grpc is imported; what it would log is reported by us
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     command = (
         cast("Command", importlib.import_module(f"gateway.cli.commands.{name}")) if name else None

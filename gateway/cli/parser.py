@@ -8,11 +8,11 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-from gateway.cli.command_errors import CommandFault
+from gateway.cli.command_errors import CommandError
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises `CommandFault`.
+    """A parser that raises `CommandError`.
 
     Options cannot be shortened, help texts keep their lines.
     """
@@ -22,7 +22,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """What argparse found."""
-        raise CommandFault(f"{message} (see {self.prog} --help)")
+        raise CommandError(f"{message} (see {self.prog} --help)")
 
     def known_options(self) -> list[str]:
         """Every option string."""
@@ -46,11 +46,11 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return textwrap.wrap(text, width, break_on_hyphens=False)
 
 
-def unknown_arguments(parser: Parser, extras: Sequence[str]) -> CommandFault:
+def unknown_arguments(parser: Parser, extras: Sequence[str]) -> CommandError:
     """What to say of arguments that the parser does not know."""
     unknown = [word for word in extras if word.startswith("-") and word != "-"] or extras
     known = parser.known_options()
-    return CommandFault(
+    return CommandError(
         [f"unknown option {word}{nearest(word.partition('=')[0], known)}" for word in unknown]
     )
 

@@ -17,7 +17,7 @@ class AccessChoice(str):
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """The choice that is said; raises ValueError. YAML reads a bare `off` as false."""
+        """The choice that is given; raises ValueError. YAML reads a bare `off` as false."""
         if value is False:
             return cls("off")
         if isinstance(value, str) and value in _SHARES:

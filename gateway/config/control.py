@@ -38,7 +38,7 @@ class ModelControlOptions:
     Under any other mode it must be empty.
     """
     poll_interval_s: float = 15.0
-    """Pause between two looks at the repository under POLL."""
+    """Pause between two refreshes at the repository under POLL."""
     strict_readiness: bool = False
     """The server is ready only while every model is, but those that a caller unloaded.
 
@@ -134,7 +134,7 @@ class StopOptions:
 
 @dataclass(frozen=True, slots=True)
 class ControlOptions:
-    """Everything the control side is told."""
+    """All settings of the control side."""
 
     host: str = "127.0.0.1"
     """A name or address; 0.0.0.0: all of both families."""

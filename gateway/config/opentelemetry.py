@@ -92,7 +92,7 @@ def apply(
     named = any(seen.get(name) for name in (_ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
     metrics_named = bool(seen.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"))
     if _read(seen, "OTEL_SDK_DISABLED", _boolean, default=False):
-        said = (
+        exporters = (
             traces_exporter,
             metrics_exporter,
             seen.get("OTEL_TRACES_EXPORTER"),
@@ -101,7 +101,7 @@ def apply(
             metrics_named,
         )
         return OtelOptions(
-            disabled=any(word not in ("none", None, "", False) for word in said)
+            disabled=any(word not in ("none", None, "", False) for word in exporters)
         ), changes
     for variable in _ENDPOINTS:
         if variable in seen:
@@ -208,7 +208,7 @@ def _check_installed(name: str, signal: str, words: Iterable[str]) -> None:
 
 
 def _protocol(seen: Mapping[str, str], signal: str) -> str:
-    """As said; else by the endpoint's port, of which 4318 is OTLP's over HTTP."""
+    """As configured; else by the endpoint's port, of which 4318 is OTLP's over HTTP."""
     if variable := variable_of(seen, signal, "PROTOCOL"):
         if seen[variable] not in {GRPC, HTTP}:
             raise fault(variable, f"{GRPC} or {HTTP}", seen[variable])

@@ -1,6 +1,6 @@
 """What OpenTelemetry's OTLP exporters read from the environment themselves.
 
-Looked at before any is made: a wrong value is told at the start.
+Looked at before any is made: a wrong value is reported at the start.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Signal(NamedTuple):
 
 
 def fault(name: str, expected: str, text: str) -> ValueError:
-    """What is said of a wrong value.
+    """The error text for a wrong value.
 
     Of an option as the command line says it, of a variable with the variable first.
     """
@@ -117,14 +117,14 @@ def without_none(seen: Mapping[str, str], signals: Iterable[Signal]) -> dict[str
 
     A word that it does not know: each signal has a variable or none.
     """
-    said = {
+    compressions = {
         signal: seen.get(variable_of(seen, signal.name, "COMPRESSION"), "").lower()
         for signal in signals
     }
-    if not any(signal.protocol == GRPC and word == "none" for signal, word in said.items()):
+    if not any(signal.protocol == GRPC and word == "none" for signal, word in compressions.items()):
         return {}
     general: dict[str, str | None] = {f"{_PREFIX}COMPRESSION": None}
     return general | {
         f"{_PREFIX}{signal.name}_COMPRESSION": None if word in ("", "none") else word
-        for signal, word in said.items()
+        for signal, word in compressions.items()
     }

@@ -18,7 +18,7 @@ IoMode = Literal["auto", "polling", "event-engine"]
 
 @dataclass(frozen=True, slots=True)
 class ServingSettings:
-    """What a serving process is told at its start; it travels over the control link."""
+    """The settings of a serving process; it travels over the control link."""
 
     transport: str = "auto"
     """`completion-queue`, `aio`, or `auto`: the first where this grpcio allows it."""
@@ -65,7 +65,7 @@ class ServingSettings:
 
 @dataclass(frozen=True, slots=True)
 class TelemetrySettings:
-    """What the telemetry process is told at its start; it travels over its link."""
+    """The settings of the telemetry process; it travels over its link."""
 
     otel: OtelOptions = field(default_factory=OtelOptions)
     environment: tuple[tuple[str, str | None], ...] = ()
@@ -89,7 +89,7 @@ class TelemetrySettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything a gateway is told."""
+    """All settings of a gateway."""
 
     models: Path
     """The repository, or one model."""

@@ -35,7 +35,7 @@ def decode_yaml(text: str, into: type[T]) -> T:
     import yaml  # noqa: PLC0415  # 10 ms that a start without a configuration file need not pay
 
     try:
-        # the loader is a SafeLoader that also refuses a key said twice
+        # the loader is a SafeLoader that also refuses a key given twice
         data = yaml.load(text, Loader=_strict_loader())  # noqa: S506
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise TypedYamlFault([f"is not YAML: {_one_line(error)}"]) from error
@@ -65,7 +65,7 @@ def did_you_mean(word: object, known: Sequence[str]) -> str:
 def _strict_loader() -> Any:
     """A SafeLoader, the ten times quicker one where PyYAML was built with libyaml.
 
-    That also refuses a key said twice.
+    That also refuses a key given twice.
     """
     import yaml  # noqa: PLC0415  # as above
 
@@ -80,7 +80,7 @@ def _strict_loader() -> Any:
                 key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
                 if key in seen:
                     raise yaml.constructor.ConstructorError(
-                        None, None, f"the key '{key}' is said twice", key_node.start_mark
+                        None, None, f"the key '{key}' is given twice", key_node.start_mark
                     )
                 if key is not None:
                     seen.add(key)
@@ -132,7 +132,7 @@ def _struct(
         if key not in fields:
             where = f" in {path}" if path else ""
             faults.append(f"unknown key '{key}'{where}{did_you_mean(key, list(fields))}")
-    said = {
+    values = {
         field.name: _value(
             data[key], _without_none(field.type), f"{path}.{key}" if path else key, faults
         )
@@ -142,9 +142,9 @@ def _struct(
     faults.extend(
         f"{path or 'the file'}: the key '{key}' is missing"
         for key, field in fields.items()
-        if field.required and field.name not in said
+        if field.required and field.name not in values
     )
-    return None if len(faults) > before else type_(**said)
+    return None if len(faults) > before else type_(**values)
 
 
 def _is_struct(type_: Any) -> bool:

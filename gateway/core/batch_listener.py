@@ -1,6 +1,6 @@
 """What listens to the batches of a version: counters, journal, circuit breaker, retry budget.
 
-A batch is told of twice, when it begins to run and when it is over; where it failed and is run
+A batch is reported twice, when it begins to run and when it is over; where it failed and is run
 again in parts, each part is a batch of its own.
 """
 

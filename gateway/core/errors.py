@@ -1,27 +1,28 @@
-"""What can go wrong with a request, told apart by whose fault it is: the one table of errors.
+"""What can go wrong with a request, sorted by whose fault it is: the one table of errors.
 
 Every process knows it.
 
 A class says by its attributes what follows from it, and inherits what it does not
 say; nothing else lists errors::
 
-    class                       status               reason            caller_fault  fallback_kind
-    GatewayError                INTERNAL             internal
-    ├── CallerFault             INVALID_ARGUMENT     not_permitted     yes
-    │   ├── InvalidRequest      INVALID_ARGUMENT     invalid_request   yes
-    │   ├── ModelNotFound       NOT_FOUND            model_not_found   yes
-    │   ├── Unauthenticated     UNAUTHENTICATED      not_permitted     yes
-    │   └── NotPermitted        PERMISSION_DENIED    not_permitted     yes
-    ├── Overloaded              RESOURCE_EXHAUSTED   overloaded                      overloaded
-    │   ├── QueueFull           RESOURCE_EXHAUSTED   queue_full                      overloaded
-    │   └── QuotaExceeded       RESOURCE_EXHAUSTED   quota_exceeded    yes           overloaded
-    ├── DeadlineExpired         DEADLINE_EXCEEDED    deadline                        deadline
-    ├── Unavailable             UNAVAILABLE          unavailable                     unavailable
-    │   ├── CircuitOpen         UNAVAILABLE          circuit_open                    unavailable
-    │   └── InstanceFailed      UNAVAILABLE          instance_failed                 unavailable
-    ├── Unsupported             UNIMPLEMENTED        unsupported       yes
-    └── ModelFailed             INTERNAL             model_failed                    failed
-        └── OutputRefused       INTERNAL             output_refused                  failed
+    class                   status             reason           caller_fault fallback_kind
+    GatewayError            INTERNAL           internal
+    ├── CallerFault         INVALID_ARGUMENT   not_permitted    yes
+    │   ├── InvalidRequest  INVALID_ARGUMENT   invalid_request  yes
+    │   ├── ModelNotFound   NOT_FOUND          model_not_found  yes
+    │   ├── Unauthenticated UNAUTHENTICATED    not_permitted    yes
+    │   └── NotPermitted    PERMISSION_DENIED  not_permitted    yes
+    ├── Overloaded          RESOURCE_EXHAUSTED overloaded                    overloaded
+    │   ├── QueueFull       RESOURCE_EXHAUSTED queue_full                    overloaded
+    │   └── QuotaExceeded   RESOURCE_EXHAUSTED quota_exceeded   yes          overloaded
+    ├── DeadlineExpired     DEADLINE_EXCEEDED  deadline                      deadline
+    ├── Unavailable         UNAVAILABLE        unavailable                   unavailable
+    │   ├── CircuitBreakerOpenUNAVAILABLE        circuit_open
+    unavailable
+    │   └── InstanceFailed  UNAVAILABLE        instance_failed               unavailable
+    ├── Unsupported         UNIMPLEMENTED      unsupported      yes
+    └── ModelFailed         INTERNAL           model_failed                  failed
+        └── OutputRefused   INTERNAL           output_refused                failed
 """
 
 from __future__ import annotations
@@ -115,8 +116,8 @@ class Unavailable(GatewayError):
     fallback_kind = "unavailable"
 
 
-class CircuitOpen(Unavailable):
-    """A breaker is open: the model, or all that could run it, is left alone until the next try."""
+class CircuitBreakerOpen(Unavailable):
+    """A breaker is open: the model, or all that could run it, is not used until the next try."""
 
     reason = "circuit_open"
 

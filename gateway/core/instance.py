@@ -26,7 +26,7 @@ class Runner(Protocol):
 
 
 class Work(Protocol):
-    """A batch as whoever runs it sees it. `finish` or `fail` is called once."""
+    """A batch as its instance sees it. `finish` or `fail` is called once."""
 
     @property
     def rows(self) -> int:
@@ -76,8 +76,8 @@ class Work(Protocol):
 
         Copies, so rather call it off the event loop where they are large.
 
-        Where `room` is given the copies are made in arrays it gives, so that whoever sends them on
-        need not copy them again.
+        Where `room` is given the copies are made in arrays it gives, so that a sender need not copy
+        them again.
         """
         ...
 
@@ -122,12 +122,12 @@ class Instance(Protocol):
     def expected_s(self) -> float:
         """How long it thinks its next batch takes, in seconds.
 
-        0: it does not know better than whoever gives it batches.
+        0: it does not know better than the pool.
         """
         ...
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Has every change of `available` told, on the event loop."""
+        """Calls the listener after every change of `available`, on the event loop."""
         ...
 
     def run(self, work: Work, done: Callable[[], None]) -> None:

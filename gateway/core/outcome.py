@@ -1,4 +1,4 @@
-"""What the run of a batch taught about whoever ran it."""
+"""What the run of a batch showed about the instance that ran it."""
 
 from __future__ import annotations
 

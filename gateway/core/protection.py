@@ -25,7 +25,7 @@ class BreakerPlan:
     minimum_batches: int = 20
     """Batches in the window below which no rate is judged."""
     reset_timeout_s: float = 5.0
-    """Time it stays open before one request is let through to try."""
+    """Time it stays open before one request is let through as a probe."""
     slow_call_s: float = 0.0
     """A run that takes longer counts as a failure; 0: none does."""
 
@@ -39,7 +39,7 @@ class RetryPlan:
     budget: float = 0.2
     """Repeated runs as a share of first ones.
 
-    So that retries cannot become a storm of their own.
+    So that retries cannot overload the model themselves.
     """
     budget_floor: int = 10
     """Repeated runs a second that may be made whatever the share says.

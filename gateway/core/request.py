@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 Parameter = bool | int | float | str
-Moment = tuple[int, str, str]
+RequestEvent = tuple[int, str, str]
 """Something that was decided about a request.
 
 When (nanoseconds of the monotonic clock), what (`RETRY`, ...), and a text for who reads of it.
@@ -104,8 +104,9 @@ class InferenceRequest:
     as the request is.
 
     What is known of it besides: `caller`; `run`, its last; `retries`, how often one failed and it
-    was run again; `moments`, what was decided about it; `context`, its own span once somebody
-    needed it; `version`, the live version that it was routed to, None before that; `whole`, the
+    was run again; `events`, events: what was decided about it; `context`, its own span once
+    somebody
+    needed it; `version`, the live version that it was routed to, None before that; `parent`, the
     request that it is a part of, or that it stands for with another version: what is seen of it
     belongs to that.
     """
@@ -115,14 +116,14 @@ class InferenceRequest:
         "caller",
         "context",
         "deadline",
+        "events",
         "form",
         "id",
         "inputs",
-        "moments",
+        "parent",
         "retries",
         "run",
         "version",
-        "whole",
     )
 
     counted: ClassVar[bool] = True
@@ -135,28 +136,28 @@ class InferenceRequest:
         arrived: float,
         deadline: float = math.inf,
         id: str = "",  # noqa: A002
-        whole: InferenceRequest | None = None,
+        parent: InferenceRequest | None = None,
     ) -> None:
         self.form = form
         self.inputs = inputs
         self.arrived = arrived
         self.deadline = deadline
         self.id = id
-        self.whole = whole
+        self.parent = parent
         self.run: Run | None = None
         self.caller: Caller | None = None
         self.context: SpanContext | None = None
         self.version: Any = None
         self.retries = 0
-        self.moments: tuple[Moment, ...] = ()
+        self.events: tuple[RequestEvent, ...] = ()
 
-    def decided(self, at_s: float, what: str, text: str) -> None:
+    def add_event(self, at_s: float, what: str, text: str) -> None:
         """Something was decided about it, or about the request that it belongs to.
 
         `at_s`: of the monotonic clock.
         """
-        seen = self.whole or self
-        seen.moments += ((int(at_s * 1e9), what, text),)
+        seen = self.parent or self
+        seen.events += ((int(at_s * 1e9), what, text),)
 
     def __repr__(self) -> str:
         shapes = ", ".join(

@@ -90,7 +90,7 @@ class Waiter(Generic[T]):
         if self._driver is not None:
             try:
                 self._driver.resume()
-            except Exception as error:  # noqa: BLE001  # whoever settles has others to settle
+            except Exception as error:  # noqa: BLE001  # others are still to be settled
                 asyncio.get_running_loop().call_exception_handler(
                     {"message": "The end of a driven coroutine raised", "exception": error}
                 )

@@ -15,10 +15,10 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from gateway.ipc.orphan_watch import SupervisorWatch
+from gateway.ipc.orphan_watch import OrphanWatch
 from gateway.ipc.shared_files import SharedFiles
 
-Entry = Callable[[int, SharedFiles, SupervisorWatch], int | None]
+Entry = Callable[[int, SharedFiles, OrphanWatch], int | None]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     entry, link_fd, *files = arguments
     leave_signals_to_the_supervisor()
     run = _load(entry)
-    return run(int(link_fd), SharedFiles(*map(int, files)), SupervisorWatch(int(link_fd))) or 0
+    return run(int(link_fd), SharedFiles(*map(int, files)), OrphanWatch(int(link_fd))) or 0
 
 
 def leave_signals_to_the_supervisor() -> None:

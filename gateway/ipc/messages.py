@@ -27,7 +27,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.plan import Key, VersionPlan
 from gateway.core.setting_value import Setting
 from gateway.ipc.repository_index import IndexEntry
-from gateway.records.breaker_state import CircuitKey, Forced, Report
+from gateway.records.breaker_state import BreakerKey, Forced, Report
 
 
 class Change(StrEnum):
@@ -110,7 +110,7 @@ class Publish:
     index: tuple[IndexEntry, ...]
     trace_settings: Mapping[str, Setting] = field(default_factory=dict)
     log_settings: Mapping[str, Setting] = field(default_factory=dict)
-    forced_breakers: Mapping[CircuitKey, Forced] = field(default_factory=dict)
+    forced_breakers: Mapping[BreakerKey, Forced] = field(default_factory=dict)
     """Circuit breakers that an operator has forced; some may not exist yet, or not any more."""
     trace_changes: Mapping[str, Setting] = field(default_factory=dict)
     """The trace settings that somebody changed.

@@ -11,7 +11,7 @@ DEFAULT_LIMIT_S = 60.0
 """Seconds; holds until the supervisor's first message names another limit."""
 
 
-class SupervisorWatch:
+class OrphanWatch:
     """Waits in a thread for the control link's end, then ends the process after the limit.
 
     A process that hangs must not hold the port for ever.
@@ -24,7 +24,7 @@ class SupervisorWatch:
         threading.Thread(target=self._watch, daemon=True, name="supervisor-watch").start()
 
     def __repr__(self) -> str:
-        return f"<SupervisorWatch, limit {self.limit_s:g} s>"
+        return f"<OrphanWatch, limit {self.limit_s:g} s>"
 
     def _watch(self) -> None:
         poll = select.poll()

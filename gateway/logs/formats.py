@@ -117,8 +117,8 @@ class JsonFormatter(logging.Formatter):
 
 def rfc3339(seconds: float) -> str:
     """The text of a time of the Unix epoch: UTC, six digits of a second."""
-    whole, micros = divmod(round(seconds * 1e6), 1_000_000)
-    return f"{time.strftime(_SECOND, time.gmtime(whole))}.{micros:06d}Z"
+    seconds_since, micros = divmod(round(seconds * 1e6), 1_000_000)
+    return f"{time.strftime(_SECOND, time.gmtime(seconds_since))}.{micros:06d}Z"
 
 
 def _known(record: logging.LogRecord) -> Iterator[tuple[str, str]]:

@@ -76,19 +76,19 @@ class FileHashes:
 
 
 def _hash(files: Sequence[Path]) -> str:
-    whole = hashlib.sha256()
+    digest_of_all = hashlib.sha256()
     for file in files:
         try:
             with file.open("rb") as opened:
                 digest = hashlib.file_digest(opened, "sha256").hexdigest()
         except OSError as error:
             raise OnnxFileFault(f"{file.name} cannot be read: {error.strerror}") from error
-        whole.update(
+        digest_of_all.update(
             f"{os.path.relpath(file, files[0].parent)}\0{digest}\0".encode(
                 "utf-8", "surrogateescape"
             )
         )
-    return whole.hexdigest()
+    return digest_of_all.hexdigest()
 
 
 def _state(files: Sequence[Path]) -> object:

@@ -12,7 +12,7 @@ class Signature:
     """Inputs and outputs of one version.
 
     `row_limit` is how many rows a request may have; None: no limit (what is too large is split) or
-    no batch axis (`batched` tells which).
+    no batch axis (see `batched` which).
     """
 
     __slots__ = (

@@ -13,29 +13,29 @@ from gateway.core.instance import Work
 from gateway.core.request import RETRY, InferenceRequest
 from gateway.core.span_context import SpanContext
 from gateway.records.cells import BATCH, BATCH_PLAIN, CALL, CALL_PLAIN, LINK, LINK_PLAIN
-from gateway.records.span_ids import Identifiers
-from gateway.records.writer import Journal
+from gateway.records.span_ids import SpanIds
+from gateway.records.writer import RecordWriter
 
 _LONGEST_REASON: Final = 200
 
 
-class VersionJournal(BatchListener):
+class BatchWriter(BatchListener):
     """Writes down the runs of one version."""
 
-    def __init__(self, journal: Journal, name: str, row: int) -> None:
+    def __init__(self, writer: RecordWriter, name: str, row: int) -> None:
         """`name`: MODEL/VERSION."""
-        self._journal = journal
+        self._writer = writer
         self._row = row
-        self._instance = journal.naming.instance
+        self._instance = writer.names.instance
         self._calls: dict[int, tuple[SpanContext, SpanContext]] = {}
-        journal.naming.version(row, name)
+        writer.names.version(row, name)
 
     def batch_started(self, batch: BatchView) -> None:
         """Gives it its number, and it to its requests."""
         run = batch.last_run
-        run.number = self._journal.next_number()
+        run.number = self._writer.next_number()
         for request in batch.requests:
-            (request.whole or request).run = run
+            (request.parent or request).run = run
 
     def batch_finished(self, batch: BatchView) -> None:
         """Writes it down, before its requests are, and notes for these that they are run again."""
@@ -44,9 +44,9 @@ class VersionJournal(BatchListener):
         instance_number = self._instance(batch.instance)
         failed = batch.error is not None
         for request in batch.requests:
-            if failed or request.whole is not None:
+            if failed or request.parent is not None:
                 self._link(batch, request)
-        cells, at = self._journal.cell()
+        cells, at = self._writer.cell()
         if at < 0:
             return
         ended_ns = batch.ended_ns
@@ -63,7 +63,7 @@ class VersionJournal(BatchListener):
             padded,
             ended_ns,
         )
-        kept = failed and self._journal.keeps_failures
+        kept = failed and self._writer.keeps_failures
         BATCH_PLAIN.pack_into(
             cells, at, BATCH, failed, kept, self._row, started_ns, batch.run_ns, *times
         )
@@ -72,27 +72,27 @@ class VersionJournal(BatchListener):
         now = time.monotonic()
         why = str(batch.error)[:_LONGEST_REASON]
         for request in batch.run_again:
-            (request.whole or request).retries += 1
-            request.decided(now, RETRY, why)
+            (request.parent or request).retries += 1
+            request.add_event(now, RETRY, why)
 
     def outgoing(self, work: Work) -> tuple[tuple[str, str], ...]:
         """The metadata of a call to another server that is to run a batch.
 
-        Its span, beneath the one request's, or beneath the batch's.
+        Its span, a child of the one request's, or of the batch's.
         """
-        parent = self._beneath(work)
+        parent = self._parent_of(work)
         own = parent._replace(span_id=os.urandom(8))
         self._calls[work.number] = own, parent
         return own.metadata()
 
-    # as it is told
+    # as it is reported
     def returned(self, work: Work, address: str, started_s: float, answered: bool) -> None:
         """Writes the call down, where it is to be seen."""
         own, parent = self._calls.pop(work.number, (None, None))
-        if own is None or parent is None or not self._journal.exports(own):
+        if own is None or parent is None or not self._writer.exports(own):
             return
         instance = self._instance(address)
-        cells, at = self._journal.cell()
+        cells, at = self._writer.cell()
         if at >= 0:
             times = (int(started_s * 1e9), time.monotonic_ns())
             CALL_PLAIN.pack_into(
@@ -109,12 +109,12 @@ class VersionJournal(BatchListener):
                 parent.span_id,
             )
 
-    def _beneath(self, work: Work) -> SpanContext:
+    def _parent_of(self, work: Work) -> SpanContext:
         if len(work.requests) == 1:
-            return self._journal.context(work.requests[0])
-        identifiers = Identifiers(self._journal.naming.seed)
+            return self._writer.context(work.requests[0])
+        identifiers = SpanIds(self._writer.names.seed)
         number = np.array([work.number], np.uint64)
-        contexts = [self._journal.context(request) for request in work.requests]
+        contexts = [self._writer.context(request) for request in work.requests]
         return SpanContext(
             identifiers.batch_traces(number).tobytes(),
             identifiers.batch_spans(number).tobytes(),
@@ -122,14 +122,14 @@ class VersionJournal(BatchListener):
         )
 
     def _link(self, batch: BatchView, request: InferenceRequest) -> None:
-        context = self._journal.context(request)
-        if not self._journal.exports(context):
+        context = self._writer.context(request)
+        if not self._writer.exports(context):
             return
-        cells, at = self._journal.cell()
+        cells, at = self._writer.cell()
         if at >= 0:
             LINK_PLAIN.pack_into(
                 cells, at, LINK, batch.last_run.number, context.trace_id, context.span_id
             )
 
     def __repr__(self) -> str:
-        return f"<VersionJournal {self._row}>"
+        return f"<BatchWriter {self._row}>"

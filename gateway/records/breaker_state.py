@@ -13,7 +13,7 @@ CLOSED: Final = "closed"
 OPEN: Final = "open"
 HALF_OPEN: Final = "half-open"
 TO_TRY: Final = "open, to try"
-"""How gauges tell of one that is open with its reset time over.
+"""How gauges show one that is open with its reset time over.
 
 It stays so until a request comes, which is let through to try.
 """
@@ -21,18 +21,18 @@ It stays so until a request comes, which is let through to try.
 Forced = Literal["", "open", "closed"]
 """What an operator has set; empty: nothing, it decides for itself."""
 
-CircuitKey = tuple[str, int, str]
+BreakerKey = tuple[str, int, str]
 """Model, version, and instance of it; no instance: the version as a whole."""
 
 
 def gauged(state: str, *, admits: bool) -> str:
-    """As gauges tell of it."""
+    """As gauges show it."""
     return TO_TRY if state == OPEN and admits else state
 
 
-def state_of(told: str) -> str:
-    """The state behind what gauges tell."""
-    return OPEN if told == TO_TRY else told
+def state_of(written: str) -> str:
+    """The state behind what gauges show."""
+    return OPEN if written == TO_TRY else written
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Transition:
     reason: str
     at: float
     retry_in_s: float
-    key: CircuitKey = ("", 0, "")
+    key: BreakerKey = ("", 0, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,10 @@ class Snapshot:
     opened: int
     """How often it has opened."""
     last_error: str
-    """What the last failure said, in one line; empty: there was none."""
+    """The text of the last failure, in one line; empty: there was none."""
 
 
-Report = tuple[tuple[CircuitKey, Snapshot], ...]
+Report = tuple[tuple[BreakerKey, Snapshot], ...]
 """All circuits of one process."""
 
 
@@ -80,7 +80,7 @@ Report = tuple[tuple[CircuitKey, Snapshot], ...]
 class Survey:
     """All circuits of all processes."""
 
-    forced: Mapping[CircuitKey, Forced]
+    forced: Mapping[BreakerKey, Forced]
     """What holds in every process, whether there is such a circuit at present or not.
 
     What is not named decides for itself.

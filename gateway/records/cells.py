@@ -1,12 +1,12 @@
 """What a serving process writes down of its requests and batches, in cells of one size.
 
-How whoever reads them sees them.
+How readers see them.
 
-A cell is 128 bytes. A REQUEST cell tells of one request that has ended, a BATCH cell of one batch,
+A cell is 128 bytes. A REQUEST cell records one request that has ended, a BATCH cell of one batch,
 before those of its requests; a LINK cell names a request that a batch has run for but that ends
-elsewhere: the batch failed and is run again, or was a part of it. A CALL cell tells of one call to
-another server, on behalf of one request or of a batch. Whatever has no fixed length is a note
-(`gateway.records.events`), over as many cells as it takes: a NOTE cell, then MORE cells.
+elsewhere: the batch failed and is run again, or was a part of it. A CALL cell records one call to
+another server, on behalf of one request or of a batch. Whatever has no fixed length is a variable
+record (`gateway.records.events`), over as many cells as it takes: an EVENT cell, then MORE cells.
 
 Times are nanoseconds of the monotonic clock, which all processes of a machine share. Numbers of
 batches, peers and instances are the writing process's own; numbers of versions are their rows in
@@ -22,13 +22,13 @@ import numpy as np
 
 from gateway.records.ring_file import CELL_BYTES
 
-REQUEST, BATCH, LINK, NOTE, MORE, CALL = range(1, 7)
+REQUEST, BATCH, LINK, EVENT, MORE, CALL = range(1, 7)
 
 # Flags of a REQUEST.
 HAS_PARENT: Final = 1
 """The caller sent a trace context: `trace_id` is its trace, `parent_id` its span."""
 SAMPLED: Final = 2
-"""It is to be exported whatever became of it: the caller said so, or the draw."""
+"""It is to be exported whatever became of it: by the caller's decision, or by the draw."""
 HAS_IDS: Final = 4
 """It was given `trace_id` and `span_id` when they were needed; else its reader makes them."""
 DEGRADED: Final = 8
@@ -38,7 +38,7 @@ SLOW: Final = 16
 IN_STREAM: Final = 32
 """A request of ModelStreamInfer."""
 REFUSED_SAMPLING: Final = 64
-"""The caller has a trace and said that it is not sampled."""
+"""The caller has a trace which is not sampled."""
 KEPT: Final = 128
 """It was not sampled and is to be exported all the same, for what became of it."""
 
@@ -198,12 +198,12 @@ The span is a child of `parent_id` in `trace_id`. Only of what is sampled.
 """
 CALL_PLAIN: Final = struct.Struct("<BBxxiqqq16xi4x16s8s8s")
 
-NOTE_HEAD: Final = struct.Struct("<BxxxI")
+EVENT_HEAD: Final = struct.Struct("<BxxxI")
 """Kind and, in a NOTE, the bytes of the whole note.
 
-Its text fills this cell and the MORE cells that follow, `NOTE_ROOM` bytes each.
+Its text fills this cell and the MORE cells that follow, `EVENT_ROOM` bytes each.
 """
-NOTE_ROOM: Final = CELL_BYTES - NOTE_HEAD.size
+EVENT_ROOM: Final = CELL_BYTES - EVENT_HEAD.size
 
 Cells = np.ndarray[Any, np.dtype[np.void]]
 """One of the dtypes above."""

@@ -6,10 +6,10 @@ from typing import Protocol
 
 from gateway.core.plan import VersionPlan
 from gateway.records.counters import VersionStatistics
-from gateway.records.slow_requests import Slowest
+from gateway.records.slow_requests import SlowRequests
 
 
-class Counted(Protocol):
+class CountedVersion(Protocol):
     """A version that requests were resolved to."""
 
     @property
@@ -28,6 +28,6 @@ class Counted(Protocol):
         ...
 
     @property
-    def slowest(self) -> Slowest:
+    def slowest(self) -> SlowRequests:
         """What is slow for it."""
         ...

@@ -4,7 +4,7 @@ One file without a name (memfd), mapped by the supervisor and every serving proc
 to a version in a slot (the place of one serving process), so it has one writer at a time and needs
 no lock: a counter is a word of eight bytes, stored at once. A restarted process goes on with the
 counters of the one whose slot it has; a reader adds up the slots. So what is read never goes back,
-whoever dies.
+whichever process dies.
 
 Pages that nobody has counted in cost nothing: room for all rows and slots is only an address range.
 """
@@ -31,10 +31,10 @@ from gateway.records.counting.version_counts import VersionCounts
 from gateway.records.histogram_bounds import TIME_BOUNDS_S
 
 ROWS: Final = 4096
-HOUSE_ROW: Final = ROWS - 1
+GATEWAY_ROW: Final = ROWS - 1
 """Counts requests for which no version was found.
 
-The others are versions that can be told apart, live and gone.
+The others are known versions, live and gone.
 """
 MAX_SLOTS: Final = 64
 

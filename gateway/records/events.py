@@ -8,10 +8,10 @@ from __future__ import annotations
 import marshal
 from typing import Any, Final, NamedTuple
 
-from gateway.core.request import Moment
+from gateway.core.request import RequestEvent
 
 
-class Began(NamedTuple):
+class ProcessStarted(NamedTuple):
     """A process has begun to write; whatever numbers an earlier one gave mean nothing any more."""
 
     pid: int
@@ -22,7 +22,7 @@ class Began(NamedTuple):
     """
 
 
-class Named(NamedTuple):
+class NameAssigned(NamedTuple):
     """What a number in the cells that follow stands for."""
 
     kind: str
@@ -36,7 +36,7 @@ class Detail(NamedTuple):
     """More of the request whose cell comes next."""
 
     error: str = ""
-    """What its caller was told."""
+    """The error text its caller got."""
     served_by: str = ""
     fallback_reason: str = ""
     retries: int = 0
@@ -46,11 +46,11 @@ class Detail(NamedTuple):
     tracestate: str = ""
     model: str = ""
     """As the caller wrote it, where no version was found; never a label of a metric."""
-    moments: tuple[Moment, ...] = ()
+    events: tuple[RequestEvent, ...] = ()
     """What was decided about it, in order."""
 
 
-class Decided(NamedTuple):
+class StateChanged(NamedTuple):
     """Something happened that is no request.
 
     A breaker moved, a worker process died, a remote address was lost.
@@ -98,7 +98,7 @@ class VersionGauges(NamedTuple):
 
 
 class Gauges(NamedTuple):
-    """One process at one moment; told every second while there is somebody to read it."""
+    """One process at one moment; written every second while there is a reader."""
 
     at_ns: int
     pid: int
@@ -113,27 +113,27 @@ class Gauges(NamedTuple):
     versions: tuple[VersionGauges, ...]
 
 
-Note = Began | Named | Detail | Decided | Gauges
+Event = ProcessStarted | NameAssigned | Detail | StateChanged | Gauges
 
-_KINDS: Final = (Began, Named, Detail, Decided, Gauges)
+_KINDS: Final = (ProcessStarted, NameAssigned, Detail, StateChanged, Gauges)
 _TAGS: Final = {kind: tag for tag, kind in enumerate(_KINDS)}
 
 
-def encode(note: Note) -> bytes:
-    """The note as bytes."""
-    fields: tuple[Any, ...] = tuple(note)
-    if type(note) is Gauges:
+def encode(event: Event) -> bytes:
+    """The event as bytes."""
+    fields: tuple[Any, ...] = tuple(event)
+    if type(event) is Gauges:
         fields = (
             *fields[:-1],
             tuple(
-                (*version[:-1], tuple(map(tuple, version.instances))) for version in note.versions
+                (*version[:-1], tuple(map(tuple, version.instances))) for version in event.versions
             ),
         )
-    return marshal.dumps((_TAGS[type(note)], *fields))
+    return marshal.dumps((_TAGS[type(event)], *fields))
 
 
-def decode(data: bytes) -> Note:
-    """The note of these bytes."""
+def decode(data: bytes) -> Event:
+    """The event of these bytes."""
     fields: list[Any]
     tag, *fields = marshal.loads(data)  # noqa: S302  # see above
     if _KINDS[tag] is Gauges:
@@ -141,5 +141,5 @@ def decode(data: bytes) -> Note:
             VersionGauges._make((*version[:-1], tuple(map(InstanceGauges._make, version[-1]))))
             for version in fields[-1]
         )
-    note: Note = _KINDS[tag]._make(fields)
-    return note
+    event: Event = _KINDS[tag]._make(fields)
+    return event

@@ -1,4 +1,4 @@
-"""What a serving process says of itself every second.
+"""The gauges that a serving process writes every second.
 
 How deep its queues are, how its breakers stand, how late its loop is.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Protocol, Self
 
 from gateway.records.events import Gauges, VersionGauges
-from gateway.records.writer import Journal
+from gateway.records.writer import RecordWriter
 
 _EVERY_S: Final = 1.0
 _LAG_EVERY_S: Final = 0.1
@@ -31,16 +31,16 @@ class Watched(Protocol):
         """How it stands."""
         ...
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Called every second."""
         ...
 
 
-class Pulse:
-    """Beats while it is entered with `async with`."""
+class GaugeWriter:
+    """Runs while it is entered with `async with`."""
 
-    def __init__(self, journal: Journal, versions: Callable[[], Iterable[Watched]]) -> None:
-        self._journal = journal
+    def __init__(self, writer: RecordWriter, versions: Callable[[], Iterable[Watched]]) -> None:
+        self._writer = writer
         self._versions = versions
         self._lag_s = 0.0
         self._failing = False
@@ -48,7 +48,7 @@ class Pulse:
         self._beating: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._look_at_lag(asyncio.get_running_loop().time())
+        self._measure_lag(asyncio.get_running_loop().time())
         self._beating = asyncio.create_task(self._beat())
         return self
 
@@ -57,19 +57,19 @@ class Pulse:
             self._beating.cancel()
         if self._timer is not None:
             self._timer.cancel()
-        self._journal.publish()
+        self._writer.publish()
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(_EVERY_S)
             try:
-                self._journal.naming.look()
-                self._journal.note(await self._gauges())
+                self._writer.names.refresh()
+                self._writer.write_event(await self._gauges())
             except Exception:  # noqa: BLE001
                 # whatever it is, such as no descriptor left to read
                 # with, it may be over in a second
                 if not self._failing:
-                    _log.exception("it cannot be told how this process stands")
+                    _log.exception("the gauges of this process cannot be collected")
                 self._failing = True
             else:
                 self._failing = False
@@ -79,7 +79,7 @@ class Pulse:
         for place, version in enumerate(list(self._versions())):
             if place % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
-            version.look()
+            version.refresh()
             versions.append(version.gauges())
         lag_s = self._lag_s
         self._lag_s = 0.0
@@ -88,17 +88,17 @@ class Pulse:
             pid=os.getpid(),
             loop_lag_s=lag_s,
             in_flight=sum(version.in_flight for version in versions),
-            dropped=self._journal.dropped,
+            dropped=self._writer.dropped,
             cpu_s=time.process_time(),
             rss_bytes=int(_STATM.read_text().split()[1]) * _PAGE_BYTES,
             versions=tuple(versions),
         )
 
-    def _look_at_lag(self, expected_s: float) -> None:
+    def _measure_lag(self, expected_s: float) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
         self._lag_s = max(self._lag_s, now - expected_s)
-        self._timer = loop.call_at(now + _LAG_EVERY_S, self._look_at_lag, now + _LAG_EVERY_S)
+        self._timer = loop.call_at(now + _LAG_EVERY_S, self._measure_lag, now + _LAG_EVERY_S)
 
     def __repr__(self) -> str:
-        return f"<Pulse {'beating' if self._beating is not None else 'not begun'}>"
+        return f"<GaugeWriter {'beating' if self._beating is not None else 'not begun'}>"

@@ -10,23 +10,23 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from gateway.records.events import Began, Named, encode
+from gateway.records.events import NameAssigned, ProcessStarted, encode
 from gateway.records.ring import RingWriter
 
 _MOST: Final = 4096  # of a kind; then they are given anew, and their reader forgets the oldest
 
 
-class Naming:
+class NameTable:
     """Gives the numbers of one process, from 1; 0 stands for what has no name."""
 
     def __init__(self, ring: RingWriter) -> None:
         self._ring = ring
-        self._began = Began(os.getpid(), os.urandom(16))
+        self._began = ProcessStarted(os.getpid(), os.urandom(16))
         self._given = 0
         self._peers: dict[str, int] = {}
         self._instances: dict[str, int] = {"": 0}
         self._versions: dict[int, str] = {}
-        self._tell_again()
+        self._write_all()
 
     @property
     def seed(self) -> bytes:
@@ -49,44 +49,44 @@ class Naming:
     def version(self, row: int, name: str) -> None:
         """From here on cells with this row tell of MODEL/VERSION."""
         self._versions[row] = name
-        if not self._tell(Named("version", row, name)):
+        if not self._write(NameAssigned("version", row, name)):
             self._complete = False
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Tells everything again where somebody else reads now, or the ring had no room.
 
         To be called now and then.
         """
         if self._reader != self._ring.reader or not self._complete:
-            self._tell_again()
+            self._write_all()
 
     def _named(self, known: dict[str, int], kind: str, text: str) -> int:
         if len(known) >= _MOST:
             self._forget(known)
         number = (self._given + 1) & 0x7FFFFFFF
         self._given = number
-        if self._tell(Named(kind, number, text)):
+        if self._write(NameAssigned(kind, number, text)):
             known[text] = number
         return number
 
-    def _tell_again(self) -> None:
+    def _write_all(self) -> None:
         """Peers and instances are named when they come up next."""
         self._reader = self._ring.reader
         self._forget(self._peers)
         self._forget(self._instances)
-        versions = (Named("version", row, name) for row, name in self._versions.items())
-        self._complete = self._tell(self._began) and all(map(self._tell, versions))
+        versions = (NameAssigned("version", row, name) for row, name in self._versions.items())
+        self._complete = self._write(self._began) and all(map(self._write, versions))
 
     def _forget(self, known: dict[str, int]) -> None:
         known.clear()
         if known is self._instances:
             known[""] = 0
 
-    def _tell(self, note: Began | Named) -> bool:
-        return self._ring.write_note(encode(note))
+    def _write(self, event: ProcessStarted | NameAssigned) -> bool:
+        return self._ring.write_event(encode(event))
 
     def __repr__(self) -> str:
         return (
-            f"<Naming {len(self._peers)} peers, {len(self._instances) - 1} instances, "
+            f"<NameTable {len(self._peers)} peers, {len(self._instances) - 1} instances, "
             f"{len(self._versions)} versions>"
         )

@@ -1,6 +1,6 @@
 """Reads the rings of all serving processes, again and again.
 
-Gives what it finds to whoever makes something of it.
+Gives what it finds to the consumers.
 """
 
 from __future__ import annotations
@@ -11,38 +11,38 @@ import time
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from gateway.records.reader import Chunk, ChunkReader
+from gateway.records.reader import Chunk, RecordReader
 
-LOOK_S: Final = 0.1
+POLL_S: Final = 0.1
 _WARN_EVERY_S: Final = 60.0
 _log = logging.getLogger(__name__)
 
 
 class Consumer(Protocol):
-    """Whoever makes something of what was written."""
+    """A consumer of what was written."""
 
-    def take(self, chunk: Chunk) -> None:
+    def consume(self, chunk: Chunk) -> None:
         """Takes a stretch; never raises."""
         ...
 
 
-class Reading:
+class Pump:
     """All rings and all consumers of one process."""
 
-    def __init__(self, readers: Sequence[ChunkReader], consumers: Sequence[Consumer]) -> None:
+    def __init__(self, readers: Sequence[RecordReader], consumers: Sequence[Consumer]) -> None:
         self._readers = tuple(readers)
         self._consumers = tuple(consumers)
         self._dropped = self._all_dropped
         self._warned_at = -_WARN_EVERY_S
 
     async def run(self) -> None:
-        """Looks ten times a second, more often where that is not enough."""
+        """Polls ten times a second, more often where that is not enough."""
         while True:
-            self.look()
-            await asyncio.sleep(0 if any(reader.backlog for reader in self._readers) else LOOK_S)
+            self.poll()
+            await asyncio.sleep(0 if any(reader.backlog for reader in self._readers) else POLL_S)
 
-    def look(self) -> None:
-        """Reads what the look before this one has seen.
+    def poll(self) -> None:
+        """Reads what the poll before this one has seen.
 
         Of each ring as much as is taken at once.
         """
@@ -50,16 +50,16 @@ class Reading:
             chunk = reader.read()
             if chunk is not None:
                 for consumer in self._consumers:
-                    consumer.take(chunk)
+                    consumer.consume(chunk)
         self._warn()
 
     def rest(self) -> None:
         """Reads all that there is; nobody writes any more."""
-        self.look()
+        self.poll()
         left = -1
         while (unread := sum(reader.unread for reader in self._readers)) not in (0, left):
             left = unread
-            self.look()
+            self.poll()
 
     @property
     def _all_dropped(self) -> int:
@@ -70,7 +70,7 @@ class Reading:
         now = time.monotonic()
         if dropped > self._dropped and now - self._warned_at >= _WARN_EVERY_S:
             _log.warning(
-                "%d records of requests found no room: they were written faster than they are "
+                "%d records of requests were dropped: they were written faster than they are "
                 "read. Traces and logs are not complete, counters are",
                 dropped - self._dropped,
             )
@@ -78,4 +78,4 @@ class Reading:
             self._warned_at = now
 
     def __repr__(self) -> str:
-        return f"<Reading {list(self._readers)}>"
+        return f"<Pump {list(self._readers)}>"

@@ -1,6 +1,6 @@
 """What one serving process wrote since the last look, sorted by kind.
 
-For whoever makes spans, counts or lines of it.
+For consumers that make spans, counts or lines of it.
 """
 
 from __future__ import annotations
@@ -17,20 +17,27 @@ from gateway.records.cells import (
     BATCH_CELL,
     CALL,
     CALL_CELL,
+    EVENT,
     LINK,
     LINK_CELL,
-    NOTE,
     REQUEST,
     REQUEST_CELL,
     Cells,
 )
-from gateway.records.events import Began, Decided, Detail, Gauges, Named, decode
-from gateway.records.ring import LONGEST_NOTE, RingReader, note_text
-from gateway.records.span_ids import Identifiers
+from gateway.records.events import (
+    Detail,
+    Gauges,
+    NameAssigned,
+    ProcessStarted,
+    StateChanged,
+    decode,
+)
+from gateway.records.ring import LONGEST_EVENT, RingReader, event_text
+from gateway.records.span_ids import SpanIds
 
 _log = logging.getLogger(__name__)
 _MOST_NAMES: Final = 8192  # of a kind: twice as many as the writer remembers
-_MOST_CELLS: Final = 2 * LONGEST_NOTE  # at a time: 2 MiB, and what is made of them
+_MOST_CELLS: Final = 2 * LONGEST_EVENT  # at a time: 2 MiB, and what is made of them
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class Chunk:
 
     slot: int
     pid: int
-    identifiers: Identifiers
+    identifiers: SpanIds
     names: Names
     requests: Cells
     request_places: np.ndarray[Any, np.dtype[np.uint64]]
@@ -66,21 +73,21 @@ class Chunk:
     calls: Cells
     details: Mapping[int, Detail]
     """By the place of the request's cell."""
-    decided: tuple[Decided, ...] = ()
+    state_changes: tuple[StateChanged, ...] = ()
     gauges: tuple[Gauges, ...] = ()
 
 
-class ChunkReader:
+class RecordReader:
     """Reads the ring of one slot, whichever process writes it."""
 
     def __init__(
         self, slot: int, ring: RingReader, versions: Mapping[int, tuple[str, int]] | None = None
     ) -> None:
-        """`versions`: what rows stand for until the process has told this reader itself."""
+        """`versions`: what rows stand for until the process has written it for this reader."""
         self._slot = slot
         self._ring = ring
-        self._pid, self._seed = ring.left
-        self._identifiers = Identifiers(self._seed)
+        self._pid, self._seed = ring.last_writer
+        self._identifiers = SpanIds(self._seed)
         self._peers: dict[int, str] = {}
         self._instances: dict[int, str] = {}
         self._versions = dict(versions or {})
@@ -97,7 +104,7 @@ class ChunkReader:
 
     @property
     def backlog(self) -> bool:
-        """More is there than one look takes."""
+        """More is there than one poll takes."""
         return self._ring.unread > _MOST_CELLS
 
     def read(self) -> Chunk | None:
@@ -107,9 +114,9 @@ class ChunkReader:
             return None
         kinds = cells.view(np.uint8).reshape(len(cells), -1)[:, 0]
         details: dict[int, Detail] = {}
-        decided: list[Decided] = []
+        state_changes: list[StateChanged] = []
         gauges: list[Gauges] = []
-        end = self._read_notes(first, cells, kinds, details, decided, gauges)
+        end = self._read_events(first, cells, kinds, details, state_changes, gauges)
         cells = cells[:end]
         kinds = kinds[:end]
         self._ring.advance(first + end)
@@ -125,67 +132,67 @@ class ChunkReader:
             links=cells[kinds == LINK].view(LINK_CELL),
             calls=cells[kinds == CALL].view(CALL_CELL),
             details=details,
-            decided=tuple(decided),
+            state_changes=tuple(state_changes),
             gauges=tuple(gauges),
         )
 
-    def _read_notes(
+    def _read_events(
         self,
         first: int,
         cells: Cells,
         kinds: Any,
         details: dict[int, Detail],
-        decided: list[Decided],
+        state_changes: list[StateChanged],
         gauges: list[Gauges],
     ) -> int:
         """Returns how many of the cells are whole. A new process begins a chunk of its own."""
-        for at in np.flatnonzero(kinds == NOTE).tolist():
-            found = note_text(cells, at)
+        for at in np.flatnonzero(kinds == EVENT).tolist():
+            found = event_text(cells, at)
             if found is None:
                 return at
             try:
-                note = decode(found[0])
+                event = decode(found[0])
             except (ValueError, EOFError, TypeError, IndexError):
                 _log.warning(
-                    "a note of serving process %d cannot be read", self._slot, exc_info=True
+                    "an event of serving process %d cannot be read", self._slot, exc_info=True
                 )
                 continue
-            if (isinstance(note, Began) and at) or (
-                isinstance(note, Detail) and found[1] == len(cells)
+            if (isinstance(event, ProcessStarted) and at) or (
+                isinstance(event, Detail) and found[1] == len(cells)
             ):
                 # another process, maybe, whose numbers mean something else; or the request
                 # of the detail is not there yet
                 return at
-            match note:
-                case Began() | Named():
-                    self._learn(note)
+            match event:
+                case ProcessStarted() | NameAssigned():
+                    self._learn(event)
                 case Detail():
-                    details[first + found[1]] = note
-                case Decided():
-                    decided.append(note)
+                    details[first + found[1]] = event
+                case StateChanged():
+                    state_changes.append(event)
                 case Gauges():
-                    gauges.append(note)
+                    gauges.append(event)
         return len(cells)
 
-    def _learn(self, note: Began | Named) -> None:
-        if isinstance(note, Began):
+    def _learn(self, event: ProcessStarted | NameAssigned) -> None:
+        if isinstance(event, ProcessStarted):
             # else the same process says it again, for a reader that may not know
-            if note.seed != self._seed:
-                self._pid = note.pid
-                self._seed = note.seed
-                self._identifiers = Identifiers(note.seed)
-                self._ring.leave(note.pid, note.seed)
+            if event.seed != self._seed:
+                self._pid = event.pid
+                self._seed = event.seed
+                self._identifiers = SpanIds(event.seed)
+                self._ring.leave(event.pid, event.seed)
             self._peers = {}
             self._instances = {}
             self._versions = {}
-        elif note.kind == "version":
-            model, _, version = note.text.rpartition("/")
-            self._versions[note.number] = model, int(version)
+        elif event.kind == "version":
+            model, _, version = event.text.rpartition("/")
+            self._versions[event.number] = model, int(version)
         else:
-            names = self._peers if note.kind == "peer" else self._instances
-            names[note.number] = note.text
+            names = self._peers if event.kind == "peer" else self._instances
+            names[event.number] = event.text
             if len(names) > _MOST_NAMES:
                 del names[next(iter(names))]
 
     def __repr__(self) -> str:
-        return f"<ChunkReader {self._slot}: {self._ring!r}>"
+        return f"<RecordReader {self._slot}: {self._ring!r}>"

@@ -1,4 +1,4 @@
-"""What is told of a request beside its cell.
+"""What is recorded of a request beside its cell.
 
 Of one that failed, and of an answer that is not what was asked for.
 """
@@ -8,16 +8,16 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from gateway.core.errors import CircuitOpen, GatewayError
-from gateway.core.request import BREAKER_REFUSED, Caller, InferenceRequest, Moment, Prediction
+from gateway.core.errors import CircuitBreakerOpen, GatewayError
+from gateway.core.request import BREAKER_REFUSED, Caller, InferenceRequest, Prediction, RequestEvent
 from gateway.core.span_context import SpanContext
 from gateway.logs.redaction import without_values
-from gateway.records.counted_version import Counted
+from gateway.records.counted_version import CountedVersion
 from gateway.records.events import Detail
 
 NOTHING: Final = Detail()
 MOST_DETAILS_PER_S: Final = 1000
-"""Of failures: in a storm their reasons must do."""
+"""Of failures: where many fail, their reasons must do."""
 _LONGEST_ERROR: Final = 1000  # characters
 
 
@@ -39,7 +39,7 @@ class Failure:
     )
 
     def __init__(self, caller: Caller, error: BaseException, status: int, arrived: float) -> None:
-        """`status`: what its caller was told, gRPC's number.
+        """`status`: the status its caller got, gRPC's number.
 
         `arrived`: seconds of the monotonic clock.
         """
@@ -48,7 +48,7 @@ class Failure:
         self.status = status
         self.arrived = arrived
         self.request: InferenceRequest | None = None
-        self.version: Counted | None = None
+        self.version: CountedVersion | None = None
         self.request_id = ""
         self.model = ""
 
@@ -61,7 +61,7 @@ class Allowance:
         self._left = per_s
         self._until = 0.0
 
-    def take(self, now: float) -> bool:
+    def acquire(self, now: float) -> bool:
         """Whether one more is allowed; `now`: seconds of any clock that goes forward."""
         if now >= self._until:
             self._until = now + 1.0
@@ -75,13 +75,13 @@ class Allowance:
 
 def failure_detail(failure: Failure, parent: SpanContext | None, now: float) -> Detail:
     """Of a failure; `parent`: the caller's span, `now`: seconds of the monotonic clock."""
-    error = _told(failure.error)
+    error = _error_text(failure.error)
     return Detail(
         error=error,
         retries=failure.request.retries if failure.request is not None else 0,
         model=failure.model[:200],
         tracestate=parent.tracestate if parent is not None else "",
-        moments=_moments_of(failure, error, now),
+        events=_events_of(failure, error, now),
     )
 
 
@@ -94,12 +94,12 @@ def answer_detail(request: InferenceRequest, prediction: Prediction) -> Detail:
         served_by=str(parameters.get("served_by", "")),
         fallback_reason=without_values(prediction.degraded),
         retries=request.retries,
-        moments=_without_values(request.moments),
+        events=_without_values(request.events),
     )
 
 
-def _told(error: BaseException) -> str:
-    """What its caller was told; of what nobody expected that is no more than its class."""
+def _error_text(error: BaseException) -> str:
+    """The error text its caller got; of what nobody expected that is no more than its class."""
     if isinstance(error, GatewayError):
         # cut after: what it looks for stands at the beginning
         return without_values(str(error))[:_LONGEST_ERROR]
@@ -110,13 +110,13 @@ def _told(error: BaseException) -> str:
     )
 
 
-def _moments_of(failure: Failure, error: str, now: float) -> tuple[Moment, ...]:
+def _events_of(failure: Failure, error: str, now: float) -> tuple[RequestEvent, ...]:
     """What was decided about it; a breaker's refusal that no fallback has met is the last of it."""
-    moments = failure.request.moments if failure.request is not None else ()
-    if isinstance(failure.error, CircuitOpen) and not moments:
+    events = failure.request.events if failure.request is not None else ()
+    if isinstance(failure.error, CircuitBreakerOpen) and not events:
         return ((int(now * 1e9), BREAKER_REFUSED, error[:200]),)
-    return _without_values(moments)
+    return _without_values(events)
 
 
-def _without_values(moments: tuple[Moment, ...]) -> tuple[Moment, ...]:
-    return tuple((at_ns, what, without_values(text)) for at_ns, what, text in moments)
+def _without_values(events: tuple[RequestEvent, ...]) -> tuple[RequestEvent, ...]:
+    return tuple((at_ns, what, without_values(text)) for at_ns, what, text in events)

@@ -6,7 +6,7 @@ read. A cell that finds no room is counted and let go.
 
 The head of a ring has words: cells ever written, cells ever read, cells that found no room, readers
 there ever were; then what a reader leaves to the next. What is written becomes readable when
-`publish` is called, and is read at the earliest at the look after the one that saw it: a processor
+`publish` is called, and is read at the earliest at the poll after the one that saw it: a processor
 may show another's stores out of order, but not for milliseconds.
 """
 
@@ -18,11 +18,11 @@ from typing import Final
 
 import numpy as np
 
-from gateway.records.cells import MORE, NOTE, NOTE_HEAD, NOTE_ROOM, Cells
+from gateway.records.cells import EVENT, EVENT_HEAD, EVENT_ROOM, MORE, Cells
 from gateway.records.ring_file import CELL_BYTES, CELLS, HEAD_BYTES, RING_BYTES
 
-LONGEST_NOTE: Final = 1 << 13
-"""Cells; a longer one is dropped: whoever reads must be able to take all of it at once."""
+LONGEST_EVENT: Final = 1 << 13
+"""Cells; a longer one is dropped: readers must be able to take all of it at once."""
 
 _WRITTEN, _READ, _DROPPED, _READERS = range(4)
 _LEFT = struct.Struct("<q16s")
@@ -67,22 +67,22 @@ class RingWriter:
         self.written = place + 1
         return (place & _MASK) * CELL_BYTES
 
-    def write_note(self, data: bytes, behind: int = 0) -> bool:
+    def write_event(self, data: bytes, behind: int = 0) -> bool:
         """Writes a note over as many cells as it takes, all or none.
 
         False where there was no room, for it or for so many cells behind it.
         """
-        cells = max(1, -(-len(data) // NOTE_ROOM))
-        if self.written + cells + behind > self._limit or cells > LONGEST_NOTE:
+        cells = max(1, -(-len(data) // EVENT_ROOM))
+        if self.written + cells + behind > self._limit or cells > LONGEST_EVENT:
             self._limit = self._words[_READ] + CELLS
-            if self.written + cells + behind > self._limit or cells > LONGEST_NOTE:
+            if self.written + cells + behind > self._limit or cells > LONGEST_EVENT:
                 self._words[_DROPPED] += cells + behind
                 return False
         for i in range(cells):
             at = (self.written & _MASK) * CELL_BYTES
-            part = data[i * NOTE_ROOM : (i + 1) * NOTE_ROOM]
-            NOTE_HEAD.pack_into(self.cells, at, MORE if i else NOTE, len(data))
-            self.cells[at + NOTE_HEAD.size : at + NOTE_HEAD.size + len(part)] = part
+            part = data[i * EVENT_ROOM : (i + 1) * EVENT_ROOM]
+            EVENT_HEAD.pack_into(self.cells, at, MORE if i else EVENT, len(data))
+            self.cells[at + EVENT_HEAD.size : at + EVENT_HEAD.size + len(part)] = part
             self.written += 1
         return True
 
@@ -118,11 +118,11 @@ class RingReader:
         return int(self._words[_WRITTEN] - self._words[_READ])
 
     def read(self, most: int = CELLS) -> tuple[int, Cells]:
-        """A copy of what was there at the last look and is unread, and the place of its first cell.
+        """A copy of what was there at the last poll and is unread, and the place of its first cell.
 
         At most so many cells.
 
-        They count as unread until `advance`. The last note may lack its end: who reads goes no
+        They count as unread until `advance`. The last event may lack its end: who reads goes no
         further than to its beginning.
         """
         first = int(self._words[_READ])
@@ -135,13 +135,13 @@ class RingReader:
         return first, np.concatenate((self._cells[at:], self._cells[: at + count - CELLS]))
 
     @property
-    def left(self) -> tuple[int, bytes]:
+    def last_writer(self) -> tuple[int, bytes]:
         """The process whose cells were read last: its pid and 16 bytes of its own; zeros: none."""
         pid, seed = _LEFT.unpack_from(self._map, _LEFT_AT)
         return pid, seed
 
     def leave(self, pid: int, seed: bytes) -> None:
-        """Sets `left` for whoever reads after this one."""
+        """Sets `last_writer` for the next reader."""
         _LEFT.pack_into(self._map, _LEFT_AT, pid, seed)
 
     def advance(self, place: int) -> None:
@@ -152,14 +152,14 @@ class RingReader:
         return f"<RingReader {self.unread} unread, {self.dropped} dropped>"
 
 
-def note_text(cells: Cells, at: int) -> tuple[bytes, int] | None:
+def event_text(cells: Cells, at: int) -> tuple[bytes, int] | None:
     """The bytes of the note that begins at this index, and the index behind it.
 
     None where its end is not there.
     """
     raw = cells[at:].view(np.uint8).reshape(-1, CELL_BYTES)
     length = int(raw[0, 4:8].view("<u4")[0])
-    count = max(1, -(-length // NOTE_ROOM))
+    count = max(1, -(-length // EVENT_ROOM))
     if len(raw) < count:
         return None
-    return raw[:count, NOTE_HEAD.size :].tobytes()[:length], at + count
+    return raw[:count, EVENT_HEAD.size :].tobytes()[:length], at + count

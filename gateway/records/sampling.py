@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 NO_PARENT, PARENT_SAMPLED, PARENT_NOT_SAMPLED = range(3)
-"""What the caller said: nothing; his trace is sampled; his trace is not."""
+"""The caller's sampling decision: nothing; his trace is sampled; his trace is not."""
 
 _LIMIT: Final = 1 << 64
 
@@ -59,24 +59,24 @@ class Sampler:
             if plan.traces
             else False
         )
-        decided = (True, False) if plan.traces else (False, False)
+        verdict = (True, False) if plan.traces else (False, False)
         self._by_parent: tuple[bool | None, ...] = (
-            (root, *decided) if plan.parent_based else (root, root, root)
+            (root, *verdict) if plan.parent_based else (root, root, root)
         )
         keeps = plan.traces and plan.ratio > 0
         self._keeps = (keeps, keeps, keeps and not plan.parent_based)
 
     def sampled(self, parent: int = NO_PARENT, trace_id: bytes = b"") -> bool:
-        """Whether the request is exported whatever becomes of it, and what callees are told.
+        """Whether the request is exported whatever becomes of it, and what is sent to callees.
 
         To be asked once a request.
 
         `parent`: NO_PARENT, ...; `trace_id`: the caller's, empty where there is none. A draw by the
         id comes out alike in every service, as with OpenTelemetry's `traceidratio`.
         """
-        decided = self._by_parent[parent]
-        if decided is not None:
-            return decided
+        verdict = self._by_parent[parent]
+        if verdict is not None:
+            return verdict
         if trace_id:
             return int.from_bytes(trace_id[8:], "big") < self._bound
         return random.random() < self._ratio  # noqa: S311  # no secret

@@ -6,13 +6,13 @@ import math
 from typing import Final
 
 _SHARE: Final = 0.01
-_SAMPLE: Final = 100  # answers from which a share of one in a hundred can be told
+_SAMPLE: Final = 100  # answers from which a share of one in a hundred can be estimated
 _DOWN: Final = 0.97
 _FIRST: Final = 3.0  # times the mean: where the search begins
 
 
-class Slowest:
-    """`limit_s` is read for every request; `over` is counted up by whoever finds one over it."""
+class SlowRequests:
+    """`limit_s` is read for every request; `over` is counted up for each request over it."""
 
     __slots__ = ("_answered", "_sum_s", "limit_s", "over")
 
@@ -22,7 +22,7 @@ class Slowest:
         self._answered = 0
         self._sum_s = 0.0
 
-    def look(self, answered: int, sum_s: float) -> None:
+    def refresh(self, answered: int, sum_s: float) -> None:
         """Sets the limit anew.
 
         To be called now and then with how many were answered ever, and the seconds that took.
@@ -41,4 +41,4 @@ class Slowest:
         self.over = 0
 
     def __repr__(self) -> str:
-        return f"<Slowest: over {self.limit_s * 1e3:.3g} ms>"
+        return f"<SlowRequests: over {self.limit_s * 1e3:.3g} ms>"

@@ -1,7 +1,8 @@
-"""Ids of traces and spans that nobody asked for while the request ran, made by whoever reads of it.
+"""Ids of traces and spans that were not needed while the request ran, made by the reader.
 
 Each is a number of the writing process (the place of a cell, or a batch's number), stirred with
-random bytes of that process: the same for whoever makes it twice, unlike any other, and as good as
+random bytes of that process: the same for the same each time it is made, unlike any other, and as
+good as
 random. The stirring is splitmix64 (Steele, Lea, Flood 2014), a bijection.
 """
 
@@ -21,8 +22,11 @@ _BATCH: Final = np.uint64(0xD1B54A32D192ED03)
 _SPAN: Final = np.uint64(0x8CB92BA72F3D8DD7)
 
 
-class Identifiers:
-    """Makes the ids of one process from the seed it has told (`gateway.records.events.Began`)."""
+class SpanIds:
+    """Makes the ids of one process from the seed it has written.
+
+    `gateway.records.events.ProcessStarted`.
+    """
 
     def __init__(self, seed: bytes) -> None:
         self._high, self._low = (
@@ -36,7 +40,7 @@ class Identifiers:
     def request_spans(self, places: Numbers, child: int = 0) -> Bytes:
         """Span ids, (n, 8); `child`: 0 for the request's own span, 1, 2, ...
 
-        for those beneath it.
+        for its children.
         """
         return self._spans(places, np.uint64(child))
 

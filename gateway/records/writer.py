@@ -33,10 +33,10 @@ from gateway.records.cells import (
     SAMPLED,
     SLOW,
 )
-from gateway.records.counted_version import Counted
+from gateway.records.counted_version import CountedVersion
 from gateway.records.counters import VersionStatistics
-from gateway.records.events import Detail, Note, encode
-from gateway.records.name_table import Naming
+from gateway.records.events import Detail, Event, encode
+from gateway.records.name_table import NameTable
 from gateway.records.request_details import (
     MOST_DETAILS_PER_S,
     NOTHING,
@@ -58,7 +58,7 @@ _NO_ID: Final = bytes(8)
 _CANCELLED: Final = REASONS.index(CANCELLED)
 
 
-class Journal:
+class RecordWriter:
     """The journal of one process.
 
     The sampled requests get a cell, and those that are not as they should be: of failures as many a
@@ -70,15 +70,15 @@ class Journal:
         self,
         ring: RingWriter,
         plan: SamplingPlan,
-        house: VersionStatistics,
+        unresolved: VersionStatistics,
         *,
         everything: bool = False,
         failures: bool = False,
         listed: float = 0.0,
     ) -> None:
-        """`house`: where requests are counted for which no version was found."""
+        """`unresolved`: where requests are counted for which no version was found."""
         self._ring = ring
-        self._house = house
+        self._unresolved = unresolved
         self._everything = everything
         self._failures = failures
         self._listed = listed
@@ -87,13 +87,13 @@ class Journal:
         self._details = Allowance(MOST_DETAILS_PER_S)
         self._publishing = False
         self._numbers = 0
-        self.naming = Naming(ring)
+        self.names = NameTable(ring)
         self._publish_soon()
 
     def sample_by(self, plan: SamplingPlan) -> None:
         """Says who is exported from here on.
 
-        A request that was told already whether it is sampled stays so.
+        A request of which it is decided already whether it is sampled stays so.
         """
         self._sampler = Sampler(plan)
         self._traces = plan.traces
@@ -128,7 +128,7 @@ class Journal:
         `id_field`: its id, behind a tag and a length. It is counted for the version that served it.
         """
         if not self._answers:
-            asyncio.get_running_loop().call_soon(self._look_at_answers)
+            asyncio.get_running_loop().call_soon(self._check_answer)
         self._answers.append((request, prediction, id_field, flags))
 
     def failed(self, failure: Failure, flags: int = 0) -> None:
@@ -138,10 +138,12 @@ class Journal:
         version = failure.version
         elapsed_s = now - failure.arrived
         reason = reason_index(failure.error)
-        (version.counts if version is not None else self._house).record_failure(reason, elapsed_s)
-        detailed = self._details.take(now)
+        (version.counts if version is not None else self._unresolved).record_failure(
+            reason, elapsed_s
+        )
+        detailed = self._details.acquire(now)
         if not (detailed or self._every_failure):
-            # a storm that nobody follows: it is counted, and there is enough of it to look at
+            # a burst of failures: it is counted, and there is enough of it to look at
             return
         parent = span_context_of(failure.caller.metadata())
         flags |= self._sampling(request, parent)
@@ -163,9 +165,9 @@ class Journal:
             detail,
         )
 
-    def note(self, note: Note) -> None:
+    def write_event(self, event: Event) -> None:
         """Writes a note."""
-        self._ring.write_note(encode(note))
+        self._ring.write_event(encode(event))
         self._publish_soon()
 
     def publish(self) -> None:
@@ -185,7 +187,7 @@ class Journal:
 
     def context(self, request: InferenceRequest) -> SpanContext:
         """The request's own span, made when it is first asked for."""
-        request = request.whole or request
+        request = request.parent or request
         if request.context is None:
             parent = (
                 span_context_of(request.caller.metadata()) if request.caller is not None else None
@@ -194,7 +196,7 @@ class Journal:
             sampled = bool(self._drawn(parent))
             if parent is None:
                 request.context = SpanContext(ids[:16], ids[16:], sampled)
-            else:  # where nothing is exported here, what the caller said is passed on as it is
+            else:  # where nothing is exported here, the caller's decision is passed on as it is
                 request.context = SpanContext(
                     parent.trace_id,
                     ids[16:],
@@ -205,14 +207,14 @@ class Journal:
 
     # What is done for every answer.
 
-    def _look_at_answers(self) -> None:
+    def _check_answer(self) -> None:
         answers = self._answers
         self._answers = []
         now = time.monotonic()
         traces = self._traces
         everything = self._everything
         for request, prediction, id_field, how in answers:
-            version: Counted = prediction.served_by
+            version: CountedVersion = prediction.served_by
             elapsed_s = now - request.arrived
             run = request.run
             slowest = version.slowest
@@ -275,7 +277,7 @@ class Journal:
     def _drawn(self, parent: SpanContext | None) -> bool:
         if parent is None:
             return self._sampler.sampled(NO_PARENT)
-        return self._sampler.sampled(_said(parent), parent.trace_id)
+        return self._sampler.sampled(_callers_choice(parent), parent.trace_id)
 
     def _write(
         self,
@@ -290,14 +292,14 @@ class Journal:
         request_id: bytes,
         detail: Detail,
     ) -> None:
-        peer = self.naming.peer(caller.peer())
+        peer = self.names.peer(caller.peer())
         if len(request_id) > REQUEST_ID_BYTES:
             detail = detail._replace(request_id=request_id.decode(errors="replace"))
             request_id = request_id[:REQUEST_ID_BYTES]
         if parent is not None and parent.tracestate:
             detail = detail._replace(tracestate=parent.tracestate)
         # it belongs to the very next cell
-        if detail is not NOTHING and not self._ring.write_note(encode(detail), behind=1):
+        if detail is not NOTHING and not self._ring.write_event(encode(detail), behind=1):
             return
         at = self._ring.offset()
         cells = self._ring.cells
@@ -310,16 +312,16 @@ class Journal:
         if (
             not flags & SAMPLED
             and (status or flags & (DEGRADED | SLOW))
-            and self._sampler.keeps_notable(_said(parent))
+            and self._sampler.keeps_notable(_callers_choice(parent))
         ):
             flags |= KEPT
         if request is None:
-            told = (int(arrived * 1e9), int(ended * 1e9), 0, 0, float("inf"), 0)
+            fields = (int(arrived * 1e9), int(ended * 1e9), 0, 0, float("inf"), 0)
         else:
             run = request.run
             form = request.form
             number = run.number if run is not None else 0
-            told = (
+            fields = (
                 int(arrived * 1e9),
                 int(ended * 1e9),
                 number,
@@ -328,7 +330,7 @@ class Journal:
                 form.input_bytes,
             )
         REQUEST_PLAIN.pack_into(
-            cells, at, REQUEST, status, flags, len(request_id), row, *told, peer, reason
+            cells, at, REQUEST, status, flags, len(request_id), row, *fields, peer, reason
         )
         if flags & (HAS_IDS | HAS_PARENT):
             trace_id, span_id = (
@@ -353,11 +355,11 @@ class Journal:
             asyncio.get_running_loop().call_soon(self.publish)
 
     def __repr__(self) -> str:
-        return f"<Journal {self._ring!r}>"
+        return f"<RecordWriter {self._ring!r}>"
 
 
-def _said(parent: SpanContext | None) -> int:
-    """What the caller said of sampling."""
+def _callers_choice(parent: SpanContext | None) -> int:
+    """The caller's sampling decision."""
     return NO_PARENT if parent is None else PARENT_SAMPLED if parent.sampled else PARENT_NOT_SAMPLED
 
 

@@ -1,4 +1,4 @@
-"""What protections decide, as notes for whoever watches from outside the process."""
+"""What protections decide, as events for readers outside the process."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from typing import Final
 
 from gateway.logs.redaction import without_values
 from gateway.records.breaker_state import Transition
-from gateway.records.events import Decided
-from gateway.records.writer import Journal
+from gateway.records.events import StateChanged
+from gateway.records.writer import RecordWriter
 from gateway.serving.runtime.process.worker_events import WorkerEvent
 
 _LONGEST_TEXT: Final = 1000  # characters
 
 
-def note_decision(journal: Journal, record: object) -> None:
+def record_event(writer: RecordWriter, record: object) -> None:
     """Notes what happens seldom: a breaker that moved, a worker that died.
 
     What a request met stands in its own cell.
     """
     now_ns = time.monotonic_ns()
     if isinstance(record, Transition):
-        journal.note(Decided(now_ns, "breaker", *record.key, record.new, _text(record.reason)))
+        writer.write_event(
+            StateChanged(now_ns, "breaker", *record.key, record.new, _text(record.reason))
+        )
     elif isinstance(record, WorkerEvent):
-        journal.note(
-            Decided(
+        writer.write_event(
+            StateChanged(
                 now_ns,
                 "worker",
                 record.model,
@@ -36,5 +38,5 @@ def note_decision(journal: Journal, record: object) -> None:
         )
 
 
-def _text(said: str) -> str:
-    return without_values(said)[:_LONGEST_TEXT]
+def _text(text: str) -> str:
+    return without_values(text)[:_LONGEST_TEXT]

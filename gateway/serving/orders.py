@@ -1,4 +1,4 @@
-"""One serving process: what the control side tells it, done to its parts."""
+"""One serving process: carries out what the control side sends."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from gateway.core.plan import Key, VersionPlan
 from gateway.ipc.messages import Listening, Publish
 from gateway.records.breaker_state import Report
 from gateway.records.sampling import SamplingPlan
-from gateway.records.writer import Journal
-from gateway.serving.policies.breaker.breaker_registry import Circuits
+from gateway.records.writer import RecordWriter
+from gateway.serving.policies.breaker.breaker_registry import BreakerRegistry
 from gateway.serving.routing.catalogue import Catalogue
-from gateway.serving.routing.version_changes import Versions
-from gateway.serving.wire.call_errors import tell_rest
+from gateway.serving.routing.version_changes import LiveVersions
+from gateway.serving.wire.call_errors import flush_log
 from gateway.serving.wire.server_state import ServerState
 from gateway.serving.wire.services.open_streams import OpenStreams
 from gateway.serving.wire.transport.interface import Transport
@@ -35,12 +35,12 @@ class ServingProcess:
         self,
         transport: Transport,
         transport_name: str,
-        versions: Versions,
+        versions: LiveVersions,
         catalogue: Catalogue,
         state: ServerState,
         streams: OpenStreams,
-        circuits: Circuits,
-        journal: Journal,
+        breakers: BreakerRegistry,
+        writer: RecordWriter,
         sampling: SamplingPlan,
     ) -> None:
         """`sampling`: as at the start; trace settings change it."""
@@ -50,8 +50,8 @@ class ServingProcess:
         self._catalogue = catalogue
         self._state = state
         self._streams = streams
-        self._circuits = circuits
-        self._journal = journal
+        self._breakers = breakers
+        self._writer = writer
         self._sampling = sampling
         self._tasks: set[asyncio.Future[None]] = set()
 
@@ -91,8 +91,8 @@ class ServingProcess:
             }
         )
         logging.getLogger().setLevel(log_level(publication.log_settings))
-        self._journal.sample_by(changed_sampling(self._sampling, publication.trace_changes))
-        self._circuits.force(publication.forced_breakers)
+        self._writer.sample_by(changed_sampling(self._sampling, publication.trace_changes))
+        self._breakers.force(publication.forced_breakers)
         self._state.publish(publication)
         if publication.ready and not was_ready:
             gc.collect()
@@ -101,7 +101,7 @@ class ServingProcess:
 
     def report_breakers(self) -> Report:
         """How the breakers of this process stand."""
-        return self._circuits.snapshots()
+        return self._breakers.snapshots()
 
     def drain(self) -> None:
         """Says not ready, and serves on."""
@@ -112,4 +112,4 @@ class ServingProcess:
         self._state.drain()
         self._streams.end()
         await self._transport.stop(grace_s)
-        tell_rest()
+        flush_log()

@@ -8,8 +8,8 @@ from gateway.records.breaker_state import gauged
 from gateway.records.counters import VersionStatistics
 from gateway.records.events import InstanceGauges, VersionGauges
 from gateway.serving.batching.batcher import Batcher
-from gateway.serving.policies.breaker.circuit_breaker import Circuit
-from gateway.serving.routing.live_version import Live
+from gateway.serving.policies.breaker.circuit_breaker import CircuitBreaker
+from gateway.serving.routing.live_version import LiveVersion
 from gateway.serving.runtime.instance_pool import InstancePool
 
 
@@ -17,22 +17,22 @@ from gateway.serving.runtime.instance_pool import InstancePool
 class WatchedVersion:
     """One version in this process (`gateway.records.gauge_writer.Watched`)."""
 
-    live: Live
+    live: LiveVersion
     batcher: Batcher
-    circuit: Circuit
+    breaker: CircuitBreaker
     counts: VersionStatistics
     pool: InstancePool | None = None
     """None: threads of this process run it."""
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Sets anew what is slow for it."""
-        self.live.slowest.look(*self.counts.answered)
+        self.live.slowest.refresh(*self.counts.answered)
 
     def gauges(self) -> VersionGauges:
         """How it stands."""
         queued, queued_bytes, running = self.batcher.load
         model, version = self.live.plan.key
-        seats = self.pool.seats if self.pool is not None else ()
+        slots = self.pool.slots if self.pool is not None else ()
         return VersionGauges(
             row=self.live.row,
             model=model,
@@ -41,15 +41,15 @@ class WatchedVersion:
             queued_bytes=queued_bytes,
             in_flight=self.live.in_flight,
             running=running,
-            breaker=gauged(self.circuit.state, admits=self.circuit.admits),
-            forced=self.circuit.forced,
+            breaker=gauged(self.breaker.state, admits=self.breaker.admits),
+            forced=self.breaker.forced,
             instances=tuple(
                 InstanceGauges(
-                    seat.name,
-                    seat.instance.available,
-                    seat.outstanding,
-                    gauged(seat.gate.state, admits=seat.gate.admits),
+                    slot.name,
+                    slot.instance.available,
+                    slot.outstanding,
+                    gauged(slot.gate.state, admits=slot.gate.admits),
                 )
-                for seat in seats
+                for slot in slots
             ),
         )

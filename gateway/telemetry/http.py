@@ -71,7 +71,7 @@ def application(
     health: Health, routes: Iterable[web.RouteDef] = (), on_shutdown: Ending | None = None
 ) -> web.Application:
     """Probes, `routes`, and an explanation for requests of anything else."""
-    app = web.Application(middlewares=[_tell_where])
+    app = web.Application(middlewares=[_listen_on])
     if on_shutdown is not None:
         app.on_shutdown.append(on_shutdown)
     app.add_routes(_probes(health))
@@ -107,7 +107,7 @@ def _probes(health: Health) -> list[web.RouteDef]:
 
 
 @web.middleware
-async def _tell_where(
+async def _listen_on(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """Answers requests for what is not there, or is only read, in JSON.

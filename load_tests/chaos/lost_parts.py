@@ -223,14 +223,14 @@ def mass_disconnect(gateways: Gateways) -> Iterator[Finding]:
 
 async def _vanish(address: str, payload: Payload) -> int:
     """How many calls were in flight when the connections were dropped."""
-    lanes = await open_lanes(address, LANES, lambda _lane, _answers: None)
-    for lane in lanes:
+    max_concurrency = await open_lanes(address, LANES, lambda _lane, _answers: None)
+    for lane in max_concurrency:
         for _ in range(STREAMS):
             if lane.connection.has_room(payload.framed):
                 lane.connection.call(payload.framed)
         lane.flush()
     await asyncio.sleep(0.15)  # so that the server has begun with many and not heard of others
-    in_flight = sum(lane.connection.in_flight for lane in lanes)
-    for lane in lanes:
+    in_flight = sum(lane.connection.in_flight for lane in max_concurrency)
+    for lane in max_concurrency:
         lane.abort()
     return in_flight

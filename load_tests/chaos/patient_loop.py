@@ -20,7 +20,7 @@ from load_tests.payloads import Payload, faults_of
 
 STUCK_AFTER_S = 15
 """Without any answer."""
-LOOK_S = 0.005
+POLL_S = 0.005
 
 
 class Ended(NamedTuple):
@@ -76,17 +76,19 @@ class Asking:
 
         `timeout_ms` is the deadline told to the server, which is not kept here. 0: none.
         """
-        lanes = await open_lanes(address, connections, self._on_answers, timeout_ms=timeout_ms)
+        max_concurrency = await open_lanes(
+            address, connections, self._on_answers, timeout_ms=timeout_ms
+        )
         began = perf_counter()
         self._until = began + self._seconds
-        for lane in lanes:
+        for lane in max_concurrency:
             self._fill(lane)
             lane.flush()
         watch = asyncio.create_task(self._watch())
         await self._end()
         self.took_s = perf_counter() - began
         watch.cancel()
-        for lane in lanes:
+        for lane in max_concurrency:
             lane.close()
         return self
 
@@ -144,8 +146,8 @@ class Asking:
         """Looks how late it is woken."""
         while True:
             asleep = perf_counter()
-            await asyncio.sleep(LOOK_S)
-            self.stalled_ms = max(self.stalled_ms, (perf_counter() - asleep - LOOK_S) * 1e3)
+            await asyncio.sleep(POLL_S)
+            self.stalled_ms = max(self.stalled_ms, (perf_counter() - asleep - POLL_S) * 1e3)
 
     def _fill(self, lane: Lane) -> None:
         while lane.connection.in_flight < self._streams and self._send(lane):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.trace_settings import changed_sampling, trace_settings_of
-from gateway.control.lifecycle.runtime_settings import AgreedSettings
+from gateway.control.lifecycle.runtime_settings import RuntimeSettings
 from gateway.core.errors import InvalidRequest
 from gateway.ipc.messages import Change
 from gateway.records.sampling import SamplingPlan
@@ -22,7 +22,7 @@ plans = st.builds(
 
 
 def settings_of(plan):
-    return AgreedSettings(trace_settings_of(plan), {})
+    return RuntimeSettings(trace_settings_of(plan), {})
 
 
 def changed(plan, settings, **values):

@@ -116,7 +116,7 @@ def test_what_is_no_plain_yaml_is_refused_in_one_line(text):
 
 def test_a_key_said_twice_is_named_with_its_line():
     (fault,) = faults_of("flag: true\nflag: false")
-    assert "the key 'flag' is said twice" in fault
+    assert "the key 'flag' is given twice" in fault
     assert "line 2" in fault
 
 

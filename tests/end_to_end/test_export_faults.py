@@ -158,7 +158,7 @@ def test_what_a_collector_does_not_take_is_counted_and_told_on_the_page_and_at_t
         assert (
             int(
                 running.wait_text(
-                    r"(\d+) spans are lost: the gateway stopped before otlp had taken them"
+                    r"(\d+) spans are lost: the gateway stopped before otlp had accepted them"
                 )
             )
             >= 15

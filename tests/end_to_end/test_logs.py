@@ -148,8 +148,8 @@ def test_a_storm_of_errors_is_a_line_and_a_number(logging_gateway, fragile, conn
         )
     assert running.stop() == 0
     first, more = running.records(logger="gateway.serving.wire.call_errors")
-    assert first["message"].startswith("not answered: ")
-    assert more["message"].startswith("499 more were not answered for the same reason")
+    assert first["message"].startswith("request failed: ")
+    assert more["message"].startswith("499 more failed for the same reason")
     assert (more["model"], more["version"]) == (fragile, 1)
 
 
@@ -258,7 +258,7 @@ def test_no_secret_and_no_payload_is_in_a_log_of_everything(
         stub.RepositoryModelUnload(unload, timeout=10, metadata=right)
     assert running.stop() == 0
     said = running.text() + running.log.with_suffix(".out").read_text()
-    assert "not answered: " in said
+    assert "request failed: " in said
     assert "status=INTERNAL" in said or '"status":"INTERNAL"' in said
     assert "MARKEDSECRET" not in said
     assert str(int(PAYLOAD)) not in said  # ONNX Runtime quotes the index that is out of bounds

@@ -316,7 +316,7 @@ class TestRemotes:
 
             def refused():
                 code, text = outcome(lambda: stub.ModelInfer(multiply("m", 1.0), timeout=1))
-                return code is UNAVAILABLE and "nothing is left that could run" in text
+                return code is UNAVAILABLE and "no instance can run" in text
 
             until(refused)
 

@@ -199,6 +199,7 @@ def test_what_onnx_runtime_says_of_a_failed_node_is_left_out_for_it_quotes_input
 @pytest.mark.parametrize("rows", ["in row 3, at [3, 1]", "at [1]"])
 def test_the_value_of_a_refused_output_is_left_out(rows):
     made = record(
-        f"not answered: output 'y' of model 'm' version 1 holds -77.5 {rows}; it must be 0 or more"
+        "request failed: output 'y' of model 'm' version 1 holds "
+        f"-77.5 {rows}; it must be 0 or more"
     )
     assert f"holds a value {rows}; it must be 0 or more" in HumanFormatter("").format(made)

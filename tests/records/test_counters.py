@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.control.lifecycle.counter_rows import StatisticsRows
+from gateway.control.lifecycle.counter_rows import CounterRows
 from gateway.core.errors import REASONS
 from gateway.records.counters import (
-    HOUSE_ROW,
+    GATEWAY_ROW,
     MAX_SLOTS,
     ROWS,
     StatisticsTable,
@@ -154,9 +154,9 @@ def test_the_head_of_a_row_changes_with_whatever_is_counted(table):
 
 
 def test_no_version_gets_the_row_of_those_that_found_none():
-    rows = StatisticsRows(lambda _: None)
+    rows = CounterRows(lambda _: None)
 
-    assert max(rows.assign(("m", version)) for version in range(1, ROWS + 10)) == HOUSE_ROW - 1
+    assert max(rows.assign(("m", version)) for version in range(1, ROWS + 10)) == GATEWAY_ROW - 1
 
 
 def test_a_read_adds_up_all_slots_and_leaves_other_rows_out(table):

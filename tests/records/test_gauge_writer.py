@@ -1,16 +1,16 @@
-"""What a serving process says of itself every second, whatever happens to it."""
+"""The gauges that a serving process writes every second, whatever happens to it."""
 
 import asyncio
 import os
 import time
 
 from gateway.records.events import VersionGauges
-from gateway.records.gauge_writer import Pulse
-from gateway.records.reader import ChunkReader
+from gateway.records.gauge_writer import GaugeWriter
+from gateway.records.reader import RecordReader
 from gateway.records.ring import RingReader, RingWriter
 from gateway.records.ring_file import size_rings_file
 from gateway.records.sampling import SamplingPlan
-from gateway.records.writer import Journal
+from gateway.records.writer import RecordWriter
 
 GAUGES = VersionGauges(1, "m", 1, 2, 512, 3, 1, "closed", "", ())
 
@@ -19,11 +19,11 @@ class Version:
     """One that can be looked at from the second time on."""
 
     def __init__(self):
-        self.looks = 0
+        self.samples = 0
 
-    def look(self):
-        self.looks += 1
-        if self.looks == 1:
+    def refresh(self):
+        self.samples += 1
+        if self.samples == 1:
             raise OSError(24, "Too many open files")
 
     def gauges(self):
@@ -34,11 +34,11 @@ def test_a_second_in_which_nothing_can_be_said_is_not_the_last(caplog):
     async def run():
         fd = os.memfd_create("rings")
         size_rings_file(fd, 1)
-        journal = Journal(RingWriter(fd, 0), SamplingPlan(), None)
-        reader = ChunkReader(0, RingReader(fd, 0))
+        writer = RecordWriter(RingWriter(fd, 0), SamplingPlan(), None)
+        reader = RecordReader(0, RingReader(fd, 0))
         version = Version()
         end = time.monotonic() + 20
-        async with Pulse(journal, lambda: [version]):
+        async with GaugeWriter(writer, lambda: [version]):
             while True:
                 chunk = reader.read()
                 if chunk is not None and chunk.gauges:

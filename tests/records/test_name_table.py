@@ -8,8 +8,8 @@ import os
 import pytest
 
 from gateway.records.cells import REQUEST, REQUEST_PLAIN
-from gateway.records.name_table import Naming
-from gateway.records.reader import ChunkReader
+from gateway.records.name_table import NameTable
+from gateway.records.reader import RecordReader
 from gateway.records.ring import RingReader, RingWriter
 from gateway.records.ring_file import CELLS, size_rings_file
 
@@ -20,14 +20,14 @@ class Process:
     def __init__(self, fd):
         self._fd = fd
         self.ring = RingWriter(fd, 0)
-        self.naming = Naming(self.ring)
+        self.names = NameTable(self.ring)
         self.reader = None
 
     def new_reader(self, **known):
-        self.reader = ChunkReader(0, RingReader(self._fd, 0), **known)
+        self.reader = RecordReader(0, RingReader(self._fd, 0), **known)
 
     def request(self, peer):
-        number = self.naming.peer(peer)
+        number = self.names.peer(peer)
         at = self.ring.offset()
         if at >= 0:
             REQUEST_PLAIN.pack_into(
@@ -80,14 +80,14 @@ def test_a_later_reader_makes_the_same_ids_and_knows_the_process(process):
 
 
 def test_a_later_reader_is_told_names_anew_and_knows_versions_at_once(process):
-    process.naming.version(7, "m/1")
+    process.names.version(7, "m/1")
     process.request("ipv4:1")
     process.read()
     process.new_reader(versions={7: ("m", 1)})
     process.request("ipv4:1")
     (between,) = process.read()
     assert between.names.versions == {7: ("m", 1)}
-    process.naming.look()
+    process.names.refresh()
     process.request("ipv4:1")
     after = process.read()[-1]
     assert (peers(after), after.names.versions) == (["ipv4:1"], {7: ("m", 1)})
@@ -99,7 +99,7 @@ def test_a_process_that_says_itself_again_is_no_other_process(process):
     process.new_reader()
     process.request("ipv4:1")
     (untold,) = process.read()
-    process.naming.look()
+    process.names.refresh()
     process.request("ipv4:1")
     (told,) = process.read()
     assert told.identifiers is untold.identifiers
@@ -107,10 +107,10 @@ def test_a_process_that_says_itself_again_is_no_other_process(process):
 
 def test_names_that_found_no_room_are_told_when_there_is_some(process):
     process.fill()
-    process.naming.version(7, "m/1")
+    process.names.version(7, "m/1")
     assert not process.request("ipv4:1")
     process.read()
-    process.naming.look()
+    process.names.refresh()
     assert process.request("ipv4:1")
     after = process.read()[-1]
     assert (peers(after), after.names.versions) == (["ipv4:1"], {7: ("m", 1)})
@@ -124,7 +124,7 @@ def test_a_process_that_began_with_a_full_ring_is_another_one_all_the_same(fd, p
     successor = Process(fd)
     process.read()
     successor.reader = process.reader
-    successor.naming.look()
+    successor.names.refresh()
     successor.request("ipv4:2")
     of_second = successor.read()[-1]
     assert peers(of_second) == ["ipv4:2"]
@@ -133,7 +133,7 @@ def test_a_process_that_began_with_a_full_ring_is_another_one_all_the_same(fd, p
 
 def test_callers_and_instances_that_come_and_go_are_forgotten_in_the_end(process):
     for number in range(20_000):
-        process.naming.instance(f"worker {number}")
+        process.names.instance(f"worker {number}")
         process.request(f"ipv4:{number}")
         if number % 2000 == 1999:
             chunks = process.read()
@@ -142,5 +142,5 @@ def test_callers_and_instances_that_come_and_go_are_forgotten_in_the_end(process
 
 
 def test_threads_of_the_process_itself_have_no_name(process):
-    assert process.naming.instance("") == 0
-    assert process.naming.instance("worker 1") == process.naming.instance("worker 1") > 0
+    assert process.names.instance("") == 0
+    assert process.names.instance("worker 1") == process.names.instance("worker 1") > 0

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from gateway.records.cells import REQUEST, REQUEST_PLAIN
-from gateway.records.pump import Reading
-from gateway.records.reader import ChunkReader
+from gateway.records.pump import Pump
+from gateway.records.reader import RecordReader
 from gateway.records.ring import RingReader, RingWriter
 from gateway.records.ring_file import CELLS, size_rings_file
 
@@ -20,7 +20,7 @@ class Counter:
     def __init__(self):
         self.slots = []
 
-    def take(self, chunk):
+    def consume(self, chunk):
         self.slots += [chunk.slot] * len(chunk.requests)
 
 
@@ -32,7 +32,7 @@ def rings():
     counter = Counter()
     yield (
         [RingWriter(fd, slot) for slot in range(SLOTS)],
-        Reading([ChunkReader(slot, RingReader(fd, slot)) for slot in range(SLOTS)], [counter]),
+        Pump([RecordReader(slot, RingReader(fd, slot)) for slot in range(SLOTS)], [counter]),
         counter,
     )
     os.close(fd)
@@ -61,7 +61,7 @@ def test_the_rest_ends_where_what_belongs_to_a_note_was_never_written(rings):
 
     writers, reading, counter = rings
     write(writers[0], 3)
-    writers[0].write_note(encode(Detail(error="of a request that a killed process did not write")))
+    writers[0].write_event(encode(Detail(error="of a request that a killed process did not write")))
     writers[0].publish()
     reading.rest()
     assert counter.slots == [0, 0, 0]
@@ -70,12 +70,12 @@ def test_the_rest_ends_where_what_belongs_to_a_note_was_never_written(rings):
 def test_what_found_no_room_is_warned_of_once(rings, caplog):
     writers, reading, counter = rings
     write(writers[0], CELLS + 7)
-    reading.look()
+    reading.poll()
     write(writers[0], 4)
     reading.rest()
     warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warned) == 1
-    assert warned[0].startswith("7 records of requests found no room")
+    assert warned[0].startswith("7 records of requests were dropped")
     assert len(counter.slots) == CELLS
 
 

@@ -7,20 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.records.cells import BATCH, NOTE_ROOM, REQUEST, REQUEST_PLAIN
+from gateway.records.cells import BATCH, EVENT_ROOM, REQUEST, REQUEST_PLAIN
 from gateway.records.events import (
-    Began,
-    Decided,
     Detail,
     Gauges,
     InstanceGauges,
-    Named,
+    NameAssigned,
+    ProcessStarted,
+    StateChanged,
     VersionGauges,
     decode,
     encode,
 )
-from gateway.records.reader import ChunkReader
-from gateway.records.ring import LONGEST_NOTE, RingReader, RingWriter
+from gateway.records.reader import RecordReader
+from gateway.records.ring import LONGEST_EVENT, RingReader, RingWriter
 from gateway.records.ring_file import CELLS, size_rings_file
 
 
@@ -49,7 +49,7 @@ def read(reader):
 
 def test_what_is_not_published_is_not_read(rings_fd):
     writer = RingWriter(rings_fd, 1)
-    reader = ChunkReader(1, RingReader(rings_fd, 1))
+    reader = RecordReader(1, RingReader(rings_fd, 1))
     write(writer, 5)
     assert not read(reader)
     writer.publish()
@@ -64,7 +64,7 @@ def test_a_full_ring_counts_what_it_lets_go_and_takes_more_when_it_was_read(ring
     reader = RingReader(rings_fd, 0)
     assert all(write(writer, number) for number in range(CELLS))
     assert not write(writer, CELLS)
-    assert not writer.write_note(b"x" * 1000)
+    assert not writer.write_event(b"x" * 1000)
     assert writer.dropped == 1 + 9
     writer.publish()
     reader.read()
@@ -82,7 +82,7 @@ def test_what_a_writer_left_is_read_after_its_end_and_its_successor_goes_on(ring
     successor = RingWriter(rings_fd, 0)
     write(successor, 2)
     successor.publish()
-    chunks = read(ChunkReader(0, RingReader(rings_fd, 0)))
+    chunks = read(RecordReader(0, RingReader(rings_fd, 0)))
     assert [number for chunk in chunks for number in chunk.requests["arrived_ns"].tolist()] == [
         1,
         2,
@@ -93,31 +93,31 @@ def test_a_reader_that_is_started_anew_goes_on_where_the_last_one_stopped(rings_
     writer = RingWriter(rings_fd, 0)
     write(writer, 1)
     writer.publish()
-    assert len(read(ChunkReader(0, RingReader(rings_fd, 0)))) == 1
+    assert len(read(RecordReader(0, RingReader(rings_fd, 0)))) == 1
     write(writer, 2)
     writer.publish()
-    (chunk,) = read(ChunkReader(0, RingReader(rings_fd, 0)))
+    (chunk,) = read(RecordReader(0, RingReader(rings_fd, 0)))
     assert chunk.requests["arrived_ns"].tolist() == [2]
 
 
 def test_a_new_process_begins_a_chunk_in_which_old_numbers_mean_nothing(rings_fd):
     writer = RingWriter(rings_fd, 0)
     for pid, name in ((1, "ipv4:1"), (2, "ipv4:2")):
-        writer.write_note(encode(Began(pid, os.urandom(16))))
-        writer.write_note(encode(Named("peer", pid, name)))
+        writer.write_event(encode(ProcessStarted(pid, os.urandom(16))))
+        writer.write_event(encode(NameAssigned("peer", pid, name)))
         write(writer, pid)
     writer.publish()
-    first, second = read(ChunkReader(0, RingReader(rings_fd, 0)))
+    first, second = read(RecordReader(0, RingReader(rings_fd, 0)))
     assert (first.pid, dict(first.names.peers)) == (1, {1: "ipv4:1"})
     assert (second.pid, dict(second.names.peers)) == (2, {2: "ipv4:2"})
 
 
 def test_a_note_too_long_for_one_look_is_counted_and_nothing_waits_for_its_end(rings_fd):
     writer = RingWriter(rings_fd, 0)
-    reader = ChunkReader(0, RingReader(rings_fd, 0))
-    assert not writer.write_note(encode(Detail(error="x" * (3 << 20))))
+    reader = RecordReader(0, RingReader(rings_fd, 0))
+    assert not writer.write_event(encode(Detail(error="x" * (3 << 20))))
     assert writer.dropped > 3 << 13
-    assert writer.write_note(encode(Detail(error="x" * (LONGEST_NOTE - 1) * NOTE_ROOM)))
+    assert writer.write_event(encode(Detail(error="x" * (LONGEST_EVENT - 1) * EVENT_ROOM)))
     write(writer, 5)
     writer.publish()
     assert [chunk.requests["arrived_ns"].tolist() for chunk in read(reader)] == [[5]]
@@ -128,9 +128,9 @@ def test_a_detail_is_written_only_where_its_request_finds_room_behind_it(rings_f
     for number in range(CELLS - 2):
         write(writer, number)
     detail = encode(Detail(error="x" * 150))
-    assert not writer.write_note(detail, behind=1)
+    assert not writer.write_event(detail, behind=1)
     assert writer.dropped == 3
-    assert writer.write_note(detail)
+    assert writer.write_event(detail)
 
 
 @settings(max_examples=50, deadline=None)
@@ -144,11 +144,11 @@ def test_details_belong_to_the_request_behind_them_wherever_the_ring_ends(writte
     np.frombuffer(__import__("mmap").mmap(fd, 4096), np.int64, 2)[:] = start
     try:
         writer = RingWriter(fd, 0)
-        reader = ChunkReader(0, RingReader(fd, 0))
+        reader = RecordReader(0, RingReader(fd, 0))
         expected = []
         for number, what in enumerate(written):
             if isinstance(what, str):
-                writer.write_note(encode(Detail(error=what)))
+                writer.write_event(encode(Detail(error=what)))
                 write(writer, number)
                 expected.append((number, what))
             else:
@@ -182,10 +182,10 @@ def test_every_note_comes_out_as_it_went_in():
         ),
     )
     for note in (
-        Began(1, b"x" * 16),
-        Named("peer", 1, "p"),
+        ProcessStarted(1, b"x" * 16),
+        NameAssigned("peer", 1, "p"),
         Detail("e", retries=2),
-        Decided(1, "breaker", "m", 1, "", "open", "why"),
+        StateChanged(1, "breaker", "m", 1, "", "open", "why"),
         gauges,
     ):
         assert decode(encode(note)) == note

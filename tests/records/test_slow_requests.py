@@ -3,24 +3,24 @@
 import math
 import random
 
-from gateway.records.slow_requests import Slowest
+from gateway.records.slow_requests import SlowRequests
 
 
-def share_over(draw, looks=60, each=500):
-    slowest = Slowest()
+def share_over(draw, samples=60, each=500):
+    slowest = SlowRequests()
     answered = 0
     sum_s = 0.0
     over = 0
-    for look in range(looks):
+    for refresh in range(samples):
         for _ in range(each):
             elapsed_s = draw()
             answered = answered + 1
             sum_s = sum_s + elapsed_s
             if elapsed_s > slowest.limit_s:
                 slowest.over += 1
-                over += look >= looks // 2
-        slowest.look(answered, sum_s)
-    return over / (each * looks // 2)
+                over += refresh >= samples // 2
+        slowest.refresh(answered, sum_s)
+    return over / (each * samples // 2)
 
 
 def test_about_one_in_a_hundred_is_over():
@@ -29,10 +29,10 @@ def test_about_one_in_a_hundred_is_over():
 
 
 def test_nothing_is_slow_until_enough_was_seen():
-    slowest = Slowest()
-    slowest.look(99, 1.0)
+    slowest = SlowRequests()
+    slowest.refresh(99, 1.0)
     assert slowest.limit_s == math.inf
-    slowest.look(100, 1.0)
+    slowest.refresh(100, 1.0)
     assert slowest.limit_s == 0.03
 
 

@@ -10,7 +10,7 @@ import pytest
 from gateway.core.errors import REASONS, InvalidRequest, ModelFailed
 from gateway.core.request import RETRY, InferenceRequest, Prediction, RequestForm, Run
 from gateway.core.span_context import SpanContext
-from gateway.records.batch_writer import VersionJournal
+from gateway.records.batch_writer import BatchWriter
 from gateway.records.cells import (
     DEGRADED,
     HAS_IDS,
@@ -22,13 +22,13 @@ from gateway.records.cells import (
     SAMPLED,
     SLOW,
 )
-from gateway.records.reader import ChunkReader
+from gateway.records.reader import RecordReader
 from gateway.records.request_details import Failure
 from gateway.records.ring import RingReader, RingWriter
 from gateway.records.ring_file import CELLS, size_rings_file
 from gateway.records.sampling import SamplingPlan
-from gateway.records.slow_requests import Slowest
-from gateway.records.writer import Journal
+from gateway.records.slow_requests import SlowRequests
+from gateway.records.writer import RecordWriter
 
 FORM = RequestForm(names=("x",), key=("x",), rows=3, input_bytes=12, outputs=(0,), parameters={})
 TRACE = bytes(range(16))
@@ -48,17 +48,17 @@ class Call:
 
 class Counts:
     def __init__(self):
-        self.told = []
+        self.counted = []
 
     def record_request(self, elapsed_s, queue_s):
         assert elapsed_s >= 0
-        self.told.append("answered" if queue_s < 0 else "answered from a batch")
+        self.counted.append("answered" if queue_s < 0 else "answered from a batch")
 
     def record_failure(self, reason, elapsed_s):
-        self.told.append(REASONS[reason])
+        self.counted.append(REASONS[reason])
 
     def record_degraded(self):
-        self.told.append("degraded")
+        self.counted.append("degraded")
 
 
 class Desk:
@@ -67,11 +67,11 @@ class Desk:
     def __init__(self, plan=SamplingPlan(), **options):  # noqa: B008  # frozen
         self.fd = os.memfd_create("rings")
         size_rings_file(self.fd, 1)
-        self.house = Counts()
-        self.version = SimpleNamespace(row=7, counts=Counts(), slowest=Slowest())
+        self.global_limit = Counts()
+        self.version = SimpleNamespace(row=7, counts=Counts(), slowest=SlowRequests())
         self.ring = RingWriter(self.fd, 0)
-        self.journal = Journal(self.ring, plan, self.house, **options)
-        self._reader = ChunkReader(0, RingReader(self.fd, 0))
+        self.writer = RecordWriter(self.ring, plan, self.global_limit, **options)
+        self._reader = RecordReader(0, RingReader(self.fd, 0))
 
     def request(self, *metadata):
         request = InferenceRequest(FORM, (), 0.001)
@@ -85,13 +85,13 @@ class Desk:
         prediction.degraded = (parameters or {}).get("fallback_reason", "") or " " * bool(
             parameters
         )
-        self.journal.answered(request, prediction, id_field)
+        self.writer.answered(request, prediction, id_field)
 
     def failed(self, *metadata):
         failure = Failure(Call(*metadata), ModelFailed("it broke"), 13, time.monotonic())
         failure.request = self.request(*metadata)
         failure.version = self.version
-        self.journal.failed(failure)
+        self.writer.failed(failure)
 
     def batch(self, *requests, error=None, run_again=()):
         batch = SimpleNamespace(
@@ -107,7 +107,7 @@ class Desk:
             request_rows=3,
             error=error,
         )
-        batches = VersionJournal(self.journal, "m/1", 7)
+        batches = BatchWriter(self.writer, "m/1", 7)
         batches.batch_started(batch)
         batches.batch_finished(batch)
 
@@ -150,7 +150,7 @@ def parent(sampled=True):
 async def test_without_traces_an_answer_is_counted_and_gets_no_cell(desk):
     desk.answered()
     chunk = await desk.read()
-    assert desk.version.counts.told == ["answered"]
+    assert desk.version.counts.counted == ["answered"]
     assert len(chunk.requests) == 0
 
 
@@ -204,7 +204,7 @@ async def test_slow_and_degraded_answers_get_a_cell_without_traces_too(desk):
     assert chunk.requests["flags"].tolist() == [DEGRADED]
     detail = chunk.details[int(chunk.request_places[0])]
     assert (detail.served_by, detail.fallback_reason) == ("version 1", "failed: no")
-    assert desk.version.counts.told == ["answered", "answered", "degraded"]
+    assert desk.version.counts.counted == ["answered", "answered", "degraded"]
 
 
 @desk()
@@ -213,13 +213,13 @@ async def test_a_failure_says_why_and_whose_it_was(desk):
     failure.request = desk.request()
     failure.version = desk.version
     failure.request_id = "r" * 60
-    desk.journal.failed(failure)
+    desk.writer.failed(failure)
     chunk = await desk.read()
     (cell,) = chunk.requests
     assert (cell["status"], REASONS[cell["reason"]], cell["version"]) == (13, "model_failed", 7)
     detail = chunk.details[int(chunk.request_places[0])]
     assert (detail.error, detail.request_id) == ("it broke", "r" * 60)
-    assert desk.version.counts.told == ["model_failed"]
+    assert desk.version.counts.counted == ["model_failed"]
 
 
 @desk(SamplingPlan(traces=True))
@@ -233,8 +233,8 @@ async def test_what_is_told_of_one_request_is_never_anothers_where_the_ring_is_f
     failure = Failure(Call(), ModelFailed("one caller's trouble"), 13, time.monotonic())
     failure.request = desk.request()
     failure.version = desk.version
-    desk.journal.failed(failure)
-    desk.journal.publish()
+    desk.writer.failed(failure)
+    desk.writer.publish()
     await desk.read_all()
     desk.answered()
     (chunk,) = await desk.read_all()
@@ -246,12 +246,12 @@ async def test_what_is_told_of_one_request_is_never_anothers_where_the_ring_is_f
 async def test_a_request_that_found_no_version_is_the_houses(desk):
     failure = Failure(Call(), InvalidRequest("no"), 3, time.monotonic() - 0.25)
     failure.model = "nobody"
-    desk.journal.failed(failure)
+    desk.writer.failed(failure)
     chunk = await desk.read()
     assert chunk.requests["version"].tolist() == [NO_ROW]
     assert chunk.requests["ended_ns"] - chunk.requests["arrived_ns"] >= 250_000_000
     assert chunk.details[int(chunk.request_places[0])].model == "nobody"
-    assert desk.house.told == ["invalid_request"]
+    assert desk.global_limit.counted == ["invalid_request"]
 
 
 @desk()
@@ -261,7 +261,7 @@ async def test_of_what_nobody_expected_no_more_is_written_than_its_caller_was_to
     )
     failure.request = desk.request()
     failure.version = desk.version
-    desk.journal.failed(failure)
+    desk.writer.failed(failure)
     chunk = await desk.read()
     assert chunk.details[int(chunk.request_places[0])].error == "internal error: ValueError"
 
@@ -273,7 +273,7 @@ async def test_no_value_of_an_output_is_in_what_was_decided_wherever_a_text_was_
     )
     for cut in range(len(text)):
         request = desk.request()
-        request.decided(0.5, RETRY, text[:cut])
+        request.add_event(0.5, RETRY, text[:cut])
         desk.answered(
             request=request,
             parameters={"degraded": True, "served_by": "version 1", "fallback_reason": text[:cut]},
@@ -281,7 +281,7 @@ async def test_no_value_of_an_output_is_in_what_was_decided_wherever_a_text_was_
     chunk = await desk.read()
     assert len(chunk.details) == len(text)
     assert "47" not in str(
-        [(detail.fallback_reason, detail.moments[0][2]) for detail in chunk.details.values()]
+        [(detail.fallback_reason, detail.events[0][2]) for detail in chunk.details.values()]
     )
 
 
@@ -290,9 +290,9 @@ async def test_a_cancelled_call_is_counted_and_gets_no_cell(desk):
     failure = Failure(Call(), asyncio.CancelledError(), 1, time.monotonic())
     failure.request = desk.request()
     failure.version = desk.version
-    desk.journal.failed(failure)
+    desk.writer.failed(failure)
     assert len((await desk.read()).requests) == 0
-    assert desk.version.counts.told == ["cancelled"]
+    assert desk.version.counts.counted == ["cancelled"]
 
 
 @pytest.mark.parametrize("traces", [False, True])
@@ -300,9 +300,9 @@ def test_a_context_is_made_once_and_goes_on_with_the_callers(traces):
     async def main():
         made = Desk(SamplingPlan(traces=traces))
         request = made.request(parent())
-        part = InferenceRequest(FORM, (), 0.0, whole=request)
-        context = made.journal.context(part)
-        assert context is made.journal.context(request)
+        part = InferenceRequest(FORM, (), 0.0, parent=request)
+        context = made.writer.context(part)
+        assert context is made.writer.context(request)
         assert (context.trace_id, context.sampled) == (TRACE, True)
         made.answered(request=request)
         chunk = await made.read()
@@ -385,7 +385,7 @@ def test_where_nothing_is_exported_a_callers_sampled_trace_links_no_batch(plan, 
 async def test_a_new_plan_holds_for_the_next_request(desk):
     seen = []
     for plan in (ALL, NONE, NOTHING, FEW, ALL):
-        desk.journal.sample_by(plan)
+        desk.writer.sample_by(plan)
         desk.failed()
         seen += [int(flags) & (SAMPLED | KEPT) for flags in (await desk.read()).requests["flags"]]
     assert seen == [SAMPLED, 0, 0, KEPT, SAMPLED]
@@ -395,7 +395,7 @@ async def test_a_new_plan_holds_for_the_next_request(desk):
 async def test_traces_may_begin_where_there_were_none(desk):
     desk.answered()
     assert len((await desk.read()).requests) == 0
-    desk.journal.sample_by(ALL)
+    desk.writer.sample_by(ALL)
     desk.answered()
     assert (await desk.read()).requests["flags"].tolist() == [SAMPLED]
 
@@ -403,8 +403,8 @@ async def test_traces_may_begin_where_there_were_none(desk):
 @desk(ALL)
 async def test_who_was_told_that_his_trace_is_sampled_is_held_to_it(desk):
     request = desk.request()
-    assert desk.journal.context(request).sampled
-    desk.journal.sample_by(NONE)
+    assert desk.writer.context(request).sampled
+    desk.writer.sample_by(NONE)
     desk.answered(request=request)
     assert (await desk.read()).requests["flags"].tolist() == [SAMPLED | HAS_IDS]
 
@@ -414,5 +414,5 @@ async def test_a_request_whose_batch_is_run_again_says_so_and_whoever_has_left_d
     staying = desk.request()
     gone = desk.request()
     desk.batch(staying, gone, error=ModelFailed("it broke"), run_again=[staying])
-    assert (staying.retries, [text for _, _, text in staying.moments]) == (1, ["it broke"])
-    assert (gone.retries, gone.moments) == (0, ())
+    assert (staying.retries, [text for _, _, text in staying.events]) == (1, ["it broke"])
+    assert (gone.retries, gone.events) == (0, ())

@@ -4,12 +4,12 @@ import asyncio
 import os
 
 from gateway.records.breaker_state import Transition
-from gateway.records.reader import ChunkReader
+from gateway.records.reader import RecordReader
 from gateway.records.ring import RingReader, RingWriter
 from gateway.records.ring_file import size_rings_file
 from gateway.records.sampling import SamplingPlan
-from gateway.records.writer import Journal
-from gateway.serving.event_log import note_decision
+from gateway.records.writer import RecordWriter
+from gateway.serving.event_log import record_event
 from gateway.serving.runtime.process.worker_events import Fate, WorkerEvent
 
 SAID = (
@@ -22,20 +22,20 @@ def test_why_a_breaker_opened_or_a_worker_went_quotes_no_input_and_is_not_endles
     async def run():
         fd = os.memfd_create("rings")
         size_rings_file(fd, 1)
-        journal = Journal(RingWriter(fd, 0), SamplingPlan(), None)
-        reader = ChunkReader(0, RingReader(fd, 0))
-        note_decision(
-            journal,
+        writer = RecordWriter(RingWriter(fd, 0), SamplingPlan(), None)
+        reader = RecordReader(0, RingReader(fd, 0))
+        record_event(
+            writer,
             Transition(
-                "m/1", "closed", "open", f"5 failures, with: {SAID}", 1.0, 5.0, ("m", 1, "")
+                "m/1", "closed", "open", f"5 failures; last error: {SAID}", 1.0, 5.0, ("m", 1, "")
             ),
         )
-        note_decision(
-            journal, WorkerEvent("m", 1, "worker 1", 7, Fate.DIED, f"{SAID} {'x' * 100_000}")
+        record_event(
+            writer, WorkerEvent("m", 1, "worker 1", 7, Fate.DIED, f"{SAID} {'x' * 100_000}")
         )
-        journal.publish()
+        writer.publish()
         reader.read()
-        return reader.read().decided
+        return reader.read().state_changes
 
     breaker, worker = asyncio.run(run())
     assert (breaker.what, breaker.state, worker.what, worker.state) == (

@@ -13,7 +13,7 @@ from gateway.core.request import InferenceRequest, RequestForm
 from gateway.records.batch_counter import BatchCounter
 from gateway.serving.batching.batcher import Batcher
 from gateway.serving.policies.retry_budget import RetryBudget
-from gateway.serving.runtime.threads.thread_lanes import LocalThreads
+from gateway.serving.runtime.threads.thread_lanes import ThreadSlots
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
@@ -163,7 +163,7 @@ def batcher(workers, queue=None, runner=None, counts=None, **options):
     retries = RetryBudget(made_plan.protection.retry, asyncio.get_running_loop().time)
     return Batcher(
         made_plan,
-        LocalThreads(model, workers, made_plan.instances),
+        ThreadSlots(model, workers, made_plan.instances),
         listeners=(BatchCounter(counts or Counts()),),
         retries=retries,
         runner=model,

@@ -1,7 +1,7 @@
 """Circuits on a clock that tests move."""
 
 from gateway.core.protection import BreakerPlan
-from gateway.serving.policies.breaker.circuit_breaker import Circuit, Outcome
+from gateway.serving.policies.breaker.circuit_breaker import CircuitBreaker, Outcome
 
 
 class Clock:
@@ -14,7 +14,7 @@ class Clock:
         return self.at
 
 
-class Told(list):
+class Transitions(list):
     """Transitions in the order they came; called by a circuit."""
 
     def __call__(self, transition):
@@ -25,11 +25,11 @@ class Told(list):
         return [transition.new for transition in self]
 
 
-def circuit(**plan):
+def breaker(**plan):
     """A circuit, its clock and what it told."""
     clock = Clock()
-    told = Told()
-    return Circuit("m 1", BreakerPlan(**plan), clock, told), clock, told
+    transitions = Transitions()
+    return CircuitBreaker("m 1", BreakerPlan(**plan), clock, transitions), clock, transitions
 
 
 def batch(subject, outcome, elapsed_s=0.001, error=None):

@@ -225,7 +225,7 @@ async def serve(transport, options_text, records):
         from gateway.serving.wire.transport.completion_queue.server import (
             CompletionQueueServer as Server,
         )
-    from gateway.serving.wire.call_errors import tell_rest
+    from gateway.serving.wire.call_errors import flush_log
 
     service = Service()
     server = Server(service.methods(), options_from(options_text))
@@ -250,7 +250,7 @@ async def serve(transport, options_text, records):
             answer(state | {"repr": repr(server)})
         elif command["do"] == "forget":
             service.seen.clear()
-            tell_rest()  # the next error is the first of its kind again
+            flush_log()  # the next error is the first of its kind again
             records.lines.clear()
             answer({})
         elif command["do"] == "begin stop":

@@ -16,10 +16,10 @@ from gateway.core.request import InferenceRequest, Prediction, RequestForm
 from gateway.core.waiter import Driven
 from gateway.records.batch_counter import BatchCounter
 from gateway.serving.batching.batcher import Batcher
-from gateway.serving.policies.breaker.circuit_breaker import Circuit
+from gateway.serving.policies.breaker.circuit_breaker import CircuitBreaker
 from gateway.serving.policies.retry_budget import RetryBudget
 from gateway.serving.routing.catalogue import Catalogue
-from gateway.serving.runtime.threads.thread_lanes import LocalThreads
+from gateway.serving.runtime.threads.thread_lanes import ThreadSlots
 from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 from tests.support.versions import make_live
 
@@ -123,11 +123,11 @@ def live(plan, inner):
 def batcher(plan, runner, workers: ThreadWorkers):
     """The real way down to a runner, in threads."""
     retries = RetryBudget(plan.protection.retry, time.monotonic)
-    circuit = Circuit("m", plan.protection.breaker, time.monotonic, lambda _transition: None)
+    breaker = CircuitBreaker("m", plan.protection.breaker, time.monotonic, lambda _transition: None)
     return Batcher(
         plan,
-        LocalThreads(runner, workers, plan.instances),
-        listeners=(BatchCounter(Counts()), circuit),
+        ThreadSlots(runner, workers, plan.instances),
+        listeners=(BatchCounter(Counts()), breaker),
         retries=retries,
     )
 

@@ -109,7 +109,7 @@ class Traffic:
             IndexEntry("vision", "3", VersionState.LOADING),
             IndexEntry("retired_model", "1", VersionState.UNAVAILABLE, "unloaded"),
         ]
-        numbers.live.told(
+        numbers.live.on_event(
             numbers.overview(index=tuple(index), started_s=numbers.clock.unix_s() - 7300)
         )
 

@@ -24,15 +24,15 @@ from gateway.records.cells import (
 )
 from gateway.records.counters import StatisticsTable, size_statistics_file
 from gateway.records.events import (
-    Began,
-    Decided,
     Gauges,
     InstanceGauges,
-    Named,
+    NameAssigned,
+    ProcessStarted,
+    StateChanged,
     VersionGauges,
     encode,
 )
-from gateway.records.reader import ChunkReader
+from gateway.records.reader import RecordReader
 from gateway.records.ring import RingReader, RingWriter
 from gateway.records.ring_file import size_rings_file
 from gateway.telemetry.live.live_state import LiveState
@@ -67,11 +67,11 @@ class Slot:
         self.slot = slot
         self.pid = PIDS[slot]
         self._writer = RingWriter(rings_fd, slot)
-        self._reader = ChunkReader(slot, RingReader(rings_fd, slot))
-        self._write(Began(self.pid, random.randbytes(16)))
+        self._reader = RecordReader(slot, RingReader(rings_fd, slot))
+        self._write(ProcessStarted(self.pid, random.randbytes(16)))
 
     def name(self, row: int, model: str, version: int) -> None:
-        self._write(Named("version", row, f"{model}/{version}"))
+        self._write(NameAssigned("version", row, f"{model}/{version}"))
 
     def answer(
         self, row: int, requests: int, took_s: float, *, rows: int = 1, queue_s: float = 0.0
@@ -146,7 +146,7 @@ class Slot:
         text: str,
         instance: str = "",
     ) -> None:
-        self._write(Decided(at_ns, what, model, version, instance, state, text))
+        self._write(StateChanged(at_ns, what, model, version, instance, state, text))
 
     def gauges(
         self,
@@ -167,10 +167,10 @@ class Slot:
         self._writer.publish()
         self._reader.read()  # what is seen at one look is read at the next
         while (chunk := self._reader.read()) is not None:
-            live.take(chunk)
+            live.consume(chunk)
 
     def _write(self, note) -> None:
-        assert self._writer.write_note(encode(note))
+        assert self._writer.write_event(encode(note))
 
 
 def gauged(

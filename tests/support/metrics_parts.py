@@ -80,17 +80,17 @@ class Metrics:
         self.now_ns = 0
         self.source = MetricsSource(self.table, spans, now_ns=lambda: self.now_ns)
         self.overview = OVERVIEW
-        self.source.told(OVERVIEW)
+        self.source.on_event(OVERVIEW)
 
     def close(self) -> None:
         os.close(self.fd)
 
     def say(self, slot, told) -> None:
-        self.source.take(SimpleNamespace(slot=slot, gauges=(told,)))
+        self.source.consume(SimpleNamespace(slot=slot, gauges=(told,)))
 
     def change(self, **fields) -> None:
         self.overview = replace(self.overview, **fields)
-        self.source.told(self.overview)
+        self.source.on_event(self.overview)
 
     def text(self, whose=NamesOf.GATEWAY, accept="") -> str:
         return encode(self.source.collect(whose), accept)[0].decode()

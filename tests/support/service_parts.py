@@ -30,7 +30,7 @@ from gateway.protocol.generated.health_pb2 import (
 )
 from gateway.records.counters import StatisticsTable, size_statistics_file
 from gateway.serving.routing.catalogue import Catalogue
-from gateway.serving.routing.live_version import Live
+from gateway.serving.routing.live_version import LiveVersion
 from gateway.serving.wire.health_status import Health
 from gateway.serving.wire.security.authorization import Authorization, AuthorizationOptions
 from gateway.serving.wire.server_state import ServerState
@@ -120,7 +120,7 @@ class Uncounted:
         pass
 
 
-def live(of: VersionPlan, statistics=None) -> Live:
+def live(of: VersionPlan, statistics=None) -> LiveVersion:
     return make_live(of, Doubling(statistics), Uncounted())
 
 

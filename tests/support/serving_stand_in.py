@@ -16,11 +16,11 @@ import time
 
 from gateway.core.errors import GatewayError
 from gateway.ipc.messages import Change, Listening, Publish
-from gateway.ipc.orphan_watch import SupervisorWatch
+from gateway.ipc.orphan_watch import OrphanWatch
 from gateway.ipc.serving_link import ServingLink
 from gateway.ipc.shared_files import SharedFiles
 from gateway.records.counters import StatisticsTable
-from gateway.serving.policies.breaker.breaker_registry import Circuits
+from gateway.serving.policies.breaker.breaker_registry import BreakerRegistry
 
 
 class StandIn:
@@ -35,7 +35,7 @@ class StandIn:
         self.statistics = statistics
         self.prepared = {}
         self.live = {}
-        self.circuits = Circuits(time.monotonic, lambda _: None)
+        self.breakers = BreakerRegistry(time.monotonic, lambda _: None)
         self.publication: Publish | None = None
         self.draining = False
         self.in_flight = 0
@@ -75,7 +75,7 @@ class StandIn:
             del self.live[key]
         self.live.update((key, prepared[key]) for key in live)
         for key in live:
-            self.circuits.add((*key, ""), prepared[key].protection.breaker)
+            self.breakers.add((*key, ""), prepared[key].protection.breaker)
         return asyncio.sleep(0)
 
     def abort(self, change_id):
@@ -83,10 +83,10 @@ class StandIn:
 
     def publish(self, publication):
         self.publication = publication
-        self.circuits.force(publication.forced_breakers)
+        self.breakers.force(publication.forced_breakers)
 
     def report_breakers(self):
-        return self.circuits.snapshots()
+        return self.breakers.snapshots()
 
     def drain(self):
         self.draining = True
@@ -206,11 +206,11 @@ def _joined(key):
     return "/".join(map(str, key))
 
 
-def run(link_fd: int, files: SharedFiles, watch: SupervisorWatch) -> int:
+def run(link_fd: int, files: SharedFiles, watch: OrphanWatch) -> int:
     return asyncio.run(serve(link_fd, files, watch))
 
 
-async def serve(link_fd: int, files: SharedFiles, watch: SupervisorWatch) -> int:
+async def serve(link_fd: int, files: SharedFiles, watch: OrphanWatch) -> int:
     async with await ServingLink.open(link_fd) as link:
         start = await link.start()
         watch.limit_s = start.orphan_limit_s

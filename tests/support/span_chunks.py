@@ -18,8 +18,8 @@ from gateway.records.cells import (
     REQUEST_PLAIN,
     SAMPLED,
 )
-from gateway.records.events import Began, Named, encode
-from gateway.records.reader import ChunkReader
+from gateway.records.events import NameAssigned, ProcessStarted, encode
+from gateway.records.reader import RecordReader
 from gateway.records.ring import RingReader, RingWriter
 from gateway.records.ring_file import size_rings_file
 
@@ -34,13 +34,13 @@ class Slot:
         fd = os.memfd_create("rings")
         size_rings_file(fd, 1)
         self._ring = RingWriter(fd, 0)
-        self._reader = ChunkReader(number, RingReader(fd, 0))
+        self._reader = RecordReader(number, RingReader(fd, 0))
         self.now = time.monotonic_ns() - 1000 * MS
         self.began(seed)
 
     def began(self, seed):
         """A serving process begins to write."""
-        self.note(Began(7, seed))
+        self.note(ProcessStarted(7, seed))
         for number, peer in enumerate(
             (
                 "ipv4:127.0.0.1:5123",
@@ -50,14 +50,14 @@ class Slot:
                 "ipv4:10.20.30.40:65535",
             )
         ):
-            self.note(Named("peer", number, peer))
-        self.note(Named("version", 0, "digits/3"))
-        self.note(Named("version", 7, "größen/12"))
-        self.note(Named("instance", 4, "worker 1"))
-        self.note(Named("instance", 5, "10.0.0.1:8001"))
+            self.note(NameAssigned("peer", number, peer))
+        self.note(NameAssigned("version", 0, "digits/3"))
+        self.note(NameAssigned("version", 7, "größen/12"))
+        self.note(NameAssigned("instance", 4, "worker 1"))
+        self.note(NameAssigned("instance", 5, "10.0.0.1:8001"))
 
     def note(self, note):
-        assert self._ring.write_note(encode(note))
+        assert self._ring.write_event(encode(note))
 
     def batch(
         self,

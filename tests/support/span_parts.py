@@ -20,7 +20,7 @@ def spans_of(*chunks, links=128, all_children=True):
     """All spans of these chunks of a slot, as messages."""
     rows = SlotRows(links)
     encoder = SpanEncoder(*encode_origin(RESOURCE, SCOPE), SERVER, all_children=all_children)
-    encoded = [one for chunk in chunks for one in encoder.encode(rows.take(chunk, OFFSET_NS))]
+    encoded = [one for chunk in chunks for one in encoder.encode(rows.consume(chunk, OFFSET_NS))]
     return parsed([*encoded, *encoder.encode(rows.rest())])
 
 

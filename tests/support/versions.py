@@ -4,7 +4,7 @@ import time
 
 from gateway.protocol.codec import VersionCodec
 from gateway.serving.policies.admission.in_flight import InFlight, Inside
-from gateway.serving.routing.live_version import Live
+from gateway.serving.routing.live_version import LiveVersion
 
 
 async def _nothing():
@@ -14,7 +14,7 @@ async def _nothing():
 def make_live(plan, inner, counts, *, without_fallback=None, close=_nothing):
     """`without_fallback`: what others' fallbacks are answered by; None: `inner`."""
     inside = Inside()
-    return Live(
+    return LiveVersion(
         plan,
         InFlight(inner, inside, counts, time.monotonic),
         VersionCodec(plan),

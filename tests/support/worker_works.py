@@ -133,7 +133,7 @@ async def until(condition, within_s=30.0):
 async def open_workers(plan, entry="gateway.serving.runtime.process.worker:serve"):
     """Workers that are up, and the events of all of them so far."""
     events = []
-    async with ProcessWorkers(plan, told=events.append, entry=entry) as workers:
+    async with ProcessWorkers(plan, on_event=events.append, entry=entry) as workers:
         yield workers, events
 
 

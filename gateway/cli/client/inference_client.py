@@ -1,6 +1,6 @@
 """A gateway, or any server of the protocol, as `gateway infer` asks it.
 
-What goes wrong is said with what to do about it.
+What goes wrong is reported with what to do about it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 
 import grpc
 
-from gateway.cli.command_errors import FAILED, CommandFault
+from gateway.cli.command_errors import FAILED, CommandError
 from gateway.cli.parser import nearest
 from gateway.config.quantities import format_duration
 from gateway.core.plan import TensorSpec
@@ -32,7 +32,7 @@ from gateway.protocol.tensors import encode_raw
 T = TypeVar("T")
 
 _CODES = grpc.StatusCode
-_LEFT_ALONE = ("is not asked at the moment", "nothing is left that could run")
+_LEFT_ALONE = ("circuit breaker for", "no instance can run")
 """What a gateway says of a version whose circuit breakers are open."""
 
 
@@ -54,7 +54,7 @@ class ClientOptions:
 
 
 class Client:
-    """Asks a server; `with` closes the connection. Every method raises `CommandFault`."""
+    """Asks a server; `with` closes the connection. Every method raises `CommandError`."""
 
     def __init__(self, options: ClientOptions) -> None:
         self._options = options
@@ -89,7 +89,7 @@ class Client:
             config = self._ask(
                 self._stub.ModelConfig, ModelConfigRequest(name=model, version=version), model
             ).config
-        except CommandFault:
+        except CommandError:
             return frozenset()
         return frozenset(tensor.name for tensor in config.input if tensor.optional)
 
@@ -111,7 +111,7 @@ class Client:
             code = error.code()
             details = error.details() or "no details"
             hints = self._hints(code, details, model)
-            raise CommandFault([f"{code.name}: {details}", *hints], FAILED) from None
+            raise CommandError([f"{code.name}: {details}", *hints], FAILED) from None
 
     def _hints(self, code: Any, details: str, model: str) -> Sequence[str]:
         if code is _CODES.NOT_FOUND:
@@ -152,12 +152,12 @@ def _unavailable_hint(details: str, options: ClientOptions) -> str:
     """Only the words tell whether nobody was there or somebody who would not talk."""
     if any(part in details for part in _LEFT_ALONE):
         return (
-            f"`gateway breakers --address {options.address}` tells how its breakers stand, and "
+            f"`gateway breakers --address {options.address}` shows its circuit breakers, and "
             "sets them"
         )
     return _connection_hint(details, options) or (
         "it may be loading still, or stopping: try again; `gateway check DIR` "
-        "tells what is wrong with a model"
+        "shows what is wrong with a model"
     )
 
 
@@ -207,7 +207,7 @@ def _open_channel(options: ClientOptions) -> Any:
         for option in ("tls_ca", "tls_cert", "tls_key")
     }
     if (files["tls_cert"] is None) != (files["tls_key"] is None):
-        raise CommandFault("--tls-cert and --tls-key, the client's own, come together")
+        raise CommandError("--tls-cert and --tls-key, the client's own, come together")
     credentials = grpc.ssl_channel_credentials(files["tls_ca"], files["tls_key"], files["tls_cert"])
     return grpc.secure_channel(options.address, credentials, arguments)
 
@@ -222,6 +222,6 @@ def _read(option: str, path: str) -> bytes | None:
     try:
         return Path(path).read_bytes() if path else None
     except OSError as error:
-        raise CommandFault(
+        raise CommandError(
             f"--{option.replace('_', '-')}: {path} cannot be read: {error.strerror}"
         ) from error

@@ -20,7 +20,7 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True)
 class State:
-    """What it said, as in the JSON of /v2/gateway/state.
+    """Its state, as in the JSON of /v2/gateway/state.
 
     Texts hold nothing that a terminal would obey.
     """
@@ -73,12 +73,17 @@ class LiveClient:
 
     def _read(self, status: int, body: bytes) -> State:
         try:
-            told = _harmless(json.loads(body)) if status == http.client.OK else {}
+            document = _harmless(json.loads(body)) if status == http.client.OK else {}
             lists = {
-                name: tuple(told[name]) for name in ("notices", "versions", "processes", "events")
+                name: tuple(document[name])
+                for name in ("notices", "versions", "processes", "events")
             }
             return State(
-                told["made_at_s"], told["window_s"], told["gateway"], told["total"], **lists
+                document["made_at_s"],
+                document["window_s"],
+                document["gateway"],
+                document["total"],
+                **lists,
             )
         except (ValueError, KeyError, TypeError) as error:
             raise NoAnswer(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from gateway.cli.client.inference_client import Client, ClientOptions
-from gateway.cli.command_errors import CommandFault
+from gateway.cli.command_errors import CommandError
 from gateway.cli.options.connection_options import add_connection_arguments, connection_options
 from gateway.cli.reports.breaker_report import MODES, breaker_report, no_instance
 from gateway.protocol.generated.gateway_control_pb2 import (
@@ -144,7 +144,7 @@ class _ControlClient(Client):
         self._set = SetBreakerRequest()
         try:
             there = self.list_breakers(asked.model, asked.version)
-        except CommandFault:  # nor is there such a model
+        except CommandError:  # nor is there such a model
             return self._other_models(asked.model)
         return (
             ()

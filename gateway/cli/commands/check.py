@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from gateway.cli.command_errors import FAILED, CommandFault
+from gateway.cli.command_errors import FAILED, CommandError
 from gateway.cli.reports.check_report import as_json, as_text
 from gateway.cli.reports.repository_check import examine
 
@@ -19,7 +19,8 @@ that crashes it does no harm. What is found
 is kept in the cache that `gateway serve` uses, so that a server which is started next need not \
 look again.
 
-Everything that keeps a model or a version from being served is told, on stderr; the exit status \
+Everything that keeps a model or a version from being served is reported, on stderr; the exit \
+status \
 is then 1. What is of a kind that is not served
 (other backends, ensembles) is named with the reason and is no fault, nor are warnings."""
 
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Reports; returns 0, or raises `CommandFault` with every fault found."""
+    """Reports; returns 0, or raises `CommandError` with every fault found."""
     examined = examine(
         Path(arguments.folder),
         arguments.name,
@@ -71,5 +72,5 @@ def run(arguments: argparse.Namespace) -> int:
         flush=True,
     )
     if examined.faults:
-        raise CommandFault(examined.faults, FAILED)
+        raise CommandError(examined.faults, FAILED)
     return 0

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from gateway.cli.command_errors import FAILED, CommandFault
+from gateway.cli.command_errors import FAILED, CommandError
 
 DESCRIPTION = """\
 Writes a Grafana dashboard and alert rules for Prometheus, made for what a gateway shows at \
@@ -17,7 +17,7 @@ In Grafana: Dashboards, New, Import, and the JSON file. In Prometheus: the YAML 
 rule_files; its limits (a latency, a share of
 errors, a length of queues) are to be set to what your callers expect.
 
-A file of the same name that says something else is left alone, unless --force is given."""
+A file of the same name that says something else is not used, unless --force is given."""
 
 EXAMPLES = """\
 examples:
@@ -42,14 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Writes the files; returns 0, or raises `CommandFault`."""
+    """Writes the files; returns 0, or raises `CommandError`."""
     folder = Path(arguments.out)
     shipped = files("gateway.telemetry") / "dashboards"
     texts = {folder / name: (shipped / source).read_bytes() for source, name in _FILES.items()}
     try:
         _write(folder, texts, force=arguments.force)
     except OSError as error:
-        raise CommandFault(
+        raise CommandError(
             f"--out: {error.filename} cannot be written: {error.strerror}", FAILED
         ) from None
     for path in texts:
@@ -64,7 +64,7 @@ def _write(folder: Path, texts: dict[Path, bytes], *, force: bool) -> None:
         if not force and path.exists() and path.read_bytes() != text
     ]
     if changed:
-        raise CommandFault(
+        raise CommandError(
             [
                 f"{path} is there and says something else (--force writes over it)"
                 for path in changed

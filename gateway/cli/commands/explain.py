@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from gateway.assembly.predictor_stack import Backing, Surroundings, build_stack
-from gateway.cli.command_errors import FAILED, CommandFault
+from gateway.assembly.predictor_stack import ProcessContext, VersionInstances, build_stack
+from gateway.cli.command_errors import FAILED, CommandError
 from gateway.cli.parser import nearest
 from gateway.cli.reports.protection_report import local_text, remote_texts
 from gateway.cli.reports.repository_check import ExaminedModel, examine
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Description
 from gateway.serving.policies.admission.admission import Room
-from gateway.serving.policies.breaker.circuit_breaker import Circuit
+from gateway.serving.policies.breaker.circuit_breaker import CircuitBreaker
 
 DESCRIPTION = """\
 Shows what the requests of each model go through: the tree of predictors that its configuration \
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints a tree for each version that would be live.
 
-    Raises `CommandFault` where a model asked for has none.
+    Raises `CommandError` where a model asked for has none.
     """
     examined = examine(
         Path(arguments.folder),
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     names = [model.found.name for model in examined.models]
     if unknown := [name for name in arguments.models if name not in names]:
-        raise CommandFault(
+        raise CommandError(
             [
                 f"there is no model '{name}' in {arguments.folder}{nearest(name, names)}"
                 for name in unknown
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.models
         else examined.faults
     ):
-        raise CommandFault(faults, FAILED)
+        raise CommandError(faults, FAILED)
     return 0
 
 
@@ -101,13 +101,13 @@ def tree(plan: VersionPlan) -> list[str]:
     in_threads = (
         plan.protection.local and plan.protection.workers is None and not plan.protection.remotes
     )
-    backing = Backing(unused, unused if in_threads else None)
-    circuit = Circuit(plan.model, plan.protection.breaker, time.monotonic, unused)
-    surroundings = Surroundings(
-        processes=1, house=Room("the gateway", 0, 0), targets=unused, told=unused
+    instances = VersionInstances(unused, unused if in_threads else None)
+    breaker = CircuitBreaker(plan.model, plan.protection.breaker, time.monotonic, unused)
+    context = ProcessContext(
+        processes=1, global_limit=Room("the gateway", 0, 0), targets=unused, on_event=unused
     )
     try:
-        stack = build_stack(plan, backing, circuit, unused, surroundings).outermost
+        stack = build_stack(plan, instances, breaker, unused, context).outermost
     except ValueError as error:  # a fallback that cannot be made
         return [f"{plan.model} version {plan.version}  cannot be served: {error}"]
     described = stack.describe()
@@ -134,7 +134,7 @@ class _Unused:
     Nothing is predicted here.
     """
 
-    lanes = 1
+    max_concurrency = 1
     unreachable = None
 
     def __getattr__(self, name: str) -> NoReturn:

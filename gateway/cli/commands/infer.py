@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.cli.client.inference_client import Client, ClientOptions
-from gateway.cli.command_errors import FAILED, CommandFault
+from gateway.cli.command_errors import FAILED, CommandError
 from gateway.cli.options.connection_options import add_connection_arguments, connection_options
 from gateway.cli.tensors.input_files import read_inputs
 from gateway.cli.tensors.input_tensors import make_tensors, make_zeros
@@ -93,7 +93,7 @@ def _print(arguments: argparse.Namespace, response: ModelInferResponse, took_ms:
     try:
         outputs = read_outputs(response)
     except InvalidRequest as error:
-        raise CommandFault(f"the server's answer is not well formed: {error}", FAILED) from error
+        raise CommandError(f"the server's answer is not well formed: {error}", FAILED) from error
     if arguments.output_format == "npz":
         _write(arguments.output, as_npz(outputs))
     elif arguments.output_format == "json":
@@ -108,7 +108,7 @@ def _print(arguments: argparse.Namespace, response: ModelInferResponse, took_ms:
 def _read(arguments: argparse.Namespace) -> tuple[ClientOptions, int | None]:
     """What the arguments say beyond texts.
 
-    Raises `CommandFault` with all that is wrong with them.
+    Raises `CommandError` with all that is wrong with them.
     """
     faults = []
     rows = arguments.rows
@@ -158,4 +158,4 @@ def _write(path: str | None, content: bytes) -> None:
     try:
         Path(path).write_bytes(content)
     except OSError as error:
-        raise CommandFault(f"--output: {path} cannot be written: {error.strerror}") from error
+        raise CommandError(f"--output: {path} cannot be written: {error.strerror}") from error

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway.cli.command_errors import CommandFault
+from gateway.cli.command_errors import CommandError
 from gateway.cli.options.compose import compose
 from gateway.cli.options.config_file import ConfigFile, merge
 from gateway.cli.options.parse import option_name, read_config_file, read_options
@@ -70,19 +70,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def read_settings(arguments: Mapping[str, Any]) -> Settings:
-    """The settings that the options and the file they may name come to; raises `CommandFault`."""
+    """The settings that the options and the file they may name come to; raises `CommandError`."""
     options = {
         key: value for key, value in arguments.items() if key in ConfigFile.__struct_fields__
     }
     path = arguments.get("config")
     faults: list[str] = []
-    said = [
+    sources = [
         _read(lambda: read_options(options), faults),
         _read(lambda: read_config_file(Path(path)) if path else ConfigFile(), faults),
     ]
     if faults:
-        raise CommandFault(faults)
-    return compose(merge(*said))
+        raise CommandError(faults)
+    return compose(merge(*sources))
 
 
 def _check_io_mode(wanted: IoMode) -> None:
@@ -94,13 +94,13 @@ def _check_io_mode(wanted: IoMode) -> None:
         try:
             apply_io_mode(wanted, dict(os.environ))
         except ValueError as error:
-            raise CommandFault(str(error)) from error
+            raise CommandError(str(error)) from error
 
 
 def _read(read: Callable[[], ConfigFile], faults: list[str]) -> ConfigFile:
     try:
         return read()
-    except CommandFault as fault:
+    except CommandError as fault:
         faults.extend(fault.faults)
         return ConfigFile()
 

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from gateway.cli.client.live_client import LiveClient, NoAnswer
-from gateway.cli.command_errors import FAILED, CommandFault
+from gateway.cli.command_errors import FAILED, CommandError
 from gateway.config.quantities import parse_duration_s
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="its HTTP port [default: 127.0.0.1:8002]",
     )
     parser.add_argument(
-        "--interval", metavar="DURATION", default="1s", help="between two looks [default: 1s]"
+        "--interval", metavar="DURATION", default="1s", help="between two refreshes [default: 1s]"
     )
     parser.add_argument(
         "--once", action="store_true", help="print one table and end; needs no terminal"
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         state = client.state()
     except NoAnswer as no_answer:
-        raise CommandFault(str(no_answer), FAILED) from no_answer
+        raise CommandError(str(no_answer), FAILED) from no_answer
     from rich.console import Console  # noqa: PLC0415  # where it is used
 
     if arguments.once:
@@ -80,10 +80,10 @@ def run(arguments: argparse.Namespace) -> int:
             width=None if terminal or "COLUMNS" in os.environ else _WIDTH_OF_NO_TERMINAL,
             highlight=False,
         )
-        _print_once(console, state, whole=arguments.all or not terminal)
+        _print_once(console, state, everything=arguments.all or not terminal)
         return 0
     if not sys.stdout.isatty():
-        raise CommandFault("this is no terminal: --once prints one table and ends")
+        raise CommandError("this is no terminal: --once prints one table and ends")
     with contextlib.suppress(KeyboardInterrupt):  # the way to end it
         _follow(Console(highlight=False), client, state, interval_s)
     return 0
@@ -107,20 +107,20 @@ def _read(arguments: argparse.Namespace) -> tuple[LiveClient, float]:
     if arguments.all and not arguments.once:
         faults.append("--all is for --once: what a terminal has no room for cannot be shown in it")
     if faults or found is None:
-        raise CommandFault(faults)
+        raise CommandError(faults)
     return LiveClient(found[1].strip("[]"), int(found[2]), _TIMEOUT_S), interval_s
 
 
-def _print_once(console: Console, state: State, *, whole: bool) -> None:
+def _print_once(console: Console, state: State, *, everything: bool) -> None:
     from gateway.cli.reports.live_tables import screen  # noqa: PLC0415  # rich
 
-    console.print(screen(state, rows=None if whole else max(console.height - 12, 10)))
+    console.print(screen(state, rows=None if everything else max(console.height - 12, 10)))
 
 
 def _follow(console: Console, client: LiveClient, state: State, interval_s: float) -> None:
     """Until Ctrl-C.
 
-    A gateway that does not answer any more is asked again, and what it said last stays.
+    A gateway that does not answer any more is asked again, and what it showed last stays.
     """
     from rich.live import Live  # noqa: PLC0415  # where it is used
 

@@ -24,7 +24,7 @@ class HttpPort(int):
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """The port that is said; raises ValueError. YAML reads a bare `off` as false."""
+        """The port that is given; raises ValueError. YAML reads a bare `off` as false."""
         if value is False or value == "off":
             return cls(-1)
         return cls(_whole_number(value, 0, 65535, "a port of 0 to 65535 (0: a free one), or off"))
@@ -37,7 +37,7 @@ class ProcessCount(int):
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """The number that is said; raises ValueError."""
+        """The number that is given; raises ValueError."""
         return (
             cls(0)
             if value == "auto"
@@ -52,7 +52,7 @@ class Ratio(float):
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """The share that is said; raises ValueError."""
+        """The share that is given; raises ValueError."""
         try:
             share = (
                 float(value)
@@ -73,7 +73,7 @@ class TraceUrl(str):
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """The URL that is said; raises ValueError.
+        """The URL that is given; raises ValueError.
 
         It stands in a link of the page, so a scheme that runs something is refused.
         """
@@ -94,7 +94,7 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
 
     Each is the command line's option of the same name, which wins over it.
 
-    None: nothing was said.
+    None: not set.
     """
 
     models: str | None = None

@@ -6,7 +6,7 @@ import argparse
 import re
 
 from gateway.cli.client.inference_client import ClientOptions
-from gateway.cli.command_errors import CommandFault
+from gateway.cli.command_errors import CommandError
 from gateway.config.quantities import parse_duration_s
 
 _NAMES = ("address", "tls", "tls_ca", "tls_cert", "tls_key", "tls_server_name")
@@ -49,7 +49,7 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
 def connection_options(arguments: argparse.Namespace, faults: list[str]) -> ClientOptions:
     """What these arguments say.
 
-    Raises `CommandFault` with `faults`, found already, and all that is wrong with these.
+    Raises `CommandError` with `faults`, found already, and all that is wrong with these.
     """
     timeout_s = 0.0
     if not re.fullmatch(r".+:\d{1,5}|unix:.+", arguments.address):
@@ -61,5 +61,5 @@ def connection_options(arguments: argparse.Namespace, faults: list[str]) -> Clie
     except ValueError as error:
         faults.append(f"--timeout: {error}")
     if faults:
-        raise CommandFault(faults)
+        raise CommandError(faults)
     return ClientOptions(timeout_s=timeout_s, **{name: getattr(arguments, name) for name in _NAMES})

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.cli.command_errors import CommandFault
+from gateway.cli.command_errors import CommandError
 from gateway.cli.options.config_file import PATHS, ConfigFile
 from gateway.config.typed_yaml import TypedYamlFault, decode_mapping, decode_yaml
 
@@ -16,25 +16,25 @@ from gateway.config.typed_yaml import TypedYamlFault, decode_mapping, decode_yam
 def read_config_file(path: Path) -> ConfigFile:
     """What the file says, its relative paths made absolute (they start at its folder).
 
-    Raises `CommandFault` with all that is wrong in it.
+    Raises `CommandError` with all that is wrong in it.
     """
     try:
-        said = decode_yaml(path.read_text(encoding="utf-8"), ConfigFile)
+        options = decode_yaml(path.read_text(encoding="utf-8"), ConfigFile)
     except OSError as error:
-        raise CommandFault(f"--config: {path} cannot be read: {error.strerror}") from error
+        raise CommandError(f"--config: {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise CommandFault(
+        raise CommandError(
             f"--config: {path} is not UTF-8 text: {error.reason} at byte {error.start}"
         ) from error
     except TypedYamlFault as error:
-        raise CommandFault([f"{path}: {fault}" for fault in error.faults]) from error
+        raise CommandError([f"{path}: {fault}" for fault in error.faults]) from error
     folder = path.absolute().parent
     return msgspec.structs.replace(
-        said,
+        options,
         **{
             key: str(folder / Path(value).expanduser())
             for key in PATHS
-            if (value := getattr(said, key))
+            if (value := getattr(options, key))
         },
     )
 
@@ -42,12 +42,12 @@ def read_config_file(path: Path) -> ConfigFile:
 def read_options(options: Mapping[str, Any]) -> ConfigFile:
     """What the command line says, by key (None: not given).
 
-    Raises `CommandFault` with all that is wrong.
+    Raises `CommandError` with all that is wrong.
     """
     try:
         return decode_mapping(options, ConfigFile)
     except TypedYamlFault as error:
-        raise CommandFault([_as_option(fault) for fault in error.faults]) from error
+        raise CommandError([_as_option(fault) for fault in error.faults]) from error
 
 
 def option_name(key: str) -> str:

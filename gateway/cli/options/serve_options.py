@@ -23,7 +23,7 @@ class Option:
     """How the help shows its argument."""
     help: str
     default: str = ""
-    """What holds where nothing is said, as people write it; empty: there is none."""
+    """What holds where nothing is set, as people write it; empty: there is none."""
     kind: Kind = "text"
 
 
@@ -52,13 +52,13 @@ _SERVED: Final = (
     Option(
         "load_model",
         "NAME",
-        "loaded at start under --model-control explicit; may be said several times, * is all",
+        "loaded at start under --model-control explicit; may be given several times, * is all",
         kind="list",
     ),
     Option(
         "poll_interval",
         "DURATION",
-        "between two looks at DIR under --model-control poll",
+        "between two polls of DIR under --model-control poll",
         format_duration(_MODELS.poll_interval_s),
     ),
     Option(

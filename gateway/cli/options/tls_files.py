@@ -38,7 +38,7 @@ def _pair_faults(certificate: str, key: str) -> Iterator[str]:
             f"without a password: {_reason(error)}"
         )
     except OSError:
-        pass  # whoever reads the files says which cannot be read
+        pass  # the reader of the files reports which cannot be read
 
 
 def _reason(error: OSError) -> str:

@@ -85,11 +85,11 @@ def _live_lines(live: Iterable[IndexEntry], room: int | None) -> list[str]:
     versions: dict[str, list[str]] = {}
     for entry in live:
         versions.setdefault(entry.model, []).append(entry.version)
-    told = [
+    rows = [
         (model, f"version{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}")
         for model, numbers in versions.items()
     ]
-    return table((), told, "  ", room).splitlines()
+    return table((), rows, "  ", room).splitlines()
 
 
 def _failure(entry: IndexEntry) -> str:

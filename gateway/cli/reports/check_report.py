@@ -58,8 +58,8 @@ def _model(model: ExaminedModel, *, measured: bool) -> Iterator[str]:
         yield (
             f"  version {', '.join(idle)} is not asked for by the version policy, {found.policy!r}"
         )
-    said = [version.plan.warnings for version in model.versions if version.plan is not None]
-    if not said:
+    warnings = [version.plan.warnings for version in model.versions if version.plan is not None]
+    if not warnings:
         yield from (f"  warning: {warning}" for warning in found.warnings)
     for version in model.versions:
         yield f"  version {version.version}"

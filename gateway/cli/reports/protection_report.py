@@ -124,14 +124,14 @@ def _retry(plan: RetryPlan) -> Iterator[str]:
 
 def _changed(plan: Any, default: Any) -> str:
     """The fields that differ, by the names that model.yaml has for them."""
-    said = {
+    changed = {
         field.name: getattr(plan, field.name)
         for field in fields(plan)
         if getattr(plan, field.name) != getattr(default, field.name)
     }
     return ", ".join(
         f"{name.removesuffix('_s')} {format_duration(value) if name.endswith('_s') else value}"
-        for name, value in said.items()
+        for name, value in changed.items()
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gateway.cli.command_errors import CommandFault
+from gateway.cli.command_errors import CommandError
 from gateway.cli.parser import nearest
 from gateway.config.control import SourceOptions
 from gateway.control.models.sources.folder import scan
@@ -66,14 +66,14 @@ class Examined:
     @property
     def faults(self) -> tuple[str, ...]:
         """Everything that is wrong, a sentence each."""
-        whole = (self.repository.fault,) if self.repository.fault else ()
-        return (*whole, *(fault for model in self.models for fault in model.faults))
+        of_all = (self.repository.fault,) if self.repository.fault else ()
+        return (*of_all, *(fault for model in self.models for fault in model.faults))
 
 
 def examine(root: Path, name: str | None = None, cache_dir: Path | None = None) -> Examined:
     """Looks at everything, with progress on stderr where that takes long.
 
-    Raises `CommandFault` where there is no such folder.
+    Raises `CommandError` where there is no such folder.
     """
     if not root.is_dir():
         what = (
@@ -81,7 +81,7 @@ def examine(root: Path, name: str | None = None, cache_dir: Path | None = None) 
             if root.exists()
             else "does not exist"
         )
-        raise CommandFault(f"{root} {what}")
+        raise CommandError(f"{root} {what}")
     repository = scan(root, name, available_providers=installed_providers())
     cores = max(1, usable_cores() // choose_processes_here(root).processes)
     options = SourceOptions(
@@ -102,14 +102,14 @@ def fallback_warnings(model: ExaminedModel, models: Sequence[ExaminedModel]) -> 
     A model is planned without knowing the others, which may come.
     """
     mine = _newest_plan(model)
-    for i, said in enumerate(model.found.configuration.fallback or ()):
-        if said.model is None or mine is None:
+    for i, link in enumerate(model.found.configuration.fallback or ()):
+        if link.model is None or mine is None:
             continue
-        key = f"fallback[{i}].model {said.model}"
-        other = next((one for one in models if one.found.name == said.model), None)
+        key = f"fallback[{i}].model {link.model}"
+        other = next((one for one in models if one.found.name == link.model), None)
         if other is None:
             others = [one.found.name for one in models if one is not model]
-            yield f"{key} is not there{nearest(said.model, others)}"
+            yield f"{key} is not there{nearest(link.model, others)}"
         elif (plan := _newest_plan(other)) is None:
             yield f"{key} has no version that can be served"
         elif difference := _difference(mine, plan):

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from gateway.cli.command_errors import CommandFault
+from gateway.cli.command_errors import CommandError
 from gateway.cli.tensors.csv_inputs import read_csv
 from gateway.core.plan import TensorSpec
 
@@ -22,12 +22,12 @@ _ZIP: Final = b"PK\x03\x04"
 def read_inputs(source: str, specs: Sequence[TensorSpec]) -> dict[str, Any]:
     """What the file has, by name, not yet checked against the model; `-` is standard input.
 
-    Raises `CommandFault`.
+    Raises `CommandError`.
     """
     try:
         content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
     except OSError as error:
-        raise CommandFault(f"{source} cannot be read: {error.strerror}") from error
+        raise CommandError(f"{source} cannot be read: {error.strerror}") from error
     try:
         return (
             _read_npz(content)
@@ -35,13 +35,13 @@ def read_inputs(source: str, specs: Sequence[TensorSpec]) -> dict[str, Any]:
             else _read_text(content.decode("utf-8-sig"), source, specs)
         )
     except UnicodeDecodeError as error:
-        raise CommandFault(f"{source}: is neither an .npz file nor UTF-8 text") from error
+        raise CommandError(f"{source}: is neither an .npz file nor UTF-8 text") from error
     except ValueError as error:
-        raise CommandFault(f"{source}: {error}") from error
+        raise CommandError(f"{source}: {error}") from error
 
 
 def _read_text(text: str, source: str, specs: Sequence[TensorSpec]) -> dict[str, Any]:
-    """Told apart by how it begins, so that standard input needs no name."""
+    """Transitions apart by how it begins, so that standard input needs no name."""
     if text.lstrip()[:1] in ("{", "["):
         return _read_json(text, specs)
     if source.endswith(".json"):

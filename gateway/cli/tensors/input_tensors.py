@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from gateway.cli.command_errors import CommandFault
+from gateway.cli.command_errors import CommandError
 from gateway.cli.parser import nearest
 from gateway.core.datatypes import BF16, BYTES, numpy_dtype
 from gateway.core.plan import TensorSpec
@@ -26,7 +26,7 @@ def make_tensors(
 ) -> tuple[dict[str, Array], tuple[str, ...]]:
     """The inputs by name, in the model's order, and the names in `values` that are no inputs.
 
-    Raises `CommandFault` with all that does not fit.
+    Raises `CommandError` with all that does not fit.
     """
     names = [spec.name for spec in specs]
     strangers = [name for name in values if name not in names]
@@ -37,7 +37,7 @@ def make_tensors(
         if (hint := nearest(name, missing))
     ]
     if misspelt or (missing and len(missing) == len(names) and names):
-        raise CommandFault(
+        raise CommandError(
             misspelt
             or f"{source}: has none of the model's inputs ({', '.join(names)}), only "
             f"{', '.join(strangers) or 'nothing'}"
@@ -51,7 +51,7 @@ def make_tensors(
             except ValueError as error:
                 faults.append(f"{source}: input '{spec.name}': {error}")
     if faults:
-        raise CommandFault(faults)
+        raise CommandError(faults)
     return tensors, tuple(strangers)
 
 

@@ -86,7 +86,7 @@ class FindingsCache:
             self._write(self._directory, key, findings)
         except OSError as error:
             self._remember(key, findings)
-            self._say_failed(error)
+            self._log_failed(error)
 
     def __repr__(self) -> str:
         place = "memory" if self._directory is None or self._failed else str(self._directory)
@@ -102,7 +102,7 @@ class FindingsCache:
             while len(self._memory) > self._max_entries:
                 del self._memory[next(iter(self._memory))]
 
-    def _say_failed(self, error: OSError) -> None:
+    def _log_failed(self, error: OSError) -> None:
         with self._lock:
             first = not self._failed
             self._failed = True

@@ -36,7 +36,7 @@ def examine(job: InspectionJob, doing: Callable[[str], None] = lambda _: None) -
 
     A file that cannot be served gives findings with an error, nothing is raised.
 
-    `doing` is told what is about to be done, so that others know what killed the process.
+    `doing` is called with what is about to be done, so that others know what killed the process.
     """
     doing("opening it")
     file_bytes = _file_bytes(job.path)

@@ -43,7 +43,7 @@ def _findings(job: InspectionJob, doing: Callable[[str], None]) -> Findings:
     try:
         return examine(job, doing)
     except Exception as error:  # noqa: BLE001
-        # whatever a strange model makes of us is said of the model
+        # whatever a strange model makes of us is reported as a fault of the model
         return Findings(error=f"it could not be inspected: {type(error).__name__}: {error}")
 
 

@@ -57,7 +57,7 @@ def onnxruntime_version() -> str:
 
 @functools.cache
 def cpu() -> str:
-    """What tells this machine's processor from others.
+    """What identifies this machine's processor.
 
     Kernels are chosen by it, and costs are its own.
     """

@@ -77,7 +77,7 @@ class InspectingProcess:
             raise ProcessLost(await self._obituary(doing)) from None
         except msgspec.DecodeError as error:
             raise ProcessLost(
-                f"the process that opened the model answered nonsense ({error}) while {doing}"
+                f"the process that opened the model sent an invalid answer ({error}) while {doing}"
             ) from None
         return report.findings
 

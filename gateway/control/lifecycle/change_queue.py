@@ -23,7 +23,7 @@ class ChangeQueue:
     def add(self, change: Change) -> None:
         """A change is wanted; one that a caller waits for goes ahead.
 
-        The others come from the start-up pass or from a look at the repository.
+        The others come from the start-up pass or from a poll of the repository.
         """
         if change.together or not change.plans:
             self.put_first(change)

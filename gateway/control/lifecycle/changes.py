@@ -1,6 +1,6 @@
 """A change of one model, and what the control process does about it.
 
-`Releases` decides on these actions and the fleet carries them out.
+`TwoPhaseCommit` decides on these actions and the fleet carries them out.
 """
 
 from __future__ import annotations

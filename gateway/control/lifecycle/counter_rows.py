@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.core.plan import Key
-from gateway.records.counters import HOUSE_ROW
+from gateway.records.counters import GATEWAY_ROW
 
 
-class StatisticsRows:
+class CounterRows:
     """Gives each version a row, and keeps it for the version as long as possible.
 
     A version that is loaded again goes on with its numbers. Only when no row is unused, the row of
     the version that has been gone longest is given to another one.
     """
 
-    def __init__(self, clear: Callable[[int], None], rows: int = HOUSE_ROW) -> None:
+    def __init__(self, clear: Callable[[int], None], rows: int = GATEWAY_ROW) -> None:
         """`clear` sets a row to zero, before it is given to another version."""
         self._clear = clear
         self.size = rows
@@ -25,7 +25,7 @@ class StatisticsRows:
 
     def __repr__(self) -> str:
         return (
-            f"<StatisticsRows {len(self._assigned)} of {self.size} assigned, {len(self._gone)} of "
+            f"<CounterRows {len(self._assigned)} of {self.size} assigned, {len(self._gone)} of "
             "them to versions that are gone>"
         )
 

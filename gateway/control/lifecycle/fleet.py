@@ -1,6 +1,6 @@
 """The serving processes as one, for the rest of the control process.
 
-The fleet carries out what `Releases` decides, and knows when all processes have agreed. The
+The fleet carries out what `TwoPhaseCommit` decides, and knows when all processes have agreed. The
 supervisor, which starts and restarts them, attaches their links here, detaches them, and passes on
 their messages.
 """
@@ -22,8 +22,8 @@ from gateway.control.lifecycle.changes import (
     Send,
     Settled,
 )
-from gateway.control.lifecycle.forced_breakers import BreakerBoard
-from gateway.control.lifecycle.two_phase_commit import Releases
+from gateway.control.lifecycle.forced_breakers import ForcedBreakers
+from gateway.control.lifecycle.two_phase_commit import TwoPhaseCommit
 from gateway.core.plan import Key, VersionPlan
 from gateway.core.setting_value import Setting
 from gateway.ipc.channel import Channel
@@ -50,11 +50,11 @@ class Fleet:
     """All serving processes that are up, by slot; `concurrent_loads` changes run at once."""
 
     def __init__(self, concurrent_loads: int) -> None:
-        self._releases = Releases(concurrent_loads)
+        self._two_phase_commit = TwoPhaseCommit(concurrent_loads)
         self._observers: list[Callable[[Event], None]] = []
         self._channels: dict[int, Channel] = {}
-        self.breakers = BreakerBoard(self._channels.keys(), self.broadcast)
-        self._told_to_listen: set[int] = set()
+        self.breakers = ForcedBreakers(self._channels.keys(), self.broadcast)
+        self._asked_to_listen: set[int] = set()
         self._change_ids = itertools.count(1)
         self._changes: dict[int, asyncio.Future[Settled]] = {}
         self._publication: Publish | None = None
@@ -62,28 +62,28 @@ class Fleet:
         self._agreements: list[tuple[int, asyncio.Future[None]]] = []
 
     def __repr__(self) -> str:
-        return f"<Fleet of {len(self._channels)}: {self._releases!r}>"
+        return f"<Fleet of {len(self._channels)}: {self._two_phase_commit!r}>"
 
     @property
     def live(self) -> Mapping[Key, VersionPlan]:
         """The versions that every process has, or is about to have."""
-        return self._releases.committed
+        return self._two_phase_commit.committed
 
     @property
     def lacking(self) -> Mapping[Key, Mapping[int, str]]:
         """Which processes serve without a version that is live elsewhere, by slot, and why."""
-        return self._releases.lacking
+        return self._two_phase_commit.lacking
 
     def is_held(self, key: Key) -> bool:
         """A process has the version open, or is about to."""
-        return self._releases.is_held(key)
+        return self._two_phase_commit.is_held(key)
 
-    def observe(self, told: Callable[[Event], None]) -> None:
+    def observe(self, on_event: Callable[[Event], None]) -> None:
         """Calls back at every end of a change, and when a process joins, lacks or leaves.
 
         The calls come in the order in which these things happen.
         """
-        self._observers.append(told)
+        self._observers.append(on_event)
 
     # Processes.
 
@@ -96,29 +96,29 @@ class Fleet:
         self._published[slot] = 0
         if self._publication is not None:
             channel.send(self._publication)
-        if not self._told_to_listen:
+        if not self._asked_to_listen:
             self._listen(slot)
-        self._do(self._releases.add(slot))
+        self._do(self._two_phase_commit.add(slot))
 
     def detach(self, slot: int) -> None:
         """A process is gone."""
         if self._channels.pop(slot, None) is not None:
-            self._told_to_listen.discard(slot)
+            self._asked_to_listen.discard(slot)
             del self._published[slot]
-            self.breakers.left(slot)
-            self._do(self._releases.remove(slot))
-            self._tell(Left(slot))
+            self.breakers.on_leave(slot)
+            self._do(self._two_phase_commit.remove(slot))
+            self._notify(Left(slot))
             self._settle_agreements()
 
     def receive(self, slot: int, message: ToControl) -> None:
         """A process has sent a message about changes, publications or circuit breakers."""
         match message:
             case Prepared():
-                self._do(self._releases.prepared(slot, message))
+                self._do(self._two_phase_commit.prepared(slot, message))
             case Committed():
-                self._do(self._releases.was_committed(slot, message))
+                self._do(self._two_phase_commit.was_committed(slot, message))
             case Retired():
-                self._do(self._releases.retired(slot, message))
+                self._do(self._two_phase_commit.retired(slot, message))
             case Published(sequence):
                 self._published[slot] = sequence
                 self._settle_agreements()
@@ -149,7 +149,7 @@ class Fleet:
         change = Change(next(self._change_ids), model, tuple(plans), together, replaces, retries)
         settled = asyncio.get_running_loop().create_future()
         self._changes[change.id] = settled
-        self._do(self._releases.begin(change))
+        self._do(self._two_phase_commit.begin(change))
         return await asyncio.shield(settled)
 
     async def publish(
@@ -194,17 +194,17 @@ class Fleet:
                     self._listen(slot)
                 case Lacking():
                     _log_lacking(action)
-            self._tell(action)
+            self._notify(action)
             if isinstance(action, Settled):
                 self._changes.pop(action.change.id).set_result(action)
 
-    def _tell(self, what: Event) -> None:
-        for told in self._observers:
-            told(what)
+    def _notify(self, what: Event) -> None:
+        for on_event in self._observers:
+            on_event(what)
 
     def _listen(self, slot: int) -> None:
-        if slot not in self._told_to_listen:
-            self._told_to_listen.add(slot)
+        if slot not in self._asked_to_listen:
+            self._asked_to_listen.add(slot)
             self._channels[slot].send(Listen())
 
     def _settle_agreements(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from gateway.ipc.messages import BreakerReport, ReportBreakers
-from gateway.records.breaker_state import CircuitKey, Forced, Report, Survey
+from gateway.records.breaker_state import BreakerKey, Forced, Report, Survey
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ It may be frozen, or starting.
 """
 
 
-class BreakerBoard:
+class ForcedBreakers:
     """Knows which circuit breakers operators have forced, and asks the processes for all states.
 
     `slots` are those of the processes that are up; `broadcast` sends to all of them. What is forced
@@ -39,12 +39,12 @@ class BreakerBoard:
         self._patience_s = patience_s
         self._request_ids = itertools.count(1)
         self._surveys: dict[int, _Gathering] = {}
-        self.forced: Mapping[CircuitKey, Forced] = {}
+        self.forced: Mapping[BreakerKey, Forced] = {}
 
     def __repr__(self) -> str:
-        return f"<BreakerBoard {len(self.forced)} forced, {len(self._surveys)} surveys under way>"
+        return f"<ForcedBreakers {len(self.forced)} forced, {len(self._surveys)} surveys under way>"
 
-    def force(self, keys: Iterable[CircuitKey], mode: Forced) -> None:
+    def force(self, keys: Iterable[BreakerKey], mode: Forced) -> None:
         """Forces these circuit breakers, from the next publication on.
 
         An empty mode lets them decide for themselves again.
@@ -54,7 +54,7 @@ class BreakerBoard:
         for (model, version, instance), which in changed.items():
             what = f"is forced {which}" if which else "is set to automatic"
             log.info(
-                "the breaker of '%s' version %d%s %s in every process",
+                "circuit breaker for '%s' version %d%s %s in every process",
                 model,
                 version,
                 f" on {instance}" if instance else "",
@@ -79,13 +79,13 @@ class BreakerBoard:
         gathering = self._surveys.get(report.request_id)
         if gathering is not None and slot in gathering.reports:
             gathering.reports[slot] = report.breakers
-            gathering.look()
+            gathering.refresh()
 
-    def left(self, slot: int) -> None:
+    def on_leave(self, slot: int) -> None:
         """A process is gone, and its circuit breakers with it; no survey waits for it."""
         for gathering in self._surveys.values():
             gathering.reports.pop(slot, None)
-            gathering.look()
+            gathering.refresh()
 
 
 class _Gathering:
@@ -94,8 +94,8 @@ class _Gathering:
     def __init__(self, slots: Iterable[int]) -> None:
         self.reports: dict[int, Report | None] = dict.fromkeys(slots)
         self.complete = asyncio.Event()
-        self.look()
+        self.refresh()
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         if all(report is not None for report in self.reports.values()):
             self.complete.set()

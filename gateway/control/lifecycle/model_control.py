@@ -1,6 +1,6 @@
 """Decides in the control process which models are loaded, and when.
 
-There are three occasions: the start-up pass, a look at the repository, and a caller's request.
+There are three occasions: the start-up pass, a poll of the repository, and a caller's request.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import logging
 from collections.abc import Mapping
 
 from gateway.config.control import ModelControlMode, ModelControlOptions
-from gateway.control.lifecycle.counter_rows import StatisticsRows
+from gateway.control.lifecycle.counter_rows import CounterRows
 from gateway.control.lifecycle.fleet import Fleet
 from gateway.control.lifecycle.model_loading import requested_configuration
 from gateway.control.lifecycle.model_record import ModelRecord, all_ready, index_entries
 from gateway.control.lifecycle.model_refresh import ModelRefresh, not_in_repository
-from gateway.control.lifecycle.publisher import Bulletin
+from gateway.control.lifecycle.publisher import Publisher
 from gateway.control.models.sources.source import Source, SourceModel
 from gateway.core.errors import ModelFailed, Unavailable
 from gateway.ipc.repository_index import IndexEntry
@@ -32,7 +32,7 @@ class StartUpFailed(Exception):
 class ModelControl:
     """The models of one repository, as they are wanted and as they are.
 
-    `fleet` carries changes out, `rows` gives versions their counters, `bulletin` publishes the
+    `fleet` carries changes out, `rows` gives versions their counters, `publisher` publishes the
     index; all three are the caller's.
     """
 
@@ -41,15 +41,15 @@ class ModelControl:
         options: ModelControlOptions,
         source: Source,
         fleet: Fleet,
-        rows: StatisticsRows,
-        bulletin: Bulletin,
+        rows: CounterRows,
+        publisher: Publisher,
     ) -> None:
         self._options = options
         self._source = source
-        self._bulletin = bulletin
+        self._publisher = publisher
         self._records: dict[str, ModelRecord] = {}
         self._refresh = ModelRefresh(
-            self._records, source, fleet, rows, bulletin, options.progress_interval_s
+            self._records, source, fleet, rows, publisher, options.progress_interval_s
         )
         self._loading = self._refresh.loading
         self._started = False
@@ -100,13 +100,13 @@ class ModelControl:
                 await self._take_over(await self._source.scan())
             except OSError as error:
                 raise StartUpFailed(f"the model repository cannot be read: {error}") from error
-            self._bulletin.open()
+            self._publisher.open()
             self._note_missing()
             await self._refresh.refresh_all(retry_failed=True)
             self._started = True
             if self._options.exit_on_error:
                 self._require_all_served()
-            await self._bulletin.now()
+            await self._publisher.now()
 
     def _note_missing(self) -> None:
         """Models that the options name and that are not there get a record that says so."""
@@ -140,7 +140,7 @@ class ModelControl:
             await self._take_over(found)
             await self._forget_vanished({model.name for model in found})
             await self._refresh.refresh_all(retry_failed=retry_failed)
-            await self._bulletin.now()
+            await self._publisher.now()
 
     async def _scanned(self) -> tuple[SourceModel, ...] | None:
         """None: the repository is taken for gone, which is logged once as long as it is so."""
@@ -153,7 +153,7 @@ class ModelControl:
         except OSError as error:
             fault = str(error)
         if fault and fault != self._scan_fault:
-            log.error("the model repository is taken for gone, and what is live goes on: %s", fault)
+            log.error("the model repository is not available; live versions stay served: %s", fault)
         self._scan_fault = fault
         return None if fault else found
 
@@ -163,7 +163,7 @@ class ModelControl:
             await asyncio.sleep(self._options.poll_interval_s)
             try:
                 await self.rescan(retry_failed=False)
-            except Exception:  # the next look may go better
+            except Exception:  # the next poll may go better
                 log.exception("looking at the model repository")
 
     # By a caller.
@@ -179,7 +179,7 @@ class ModelControl:
         found = await self._refresh.find(model, configuration)
         record = self._records.setdefault(model, ModelRecord(model))
         async with record.lock:
-            # a look at the repository may have forgotten it meanwhile
+            # a poll of the repository may have forgotten it meanwhile
             self._records[model] = record
             record.found = found
             await self._loading.attempt(
@@ -188,7 +188,7 @@ class ModelControl:
             if not record.failed:
                 record.wanted = True
                 record.configuration = configuration
-        await self._bulletin.now()
+        await self._publisher.now()
         if record.failed:
             raise ModelFailed(record.load_failure())
 
@@ -203,7 +203,7 @@ class ModelControl:
                 record.wanted = False
                 record.configuration = ""
                 await self._loading.take_away(record)
-            await self._bulletin.now()
+            await self._publisher.now()
 
     def _require_callers_may_change(self) -> None:
         mode = self._options.mode
@@ -241,5 +241,5 @@ class ModelControl:
                 await self._loading.take_away(record)
                 del self._records[record.name]
             log.info(
-                "model %s has gone from the repository and is not served any more", record.name
+                "model %s was removed from the repository and is no longer served", record.name
             )

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from gateway.control.lifecycle.changes import Drained, Event, Settled
-from gateway.control.lifecycle.counter_rows import StatisticsRows
+from gateway.control.lifecycle.counter_rows import CounterRows
 from gateway.control.lifecycle.fleet import Fleet
 from gateway.control.lifecycle.model_record import ModelRecord
-from gateway.control.lifecycle.publisher import Bulletin
+from gateway.control.lifecycle.publisher import Publisher
 from gateway.control.models.sources.source import CannotPlan, Source, SourceModel
 from gateway.core.errors import InvalidRequest, Unsupported
 from gateway.core.plan import VersionPlan
@@ -34,8 +34,8 @@ class ModelLoading:
         records: Mapping[str, ModelRecord],
         source: Source,
         fleet: Fleet,
-        rows: StatisticsRows,
-        bulletin: Bulletin,
+        rows: CounterRows,
+        publisher: Publisher,
         lacks: Callable[[ModelRecord], None] = lambda _: None,
     ) -> None:
         """`lacks` is called whenever a process is known to lack a live version of the model."""
@@ -45,7 +45,7 @@ class ModelLoading:
         self._source = source
         self._fleet = fleet
         self._rows = rows
-        self._bulletin = bulletin
+        self._publisher = publisher
         fleet.observe(self._observe)
 
     async def attempt(
@@ -59,7 +59,7 @@ class ModelLoading:
         record.fault = found.skipped or found.fault
         record.errors = {}
         record.loading = tuple(version for version in found.versions if version not in record.live)
-        self._bulletin.soon()
+        self._publisher.soon()
         try:
             if not record.fault:
                 await self._change(record, found, together=together)
@@ -69,7 +69,7 @@ class ModelLoading:
             record.fault = f"{type(error).__name__}: {error}"
         finally:
             record.loading = ()
-            self._bulletin.soon()
+            self._publisher.soon()
         _log_attempt(record, found)
 
     async def take_away(self, record: ModelRecord) -> None:
@@ -139,7 +139,7 @@ class ModelLoading:
             }
             if record.lacking:
                 self._lacks(record)
-            self._bulletin.soon()
+            self._publisher.soon()
         self._lacking = names
 
     def _end(self, end: Settled | Drained) -> None:
@@ -159,7 +159,7 @@ class ModelLoading:
             record.live = (record.live - retired) | live
             record.draining = (record.draining | retired) - live
             record.gone -= live
-        self._bulletin.soon()
+        self._publisher.soon()
 
 
 def requested_configuration(model: str, parameters: Mapping[str, object]) -> str:

@@ -11,12 +11,12 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from gateway.control.lifecycle.counter_rows import StatisticsRows
+from gateway.control.lifecycle.counter_rows import CounterRows
 from gateway.control.lifecycle.fleet import Fleet
 from gateway.control.lifecycle.model_loading import ModelLoading
 from gateway.control.lifecycle.model_record import ModelRecord
 from gateway.control.lifecycle.progress import Progress
-from gateway.control.lifecycle.publisher import Bulletin
+from gateway.control.lifecycle.publisher import Publisher
 from gateway.control.models.sources.source import CannotPlan, Source, SourceModel
 from gateway.core.errors import ModelFailed, ModelNotFound
 
@@ -38,15 +38,15 @@ class ModelRefresh:
         records: Mapping[str, ModelRecord],
         source: Source,
         fleet: Fleet,
-        rows: StatisticsRows,
-        bulletin: Bulletin,
+        rows: CounterRows,
+        publisher: Publisher,
         progress_interval_s: float,
     ) -> None:
         self._records = records
         self._progress_interval_s = progress_interval_s
         self._source = source
-        self._bulletin = bulletin
-        self.loading = ModelLoading(records, source, fleet, rows, bulletin, self._keep_retrying)
+        self._publisher = publisher
+        self.loading = ModelLoading(records, source, fleet, rows, publisher, self._keep_retrying)
         """What loads single models."""
         self._retries: dict[str, asyncio.Task[None]] = {}
 
@@ -108,7 +108,7 @@ class ModelRefresh:
                 return
             progress.total += 1
             await self.loading.attempt(record, found, fingerprint, together=False)
-            progress.ended(failed=record.failed)
+            progress.model_finished(failed=record.failed)
 
     async def _fingerprint(self, record: ModelRecord, found: SourceModel) -> str | None:
         """None: it failed, which stands in the record."""
@@ -161,7 +161,7 @@ class ModelRefresh:
             else:
                 record.found = found
                 log.info("model %s is served by every process again", record.name)
-        await self._bulletin.now()
+        await self._publisher.now()
 
 
 def not_in_repository(model: str) -> str:

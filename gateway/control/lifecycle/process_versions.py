@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from gateway.control.lifecycle.changes import Action, Lacking, Send
-from gateway.control.lifecycle.two_phase_state import Attempt, Slot
+from gateway.control.lifecycle.two_phase_state import Slot, Transaction
 from gateway.core.plan import Key, VersionPlan
 from gateway.ipc.messages import Commit, Prepare
 
@@ -132,7 +132,7 @@ class ProcessVersions:
 
     # Changes.
 
-    def commit(self, attempt: Attempt, commit: Commit) -> Iterator[Send]:
+    def commit(self, attempt: Transaction, commit: Commit) -> Iterator[Send]:
         """Has the commit done in every process of the attempt; each retires only what it holds."""
         for number in sorted(attempt.slots):
             slot = self._slots[number]

@@ -38,7 +38,7 @@ class Progress:
         """Seconds since `async with` began."""
         return asyncio.get_running_loop().time() - self._started_s
 
-    def ended(self, *, failed: bool) -> None:
+    def model_finished(self, *, failed: bool) -> None:
         """One more model is done."""
         self.done += 1
         self.failed += failed

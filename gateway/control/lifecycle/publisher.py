@@ -13,7 +13,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 
-class Bulletin:
+class Publisher:
     """Publishes after changes: soon, and once for many of them, or at once where a caller waits.
 
     Nothing is published before `open`.
@@ -31,7 +31,7 @@ class Bulletin:
 
     def __repr__(self) -> str:
         return (
-            f"<Bulletin {'opened' if self._opened else 'not opened'}"
+            f"<Publisher {'opened' if self._opened else 'not opened'}"
             f"{', change pending' if self._timer else ''}>"
         )
 

@@ -13,7 +13,7 @@ from gateway.ipc.messages import Change
 _Kind = Literal[Change.TRACE_SETTINGS, Change.LOG_SETTINGS]
 
 
-class AgreedSettings:
+class RuntimeSettings:
     """The settings that TraceSetting and LogSettings change and answer.
 
     The names are fixed at start; the values may change, and go back to those of the start.
@@ -30,7 +30,7 @@ class AgreedSettings:
         }
 
     def __repr__(self) -> str:
-        return f"<AgreedSettings trace {self.trace} log {self.log}>"
+        return f"<RuntimeSettings trace {self.trace} log {self.log}>"
 
     @property
     def trace(self) -> Mapping[str, Setting]:

@@ -29,12 +29,12 @@ from dataclasses import replace
 from gateway.control.lifecycle.change_queue import ChangeQueue
 from gateway.control.lifecycle.changes import Action, Change, Drained, Joined, Send, Settled
 from gateway.control.lifecycle.process_versions import ProcessVersions
-from gateway.control.lifecycle.two_phase_state import Attempt
+from gateway.control.lifecycle.two_phase_state import Transaction
 from gateway.core.plan import Key, VersionPlan
 from gateway.ipc.messages import Abort, Commit, Committed, Prepare, Prepared, Retired
 
 
-class Releases:
+class TwoPhaseCommit:
     """The coordinator of the two-phase commit: the state of all models over all processes.
 
     `concurrent` changes are prepared at the same time, at most.
@@ -46,12 +46,12 @@ class Releases:
         self._ids = itertools.count(1)
         self._processes = ProcessVersions(self.committed, self._ids)
         self._queue = ChangeQueue(concurrent, self._processes)
-        self._running: dict[int, Attempt] = {}
-        self._draining: dict[int, Attempt] = {}
+        self._running: dict[int, Transaction] = {}
+        self._draining: dict[int, Transaction] = {}
 
     def __repr__(self) -> str:
         return (
-            f"<Releases {len(self.committed)} live, {self._processes!r}, "
+            f"<TwoPhaseCommit {len(self.committed)} live, {self._processes!r}, "
             f"{len(self._running)} changes running, {len(self._queue)} waiting>"
         )
 
@@ -130,7 +130,7 @@ class Releases:
     def _start(self, change: Change) -> Iterator[Action]:
         plans = {plan.key: plan for plan in change.plans if not self._processes.is_live(plan)}
         joined = self._processes.joined
-        running = Attempt(
+        running = Transaction(
             next(self._ids),
             change,
             plans,
@@ -146,7 +146,7 @@ class Releases:
 
     # From preparing to drained.
 
-    def _decide(self, running: Attempt) -> Iterator[Action]:
+    def _decide(self, running: Transaction) -> Iterator[Action]:
         if running.waiting:
             return
         live = tuple(key for key in running.plans if key not in running.errors)
@@ -171,18 +171,18 @@ class Releases:
                 key for key in self.committed if key[0] == change.model and key not in wanted
             )
 
-    def _fail(self, running: Attempt) -> Iterator[Action]:
+    def _fail(self, running: Transaction) -> Iterator[Action]:
         yield from self._abort(running)
         yield Settled(running.change, errors=tuple(running.errors.items()))
 
-    def _abort(self, running: Attempt) -> Iterator[Action]:
+    def _abort(self, running: Transaction) -> Iterator[Action]:
         del self._running[running.id]
         self._processes.note_abort(running.waiting, running.id)
         yield from (
             Send(slot, Abort(running.id)) for slot in sorted(running.slots | running.waiting)
         )
 
-    def _settle(self, running: Attempt) -> Iterator[Action]:
+    def _settle(self, running: Transaction) -> Iterator[Action]:
         if running.waiting or running.commit is None or running.id not in self._running:
             return
         del self._running[running.id]
@@ -191,7 +191,7 @@ class Releases:
         yield Settled(running.change, running.commit.live, running.commit.retire, errors)
         yield from self._drain(running)
 
-    def _drain(self, running: Attempt) -> Iterator[Action]:
+    def _drain(self, running: Transaction) -> Iterator[Action]:
         if running.undrained or running.id not in self._draining:
             return
         del self._draining[running.id]
@@ -221,7 +221,7 @@ class Releases:
             elif concerned:
                 yield from self._lose(running)
 
-    def _lose(self, running: Attempt) -> Iterator[Action]:
+    def _lose(self, running: Transaction) -> Iterator[Action]:
         """A process died while it prepared: tried again where that is allowed, else a failure."""
         change = running.change
         if change.retries:

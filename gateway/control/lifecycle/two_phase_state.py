@@ -28,8 +28,8 @@ class Slot:
 
 
 @dataclass(slots=True)
-class Attempt:
-    """A change that has begun; owned by `Releases`."""
+class Transaction:
+    """A change that is being carried out; owned by `TwoPhaseCommit`."""
 
     id: int
     """Its number on the links.
@@ -40,7 +40,7 @@ class Attempt:
     plans: dict[Key, VersionPlan]
     """Versions that must be prepared."""
     waiting: set[int]
-    """Slots that have not answered: to Prepare, then to Commit."""
+    """Slots that have request failed: to Prepare, then to Commit."""
     errors: dict[Key, str] = field(default_factory=dict)
     """Versions that a process could not open, with the first reason given."""
     slots: set[int] = field(default_factory=set)

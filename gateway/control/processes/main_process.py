@@ -18,22 +18,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from gateway.config.control import ControlOptions
-from gateway.control.lifecycle.counter_rows import StatisticsRows
+from gateway.control.lifecycle.counter_rows import CounterRows
 from gateway.control.lifecycle.fleet import NO_SETTINGS, Fleet
 from gateway.control.lifecycle.model_control import StartUpFailed
-from gateway.control.lifecycle.publisher import Bulletin
-from gateway.control.lifecycle.runtime_settings import AgreedSettings
+from gateway.control.lifecycle.publisher import Publisher
+from gateway.control.lifecycle.runtime_settings import RuntimeSettings
 from gateway.control.processes.ports import PortUnavailable, ReservedPort, reserve_port
 from gateway.control.processes.spawning import Spawner
 from gateway.control.processes.stop_sequence import Phase, StopSequence
 from gateway.control.processes.supervisor import CannotServe, Supervisor
-from gateway.control.processes.telemetry_supervisor import TelemetryKeeper
+from gateway.control.processes.telemetry_supervisor import TelemetrySupervisor
 from gateway.core.errors import Unavailable
 from gateway.core.setting_value import Setting
 from gateway.ipc.messages import Ask, Change, Drain, Start
 from gateway.ipc.repository_index import IndexEntry
 from gateway.ipc.telemetry_messages import Overview
-from gateway.records.breaker_state import CircuitKey, Forced, Survey
+from gateway.records.breaker_state import BreakerKey, Forced, Survey
 from gateway.records.counters import StatisticsTable, size_statistics_file
 from gateway.records.ring_file import size_rings_file
 
@@ -66,7 +66,7 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Told once, when the start-up pass is over and the port is open."""
+    """Transitions once, when the start-up pass is over and the port is open."""
 
     address: str
     """Host and port, for callers on this machine."""
@@ -106,12 +106,12 @@ class MainProcess:
         self._announce = announce
         self._spawner = spawner
         self._telemetry_settings = telemetry_settings
-        self._telemetry: TelemetryKeeper | None = None
+        self._telemetry: TelemetrySupervisor | None = None
         self._started_s = time.time()
         self._stop = StopSequence()
         self._fleet = Fleet(options.model_control.concurrent_loads)
-        self._bulletin = Bulletin(self._publish)
-        self._agreed = AgreedSettings(trace_settings, log_settings)
+        self._publisher = Publisher(self._publish)
+        self._agreed = RuntimeSettings(trace_settings, log_settings)
         self._models: ModelControl | None = None
         self._rescans: set[asyncio.Task[None]] = set()
         self._begun_s = time.monotonic()
@@ -189,7 +189,7 @@ class MainProcess:
             self._fleet,
             self._answer,
             kill_after_s=stop.kill_after_s,
-            changed=self._tell_telemetry,
+            changed=self._publish_to_telemetry,
         )
 
     # The life.
@@ -198,14 +198,14 @@ class MainProcess:
         loaded = asyncio.Event()
         lives = [
             asyncio.create_task(self._load_models(stack, loaded)),
-            asyncio.create_task(self._keep_telemetry(loaded)),
+            asyncio.create_task(self._supervise_telemetry(loaded)),
         ]
         try:
             failure = await self._serve(lives)
             if failure is None:
                 await self._drain()
         finally:
-            self._bulletin.close()
+            self._publisher.close()
             for life in lives:
                 life.cancel()
             await asyncio.gather(*lives, return_exceptions=True)
@@ -235,9 +235,9 @@ class MainProcess:
         from gateway.control.lifecycle.model_control import ModelControl  # noqa: PLC0415
 
         source = await stack.enter_async_context(await asyncio.to_thread(self._open_source))
-        rows = StatisticsRows(StatisticsTable(self._spawner.files.statistics).clear)
+        rows = CounterRows(StatisticsTable(self._spawner.files.statistics).clear)
         self._models = ModelControl(
-            self._options.model_control, source, self._fleet, rows, self._bulletin
+            self._options.model_control, source, self._fleet, rows, self._publisher
         )
         await self._models.start_up()
         await self._supervisor.wait_listening()
@@ -254,12 +254,12 @@ class MainProcess:
         )
         await self._models.keep_polling()
 
-    async def _keep_telemetry(self, loaded: asyncio.Event) -> None:
+    async def _supervise_telemetry(self, loaded: asyncio.Event) -> None:
         """Not before the start-up pass is over, which it would delay."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(loaded.wait(), TELEMETRY_WAITS_S)
         sockets = self._http_port.sockets if self._http_port is not None else ()
-        self._telemetry = TelemetryKeeper(
+        self._telemetry = TelemetrySupervisor(
             self._options.restart,
             self._telemetry_settings,
             sockets,
@@ -288,7 +288,7 @@ class MainProcess:
 
     async def _publish(self) -> None:
         assert self._models is not None
-        self._tell_telemetry()
+        self._publish_to_telemetry()
         agreed = self._agreed
         settings = {
             "trace_settings": agreed.trace,
@@ -297,9 +297,9 @@ class MainProcess:
         }
         await self._fleet.publish(ready=self.ready, index=self._models.index, **settings)
 
-    def _tell_telemetry(self) -> None:
+    def _publish_to_telemetry(self) -> None:
         if self._telemetry is not None:
-            self._telemetry.tell()
+            self._telemetry.publish()
 
     async def _answer(self, ask: Ask) -> object:
         if self._models is None:
@@ -312,7 +312,7 @@ class MainProcess:
             case Change.TRACE_SETTINGS | Change.LOG_SETTINGS:
                 values = self._agreed.change(ask.change, ask.parameters)
                 if ask.parameters:
-                    await self._bulletin.now()
+                    await self._publisher.now()
                 return values
             case Change.BREAKERS:
                 return await self._breakers(ask.parameters)
@@ -322,9 +322,9 @@ class MainProcess:
         if not parameters:
             return await self._fleet.breakers.survey()
         self._fleet.breakers.force(
-            cast("Iterable[CircuitKey]", parameters["keys"]), cast("Forced", parameters["mode"])
+            cast("Iterable[BreakerKey]", parameters["keys"]), cast("Forced", parameters["mode"])
         )
-        await self._bulletin.now()
+        await self._publisher.now()
         return None
 
     def _begin_rescan(self) -> None:
@@ -350,11 +350,11 @@ class MainProcess:
                 delay_s,
             )
             self._fleet.broadcast(Drain())
-            self._bulletin.at_once()
+            self._publisher.at_once()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(Phase.STOPPING), delay_s)
         self._stop.advance(Phase.STOPPING)
-        self._tell_telemetry()
+        self._publish_to_telemetry()
 
     async def _stop_telemetry(self, timeout_s: float = TELEMETRY_ENDS_S) -> None:
         """Last, so that what was written down until the end is seen."""

@@ -1,6 +1,6 @@
 """Starts the gateway's processes, the first that serves ahead of everything else.
 
-A serving process spends a quarter of a second on imports before it can be told anything. So the
+A serving process spends a quarter of a second on imports before it can be used. So the
 first is started before the command line is read, and imports while the main process does: it learns
 by its control link what it is to serve. Nothing slow may be imported here.
 """

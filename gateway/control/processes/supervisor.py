@@ -24,7 +24,7 @@ from gateway.ipc.telemetry_messages import ProcessState
 log = logging.getLogger(__name__)
 
 LAST_WORDS_S = 2.0
-"""How long what a process said may take to be read after its exit."""
+"""How long a message of a process may take to be read after its exit."""
 
 
 class CannotServe(Exception):
@@ -57,7 +57,7 @@ class Supervisor:
         self._kill_after_s = kill_after_s
         self.changed = changed
         self._processes: dict[int, Child] = {}
-        self._keepers: list[asyncio.Task[None]] = []
+        self._supervisions: list[asyncio.Task[None]] = []
         self._asks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._tried: set[int] = set()
@@ -103,9 +103,9 @@ class Supervisor:
 
         Returns when each has been started, or could not be, for the first time.
         """
-        self._keepers = [asyncio.create_task(self._keep(start)) for start in self._starts]
-        for keeper in self._keepers:
-            keeper.add_done_callback(self._keeper_ended)
+        self._supervisions = [asyncio.create_task(self._keep(start)) for start in self._starts]
+        for supervision in self._supervisions:
+            supervision.add_done_callback(self._supervision_ended)
         await self._all_tried.wait()
 
     async def wait_listening(self) -> None:
@@ -119,8 +119,8 @@ class Supervisor:
         """
         self._stopping.set()
         self._fleet.broadcast(Stop(grace_s))
-        if self._keepers:
-            await asyncio.wait(self._keepers, timeout=grace_s + self._kill_after_s)
+        if self._supervisions:
+            await asyncio.wait(self._supervisions, timeout=grace_s + self._kill_after_s)
         if self._processes:
             log.error(
                 "killing %d serving processes that did not stop within %g s",
@@ -128,7 +128,7 @@ class Supervisor:
                 grace_s + self._kill_after_s,
             )
         self.kill()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
+        await asyncio.gather(*self._supervisions, return_exceptions=True)
         return self._lost == 0
 
     def kill(self) -> None:
@@ -202,18 +202,20 @@ class Supervisor:
 
         Even if something it started keeps its end of the link open.
         """
-        hearing = asyncio.create_task(self._hear(slot, channel))
+        hearing = asyncio.create_task(self._receive(slot, channel))
         exiting = asyncio.create_task(process.wait())
         try:
             await asyncio.wait((hearing, exiting), return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait((hearing,), timeout=LAST_WORDS_S)
             if hearing.done() and (error := hearing.exception()) is not None:
-                log.error("serving process %d said what cannot be read", slot, exc_info=error)
+                log.error(
+                    "serving process %d sent a message that cannot be read", slot, exc_info=error
+                )
         finally:
             hearing.cancel()
             exiting.cancel()
 
-    async def _hear(self, slot: int, channel: Channel) -> None:
+    async def _receive(self, slot: int, channel: Channel) -> None:
         while (message := await channel.receive()) is not None:
             match message:
                 case Ask():
@@ -257,8 +259,8 @@ class Supervisor:
             return f"lost its control link and was killed (pid {process.pid})"
         return how_it_ended(process.pid, status)
 
-    def _keeper_ended(self, keeper: asyncio.Task[None]) -> None:
-        if not keeper.cancelled() and (error := keeper.exception()) is not None:
+    def _supervision_ended(self, supervision: asyncio.Task[None]) -> None:
+        if not supervision.cancelled() and (error := supervision.exception()) is not None:
             log.error("supervising a serving process", exc_info=error)
             self._fail(f"the supervision of a serving process ended: {error}")
 

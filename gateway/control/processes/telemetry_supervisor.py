@@ -1,6 +1,6 @@
 """Keeps the telemetry process.
 
-Starts it, tells it how the gateway stands, replaces it when it dies. Serving goes on without it.
+Starts it, sends it the gateway's state, replaces it when it dies. Serving goes on without it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gateway.ipc.telemetry_messages import Overview, TelemetryStart, TelemetrySt
 log = logging.getLogger(__name__)
 
 
-class TelemetryKeeper:
+class TelemetrySupervisor:
     """One process at a time.
 
     `settings` goes to it as it is; `sockets` listen for HTTP already,
@@ -45,16 +45,16 @@ class TelemetryKeeper:
         self._channel: Channel | None = None
         self._process: Child | None = None
         self._stopping = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
+        self._supervision: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<TelemetryKeeper {self._process!r}>"
+        return f"<TelemetrySupervisor {self._process!r}>"
 
     def start(self) -> None:
         """Begins to keep one."""
-        self._keeper = asyncio.create_task(self._keep())
+        self._supervision = asyncio.create_task(self._keep())
 
-    def tell(self) -> None:
+    def publish(self) -> None:
         """The gateway has changed."""
         if self._channel is not None:
             self._channel.send(self._overview())
@@ -64,15 +64,15 @@ class TelemetryKeeper:
         self._stopping.set()
         if self._channel is not None:
             self._channel.send(Stop(timeout_s))
-        if self._keeper is not None:
-            await asyncio.wait((self._keeper,), timeout=timeout_s)
-            if not self._keeper.done() and self._process is not None:
+        if self._supervision is not None:
+            await asyncio.wait((self._supervision,), timeout=timeout_s)
+            if not self._supervision.done() and self._process is not None:
                 log.warning(
                     "the telemetry process did not end within %g s and is killed", timeout_s
                 )
                 self._process.kill()
-                await asyncio.wait((self._keeper,), timeout=1.0)
-            self._keeper.cancel()
+                await asyncio.wait((self._supervision,), timeout=1.0)
+            self._supervision.cancel()
 
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -108,7 +108,7 @@ class TelemetryKeeper:
         )
         if self._stopping.is_set():
             channel.send(Stop(0))
-        hearing = asyncio.create_task(self._hear(channel))
+        hearing = asyncio.create_task(self._receive(channel))
         try:
             status = await self._process.wait()
         finally:
@@ -117,7 +117,7 @@ class TelemetryKeeper:
             channel.close()
         return how_it_ended(pid, status)
 
-    async def _hear(self, channel: Channel) -> None:
+    async def _receive(self, channel: Channel) -> None:
         while (message := await channel.receive()) is not None:
             if isinstance(message, TelemetryStopped):
                 return

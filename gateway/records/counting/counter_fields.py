@@ -39,7 +39,7 @@ class Shape(Enum):
 
 
 class Metric(NamedTuple):
-    """What a counter is called as a metric, and what is said of it."""
+    """What a counter is called as a metric, and its description."""
 
     name: str
     """In Prometheus; that of a number ends with `_total`."""
@@ -75,7 +75,7 @@ class CounterField:
     """The method of `VersionStatistics` that counts it; empty: none does yet."""
     metric: Metric | None = None
     outcome: str = ""
-    """`ANSWERED` or `FAILED`, where two counters share a metric and are told apart by it."""
+    """`ANSWERED` or `FAILED`, where two counters share a metric and are distinguished by it."""
     statistics: str = ""
     """Its member of `inference.ModelStatistics`, or of its `inference_stats` for a duration."""
     triton_count: TritonMetric | None = None

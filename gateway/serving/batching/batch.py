@@ -14,7 +14,7 @@ from gateway.serving.batching.collate import join, padded, split, wanted_outputs
 class Batch:
     """Requests of one line and what became of them.
 
-    Whoever runs it sees a `gateway.core.instance.Work`, whoever listens a
+    An instance sees a `gateway.core.instance.Work`, a listener a
     `gateway.core.batch_listener.BatchView`, where the attributes are described.
     """
 
@@ -37,7 +37,7 @@ class Batch:
         "wanted",
     )
 
-    # set at the end of the run, and by whoever settles it
+    # set at the end of the run, and when it is settled
     elapsed_s: float
     ended_ns: int
 

@@ -1,4 +1,4 @@
-"""Requests wait here until somebody is free to run them; then whoever waits goes together.
+"""Requests wait here until an instance is free to run them; then all that wait go together.
 
 Pull, not push: first the free instance, then the batch, so it is as large as the load made it and
 nobody waits for a timer (`max_queue_delay` is for models where a fuller batch pays). Here requests
@@ -17,13 +17,13 @@ from gateway.core.instance import Runner
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Description
 from gateway.core.request import InferenceRequest, Prediction
-from gateway.serving.batching.deadline_admission import Punctuality
+from gateway.serving.batching.deadline_admission import DeadlineAdmission
 from gateway.serving.batching.deadline_timer import DeadlineTimer
 from gateway.serving.batching.dispatcher import Dispatcher
 from gateway.serving.batching.fair_share import default_shares
 from gateway.serving.batching.puller import Puller
-from gateway.serving.batching.queue import Window
-from gateway.serving.batching.queued_request import Waiting
+from gateway.serving.batching.queue import BatchQueue
+from gateway.serving.batching.queued_request import QueuedRequest
 from gateway.serving.batching.slots import Instances
 from gateway.serving.policies.retry_budget import RetryBudget
 
@@ -48,17 +48,19 @@ class Batcher:
         self._limits = plan.queue
         levels = plan.queue.priority_levels
         admission = plan.protection.admission
-        self._window = Window(
+        self._batch_queue = BatchQueue(
             plan.batching, (admission.priority_shares or default_shares(levels)) if levels else ()
         )
         loop = asyncio.get_running_loop()
         self._now = loop.time
-        self._punctuality = Punctuality(plan, self._window, instances.lanes)
-        self._timer = DeadlineTimer(plan, self._window, loop)
+        self._deadline_admission = DeadlineAdmission(
+            plan, self._batch_queue, instances.max_concurrency
+        )
+        self._timer = DeadlineTimer(plan, self._batch_queue, loop)
         self._puller = Puller(
             plan,
-            self._window,
-            self._punctuality,
+            self._batch_queue,
+            self._deadline_admission,
             self._timer,
             Dispatcher(plan, listeners, retries),
             instances,
@@ -73,27 +75,28 @@ class Batcher:
     async def predict(self, request: InferenceRequest) -> Prediction:
         """The prediction.
 
-        Raises QueueFull, Overloaded, DeadlineExpired, CircuitOpen, InstanceFailed, ModelFailed.
+        Raises QueueFull, Overloaded, DeadlineExpired, CircuitBreakerOpen, InstanceFailed,
+        ModelFailed.
         There are three cases: there is no room; its deadline could not be kept; it waits.
         """
         form = request.form
         if self._plain and not form.timeout_s:
-            waiting = Waiting(self._leaves, request, 0, request.deadline)
+            queued = QueuedRequest(self._leaves, request, 0, request.deadline)
         else:
             level = self._level(form.priority)
-            waiting = Waiting(self._leaves, request, level, self._deadline(request))
-        window = self._window
+            queued = QueuedRequest(self._leaves, request, level, self._deadline(request))
+        batch_queue = self._batch_queue
         limits = self._limits
-        if window.count >= limits.max_requests or (
-            window.bytes + form.input_bytes > limits.max_bytes and window.count
+        if batch_queue.count >= limits.max_requests or (
+            batch_queue.bytes + form.input_bytes > limits.max_bytes and batch_queue.count
         ):
             raise QueueFull(self._full_text())
-        if waiting.deadline != math.inf:
-            self._punctuality.require(waiting, self._puller.running, self._now())
-            self._timer.watch(waiting.deadline)
-        window.add(waiting)
+        if queued.deadline != math.inf:
+            self._deadline_admission.require(queued, self._puller.running, self._now())
+            self._timer.watch(queued.deadline)
+        batch_queue.add(queued)
         self._pull_soon()
-        return await waiting
+        return await queued
 
     def describe(self) -> Description:
         """Where requests become batches."""
@@ -107,17 +110,17 @@ class Batcher:
     @property
     def load(self) -> tuple[int, int, int]:
         """Requests that wait, their bytes, and batches that run."""
-        return self._window.count, self._window.bytes, self._puller.running
+        return self._batch_queue.count, self._batch_queue.bytes, self._puller.running
 
     @property
     def idle(self) -> bool:
         """Nobody waits, nothing runs."""
-        return not self._window.count and not self._puller.running
+        return not self._batch_queue.count and not self._puller.running
 
-    def _on_leave(self, waiting: Waiting) -> None:
+    def _on_leave(self, queued: QueuedRequest) -> None:
         """A request's caller has gone: of one that is in a batch, the answer is thrown away."""
-        if not waiting.taken:
-            self._window.forget(waiting)
+        if not queued.dequeued:
+            self._batch_queue.forget(queued)
 
     def _level(self, priority: int) -> int:
         levels = self._limits.priority_levels
@@ -138,13 +141,14 @@ class Batcher:
 
     def _full_text(self) -> str:
         return (
-            f"Exceeds maximum queue size: {self._window.count} requests ({self._window.bytes} "
-            f"bytes) wait for '{self._plan.model}' version {self._plan.version}, "
-            f"{self._limits.max_requests} requests and {self._limits.max_bytes} bytes may"
+            f"Exceeds maximum queue size: {self._batch_queue.count} requests "
+            f"({self._batch_queue.bytes} bytes) wait for '{self._plan.model}' version "
+            f"{self._plan.version}, {self._limits.max_requests} requests and "
+            f"{self._limits.max_bytes} bytes may"
         )
 
     def __repr__(self) -> str:
         return (
-            f"<Batcher {self._plan.model} {self._plan.version}: {self._window.count} "
+            f"<Batcher {self._plan.model} {self._plan.version}: {self._batch_queue.count} "
             f"waiting, {self._puller.running} running>"
         )

@@ -9,28 +9,30 @@ from typing import Final
 
 from gateway.core.errors import DeadlineExpired, Overloaded
 from gateway.core.plan import VersionPlan
-from gateway.serving.batching.latency_forecast import Forecast
-from gateway.serving.batching.queue import Window
-from gateway.serving.batching.queued_request import Waiting
+from gateway.serving.batching.latency_forecast import LatencyForecast
+from gateway.serving.batching.queue import BatchQueue
+from gateway.serving.batching.queued_request import QueuedRequest
 
 # share of the time a request has besides its run that it may be expected to wait
 _PATIENCE: Final = 0.5
 
 
-class Punctuality:
+class DeadlineAdmission:
     """What the deadlines of one version's requests allow.
 
-    `lanes`: batches that run at the same time; `now` is the batcher's clock.
+    `max_concurrency`: batches that run at the same time; `now` is the batcher's clock.
     """
 
-    def __init__(self, plan: VersionPlan, window: Window, lanes: int) -> None:
+    def __init__(self, plan: VersionPlan, batch_queue: BatchQueue, max_concurrency: int) -> None:
         self._plan = plan
-        self._window = window
-        self._lanes = lanes
-        self._forecast = Forecast(plan.cost_us, plan.batching.useful_batch_size, lanes)
+        self._batch_queue = batch_queue
+        self._max_concurrency = max_concurrency
+        self._forecast = LatencyForecast(
+            plan.cost_us, plan.batching.useful_batch_size, max_concurrency
+        )
         self._enabled = plan.protection.admission.predict_wait
 
-    def require(self, waiting: Waiting, running: int, now: float) -> None:
+    def require(self, queued: QueuedRequest, running: int, now: float) -> None:
         """Raises DeadlineExpired where the answer would come too late.
 
         Overloaded where the queue is too long for the time there is.
@@ -39,8 +41,8 @@ class Punctuality:
         from the best pace of late, and the longer the queue the longer everybody's answer takes.
         """
         forecast = self._forecast
-        ahead = self._window.timed_rows
-        slack_s = waiting.deadline - now
+        ahead = self._batch_queue.timed_rows
+        slack_s = queued.deadline - now
         if slack_s <= 0:
             raise DeadlineExpired(
                 f"Request timeout expired before '{self._plan.model}' version "
@@ -50,13 +52,13 @@ class Punctuality:
             return
         # alone: a run that took long before may have been about other values
         if not (ahead or running):
-            if (least_s := forecast.least_s(waiting.rows, now)) > slack_s:
+            if (least_s := forecast.least_s(queued.rows, now)) > slack_s:
                 raise DeadlineExpired(self._text(0.0, least_s, slack_s))
             return
-        answer_s = forecast.answer_s(min(self._window.limit, ahead + waiting.rows) or 1, now)
+        answer_s = forecast.answer_s(min(self._batch_queue.limit, ahead + queued.rows) or 1, now)
         wait_s = forecast.wait_s(ahead, now)
-        if running >= self._lanes:
-            wait_s += forecast.run_s(self._window.limit or 1, now) / 2
+        if running >= self._max_concurrency:
+            wait_s += forecast.run_s(self._batch_queue.limit or 1, now) / 2
         if wait_s + answer_s > slack_s:
             raise DeadlineExpired(self._text(wait_s, answer_s, slack_s))
         if wait_s > _PATIENCE * (slack_s - answer_s):
@@ -67,16 +69,16 @@ class Punctuality:
 
         With nobody's deadline to mind, or nobody else to run instead, now.
         """
-        window = self._window
-        if not (self._enabled and window.timed_rows) or (
-            not running and window.rows <= max(1, window.limit)
+        batch_queue = self._batch_queue
+        if not (self._enabled and batch_queue.timed_rows) or (
+            not running and batch_queue.rows <= max(1, batch_queue.limit)
         ):
             return now
-        return now + self._forecast.answer_s(window.next_rows(), now)
+        return now + self._forecast.answer_s(batch_queue.next_rows(), now)
 
     def ran(self, rows: int, run_s: float, now: float) -> None:
         """A batch has ended; `run_s` of 0: it failed."""
-        self._forecast.ran(rows, run_s, now, backlog=self._window.count > 0)
+        self._forecast.ran(rows, run_s, now, backlog=self._batch_queue.count > 0)
 
     def _text(self, wait_s: float, answer_s: float, slack_s: float) -> str:
         return (
@@ -86,4 +88,4 @@ class Punctuality:
         )
 
     def __repr__(self) -> str:
-        return f"<Punctuality {self._forecast!r}>"
+        return f"<DeadlineAdmission {self._forecast!r}>"

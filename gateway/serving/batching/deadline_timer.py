@@ -8,14 +8,16 @@ from collections.abc import Iterable
 
 from gateway.core.errors import DeadlineExpired
 from gateway.core.plan import VersionPlan
-from gateway.serving.batching.queue import Window
-from gateway.serving.batching.queued_request import Waiting
+from gateway.serving.batching.queue import BatchQueue
+from gateway.serving.batching.queued_request import QueuedRequest
 
 
 class DeadlineTimer:
     """One timer, for the earliest deadline of those who wait in a queue."""
 
-    def __init__(self, plan: VersionPlan, queue: Window, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, plan: VersionPlan, queue: BatchQueue, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._plan = plan
         self._queue = queue
         self._loop = loop
@@ -28,7 +30,7 @@ class DeadlineTimer:
                 self._timer.cancel()
             self._timer = self._loop.call_at(deadline, self._passed)
 
-    def expire(self, entries: Iterable[Waiting]) -> None:
+    def expire(self, entries: Iterable[QueuedRequest]) -> None:
         """Fails requests that the queue has handed out as too late."""
         for entry in entries:
             entry.fail(

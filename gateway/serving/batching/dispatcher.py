@@ -14,7 +14,7 @@ from gateway.core.errors import GatewayError, ModelFailed
 from gateway.core.outcome import Outcome
 from gateway.core.plan import VersionPlan
 from gateway.serving.batching.batch import Batch
-from gateway.serving.batching.queued_request import Waiting
+from gateway.serving.batching.queued_request import QueuedRequest
 from gateway.serving.batching.retry import Parts, Retry
 from gateway.serving.policies.retry_budget import RetryBudget
 
@@ -24,7 +24,8 @@ _log = logging.getLogger(__name__)
 class Dispatcher:
     """Sees the batches of one version through.
 
-    A request that it is given is answered once, or returned to be queued again; whoever has left
+    A request that it is given is answered once, or returned to be queued again; a caller that has
+    left
     meanwhile is left out of either.
 
     `listeners` are called in their order; one that raises is logged, and keeps nobody from an
@@ -36,16 +37,16 @@ class Dispatcher:
     ) -> None:
         self._plan = plan
         self._batch_started = tuple(
-            [each.batch_started for each in listeners if _hears(each, "batch_started")]
+            [each.batch_started for each in listeners if _implements(each, "batch_started")]
         )
         self._batch_finished = tuple(
-            [each.batch_finished for each in listeners if _hears(each, "batch_finished")]
+            [each.batch_finished for each in listeners if _implements(each, "batch_finished")]
         )
         self._has_axis = plan.batching.max_batch_size > 0
         self._pad_to = plan.batching.pad_to
         self._retry = Retry(plan.protection.retry.attempts, retries)
 
-    def start(self, entries: Sequence[Waiting], rows: int, instance: str) -> Batch:
+    def start(self, entries: Sequence[QueuedRequest], rows: int, instance: str) -> Batch:
         """The batch of these requests, about to run on that instance (empty: in this process)."""
         batch = Batch(
             [entry.request for entry in entries],
@@ -60,7 +61,7 @@ class Dispatcher:
                 _log.exception("%r raised. This is a bug.", batch_started)
         return batch
 
-    def finish(self, batch: Batch, entries: Sequence[Waiting]) -> Parts:
+    def finish(self, batch: Batch, entries: Sequence[QueuedRequest]) -> Parts:
         """Settles the requests of a batch that has run; returns those to be queued again.
 
         There are three cases: it was answered; it failed, and parts of it are run again; it
@@ -83,7 +84,9 @@ class Dispatcher:
             entry.settle(prediction)
         return ()
 
-    def _repeat_or_fail(self, batch: Batch, entries: Sequence[Waiting], error: Exception) -> Parts:
+    def _repeat_or_fail(
+        self, batch: Batch, entries: Sequence[QueuedRequest], error: Exception
+    ) -> Parts:
         parts = self._retry.parts(batch, entries)
         self._notify_finished(batch)
         if parts:
@@ -100,7 +103,7 @@ class Dispatcher:
             except Exception:  # noqa: BLE001  # as above
                 _log.exception("%r raised. This is a bug.", batch_finished)
 
-    def abandon(self, entries: Iterable[Waiting], error: Exception) -> None:
+    def abandon(self, entries: Iterable[QueuedRequest], error: Exception) -> None:
         """Something of ours raised while it had these requests: they are failed with it."""
         _log.error(
             "'%s' version %d could not run a batch. This is a bug.", *self._plan.key, exc_info=error
@@ -114,14 +117,14 @@ class Dispatcher:
 
     def _log_retry(self, batch: Batch, parts: int) -> None:
         _log.info(
-            "a batch of %d requests for '%s' version %d failed and is run again %s: %s",
+            "a batch of %d requests for '%s' version %d failed and is retried %s: %s",
             len(batch.run_again),
             *self._plan.key,
             "in parts" if parts > 1 else "as it is",
             batch.error,
         )
 
-    def _fail(self, entries: Iterable[Waiting], error: Exception) -> None:
+    def _fail(self, entries: Iterable[QueuedRequest], error: Exception) -> None:
         kind = type(error) if isinstance(error, GatewayError) else ModelFailed
         text = str(error)
         if not isinstance(error, GatewayError):
@@ -137,6 +140,6 @@ class Dispatcher:
         return f"<Dispatcher {self._plan.model} {self._plan.version}>"
 
 
-def _hears(listener: BatchListener, what: str) -> bool:
+def _implements(listener: BatchListener, what: str) -> bool:
     """It has something to do then: a call of what does nothing is left out, at every batch."""
     return getattr(type(listener), what) is not getattr(BatchListener, what)

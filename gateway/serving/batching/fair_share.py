@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 
-class Shares:
+class FairShare:
     """Levels are served by urgency.
 
     A level that waits earns its share of every row served, and goes
@@ -43,7 +43,7 @@ class Shares:
 
     def __repr__(self) -> str:
         earned = [f"{level}: {rows:.0f} rows earned" for level, rows in self._earned.items()]
-        return f"<Shares {', '.join(earned)}>"
+        return f"<FairShare {', '.join(earned)}>"
 
 
 def default_shares(levels: int) -> tuple[float, ...]:

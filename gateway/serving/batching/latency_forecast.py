@@ -6,7 +6,8 @@ While requests wait all the time, the pace at which batches end says everything:
 Python adds to each request, and what other versions take of the machine. Without such a pace, or
 when it is old, the curve speaks.
 
-Refusing costs time as well, so whoever refuses looks slow, and would refuse still more. Two things
+Refusing costs time as well, so a server that refuses looks slow, and would refuse still more. Two
+things
 prevent that: only batches that are at least half full tell the pace, and what counts is the best
 pace of the last seconds.
 """
@@ -57,23 +58,27 @@ class _Best:
         self.at = now
 
 
-class Forecast:
+class LatencyForecast:
     """Predicts runs and waits of one version.
 
     All times are seconds; `now` is the batcher's clock.
     """
 
-    def __init__(self, cost_us: Sequence[tuple[int, float]], batch_rows: int, lanes: int) -> None:
+    def __init__(
+        self, cost_us: Sequence[tuple[int, float]], batch_rows: int, max_concurrency: int
+    ) -> None:
         """`cost_us`: wall time of a run by rows, ascending; may be empty.
 
-        `lanes`: batches that run at the same time.
+        `max_concurrency`: batches that run at the same time.
         """
         self._sizes = [rows for rows, _ in cost_us]
         self._costs_s = [cost * 1e-6 for _, cost in cost_us]
         self._batch_rows = max(1, batch_rows)
-        self._lanes = max(1, lanes)
+        self._max_concurrency = max(1, max_concurrency)
         self._correction = _Best(1.0)
-        self._row_s = _Best(self._curve_s(self._batch_rows) / self._batch_rows / self._lanes)
+        self._row_s = _Best(
+            self._curve_s(self._batch_rows) / self._batch_rows / self._max_concurrency
+        )
         self._last_end = -1.0
 
     def run_s(self, rows: int, now: float) -> float:
@@ -103,7 +108,12 @@ class Forecast:
         """How long until so many waiting rows have been taken."""
         if now - self._row_s.at <= _TRUSTED_S:
             return rows_ahead * self._row_s.value
-        return rows_ahead * self.run_s(self._batch_rows, now) / self._batch_rows / self._lanes
+        return (
+            rows_ahead
+            * self.run_s(self._batch_rows, now)
+            / self._batch_rows
+            / self._max_concurrency
+        )
 
     def ran(self, rows: int, run_s: float, now: float, *, backlog: bool) -> None:
         """A batch has ended; `backlog`: requests wait behind it.
@@ -145,6 +155,6 @@ class Forecast:
 
     def __repr__(self) -> str:
         return (
-            f"<Forecast {self._row_s.value * 1e6:.1f} us a row, runs "
+            f"<LatencyForecast {self._row_s.value * 1e6:.1f} us a row, runs "
             f"{self._correction.value:.2f} times the curve>"
         )

@@ -13,17 +13,17 @@ import time
 from functools import partial
 from typing import Final
 
-from gateway.core.errors import CircuitOpen, GatewayError
+from gateway.core.errors import CircuitBreakerOpen, GatewayError
 from gateway.core.instance import Runner
 from gateway.core.plan import VersionPlan
 from gateway.serving.batching.batch import Batch
-from gateway.serving.batching.deadline_admission import Punctuality
+from gateway.serving.batching.deadline_admission import DeadlineAdmission
 from gateway.serving.batching.deadline_timer import DeadlineTimer
 from gateway.serving.batching.dispatcher import Dispatcher
 from gateway.serving.batching.loop_time import LoopTime
-from gateway.serving.batching.queue import Window
+from gateway.serving.batching.queue import BatchQueue
 from gateway.serving.batching.queue_decision import Decision
-from gateway.serving.batching.queued_request import Waiting
+from gateway.serving.batching.queued_request import QueuedRequest
 from gateway.serving.batching.retry import Parts
 from gateway.serving.batching.slots import Instances, Slot
 
@@ -33,7 +33,7 @@ _TURN_NS: Final = 1_000_000  # runs on the loop before everything else gets its 
 
 
 class Puller:
-    """Gives the waiting requests of one version to whoever is free.
+    """Gives the waiting requests of one version to free instances.
 
     Whoever it takes from the queue is answered, or waits again: what is raised on the way fails
     the requests that were taken. `runner` runs small batches on the loop itself, where the plan
@@ -43,8 +43,8 @@ class Puller:
     def __init__(
         self,
         plan: VersionPlan,
-        queue: Window,
-        admission: Punctuality,
+        queue: BatchQueue,
+        admission: DeadlineAdmission,
         timer: DeadlineTimer,
         dispatcher: Dispatcher,
         instances: Instances,
@@ -79,7 +79,8 @@ class Puller:
         |---|---|
         | nobody | that was all |
         | a batch that may run on the loop | it runs, until the turn is over; the rest pulls soon |
-        | a batch, and no slot is free | whoever has one pulls; is none left, all are failed |
+        | a batch, and no slot is free | an instance that frees one pulls; without any instance, all
+        are failed |
         | a batch that is to wait for company | the slot is given back, and a timer pulls |
         | a batch, and a slot is free | it runs there, and its end pulls |
         """
@@ -91,7 +92,7 @@ class Puller:
                 slot = None
                 if queue.next_rows() > self.loop_time.rows and (slot := self._acquire()) is None:
                     return
-                decision = self._take(slot)
+                decision = self._next_batch(slot)
                 if not decision.batch:
                     self._wait(decision, slot)
                     return
@@ -113,18 +114,17 @@ class Puller:
         slot = self._instances.acquire(self._pull)
         if slot is None and (why := self._instances.unreachable()):
             self._fail_waiting(
-                CircuitOpen(
-                    f"nothing is left that could run '{self._plan.model}' version "
-                    f"{self._plan.version}: {why}"
+                CircuitBreakerOpen(
+                    f"no instance can run '{self._plan.model}' version {self._plan.version}: {why}"
                 )
             )
         return slot
 
-    def _take(self, slot: Slot | None) -> Decision:
+    def _next_batch(self, slot: Slot | None) -> Decision:
         """The next batch, without those whose answers would come too late; these are failed."""
         now = self._now()
         try:
-            decision = self._queue.take(now, self._admission.answered_at(now, self.running))
+            decision = self._queue.next_batch(now, self._admission.answered_at(now, self.running))
         except Exception:
             if slot is not None:
                 self._instances.release(slot)
@@ -143,7 +143,7 @@ class Puller:
         self._delayed = None
         self._pull()
 
-    def _run_here(self, entries: list[Waiting], rows: int) -> None:
+    def _run_here(self, entries: list[QueuedRequest], rows: int) -> None:
         """Runs a batch on the event loop; afterwards its requests are settled, or wait again."""
         runner = self._runner
         assert runner is not None
@@ -160,7 +160,7 @@ class Puller:
             self._queue_again(parts)
         self.loop_time.ran(ran_ns)
 
-    def _run_there(self, entries: list[Waiting], rows: int, slot: Slot) -> None:
+    def _run_there(self, entries: list[QueuedRequest], rows: int, slot: Slot) -> None:
         """Has a batch run on an instance; `_ran_there` is the end, or the except clause here."""
         self.running += 1
         try:
@@ -171,7 +171,7 @@ class Puller:
             self._dispatcher.abandon(entries, error)
             self._instances.release(slot)
 
-    def _ran_there(self, batch: Batch, entries: list[Waiting], rows: int) -> None:
+    def _ran_there(self, batch: Batch, entries: list[QueuedRequest], rows: int) -> None:
         self.running -= 1
         try:
             if not batch.run_ns:
@@ -206,7 +206,7 @@ class Puller:
         )
 
     def _fail_waiting(self, error: GatewayError) -> None:
-        """Whoever waits would wait for nobody."""
+        """All that wait are failed: no instance will come."""
         for entry in self._queue.clear():
             # one of its own for each: a traceback is written into what is raised
             entry.fail(type(error)(str(error)))

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from operator import itemgetter
 
 from gateway.core.plan import BatchingPlan
-from gateway.serving.batching.fair_share import Shares
+from gateway.serving.batching.fair_share import FairShare
 from gateway.serving.batching.queue_decision import Decision
 from gateway.serving.batching.queue_line import URGENCY, QueueLine
-from gateway.serving.batching.queued_request import Waiting
+from gateway.serving.batching.queued_request import QueuedRequest
 
 
-class Window:
+class BatchQueue:
     """The waiting requests of one version.
 
     `count`, `rows` and `bytes` are of those who wait, `timed_rows` of those who have a deadline;
@@ -44,18 +44,18 @@ class Window:
         self._lines: dict[tuple[object, ...], QueueLine] = {}
         self._sequence = itertools.count()
         self._tombstones = 0
-        self._shares = Shares(shares, self.limit) if shares else None
+        self._shares = FairShare(shares, self.limit) if shares else None
         self.count = 0
         self.rows = 0
         self.bytes = 0
         self.timed_rows = 0
 
-    def add(self, entry: Waiting) -> None:
+    def add(self, entry: QueuedRequest) -> None:
         """Lets a request wait."""
         entry.order = next(self._sequence)
         self.add_again(entry)
 
-    def add_again(self, entry: Waiting) -> None:
+    def add_again(self, entry: QueuedRequest) -> None:
         """Lets a request wait once more, as one that came when it came."""
         key = entry.key if self._shares is None else (entry.level, *entry.key)
         line = self._lines.get(key)
@@ -63,14 +63,14 @@ class Window:
             line = QueueLine(key, entry.level)
             self._lines[key] = line
         line.add(entry)
-        entry.taken = False
+        entry.dequeued = False
         self.count += 1
         self.rows += entry.rows
         self.bytes += entry.input_bytes
         if entry.deadline != math.inf:
             self.timed_rows += entry.rows
 
-    def forget(self, entry: Waiting) -> None:
+    def forget(self, entry: QueuedRequest) -> None:
         """A waiting request was settled from outside (cancelled).
 
         It counts no more, and leaves when its line is next gone through.
@@ -86,7 +86,7 @@ class Window:
         """Rows that the next batch would have at most."""
         return min(self.rows, self.limit) if self.limit else 1
 
-    def take(self, now: float, answered_at: float | None = None) -> Decision:
+    def next_batch(self, now: float, answered_at: float | None = None) -> Decision:
         """The next batch, if it is time; it and the expired wait no longer.
 
         `answered_at`: when a batch taken now has its answers; whose deadline
@@ -105,19 +105,19 @@ class Window:
         self._fill(line, over, decision)
         return decision
 
-    def expire(self, now: float) -> list[Waiting]:
+    def expire(self, now: float) -> list[QueuedRequest]:
         """Those whose time is over; they wait no longer."""
         decision = Decision()
         self._expire(now, decision)
         return decision.expired
 
-    def clear(self) -> list[Waiting]:
+    def clear(self) -> list[QueuedRequest]:
         """Lets nobody wait any more; returns those who did."""
         waiting = [
             entry for line in self._lines.values() for entry in line.entries if not entry.settled
         ]
         for entry in waiting:
-            entry.taken = True
+            entry.dequeued = True
         self._lines.clear()
         self._tombstones = 0
         self.count = 0
@@ -149,7 +149,7 @@ class Window:
                 break
             else:
                 batch.append(entry)
-                entry.taken = True
+                entry.dequeued = True
                 rows += entry.rows
                 size += entry.input_bytes
                 if entry.deadline != math.inf:
@@ -197,7 +197,7 @@ class Window:
             alive = [entry for entry in alive if entry[1].level == level]
         return min(alive, key=itemgetter(0))[1] if alive else None
 
-    def _first_alive(self, line: QueueLine, now: float, decision: Decision) -> Waiting | None:
+    def _first_alive(self, line: QueueLine, now: float, decision: Decision) -> QueuedRequest | None:
         for dead, entry in enumerate(line.entries):
             if entry.settled:
                 self._tombstones -= 1
@@ -228,8 +228,8 @@ class Window:
                 line.entries = [entry for entry in line.entries if id(entry) not in gone]
                 decision.expired += late
 
-    def _uncount(self, line: QueueLine, entry: Waiting) -> None:
-        entry.taken = True
+    def _uncount(self, line: QueueLine, entry: QueuedRequest) -> None:
+        entry.dequeued = True
         self.count -= 1
         self.rows -= entry.rows
         self.bytes -= entry.input_bytes
@@ -246,4 +246,4 @@ class Window:
         self._tombstones = 0
 
     def __repr__(self) -> str:
-        return f"<Window {self.count} waiting, {self.rows} rows, {len(self._lines)} lines>"
+        return f"<BatchQueue {self.count} waiting, {self.rows} rows, {len(self._lines)} lines>"

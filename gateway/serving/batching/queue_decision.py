@@ -1,10 +1,10 @@
-"""What a queue has decided, for whoever acts on it."""
+"""What a queue has decided, for its caller to act on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gateway.serving.batching.queued_request import Waiting
+from gateway.serving.batching.queued_request import QueuedRequest
 
 
 @dataclass(slots=True)
@@ -15,7 +15,7 @@ class Decision:
     when somebody comes. In each of them `expired` may have some who are too late.
     """
 
-    batch: list[Waiting] = field(default_factory=list)
+    batch: list[QueuedRequest] = field(default_factory=list)
     rows: int = 0
-    expired: list[Waiting] = field(default_factory=list)
+    expired: list[QueuedRequest] = field(default_factory=list)
     wait_s: float | None = None

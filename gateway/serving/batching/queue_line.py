@@ -6,9 +6,9 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Final
 
-from gateway.serving.batching.queued_request import Waiting
+from gateway.serving.batching.queued_request import QueuedRequest
 
-URGENCY: Final[Callable[[Waiting], tuple[float, int]]] = attrgetter("deadline", "order")
+URGENCY: Final[Callable[[QueuedRequest], tuple[float, int]]] = attrgetter("deadline", "order")
 
 
 class QueueLine:
@@ -19,11 +19,11 @@ class QueueLine:
     def __init__(self, key: tuple[object, ...], level: int) -> None:
         self.key = key
         self.level = level
-        self.entries: list[Waiting] = []
+        self.entries: list[QueuedRequest] = []
         self.ordered = True
         self.rows = 0
 
-    def add(self, entry: Waiting) -> None:
+    def add(self, entry: QueuedRequest) -> None:
         """Lets a request wait at the end."""
         if self.entries and self.ordered:
             last = self.entries[-1]

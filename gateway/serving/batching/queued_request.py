@@ -9,10 +9,11 @@ from gateway.core.waiter import Waiter
 from gateway.serving.batching.bisection import Bisection
 
 
-class Waiting(Waiter[Prediction]):
+class QueuedRequest(Waiter[Prediction]):
     """A request that waits for its prediction.
 
-    `taken`: the queue has handed it out, or forgotten it. `bisection`: its batch failed, and it is
+    `dequeued`: the queue has handed it out, or forgotten it. `bisection`: its batch failed, and it
+    is
     run again in a part of that. `on_leave` is called with it when its caller goes unanswered.
     """
 
@@ -21,24 +22,24 @@ class Waiting(Waiter[Prediction]):
         "arrived",
         "bisection",
         "deadline",
+        "dequeued",
         "input_bytes",
         "key",
         "level",
         "order",
         "request",
         "rows",
-        "taken",
     )
 
     def __init__(
         self,
-        on_leave: Callable[[Waiting], None],
+        on_leave: Callable[[QueuedRequest], None],
         request: InferenceRequest,
         level: int,
         deadline: float,
     ) -> None:
         self.settled = False
-        self.taken = False
+        self.dequeued = False
         self._error = None
         self._driver = None
         self._callbacks = None

@@ -9,8 +9,9 @@ There are five cases, in this order:
 
 | it failed with | and | its requests | what is learnt |
 |---|---|---|---|
-| `DeadlineExpired` | | fail | nothing: whoever ran it was not given the time |
-| anything else | all callers have left | are over | not told: whose fault it was stays unknown |
+| `DeadlineExpired` | | fail | nothing: the instance was not given the time |
+| anything else | all callers have left | are over | not reported: whose fault it was stays unknown
+|
 | `InstanceFailed` | attempts and budget are left | are run again | with the last part |
 | another error | it has several requests | are run again | with the last part |
 | any of the two | neither | fail | a failure, unless another part was answered |
@@ -26,12 +27,12 @@ from gateway.core.errors import DeadlineExpired, InstanceFailed
 from gateway.core.outcome import Outcome
 from gateway.serving.batching.batch import Batch
 from gateway.serving.batching.bisection import Bisection
-from gateway.serving.batching.queued_request import Waiting
+from gateway.serving.batching.queued_request import QueuedRequest
 from gateway.serving.policies.retry_budget import RetryBudget
 
 _OWN: Final = itertools.count()
 
-Parts = Sequence[list[Waiting]]
+Parts = Sequence[list[QueuedRequest]]
 """Requests to be queued again, each part in a line of its own."""
 
 
@@ -42,7 +43,7 @@ class Retry:
         self._attempts = attempts
         self._budget = budget
 
-    def parts(self, batch: Batch, entries: Sequence[Waiting]) -> Parts:
+    def parts(self, batch: Batch, entries: Sequence[QueuedRequest]) -> Parts:
         """What is to be queued again of a batch that failed, none where it failed for good.
 
         What was learnt, and who runs again, stands in the batch afterwards.
@@ -80,6 +81,6 @@ class Retry:
         return f"<Retry {self._attempts} attempts, {self._budget!r}>"
 
 
-def _halves(entries: list[Waiting]) -> list[list[Waiting]]:
+def _halves(entries: list[QueuedRequest]) -> list[list[QueuedRequest]]:
     middle = (len(entries) + 1) // 2
     return [part for part in (entries[:middle], entries[middle:]) if part]

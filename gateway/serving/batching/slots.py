@@ -33,7 +33,7 @@ class Instances(Protocol):
     """What can run batches of this version."""
 
     @property
-    def lanes(self) -> int:
+    def max_concurrency(self) -> int:
         """Batches that run at the same time, at most."""
         ...
 

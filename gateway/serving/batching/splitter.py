@@ -29,7 +29,7 @@ class Part(InferenceRequest):
     counted = False
 
 
-class Split:
+class Splitter:
     """A Predictor that cuts large requests into parts for `inner` and joins their answers.
 
     A request is large that has more than `max_rows` rows.

@@ -1,6 +1,6 @@
 """How many runs may be repeated.
 
-A share of the first ones, so that retries cannot become a storm of their own.
+A share of the first ones, so that retries cannot overload the model themselves.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from gateway.core.errors import GatewayError, InvalidRequest, ModelNotFound, Unavailable
-from gateway.serving.routing.live_version import Live
+from gateway.serving.routing.live_version import LiveVersion
 
 _LEAVING: Final = "it is UNLOADING"
 
@@ -19,13 +19,13 @@ class Catalogue:
     """
 
     def __init__(self) -> None:
-        self._models: dict[str, dict[int, Live]] = {}
-        self._newest: dict[str, Live] = {}
+        self._models: dict[str, dict[int, LiveVersion]] = {}
+        self._newest: dict[str, LiveVersion] = {}
         self._reasons: Mapping[tuple[str, int], str] = {}
         self._listeners: list[Callable[[], None]] = []
         self.generation = 0
 
-    def resolve(self, model: str, version: str) -> Live:
+    def resolve(self, model: str, version: str) -> LiveVersion:
         """The version asked for, the newest where `version` is empty.
 
         Raises ModelNotFound, Unavailable for one that is known and not live (loading, failed),
@@ -40,7 +40,7 @@ class Catalogue:
             raise self._missing(model, version)
         return live
 
-    def versions(self, model: str) -> list[Live]:
+    def versions(self, model: str) -> list[LiveVersion]:
         """All live versions of a model, oldest first; empty if there is none."""
         return [live for _, live in sorted(self._models.get(model, {}).items())]
 
@@ -48,16 +48,18 @@ class Catalogue:
         """Names of all models with a live version, sorted."""
         return sorted(self._models)
 
-    def swap(self, live: Iterable[Live], retire: Iterable[tuple[str, int]]) -> list[Live]:
+    def swap(
+        self, live: Iterable[LiveVersion], retire: Iterable[tuple[str, int]]
+    ) -> list[LiveVersion]:
         """Makes versions live and takes others out, all at once.
 
         Returns those that are out, for draining.
         """
-        out: list[Live] = []
+        out: list[LiveVersion] = []
         for model, version in retire:
             if (old := self._models.get(model, {}).pop(version, None)) is not None:
                 out.append(old)
-        if out:  # until it is explained: nobody is to be told that there is no such model
+        if out:  # until it is explained: no caller may be answered that there is no such model
             self._reasons = {
                 **self._reasons,
                 **{(old.plan.model, old.plan.version): _LEAVING for old in out},
@@ -70,7 +72,7 @@ class Catalogue:
         self._models = {model: versions for model, versions in self._models.items() if versions}
         self._newest = {model: versions[max(versions)] for model, versions in self._models.items()}
         self.generation += 1
-        self._tell()
+        self._notify()
         return out
 
     def explain(self, reasons: Mapping[tuple[str, int], str]) -> None:
@@ -79,13 +81,13 @@ class Catalogue:
         Version 0 speaks for the whole model.
         """
         self._reasons = reasons
-        self._tell()
+        self._notify()
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Calls the listener after every change."""
         self._listeners.append(listener)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for listener in self._listeners:
             listener()
 

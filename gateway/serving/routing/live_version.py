@@ -10,11 +10,11 @@ from gateway.core.predictor import Description, Predictor
 from gateway.core.request import InferenceRequest, Prediction
 from gateway.protocol.codec import VersionCodec
 from gateway.records.counters import VersionStatistics
-from gateway.records.slow_requests import Slowest
+from gateway.records.slow_requests import SlowRequests
 from gateway.serving.policies.admission.in_flight import Inside
 
 
-class Live:
+class LiveVersion:
     """The route to one version: the Predictor around all its predictors.
 
     A request that comes here is the version's, whatever becomes of it. `inside` is the count that
@@ -53,7 +53,7 @@ class Live:
         self.codec = codec
         self.counts = counts
         self.row = plan.statistics_row
-        self.slowest = Slowest()
+        self.slowest = SlowRequests()
         self.version = self
         self._inside = inside
         self._without_fallback = without_fallback
@@ -72,9 +72,9 @@ class Live:
         """Requests that have arrived and not ended."""
         return self._inside.count
 
-    def beneath(self) -> Beneath:
+    def without_fallback(self) -> WithoutFallback:
         """The version without its fallbacks."""
-        return Beneath(self.plan, self._without_fallback)
+        return WithoutFallback(self.plan, self._without_fallback)
 
     async def drain(self) -> None:
         """Waits until nobody is inside any more."""
@@ -90,10 +90,10 @@ class Live:
         return Description(name, f"{self.in_flight} in flight", self.inner.describe())
 
     def __repr__(self) -> str:
-        return f"<Live {self.plan.model} {self.plan.version}, {self.in_flight} in flight>"
+        return f"<LiveVersion {self.plan.model} {self.plan.version}, {self.in_flight} in flight>"
 
 
-class Beneath:
+class WithoutFallback:
     """A version without its fallbacks, for the fallbacks of others: a chain cannot loop."""
 
     __slots__ = ("plan", "predict")

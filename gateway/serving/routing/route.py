@@ -8,7 +8,7 @@ from gateway.core.predictor import Predictor
 from gateway.protocol.codec import VersionCodec
 
 if TYPE_CHECKING:
-    from gateway.serving.routing.live_version import Live
+    from gateway.serving.routing.live_version import LiveVersion
 
 
 class Route(Predictor, Protocol):
@@ -24,6 +24,6 @@ class Route(Predictor, Protocol):
         ...
 
     @property
-    def version(self) -> Live | None:
+    def version(self) -> LiveVersion | None:
         """The version that every request goes to; None where that depends on the request."""
         ...

@@ -11,23 +11,23 @@ from collections.abc import Awaitable, Callable, Iterable
 from gateway.core.errors import GatewayError
 from gateway.core.plan import VersionPlan
 from gateway.serving.routing.catalogue import Catalogue
-from gateway.serving.routing.live_version import Live
+from gateway.serving.routing.live_version import LiveVersion
 
 Key = tuple[str, int]
 
 
-class Versions:
+class LiveVersions:
     """Builds versions, swaps them into the catalogue and takes old ones down.
 
     `build` opens a version and everything around it.
     """
 
     def __init__(
-        self, catalogue: Catalogue, build: Callable[[VersionPlan], Awaitable[Live]]
+        self, catalogue: Catalogue, build: Callable[[VersionPlan], Awaitable[LiveVersion]]
     ) -> None:
         self._catalogue = catalogue
         self._build = build
-        self._prepared: dict[int, dict[Key, Live]] = {}
+        self._prepared: dict[int, dict[Key, LiveVersion]] = {}
 
     async def prepare(
         self, change_id: int, plans: Iterable[VersionPlan]
@@ -58,11 +58,11 @@ class Versions:
         """Lets go what was prepared."""
         return self._take_down(list(self._prepared.pop(change_id, {}).values()))
 
-    async def _take_down(self, out: list[Live]) -> None:
+    async def _take_down(self, out: list[LiveVersion]) -> None:
         while out:
             old = out.pop()
             await old.drain()
             await old.close()
 
     def __repr__(self) -> str:
-        return f"<Versions {sum(map(len, self._prepared.values()))} prepared>"
+        return f"<LiveVersions {sum(map(len, self._prepared.values()))} prepared>"

@@ -1,7 +1,7 @@
 """Lends the instances of one version to its batches, in a serving process.
 
-An instance is chosen by when it is expected to be done; one whose circuit breaker is open is left
-alone.
+An instance is chosen by when it is expected to be done; one whose circuit breaker is open is not
+used.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import Final
 from gateway.core.errors import DeadlineExpired, InstanceFailed
 from gateway.core.instance import Instance, Work
 from gateway.core.outcome import Outcome
-from gateway.serving.policies.breaker.circuit_breaker import Circuit
+from gateway.serving.policies.breaker.circuit_breaker import CircuitBreaker
 
 _log = logging.getLogger(__name__)
 
 _SUSPECT_S: Final = 1.0  # how long another instance is preferred after one has lost a batch
 _MAY_COME_BACK_S: Final = 2.0  # a worker process that died is back in half a second
-_LOOK_S: Final = 1.0  # an operator may take back what was forced
+_POLL_S: Final = 1.0  # an operator may take back what was forced
 _SMOOTHING: Final = 0.2  # weight of the newest run in the time an instance is expected to take
 
 
-class Seat:
+class Slot:
     """One instance with its circuit breaker, and what it has to do."""
 
-    def __init__(self, instance: Instance, gate: Circuit, now: Callable[[], float]) -> None:
+    def __init__(self, instance: Instance, gate: CircuitBreaker, now: Callable[[], float]) -> None:
         self.instance = instance
         self.gate = gate
         self._now = now
@@ -45,7 +45,7 @@ class Seat:
         """The name of the instance."""
         return self.instance.name
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Notes when the instance went down."""
         if self.instance.available:
             self.down_since = None
@@ -73,7 +73,7 @@ class Seat:
                 return
             ended = True
             try:
-                self._tell(generation, work, self._now() - began)
+                self._record_outcome(generation, work, self._now() - began)
                 self.gate.release(ticket)
             finally:
                 self._over(done)
@@ -87,7 +87,7 @@ class Seat:
                 asyncio.get_running_loop().call_soon(over)
 
     def _refuse(self, work: Work, done: Callable[[], None]) -> None:
-        why = f"{self.instance.name} is left alone {_until(self.gate.retry_in_s)}"
+        why = f"{self.instance.name} is not used {_until(self.gate.retry_in_s)}"
         work.fail(InstanceFailed(why))
         asyncio.get_running_loop().call_soon(self._over, done)
 
@@ -96,7 +96,7 @@ class Seat:
         done()
         self.freed()
 
-    def _tell(self, generation: int, work: Work, elapsed_s: float) -> None:
+    def _record_outcome(self, generation: int, work: Work, elapsed_s: float) -> None:
         error = work.error
         if error is None:
             self.expected_s += (elapsed_s - self.expected_s) * (
@@ -115,7 +115,7 @@ class Seat:
 
     def __repr__(self) -> str:
         return (
-            f"<Seat {self.instance.name}: {self.outstanding} of {self.instance.capacity}, "
+            f"<Slot {self.instance.name}: {self.outstanding} of {self.instance.capacity}, "
             f"{'up' if self.instance.available else 'down'}>"
         )
 
@@ -125,17 +125,17 @@ class InstancePool:
 
     def __init__(
         self,
-        instances: Sequence[tuple[Instance, Circuit]],
+        instances: Sequence[tuple[Instance, CircuitBreaker]],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._now = now
-        self.seats = tuple(Seat(instance, gate, now) for instance, gate in instances)
-        self.lanes = sum(seat.instance.capacity for seat in self.seats)
+        self.slots = tuple(Slot(instance, gate, now) for instance, gate in instances)
+        self.max_concurrency = sum(slot.instance.capacity for slot in self.slots)
         self._ready: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        for seat in self.seats:
-            seat.freed = self._changed
-            seat.instance.watch(self._instance_changed)
+        for slot in self.slots:
+            slot.freed = self._changed
+            slot.instance.watch(self._instance_changed)
 
     def unreachable(self) -> str:
         """Why no instance can be expected to run a batch; empty where one can.
@@ -144,58 +144,58 @@ class InstancePool:
         """
         latest = self._now() - _MAY_COME_BACK_S
         reasons = []
-        for seat in self.seats:
-            if seat.down_since is not None and seat.down_since <= latest:
-                reasons.append(f"{seat.instance.name} is down")
-            elif not seat.gate.admits:
+        for slot in self.slots:
+            if slot.down_since is not None and slot.down_since <= latest:
+                reasons.append(f"{slot.instance.name} is down")
+            elif not slot.gate.admits:
                 reasons.append(
-                    f"the breaker of {seat.instance.name} is open {_until(seat.gate.retry_in_s)}"
+                    f"the breaker of {slot.instance.name} is open {_until(slot.gate.retry_in_s)}"
                 )
             else:
                 return ""
         return "; ".join(reasons)
 
-    def acquire(self, ready: Callable[[], None]) -> Seat | None:
+    def acquire(self, ready: Callable[[], None]) -> Slot | None:
         """Takes a place on the instance that is expected to be done first.
 
         Where none is free it returns None, and calls `ready` when that has changed.
         """
-        able = [seat for seat in self.seats if seat.instance.available and seat.gate.admits]
+        able = [slot for slot in self.slots if slot.instance.available and slot.gate.admits]
         now = self._now()
-        trusted = [seat for seat in able if seat.suspect_until <= now] or able
-        free = [seat for seat in trusted if seat.outstanding < seat.instance.capacity]
+        trusted = [slot for slot in able if slot.suspect_until <= now] or able
+        free = [slot for slot in trusted if slot.outstanding < slot.instance.capacity]
         if free:
-            seat = min(free, key=_load)
-            seat.outstanding += 1
-            return seat
+            slot = min(free, key=_load)
+            slot.outstanding += 1
+            return slot
         self._ready = ready
         if not able:
-            self._look_again()
+            self._poll_again()
         return None
 
-    def release(self, seat: Seat) -> None:
+    def release(self, slot: Slot) -> None:
         """Gives a place back unused."""
-        seat.outstanding -= 1
+        slot.outstanding -= 1
 
-    def _look_again(self) -> None:
+    def _poll_again(self) -> None:
         """Sets a timer after which `ready` is called again.
 
         Nobody tells the pool when a breaker lets the next batch try, or when an instance has been
         down for too long.
         """
         waits = [
-            seat.gate.retry_in_s
-            for seat in self.seats
-            if seat.instance.available and not seat.gate.admits
+            slot.gate.retry_in_s
+            for slot in self.slots
+            if slot.instance.available and not slot.gate.admits
         ]
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(
-                max(min([*waits, _LOOK_S]), 0.01), self._timer_over
+                max(min([*waits, _POLL_S]), 0.01), self._timer_over
             )
 
     def _instance_changed(self) -> None:
-        for seat in self.seats:
-            seat.look()
+        for slot in self.slots:
+            slot.refresh()
         self._changed()
 
     def _timer_over(self) -> None:
@@ -209,7 +209,7 @@ class InstancePool:
             ready()
 
     def __repr__(self) -> str:
-        return f"<InstancePool {', '.join(map(repr, self.seats))}>"
+        return f"<InstancePool {', '.join(map(repr, self.slots))}>"
 
 
 def _until(retry_in_s: float) -> str:
@@ -220,5 +220,5 @@ def _until(retry_in_s: float) -> str:
     )
 
 
-def _load(seat: Seat) -> float:
-    return seat.load
+def _load(slot: Slot) -> float:
+    return slot.load

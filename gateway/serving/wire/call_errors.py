@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Hashable, Mapping
-from typing import Final
+from typing import Any, Final
 
-from gateway.core.errors import CircuitOpen, GatewayError, reason_of, status_of
+from gateway.core.errors import CircuitBreakerOpen, GatewayError, reason_of, status_of
 from gateway.core.grpc_status import CANCELLED, INTERNAL, UNIMPLEMENTED, status_name
 from gateway.logs.formats import about
 from gateway.logs.rate_limit import RateLimitedLog
@@ -19,7 +19,8 @@ from gateway.serving.wire.transport.interface import CallEnded, Metadata
 # bytes on the wire; clients refuse headers of 8 KiB altogether, with another status
 _LONGEST_TEXT: Final = 4096
 _ESCAPED: Final = 3  # bytes that a byte outside printable ASCII takes: %XX
-# What opens a circuit outlives a client's retries. Told so, a client that retries ends at once
+# What opens a circuit breaker outlives a client's retries. Transitions so, a client that retries
+# ends at once
 # (gRFC A6); a pushback in milliseconds would have it wait through each of its attempts.
 _NO_RETRIES: Final[Metadata] = (("grpc-retry-pushback-ms", "-1"),)
 _SILENT: Final = 0
@@ -35,21 +36,21 @@ def ending(error: BaseException) -> CallEnded:
 
     Of what no method should raise, callers read the class only.
     """
-    tell(error)
+    log_error(error)
     if isinstance(error, CallEnded):
         return CallEnded(error.code, fitting_text(error.details), error.trailers)
     if isinstance(error, GatewayError):
         return CallEnded(
             error.status,
             fitting_text(str(error)),
-            _NO_RETRIES if isinstance(error, CircuitOpen) else (),
+            _NO_RETRIES if isinstance(error, CircuitBreakerOpen) else (),
         )
     if isinstance(error, asyncio.CancelledError):
         return CallEnded(CANCELLED, "the call was cancelled")
     return CallEnded(INTERNAL, f"internal error: {type(error).__name__}")
 
 
-def tell(
+def log_error(
     error: BaseException,
     model: str = "",
     version: int = 0,
@@ -79,32 +80,29 @@ def tell(
         return
     if _limited.full and _limited.counted(kind := (kind_of,), words):
         return
-    _tell_first(error, kind, level, {"model": model, "version": version, **known()})
+    _log_first(error, kind, level, {"model": model, "version": version, **known()})
 
 
-def tell_rest() -> None:
+def flush_log() -> None:
     """Logs how many there were of what is being counted; to be called before the loop ends."""
     _limited.flush()
 
 
-def _tell_first(
+def _log_first(
     error: BaseException, kind: Hashable, level: int, known: Mapping[str, object]
 ) -> None:
-    said = {"status": status_name(error.code if isinstance(error, CallEnded) else status_of(error))}
+    code = error.code if isinstance(error, CallEnded) else status_of(error)
+    fields: dict[str, Any] = {**known, "status": status_name(code)}
     if not isinstance(error, CallEnded):
-        said["reason"] = reason_of(error)
+        fields["reason"] = reason_of(error)
     if level == logging.ERROR:
-        _log.error("A method failed. This is a bug.", exc_info=error, extra=about(**known, **said))  # type: ignore[arg-type]
+        _log.error("A method failed. This is a bug.", exc_info=error, extra=about(**fields))
         what = f"calls failed with {type(error).__name__} at the same place"
     else:
-        _log.log(level, "not answered: %s", error, extra=about(**known, **said))  # type: ignore[arg-type]
-        what = "were not answered for the same reason"
-    _limited.begin(
-        kind,
-        level,
-        what,
-        {name: value for name, value in {**known, **said}.items() if name in _OF_ALL},
-    )
+        _log.log(level, "request failed: %s", error, extra=about(**fields))
+        what = "failed for the same reason"
+    common = {name: value for name, value in fields.items() if name in _OF_ALL}
+    _limited.begin(kind, level, what, common)
 
 
 def _level(kind: type[BaseException]) -> int:

@@ -127,22 +127,22 @@ class _Watched:
 class Watch:
     """One caller's watch of one name, to be closed; `with` does that."""
 
-    __slots__ = ("_changed", "_health", "_told", "service", "watched")
+    __slots__ = ("_changed", "_health", "_last_sent", "service", "watched")
 
     def __init__(self, health: Health, service: str, watched: _Watched) -> None:
         self._health = health
         self.service = service
         self.watched = watched
-        self._told: Status | None = None
+        self._last_sent: Status | None = None
         self._changed: asyncio.Future[None] | None = None
 
     async def next(self) -> Status:
         """The health now, at the first call; then the next that differs from the one before."""
-        while self.watched.status is self._told:
+        while self.watched.status is self._last_sent:
             self._changed = asyncio.get_running_loop().create_future()
             await self._changed
-        self._told = self.watched.status
-        return self._told
+        self._last_sent = self.watched.status
+        return self._last_sent
 
     def wake(self) -> None:
         """Wakes `next`, because the health has changed."""

@@ -30,12 +30,12 @@ class ServerState:
         """Takes over a new publication."""
         self.publication = publication
         self._known = None
-        self._tell()
+        self._notify()
 
     def drain(self) -> None:
         """Makes the server not ready from here on."""
         self.draining = True
-        self._tell()
+        self._notify()
 
     def published(self) -> Publish:
         """The last publication; raises Unavailable while there is none."""
@@ -61,7 +61,7 @@ class ServerState:
         """Calls the listener after every change."""
         self._listeners.append(listener)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for listener in self._listeners:
             listener()
 

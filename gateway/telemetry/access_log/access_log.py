@@ -24,7 +24,7 @@ from gateway.telemetry.access_log.single_line import LOGGER
 MOST_LINES_PER_S: Final = 100_000
 """A tenth of a core. What is more is left out, and counted."""
 _LINES_AT_ONCE: Final = 2048  # a megabyte: what is made of them stays in the processor's cache
-_SAY_EVERY_S: Final = 10.0
+_WARN_EVERY_S: Final = 10.0
 _CLOSE_S: Final = 2.0
 _log = logging.getLogger(LOGGER)
 
@@ -50,8 +50,8 @@ class AccessLog:
         self._most = most_lines_per_s
         self._left = most_lines_per_s
         self._until = 0.0
-        self._said = 0
-        self._say_at = 0.0
+        self._warned = 0
+        self._warn_at = 0.0
         self.written = 0
         """Lines handed to the writer."""
         self._left_out = 0
@@ -69,14 +69,14 @@ class AccessLog:
     def close(self, timeout_s: float = _CLOSE_S) -> None:
         """Writes what waits, as far as there is time, and logs how many lines were left out."""
         self._writer.close(timeout_s)
-        self._say(time.monotonic(), at_once=True)
+        self._warn(time.monotonic(), at_once=True)
 
-    def take(self, chunk: Chunk) -> None:
+    def consume(self, chunk: Chunk) -> None:
         """Writes the lines of its requests. Never waits, never raises."""
         if not self._on:
             return
         try:
-            self._take(chunk)
+            self._consume(chunk)
         except Exception:  # noqa: BLE001  # logged; a log must not stop what counts
             self._left_out += len(chunk.requests)
             if not self._failed:
@@ -84,11 +84,11 @@ class AccessLog:
                 _log.exception(
                     "lines of %d requests could not be made. This is a bug.", len(chunk.requests)
                 )
-        self._say(time.monotonic())
+        self._warn(time.monotonic())
 
-    def _take(self, chunk: Chunk) -> None:
+    def _consume(self, chunk: Chunk) -> None:
         batches = self._batches.setdefault(chunk.slot, SlotBatches())
-        batches.take(chunk)
+        batches.consume(chunk)
         wanted = self._within_limit(self._wanted(chunk))
         offset_ns = time.time_ns() - time.monotonic_ns()
         for begin in range(0, len(wanted), _LINES_AT_ONCE):
@@ -123,14 +123,12 @@ class AccessLog:
         self._left_out += len(wanted) - len(within)
         return within
 
-    def _say(self, now: float, *, at_once: bool = False) -> None:
+    def _warn(self, now: float, *, at_once: bool = False) -> None:
         dropped = self.dropped
-        if dropped > self._said and (at_once or now >= self._say_at):
-            _log.warning(
-                "%d lines were left out: more than can be written, or read", dropped - self._said
-            )
-            self._said = dropped
-            self._say_at = now + _SAY_EVERY_S
+        if dropped > self._warned and (at_once or now >= self._warn_at):
+            _log.warning("%d lines were dropped: more than can be written", dropped - self._warned)
+            self._warned = dropped
+            self._warn_at = now + _WARN_EVERY_S
 
     def __repr__(self) -> str:
         return f"<AccessLog {self.written} lines, {self.dropped} dropped, {self._writer!r}>"

@@ -11,7 +11,7 @@ import numpy as np
 from gateway.records.cells import Cells
 from gateway.records.events import Detail
 from gateway.records.reader import Chunk, Names
-from gateway.records.span_ids import Bytes, Identifiers
+from gateway.records.span_ids import Bytes, SpanIds
 from gateway.telemetry.chunk_rows import details_by_row, request_ids
 
 Array = np.ndarray[Any, Any]
@@ -54,11 +54,11 @@ class SlotBatches:
     """The recent batches of one slot."""
 
     def __init__(self) -> None:
-        self._identifiers: Identifiers | None = None
+        self._identifiers: SpanIds | None = None
         self._recent: list[Array] = []
         self._sorted: Array = np.zeros(0, _BATCH)
 
-    def take(self, chunk: Chunk) -> None:
+    def consume(self, chunk: Chunk) -> None:
         """Remembers the batches of this chunk.
 
         Those of a process that is gone are forgotten: their numbers mean others now.

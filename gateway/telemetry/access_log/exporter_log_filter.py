@@ -25,7 +25,7 @@ _NO_VALUE: Final = "= " + "".join(map(chr, range(0x20)))
 _LEFT_OUT: Final = "(left out)"
 
 
-class ExporterWords(logging.Filter):
+class ExporterLogFilter(logging.Filter):
     """A handler's filter, which counts for a minute what the exporters log again and again.
 
     It leaves the values of their headers out of every record: they may be tokens.

@@ -16,7 +16,7 @@ MOST_BYTES: Final = 8 << 20
 """Bytes that wait to be written: a second of 30 000 lines."""
 # what is written to a pipe at once, and no longer, is not mixed with what other processes write
 _WHOLE_BYTES: Final = select.PIPE_BUF
-_LOOK_S: Final = 1.0
+_POLL_S: Final = 1.0
 
 
 class LineWriter:
@@ -61,7 +61,7 @@ class LineWriter:
             self._waiting.clear()
 
     def _run(self) -> None:
-        whole = stat.S_ISREG(os.fstat(self._fd).st_mode)
+        is_file = stat.S_ISREG(os.fstat(self._fd).st_mode)
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._closing)
@@ -69,7 +69,7 @@ class LineWriter:
                     return
                 data, lines = self._waiting[0]
             try:
-                for piece in (data,) if whole else _pieces(data):
+                for piece in (data,) if is_file else _pieces(data):
                     self._write(piece)
                 failed = False
             except OSError:  # its reader is gone
@@ -87,7 +87,7 @@ class LineWriter:
             try:
                 rest = rest[os.write(self._fd, rest) :]
             except BlockingIOError:  # another process that shares it has made it so
-                select.select([], [self._fd], [], _LOOK_S)
+                select.select([], [self._fd], [], _POLL_S)
 
     def __repr__(self) -> str:
         return f"<LineWriter {self._bytes} bytes wait, {self.lost} lines lost>"

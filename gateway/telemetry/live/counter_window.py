@@ -1,6 +1,6 @@
 """What was counted within the last seconds, by version.
 
-The counters now, less those of some looks ago.
+The counters now, less those of some samples ago.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from gateway.core.plan import Key
-from gateway.records.counters import HOUSE_ROW, StatisticsTable
+from gateway.records.counters import GATEWAY_ROW, StatisticsTable
 from gateway.records.counting.counter_layout import HEAD_WORDS
 from gateway.telemetry.live.rates import COLUMNS, Integers
 
@@ -22,39 +22,39 @@ NO_KEY: Final[Key] = ("", 0)
 
 
 @dataclass
-class _Look:
+class _Sample:
     at_ns: int
     words: Integers
 
 
-class Counted:
-    """Looks at the counters, and keeps so many looks."""
+class CounterWindow:
+    """Samples the counters, and keeps so many samples."""
 
-    def __init__(self, counters: StatisticsTable, looks: int) -> None:
+    def __init__(self, counters: StatisticsTable, samples: int) -> None:
         self._counters = counters
-        self._looks: deque[_Look] = deque(maxlen=looks + 1)
+        self._samples: deque[_Sample] = deque(maxlen=samples + 1)
         self._rows: tuple[tuple[int, Key], ...] = ()
         self.keys: tuple[Key, ...] = ()
         """Of the versions in `within`, in its order; the last is `NO_KEY`."""
 
-    def look(self, now_ns: int, rows: Mapping[int, Key]) -> None:
+    def refresh(self, now_ns: int, rows: Mapping[int, Key]) -> None:
         """Reads the counters of these rows.
 
         What a version had counted before it is first seen here is not new.
         """
-        asked = (*sorted(rows.items()), (HOUSE_ROW, NO_KEY))
-        words = self._read([row for row, _ in asked])
-        if asked != self._rows:
-            self._follow(asked, words)
-        for look in self._looks:
+        wanted = (*sorted(rows.items()), (GATEWAY_ROW, NO_KEY))
+        words = self._read([row for row, _ in wanted])
+        if wanted != self._rows:
+            self._follow(wanted, words)
+        for sample in self._samples:
             # the row was cleared: all that it has is new
-            look.words[(words < look.words).any(1)] = 0
-        self._looks.append(_Look(now_ns, words))
+            sample.words[(words < sample.words).any(1)] = 0
+        self._samples.append(_Sample(now_ns, words))
 
     def within(self) -> tuple[Integers, float]:
         """What was counted, a row for each of `keys`, and in how many seconds."""
-        first = self._looks[0]
-        last = self._looks[-1]
+        first = self._samples[0]
+        last = self._samples[-1]
         return last.words - first.words, max((last.at_ns - first.at_ns) / 1e9, 1e-3)
 
     def _read(self, rows: list[int]) -> Integers:
@@ -64,17 +64,17 @@ class Counted:
         summed: Integers = words[:, :, COLUMNS].sum(1)
         return summed
 
-    def _follow(self, asked: tuple[tuple[int, Key], ...], words: Integers) -> None:
-        """Brings the looks so far in line with other rows."""
+    def _follow(self, wanted: tuple[tuple[int, Key], ...], words: Integers) -> None:
+        """Brings the samples so far in line with other rows."""
         places = {entry: place for place, entry in enumerate(self._rows)}
-        known = [(new, places[entry]) for new, entry in enumerate(asked) if entry in places]
+        known = [(new, places[entry]) for new, entry in enumerate(wanted) if entry in places]
         now, then = np.array(known, np.intp).reshape(-1, 2).T
-        for look in self._looks:
+        for sample in self._samples:
             moved = words.copy()
-            moved[now] = look.words[then]
-            look.words = moved
-        self._rows = asked
-        self.keys = tuple(key for _, key in asked)
+            moved[now] = sample.words[then]
+            sample.words = moved
+        self._rows = wanted
+        self.keys = tuple(key for _, key in wanted)
 
     def __repr__(self) -> str:
-        return f"<Counted {len(self._rows)} rows, {len(self._looks)} looks>"
+        return f"<Counted {len(self._rows)} rows, {len(self._samples)} samples>"

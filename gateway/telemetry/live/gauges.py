@@ -19,22 +19,22 @@ _WORST_FIRST: Final = (OPEN, HALF_OPEN, CLOSED)
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Latest:
     latest: Gauges
     cpu_percent: float | None = None
     """Of one core, between the latest two."""
 
 
-class Gauged:
+class LatestGauges:
     """By slot."""
 
     def __init__(self) -> None:
-        self._told: dict[int, _Told] = {}
+        self._latest: dict[int, _Latest] = {}
 
-    def take(self, chunk: Chunk) -> None:
-        """Keeps what a process has said of itself last."""
+    def consume(self, chunk: Chunk) -> None:
+        """Keeps the latest gauges of each process."""
         for gauges in chunk.gauges:
-            before = self._told.get(chunk.slot)
+            before = self._latest.get(chunk.slot)
             cpu_percent = None
             if (
                 before is not None
@@ -46,30 +46,30 @@ class Gauged:
                     / (gauges.at_ns - before.latest.at_ns)
                     * 1e11
                 )
-            self._told[chunk.slot] = _Told(gauges, cpu_percent)
+            self._latest[chunk.slot] = _Latest(gauges, cpu_percent)
 
     def speaking(self, now_ns: int, pids: Mapping[int, int]) -> dict[int, Gauges]:
-        """Of processes that run, by slot, what those say that have said anything of late."""
+        """Of processes that run, by slot, the gauges of those that have sent any of late."""
         return {
-            slot: told.latest
-            for slot, told in sorted(self._told.items())
+            slot: latest.latest
+            for slot, latest in sorted(self._latest.items())
             if self._speaks(slot, now_ns, pids)
         }
 
     def cpu_percent(self, slot: int) -> float | None:
         """Of one core; None: not known yet."""
-        return self._told[slot].cpu_percent
+        return self._latest[slot].cpu_percent
 
     def _speaks(self, slot: int, now_ns: int, pids: Mapping[int, int]) -> bool:
-        latest = self._told[slot].latest
+        latest = self._latest[slot].latest
         return pids.get(slot) == latest.pid and now_ns - latest.at_ns <= SILENT_AFTER_NS
 
     def __repr__(self) -> str:
-        return f"<Gauged {len(self._told)} processes>"
+        return f"<LatestGauges {len(self._latest)} processes>"
 
 
 Standing = tuple[tuple[int, VersionGauges], ...]
-"""One version in each process that told of it: slot and gauges."""
+"""One version in each process that has it: slot and gauges."""
 
 
 def standings(speaking: Mapping[int, Gauges]) -> dict[int, Standing]:
@@ -84,7 +84,7 @@ def standings(speaking: Mapping[int, Gauges]) -> dict[int, Standing]:
 def described(standing: Standing) -> dict[str, object]:
     """The JSON of one version's gauges.
 
-    `breaker` is the worst that it has in any process, empty where none told of one.
+    `breaker` is the worst that it has in any process, empty where there is none.
 
     To try: it is open, and the next request is let through to try.
     """

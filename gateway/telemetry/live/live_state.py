@@ -3,7 +3,7 @@
 Counters, gauges, overview and what was written of requests, joined once a second.
 
 Rates and percentiles are those of the last `WINDOW_S` seconds, at every moment alike. The members
-of the JSON are told in `LiveState.document`.
+of the JSON are described in `LiveState.document`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,19 @@ from gateway.ipc.telemetry_messages import Overview, ProcessState
 from gateway.records.counters import StatisticsTable
 from gateway.records.events import Gauges
 from gateway.records.reader import Chunk
-from gateway.telemetry.live.counter_window import NO_KEY, Counted
-from gateway.telemetry.live.gauges import SILENT_AFTER_NS, Gauged, Standing, described, standings
+from gateway.telemetry.live.counter_window import NO_KEY, CounterWindow
+from gateway.telemetry.live.gauges import (
+    SILENT_AFTER_NS,
+    LatestGauges,
+    Standing,
+    described,
+    standings,
+)
 from gateway.telemetry.live.history import CHARTED_AT, History
 from gateway.telemetry.live.json_document import Document, dumped
 from gateway.telemetry.live.lost_spans import LostSpans, SpanExports
 from gateway.telemetry.live.rates import FIGURES, Numbers, failures, figures
-from gateway.telemetry.live.recent_events import Happenings, state_word
+from gateway.telemetry.live.recent_events import RecentEvents, state_word
 from gateway.telemetry.live.recent_requests import RecentRequests
 from gateway.telemetry.live.warnings import notices
 
@@ -41,7 +47,7 @@ _GAUGE_NAMES: Final = ("queued", "queued_bytes", "in_flight", "running_batches")
 
 
 class LiveState:
-    """Is told the gateway (`told`), given what processes wrote (`take`).
+    """Gets the gateway's state (`on_event`) and what processes wrote (`consume`).
 
     Looks at the counters (`tick`); all on one thread.
     """
@@ -64,13 +70,13 @@ class LiveState:
         self._now_ns = now_ns
         self._now_s = now_s
         self._overview = Overview(ready=False, phase="starting", index=())
-        self._counted = Counted(counters, WINDOW_S)
-        self._gauged = Gauged()
+        self._counters = CounterWindow(counters, WINDOW_S)
+        self._gauges = LatestGauges()
         self._history = History()
         self._requests = RecentRequests(trace_url)
-        self._happenings = Happenings()
-        self._lost = LostSpans(spans)
-        self._lost.look(now_ns() / 1e9)
+        self._events = RecentEvents()
+        self._lost_spans = LostSpans(spans)
+        self._lost_spans.refresh(now_ns() / 1e9)
         self._known = False
         self._met_ns: dict[tuple[int, int], int] = {}  # by slot and pid
         self._epoch_s = now_s() - now_ns() / 1e9
@@ -85,10 +91,10 @@ class LiveState:
         self._document: Document | None = None
         self._texts: dict[str, tuple[object, str]] = {}
 
-    def told(self, overview: Overview) -> None:
+    def on_event(self, overview: Overview) -> None:
         """The gateway has changed."""
         if self._known:
-            self._happenings.told(self._overview, overview, self._now_s())
+            self._events.on_event(self._overview, overview, self._now_s())
         self._overview = overview
         self._known = True
         self._met_ns = {
@@ -96,18 +102,18 @@ class LiveState:
             for each in overview.processes
         }
 
-    def take(self, chunk: Chunk) -> None:
+    def consume(self, chunk: Chunk) -> None:
         """What a serving process wrote.
 
         What cannot be understood is logged and left out, for others read the same.
         """
         try:
-            self._gauged.take(chunk)
+            self._gauges.consume(chunk)
             if len(chunk.requests):
-                self._requests.take(chunk, self._epoch_s)
-            self._happenings.take(chunk, self._epoch_s)
+                self._requests.consume(chunk, self._epoch_s)
+            self._events.consume(chunk, self._epoch_s)
         except Exception:  # noqa: BLE001
-            # whoever reads on must not be stopped by what one cannot read
+            # one unreadable chunk must not stop the reader
             _log.exception("what serving process %d wrote cannot be shown", chunk.slot)
 
     def tick(self) -> None:
@@ -116,8 +122,8 @@ class LiveState:
         self._made_at_s = self._now_s()
         self._epoch_s = self._made_at_s - now_ns / 1e9
         rows = self._overview.rows
-        self._counted.look(now_ns, rows)
-        self._speaking = self._gauged.speaking(
+        self._counters.refresh(now_ns, rows)
+        self._speaking = self._gauges.speaking(
             now_ns, {process.slot: process.pid for process in self._overview.processes}
         )
         standing = standings(self._speaking)
@@ -130,7 +136,7 @@ class LiveState:
             *self._dropped[-WINDOW_S:],
             {slot: gauges.dropped for slot, gauges in self._speaking.items()},
         ]
-        self._lost.look(now_ns / 1e9)
+        self._lost_spans.refresh(now_ns / 1e9)
         self._calculate()
         self._document = None
 
@@ -140,8 +146,8 @@ class LiveState:
         Members: `made_at_s` (Unix time), `window_s` (what rates and percentiles are taken over),
         `gateway`, `notices` (what to know before reading on, the worst first), `total`,
         `processes`, `requests` (failed, degraded and slow ones), `events`, both the newest first,
-        and `versions`. Percentiles are null where nothing ended; gauges are those that the serving
-        processes told last.
+        and `versions`. Percentiles are null where nothing ended; gauges are the latest of the
+        serving processes.
         """
         if self._document is None:
             self._document = Document(dict(self._members()), self._version_texts())
@@ -156,12 +162,12 @@ class LiveState:
         return None if columns is None else {"step_s": TICK_S, "window_s": WINDOW_S, **columns}
 
     def _calculate(self) -> None:
-        counted, self._window_s = self._counted.within()
+        counted, self._window_s = self._counters.within()
         chosen = np.flatnonzero(counted.any(1))
         counted = np.vstack((counted.sum(0), counted[chosen]))
         self._numbers = figures(counted, self._window_s)
         self._failures = failures(counted, self._window_s)
-        keys = tuple(self._counted.keys[at] for at in chosen.tolist())
+        keys = tuple(self._counters.keys[at] for at in chosen.tolist())
         self._active = {key: place for place, key in enumerate(keys, 1)}
         queued = np.zeros(1 + len(keys))
         in_flight = np.zeros(1 + len(keys))
@@ -199,7 +205,7 @@ class LiveState:
                     self._silent(),
                     self._standing.values(),
                     self._lately_dropped(),
-                    self._lost.lately(),
+                    self._lost_spans.lately(),
                 )
             ),
         )
@@ -209,7 +215,7 @@ class LiveState:
         )
         yield "processes", dumped([self._process(process) for process in overview.processes])
         yield "requests", dumped(self._requests.newest_first())
-        yield "events", dumped(self._happenings.newest_first())
+        yield "events", dumped(self._events.newest_first())
 
     def _version_texts(self) -> dict[str, str]:
         rows = {key: row for row, key in self._overview.rows.items()}
@@ -259,13 +265,13 @@ class LiveState:
         return {**dict(zip(FIGURES, values, strict=True)), "errors_per_s_by_reason": reasons}
 
     def _lately_dropped(self) -> dict[int, int]:
-        """Cells that a process found no room for since it was first heard of within the window.
+        """Cells that a process found no room for since it was first seen within the window.
 
         By slot.
         """
         first: dict[int, int] = {}
-        for look in reversed(self._dropped):
-            first.update(look)
+        for sample in reversed(self._dropped):
+            first.update(sample)
         return {
             slot: cells - first[slot]
             for slot, cells in (self._dropped or [{}])[-1].items()
@@ -273,7 +279,7 @@ class LiveState:
         }
 
     def _silent(self) -> set[int]:
-        """Slots whose processes have been there long enough to have said something."""
+        """Slots whose processes have been there long enough to have sent gauges."""
         since_ns = self._now_ns() - SILENT_AFTER_NS
         return {
             slot
@@ -293,7 +299,7 @@ class LiveState:
 
     def _process(self, process: ProcessState) -> Mapping[str, object]:
         gauges = self._speaking.get(process.slot)
-        cpu_percent = self._gauged.cpu_percent(process.slot) if gauges is not None else None
+        cpu_percent = self._gauges.cpu_percent(process.slot) if gauges is not None else None
         return {
             "process": process.slot,
             "pid": process.pid,

@@ -8,7 +8,10 @@ from typing import Final, NamedTuple, Protocol
 
 WINDOW_S: Final = 60.0
 HANGS_AFTER_S: Final = 15.0
-"""Exporters of OTLP give an export up after ten seconds, unless they are told to wait longer."""
+"""Exporters of OTLP give an export up after ten seconds.
+
+Unless they are configured to wait longer.
+"""
 
 _Counts = Mapping[str, Mapping[str, int]]
 
@@ -43,13 +46,13 @@ class LostSpans:
 
     def __init__(self, exports: SpanExports | None) -> None:
         self._exports = exports
-        self._looks: deque[tuple[float, _Counts]] = deque()
+        self._samples: deque[tuple[float, _Counts]] = deque()
 
-    def look(self, now_s: float) -> None:
+    def refresh(self, now_s: float) -> None:
         """To be called every second or so; `now_s`: of any clock that goes on."""
         if self._exports is None:
             return
-        self._looks.append(
+        self._samples.append(
             (
                 now_s,
                 {
@@ -58,17 +61,17 @@ class LostSpans:
                 },
             )
         )
-        while self._looks[0][0] < now_s - WINDOW_S:
-            self._looks.popleft()
+        while self._samples[0][0] < now_s - WINDOW_S:
+            self._samples.popleft()
 
     def lately(self) -> list[Lost]:
         """Exporters that have lost spans within the last minute, or hang."""
-        if self._exports is None or not self._looks:
+        if self._exports is None or not self._samples:
             return []
         asking_s = self._exports.asking_s
-        before = self._looks[0][1]
+        before = self._samples[0][1]
         found = []
-        for exporter, dropped in self._looks[-1][1].items():
+        for exporter, dropped in self._samples[-1][1].items():
             more = {
                 reason: count - before[exporter].get(reason, 0) for reason, count in dropped.items()
             }

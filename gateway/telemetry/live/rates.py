@@ -1,4 +1,4 @@
-"""Rates and percentiles from two looks at the counters, for all versions at once.
+"""Rates and percentiles from two samples of the counters, for all versions at once.
 
 A thousand versions cost a millisecond.
 """

@@ -16,22 +16,22 @@ from gateway.records.reader import Chunk
 KEPT: Final = 100
 _LONGEST_TEXT: Final = 400
 
-Happening = dict[str, object]
+RecentEvent = dict[str, object]
 
 
-class Happenings:
+class RecentEvents:
     """The last ones, from what processes wrote and from what differs between two overviews."""
 
     def __init__(self) -> None:
-        self._kept: deque[tuple[float, Happening]] = deque(maxlen=KEPT)
+        self._kept: deque[tuple[float, RecentEvent]] = deque(maxlen=KEPT)
 
-    def take(self, chunk: Chunk, epoch_s: float) -> None:
+    def consume(self, chunk: Chunk, epoch_s: float) -> None:
         """What a serving process decided.
 
         `epoch_s`: the Unix time of the monotonic clock's zero.
         """
-        for each in chunk.decided:
-            happening = _happening(
+        for each in chunk.state_changes:
+            event = _event_of(
                 each.what,
                 each.text[:_LONGEST_TEXT],
                 model=each.model,
@@ -39,31 +39,31 @@ class Happenings:
                 instance=each.instance,
                 state=each.state,
             )
-            self._keep(epoch_s + each.at_ns / 1e9, chunk.slot, happening)
+            self._keep(epoch_s + each.at_ns / 1e9, chunk.slot, event)
 
-    def told(self, before: Overview, after: Overview, now_s: float) -> None:
+    def on_event(self, before: Overview, after: Overview, now_s: float) -> None:
         """The gateway has changed."""
-        for happening in (
+        for event in (
             *_phases(before, after),
             *_processes(before, after),
             *_versions(before, after),
         ):
-            self._keep(now_s, None, happening)
+            self._keep(now_s, None, event)
 
-    def newest_first(self) -> list[Happening]:
+    def newest_first(self) -> list[RecentEvent]:
         """All of them, as JSON has them."""
-        return [happening for _, happening in sorted(self._kept, key=lambda kept: -kept[0])]
+        return [event for _, event in sorted(self._kept, key=lambda kept: -kept[0])]
 
-    def _keep(self, at_s: float, process: int | None, happening: Happening) -> None:
-        self._kept.appendleft((at_s, {"at_s": round(at_s, 3), "process": process, **happening}))
+    def _keep(self, at_s: float, process: int | None, event: RecentEvent) -> None:
+        self._kept.appendleft((at_s, {"at_s": round(at_s, 3), "process": process, **event}))
 
     def __repr__(self) -> str:
-        return f"<Happenings {len(self._kept)}>"
+        return f"<RecentEvents {len(self._kept)}>"
 
 
-def _happening(
+def _event_of(
     what: str, text: str, *, model: str = "", version: str = "", instance: str = "", state: str = ""
-) -> Happening:
+) -> RecentEvent:
     return {
         "what": what,
         "model": model,
@@ -74,29 +74,29 @@ def _happening(
     }
 
 
-def _phases(before: Overview, after: Overview) -> Iterator[Happening]:
+def _phases(before: Overview, after: Overview) -> Iterator[RecentEvent]:
     if before.phase != after.phase:
-        yield _happening("gateway", f"the gateway is {after.phase}", state=after.phase)
+        yield _event_of("gateway", f"the gateway is {after.phase}", state=after.phase)
 
 
-def _processes(before: Overview, after: Overview) -> Iterator[Happening]:
+def _processes(before: Overview, after: Overview) -> Iterator[RecentEvent]:
     known = {process.slot: process for process in before.processes}
     for process in after.processes:
         was = known.get(process.slot)
         if was is not None and (was.state, was.restarts) != (process.state, process.restarts):
             reason = f": {process.reason}" if process.reason and process.state != "serving" else ""
-            yield _happening(
+            yield _event_of(
                 "process", f"process {process.slot} is {process.state}{reason}", state=process.state
             )
 
 
-def _versions(before: Overview, after: Overview) -> Iterator[Happening]:
+def _versions(before: Overview, after: Overview) -> Iterator[RecentEvent]:
     known = {(entry.model, entry.version): entry for entry in before.index}
     found = {(entry.model, entry.version): entry for entry in after.index}
     for key, entry in found.items():
         was = known.get(key)
         if (was.state if was else None) != entry.state:
-            yield _happening(
+            yield _event_of(
                 "version",
                 entry.reason[:_LONGEST_TEXT],
                 model=key[0],
@@ -104,7 +104,7 @@ def _versions(before: Overview, after: Overview) -> Iterator[Happening]:
                 state=state_word(entry.state),
             )
     for model, version in known.keys() - found.keys():
-        yield _happening(
+        yield _event_of(
             "version", "not in the repository any more", model=model, version=version, state="GONE"
         )
 

@@ -40,7 +40,7 @@ class RecentRequests:
         self._trace_url = trace_url
         self._kinds: dict[str, deque[tuple[float, Request]]] = {}
 
-    def take(self, chunk: Chunk, epoch_s: float) -> None:
+    def consume(self, chunk: Chunk, epoch_s: float) -> None:
         """Keeps the last of each kind. `epoch_s`: the Unix time of the monotonic clock's zero."""
         for kind, at in _latest(chunk):
             kept = self._kinds.setdefault(kind, deque(maxlen=KEPT))

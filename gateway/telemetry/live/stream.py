@@ -28,7 +28,7 @@ class _Client:
         self._transport = transport
         self.unread: asyncio.Queue[bytes | None] = asyncio.Queue()
 
-    def tell(self, message: bytes) -> bool:
+    def send(self, message: bytes) -> bool:
         """False where it has too much unread; it is cut off then."""
         if self.unread.qsize() >= MOST_UNREAD:
             self.end()
@@ -44,7 +44,7 @@ class _Client:
 
 
 class LiveStream:
-    """Ticks the state and tells those who read the stream; `async with` starts and stops it.
+    """Ticks the state and sends it to those who read the stream; `async with` starts and stops it.
 
     `end` is for `on_shutdown` of the application: a server that stops
     waits for the answers it has begun.
@@ -69,7 +69,7 @@ class LiveStream:
         await self.end()
 
     async def end(self, _: object = None) -> None:
-        """Ends the stream of everybody who reads it; whoever comes after is refused."""
+        """Ends the stream of everybody who reads it; later readers are refused."""
         self._ended = True
         for client in self._clients:
             client.end()
@@ -97,7 +97,7 @@ class LiveStream:
         client = _Client(request.transport)
         if self._sent is None:
             self._sent = self.live.document()
-        client.tell(b"retry: 2000\n" + _event("state", self._sent.text()))
+        client.send(b"retry: 2000\n" + _event("state", self._sent.text()))
         self._clients.add(client)
         try:
             while (message := await client.unread.get()) is not None:
@@ -112,7 +112,7 @@ class LiveStream:
         loop = asyncio.get_running_loop()
         at = loop.time()
         while True:
-            at = max(at + TICK_S, loop.time())  # a look that came late is not made up for
+            at = max(at + TICK_S, loop.time())  # a tick that came late is not made up for
             await asyncio.sleep(at - loop.time())
             try:
                 self._tick()
@@ -130,7 +130,7 @@ class LiveStream:
             "update", document.changes(self._sent) if self._sent is not None else document.text()
         )
         self._sent = document
-        for client in [client for client in self._clients if not client.tell(message)]:
+        for client in [client for client in self._clients if not client.send(message)]:
             self._clients.discard(client)
 
     def __repr__(self) -> str:

@@ -30,7 +30,7 @@ def notices(
     dropped: Mapping[int, int],
     lost: Iterable[Lost] = (),
 ) -> list[Notice]:
-    """The worst first; `silent`: processes that serve and tell nothing.
+    """The worst first; `silent`: processes that serve and send no gauges.
 
     `dropped`: cells that a process found no room for of late.
 
@@ -74,8 +74,8 @@ def _of_process(process: ProcessState, silent: Collection[int], phase: str) -> I
         if process.slot in silent:
             yield _notice(
                 "warning",
-                f"Process {process.slot} says nothing: its queue and what it "
-                "has in flight are not known.",
+                f"Process {process.slot} sends no gauges: its queue and requests "
+                "in flight are not known.",
             )
     elif phase != "starting":
         reason = f"; the one before it ended: {process.reason}" if process.reason else ""
@@ -110,9 +110,9 @@ def _of_exporter(lost: Lost) -> Notice:
 
 
 def _of_breakers(standing: Iterable[Standing]) -> Iterator[Notice]:
-    told = [{version.breaker for _, version in each} & {OPEN, TO_TRY} for each in standing]
-    opened = sum(map(bool, told))
-    to_try = sum(each == {TO_TRY} for each in told)
+    states = [{version.breaker for _, version in each} & {OPEN, TO_TRY} for each in standing]
+    opened = sum(map(bool, states))
+    to_try = sum(each == {TO_TRY} for each in states)
     if opened:
         tried = (
             f", {'which' if to_try == opened else f'{to_try} of which'} the next request tries"

@@ -20,7 +20,7 @@ class _Entry(Generic[S]):
     portion: Portion
 
 
-class Portions(Generic[K, S]):
+class CachedSamples(Generic[K, S]):
     """One portion for each of the things of a kind."""
 
     def __init__(self, samples: Callable[[K, S], Iterable[Sample]]) -> None:
@@ -59,4 +59,4 @@ class Portions(Generic[K, S]):
         return _Entry(state, Portion(tuple(made)))
 
     def __repr__(self) -> str:
-        return f"<Portions of {len(self._entries)}>"
+        return f"<CachedSamples of {len(self._entries)}>"

@@ -3,7 +3,7 @@
 What was counted, what processes say of themselves, what the main process knows.
 
 A label's value is the name of a model that is loaded, or a word of the gateway's own. The series of
-a version go when it is unloaded. Those of a process go when it has said nothing for five seconds or
+a version go when it is unloaded. Those of a process go when it has sent nothing for five seconds or
 is another one, but not what it counted.
 """
 
@@ -18,13 +18,13 @@ from typing import Final, Protocol
 from gateway.core.plan import Key
 from gateway.ipc.repository_index import UNLOADED
 from gateway.ipc.telemetry_messages import Overview
-from gateway.records.counters import HOUSE_ROW, StatisticsTable
+from gateway.records.counters import GATEWAY_ROW, StatisticsTable
 from gateway.records.events import Gauges, VersionGauges
 from gateway.records.reader import Chunk
 from gateway.telemetry.metrics import gateway_samples as gateway_metrics
 from gateway.telemetry.metrics import metric_names as names
 from gateway.telemetry.metrics import triton_names as triton
-from gateway.telemetry.metrics.cached_samples import Portions, Sample
+from gateway.telemetry.metrics.cached_samples import CachedSamples, Sample
 from gateway.telemetry.metrics.families import Labels, Portion
 from gateway.telemetry.metrics.version_samples import (
     failure_samples,
@@ -61,7 +61,7 @@ class SpanCounters(Protocol):
 class MetricsSource:
     """Joins them.
 
-    It is told the gateway and given what processes wrote on one
+    It gets the state of the gateway and what processes wrote on one
     thread, and may be read on any other.
     """
 
@@ -79,25 +79,25 @@ class MetricsSource:
         self._overview = Overview(ready=False, phase="starting", index=())
         self._gauges: dict[int, Gauges] = {}
         self._reading = threading.Lock()
-        self._build = Portions(gateway_metrics.build_samples)
-        self._gateway = Portions(gateway_metrics.gateway_samples)
-        self._models = Portions(gateway_metrics.model_samples)
-        self._processes = Portions(gateway_metrics.process_state_samples)
-        self._process_gauges = Portions(gateway_metrics.process_samples)
-        self._version_gauges = Portions(gateway_metrics.version_gauge_samples)
-        self._dropped = Portions(_dropped_samples)
-        self._exported = Portions(_span_samples)
-        self._house = Portions(self._house_samples)
-        self._versions = Portions(self._version_samples)
-        self._triton_versions = Portions(self._triton_samples)
-        self._triton_pending = Portions(_pending_samples)
+        self._build = CachedSamples(gateway_metrics.build_samples)
+        self._gateway = CachedSamples(gateway_metrics.gateway_samples)
+        self._models = CachedSamples(gateway_metrics.model_samples)
+        self._processes = CachedSamples(gateway_metrics.process_state_samples)
+        self._process_gauges = CachedSamples(gateway_metrics.process_samples)
+        self._version_gauges = CachedSamples(gateway_metrics.version_gauge_samples)
+        self._dropped = CachedSamples(_dropped_samples)
+        self._exported = CachedSamples(_span_samples)
+        self._unresolved = CachedSamples(self._unresolved_samples)
+        self._versions = CachedSamples(self._version_samples)
+        self._triton_versions = CachedSamples(self._triton_samples)
+        self._triton_pending = CachedSamples(_pending_samples)
 
-    def told(self, overview: Overview) -> None:
+    def on_event(self, overview: Overview) -> None:
         """The gateway has changed."""
         self._overview = overview
 
-    def take(self, chunk: Chunk) -> None:
-        """Keeps what a process has said of itself last."""
+    def consume(self, chunk: Chunk) -> None:
+        """Keeps the latest gauges of each process."""
         if chunk.gauges:
             self._gauges[chunk.slot] = chunk.gauges[-1]
 
@@ -109,16 +109,18 @@ class MetricsSource:
             rows = [
                 ((row, key), self._table.head(row)) for row, key in sorted(overview.rows.items())
             ]
-            told = list(_of_versions(overview, self._live(overview, gauges)))
+            versions = list(_of_versions(overview, self._live(overview, gauges)))
             found: list[Portion] = []
             if whose is not NamesOf.TRITON:
                 found += self._collect_gateway(overview, gauges)
-                found += self._version_gauges.shown(told)
-                found += self._house.shown([((HOUSE_ROW, ("", 0)), self._table.head(HOUSE_ROW))])
+                found += self._version_gauges.shown(versions)
+                found += self._unresolved.shown(
+                    [((GATEWAY_ROW, ("", 0)), self._table.head(GATEWAY_ROW))]
+                )
                 found += self._versions.shown(rows)
             if whose is not NamesOf.GATEWAY:
                 found += self._triton_versions.shown(rows)
-                found += self._triton_pending.shown(_pending(overview, told).items())
+                found += self._triton_pending.shown(_pending(overview, versions).items())
             return found
 
     def _collect_gateway(
@@ -156,7 +158,7 @@ class MetricsSource:
     def _version_samples(self, row: _Row, _: bytes) -> Iterator[Sample]:
         return version_samples(version_labels(*row[1]), self._table.read(row[0]))
 
-    def _house_samples(self, row: _Row, _: bytes) -> Iterator[Sample]:
+    def _unresolved_samples(self, row: _Row, _: bytes) -> Iterator[Sample]:
         return failure_samples(_NO_MODEL, self._table.read(row[0]))
 
     def _triton_samples(self, row: _Row, _: bytes) -> Iterable[Sample]:
@@ -177,11 +179,11 @@ def _of_versions(
 
 
 def _pending(
-    overview: Overview, told: Iterable[tuple[tuple[int, int], VersionGauges]]
+    overview: Overview, versions: Iterable[tuple[tuple[int, int], VersionGauges]]
 ) -> dict[Key, int]:
     """Requests that wait, by version, over all processes."""
     pending = dict.fromkeys(overview.rows.values(), 0)
-    for _, version in told:
+    for _, version in versions:
         pending[version.model, version.version] += version.queued
     return pending
 

@@ -1,6 +1,8 @@
-"""What a metric is, whoever reads it: families, their series, and values at one moment.
+"""What a metric is, in whatever format it is read.
 
-A series lives as long as what it tells of, a `Portion` as long as its values: encodings keep what
+Families, their series, and values at one moment.
+
+A series lives as long as what it describes, a `Portion` as long as its values: encodings keep what
 they have made of either beside it, so that of a thousand models only those are encoded anew that
 have done something.
 """

@@ -41,7 +41,7 @@ def make_exporter(
 
     It reads its own variables itself (endpoint, headers, certificates, compression).
 
-    None for `prometheus`, which is /metrics, always there, and said to be. Raises ValueError where
+    None for `prometheus`, which is /metrics, always there, and named so. Raises ValueError where
     no package that is installed has one of this name.
 
     Args: name: `otlp`, `console`, or what a package calls its own (entry point

@@ -51,7 +51,7 @@ PENDING: Final = Family(
     "nv_inference_pending_request_count",
 )
 
-# Of the reasons that Triton tells apart, the one that each of ours is.
+# Of the reasons that Triton distinguishes, the one that each of ours is.
 _OF_STATUS: Final = {
     grpc_status.RESOURCE_EXHAUSTED: "REJECTED",
     grpc_status.DEADLINE_EXCEEDED: "REJECTED",

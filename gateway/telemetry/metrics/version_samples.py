@@ -22,7 +22,7 @@ _Read = Callable[[VersionCounts], Value]
 
 @functools.lru_cache(_REMEMBERED)
 def version_labels(model: str, version: int) -> Labels:
-    """What tells a version from others."""
+    """What identifies a version."""
     return (names.MODEL, model), (names.VERSION, str(version))
 
 

@@ -63,7 +63,7 @@ class Chart {
           { ...axis, size: 58, space: 36, values: (_, at) => at.map((each) => (each === 0 ? "0" : (this.chart.axis ?? short)(each))) },
         ],
         series: [{}, ...series],
-        hooks: { setCursor: [() => this.tell()] },
+        hooks: { setCursor: [() => this.report()] },
       },
       data,
       this.place,
@@ -73,11 +73,11 @@ class Chart {
   show(data) {
     if (this.plot) this.plot.setData(data);
     else this.build(data);
-    this.tell();
+    this.report();
   }
 
   // What stands above the chart: the point under the pointer, or the last.
-  tell() {
+  report() {
     const data = this.plot?.data;
     if (!data) return;
     const at = this.plot.cursor.idx ?? data[0].length - 1;

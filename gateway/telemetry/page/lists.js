@@ -1,4 +1,4 @@
-// Requests that somebody may want to look at, and what happened.
+// Recent requests and recent events.
 
 import { element, find, showEach } from "./elements.js";
 import { moment, took, word } from "./format.js";

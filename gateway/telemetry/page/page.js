@@ -1,4 +1,4 @@
-// Reads the gateway's stream of events and shows what it tells. Nothing here asks the gateway to change.
+// Reads the gateway's stream of events and shows it. Nothing here asks the gateway to change.
 
 import { Charts } from "./charts.js";
 import { element, find, show, showEach } from "./elements.js";
@@ -10,11 +10,11 @@ const SILENT_MS = 4000;
 const AGAIN_MS = 3000;
 const PHASES = { starting: "warn", serving: "good", draining: "warn", stopping: "warn" };
 
-let state = null; // members of the JSON as they were told last
+let state = null; // the latest members of the JSON
 let versions = new Map();
 let chosen = null; // whose charts are shown; null: of all together
 let source = null;
-let heard = 0; // when, by this browser's clock
+let receivedAt = 0; // when, by this browser's clock
 let lost = null; // since when nothing comes; null: it does
 
 const charts = new Charts();
@@ -24,25 +24,25 @@ function listen() {
   source?.close();
   source = new EventSource("v2/gateway/events");
   source.addEventListener("state", (event) => {
-    const told = JSON.parse(event.data);
+    const update = JSON.parse(event.data);
     versions = new Map();
     state = null;
-    take(told);
+    apply(update);
     remember();
   });
-  source.addEventListener("update", (event) => take(JSON.parse(event.data)));
+  source.addEventListener("update", (event) => apply(JSON.parse(event.data)));
   source.addEventListener("error", () => {
     lose();
     if (source.readyState === EventSource.CLOSED) setTimeout(listen, AGAIN_MS);
   });
 }
 
-function take(told) {
-  heard = Date.now();
+function apply(update) {
+  receivedAt = Date.now();
   lost = null;
-  state = { ...state, ...told };
-  for (const name of told.gone ?? []) versions.delete(name);
-  for (const version of told.versions) versions.set(keyOf(version), version);
+  state = { ...state, ...update };
+  for (const name of update.gone ?? []) versions.delete(name);
+  for (const version of update.versions) versions.set(keyOf(version), version);
   if (chosen !== null && !versions.has(chosen)) choose(null);
   charts.add(state.made_at_s, chosen === null ? state.total : versions.get(chosen));
   if (!document.hidden) draw();
@@ -70,7 +70,7 @@ function drawHead() {
   show(find("made-by"), `Gateway ${gateway.gateway_version}. Rates and percentiles of the last ${state.window_s} seconds.`);
   document.title = lost !== null ? "No connection \u2013 Gateway" : `${rate(state.total.calls_per_s)} calls/s \u2013 Gateway`;
   document.body.classList.toggle("stale", lost !== null);
-  show(find("connection"), lost === null ? "" : `No connection since ${clock(lost / 1000)}. What is shown is what was last heard.`, lost === null ? "" : "notice lost");
+  show(find("connection"), lost === null ? "" : `No connection since ${clock(lost / 1000)}. The figures shown are the last received.`, lost === null ? "" : "notice lost");
   showEach(find("notices"), lost === null ? state.notices : [], {
     key: (notice) => notice.text,
     make: (notice) => element("li", `notice ${notice.level}`, notice.text),
@@ -84,8 +84,8 @@ function drawScope() {
   show(find("now-title"), version ? `${version.model}, version ${version.version}` : "All models");
   find("everything").hidden = !version;
   const reasons = Object.entries((version ?? state.total).errors_per_s_by_reason).sort((one, other) => other[1] - one[1]);
-  const told = reasons.flatMap(([reason, value], at) => [at ? ", " : "Errors by reason: ", word(reason), " ", element("b", "", `${rate(value)}/s`)]);
-  find("reasons").replaceChildren(...told);
+  const update = reasons.flatMap(([reason, value], at) => [at ? ", " : "Errors by reason: ", word(reason), " ", element("b", "", `${rate(value)}/s`)]);
+  find("reasons").replaceChildren(...update);
 }
 
 function choose(key) {
@@ -110,7 +110,7 @@ async function remember() {
 }
 
 function lose() {
-  lost ??= heard || Date.now();
+  lost ??= receivedAt || Date.now();
   if (state) draw();
   else show(find("connection"), "The gateway does not answer.", "notice lost");
 }
@@ -122,7 +122,7 @@ document.addEventListener("visibilitychange", () => {
   draw();
 });
 setInterval(() => {
-  if (heard && lost === null && Date.now() - heard > SILENT_MS) lose();
+  if (receivedAt && lost === null && Date.now() - receivedAt > SILENT_MS) lose();
 }, 1000);
 choosable();
 listen();

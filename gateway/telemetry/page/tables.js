@@ -19,7 +19,7 @@ function breakerWord(version) {
   return version.breaker || "\u2013";
 }
 
-// An open breaker stays so until somebody calls, however long it has been.
+// An open circuit breaker stays open until the next call, however long it has been.
 function openHow(version) {
   const { breaker_to_try_processes: some, breaker_open_processes: open, breaker_processes: all } = version;
   const where = open < all && open ? `in ${open} of ${all} processes` : "";
@@ -29,11 +29,11 @@ function openHow(version) {
 
 // What a narrow table has no column for; only what is not as it should be.
 function troubles(version) {
-  const told = version.state === "READY" ? [] : [stateWord(version)];
-  if (version.breaker && version.breaker !== "closed") told.push(`breaker ${breakerWord(version)} ${openHow(version)}`.trim());
-  else if (version.breaker_forced) told.push(`breaker ${breakerWord(version)}`);
-  if (broken(version)) told.push(`${broken(version)} of ${version.instances.length} instances away`);
-  return told.join(", ");
+  const parts = version.state === "READY" ? [] : [stateWord(version)];
+  if (version.breaker && version.breaker !== "closed") parts.push(`breaker ${breakerWord(version)} ${openHow(version)}`.trim());
+  else if (version.breaker_forced) parts.push(`breaker ${breakerWord(version)}`);
+  if (broken(version)) parts.push(`${broken(version)} of ${version.instances.length} instances away`);
+  return parts.join(", ");
 }
 
 // Of those without calls, the ones that are not as they should be come first.

@@ -98,13 +98,13 @@ class SpanEncoder:
             b"".join((outer, self._resource, head, self._scope, *parts, self._schema)), spans
         )
 
-    def _pieces(self, told: Rows) -> Iterator[Piece]:
-        if told.requests is not None:
-            yield from self._requests(told.requests)
-        for batches in told.batches:
+    def _pieces(self, joined: Rows) -> Iterator[Piece]:
+        if joined.requests is not None:
+            yield from self._requests(joined.requests)
+        for batches in joined.batches:
             yield from self._batches(batches)
-        if told.calls is not None:
-            yield from _calls(told.calls)
+        if joined.calls is not None:
+            yield from _calls(joined.calls)
 
     def _requests(self, requests: RequestRows) -> Iterator[Piece]:
         columns, key = request_columns(requests)
@@ -143,10 +143,10 @@ class SpanEncoder:
             last = ends[rows] * each
             head = template.offset("bytes") + LENGTH_BYTES
             out["bytes"] = lengths(template.row_bytes - head + last - first)
-            whole = memoryview(out.tobytes())
+            view = memoryview(out.tobytes())
             size = template.row_bytes
             for at, (begin, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
-                yield b"".join((whole[at * size : (at + 1) * size], data[begin:end])), 1
+                yield b"".join((view[at * size : (at + 1) * size], data[begin:end])), 1
 
     def _batch_template(self, batches: BatchRows, row: int, flags: int) -> Template:
         cell = batches.cells[row]

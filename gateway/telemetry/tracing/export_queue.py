@@ -149,7 +149,9 @@ class ExportQueue:
             self._give_up(self._spans, self._bytes)
         if lost := self.dropped[CLOSED]:
             _log.warning(
-                "%d spans are lost: the gateway stopped before %s had taken them", lost, self.name
+                "%d spans are lost: the gateway stopped before %s had accepted them",
+                lost,
+                self.name,
             )
 
     def _end_waiting(self, timeout_s: float) -> None:

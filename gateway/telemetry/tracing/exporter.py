@@ -109,32 +109,34 @@ class SpanExport:
         for queue in self.queues:
             queue.start()
 
-    def take(self, chunk: Chunk) -> None:
+    def consume(self, chunk: Chunk) -> None:
         """Queues the spans of its requests, and of the batches of the chunk before.
 
         It never waits and never raises.
         """
         try:
             rows = self._slots.setdefault(chunk.slot, SlotRows(self._options.link_limit))
-            self._put(rows.take(chunk, time.time_ns() - time.monotonic_ns()))
+            self._put(rows.consume(chunk, time.time_ns() - time.monotonic_ns()))
         except Exception:  # noqa: BLE001  # logged; spans must not stop what counts
             self._slots.pop(chunk.slot, None)  # its batches would come up again with the next
             if not self._not_made:
                 _log.exception("no spans could be made of %d requests", len(chunk.requests))
             self._not_made += max(1, len(chunk.requests))
 
-    def _put(self, told: Rows) -> None:
+    def _put(self, joined: Rows) -> None:
         if self._of_bytes:
-            for encoded in self._encoder.encode(told):
+            for encoded in self._encoder.encode(joined):
                 for queue in self._of_bytes:
                     queue.put(Export(partial(_alone, encoded), len(encoded), len(encoded.data)))
-        if self._of_spans and told:
+        if self._of_spans and joined:
             spans = (
-                3 * len(told.requests or ()) + sum(map(len, told.batches)) + len(told.calls or ())
+                3 * len(joined.requests or ())
+                + sum(map(len, joined.batches))
+                + len(joined.calls or ())
             )
 
             def make() -> list[list[ReadableSpan]]:
-                made = list(self._maker.make(told))
+                made = list(self._maker.make(joined))
                 return [
                     made[at : at + _SPANS_AT_ONCE] for at in range(0, len(made), _SPANS_AT_ONCE)
                 ]

@@ -100,7 +100,7 @@ class SlotRows:
         self._members = _NOBODY
         self._known: list[Array] = []
 
-    def take(self, chunk: Chunk, offset_ns: int) -> Rows:
+    def consume(self, chunk: Chunk, offset_ns: int) -> Rows:
         """The requests and calls of this chunk, the batches of the one before."""
         batches: list[BatchRows] = []
         # another process: its numbers mean other things

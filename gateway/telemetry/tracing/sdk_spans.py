@@ -57,9 +57,9 @@ class SpanMaker:
         self._server = server
         self._all_children = all_children
 
-    def make(self, told: Rows) -> Iterator[ReadableSpan]:
+    def make(self, joined: Rows) -> Iterator[ReadableSpan]:
         """The spans of the rows, in no order."""
-        requests = told.requests
+        requests = joined.requests
         if requests is not None:
             columns, keys = request_columns(requests)
             for row, key in enumerate(keys.tolist()):
@@ -67,10 +67,10 @@ class SpanMaker:
                 yield from self._request(
                     requests, row, form_of(key, requests.names.versions), values
                 )
-        for batches in told.batches:
+        for batches in joined.batches:
             yield from self._batches(batches)
-        if told.calls is not None:
-            yield from self._calls(told.calls)
+        if joined.calls is not None:
+            yield from self._calls(joined.calls)
 
     def _request(
         self, rows: RequestRows, row: int, form: Form, values: dict[str, Any]
@@ -237,7 +237,7 @@ def _events(values: dict[str, Any], detail: Detail, offset_ns: int, *, batch: bo
     if batch:
         events.append(_event(names.BATCH_STARTED, values["started"]))
         events.append(_event(names.BATCH_ENDED, values["ran"]))
-    for at_ns, what, text in detail.moments:
-        attributes = {names.MOMENT_TEXT: text} if text else None
-        events.append(Event(names.MOMENT_OF.format(what=what), attributes, at_ns + offset_ns))
+    for at_ns, what, text in detail.events:
+        attributes = {names.EVENT_TEXT: text} if text else None
+        events.append(Event(names.EVENT_NAME.format(what=what), attributes, at_ns + offset_ns))
     return events

@@ -232,7 +232,7 @@ def _request_ids(rows: RequestRows) -> tuple[Array, Array]:
     if high.any():
         ids = ids.copy()
         for row in np.flatnonzero(high.any(axis=1)).tolist():
-            whole = ids[row, : sizes[row]].tobytes().decode("utf-8", "ignore").encode()
-            ids[row, : len(whole)] = np.frombuffer(whole, np.uint8)
-            sizes[row] = len(whole)
+            request_id = ids[row, : sizes[row]].tobytes().decode("utf-8", "ignore").encode()
+            ids[row, : len(request_id)] = np.frombuffer(request_id, np.uint8)
+            sizes[row] = len(request_id)
     return ids, sizes

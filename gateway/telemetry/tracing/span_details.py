@@ -48,12 +48,12 @@ def with_details(
     The caller's trace state is put behind each span of the row.
     """
     tails = [
-        tail(detail._replace(moments=()), names_model=not form.model, failed=is_error(form.status))
+        tail(detail._replace(events=()), names_model=not form.model, failed=is_error(form.status))
         for detail in details
     ]
-    if any(detail.moments for detail in details):
+    if any(detail.events for detail in details):
         tails = [
-            moment_events(detail, offset_ns) + text
+            request_events(detail, offset_ns) + text
             for detail, text in zip(details, tails, strict=True)
         ]
     states = [_tracestate(detail) for detail in details]
@@ -103,20 +103,20 @@ def _ends(template: Template) -> list[tuple[str, int]]:
     )
 
 
-def moment_events(detail: Detail, offset_ns: int) -> bytes:
+def request_events(detail: Detail, offset_ns: int) -> bytes:
     """The events of a request, as fields of its span."""
     events = []
-    for at_ns, what, text in detail.moments:
-        told = _moment(what, text)
-        events.append(field(EVENTS, fixed64_field(1, at_ns + offset_ns) + told))
+    for at_ns, what, text in detail.events:
+        event = _event(what, text)
+        events.append(field(EVENTS, fixed64_field(1, at_ns + offset_ns) + event))
     return b"".join(events)
 
 
 @lru_cache(1024)
-def _moment(what: str, text: str) -> bytes:
+def _event(what: str, text: str) -> bytes:
     """An event, but for its time, which stands before this."""
-    return field(2, names.MOMENT_OF.format(what=what).encode()) + (
-        field(3, attribute(names.MOMENT_TEXT, text[:_MOST_TEXT])) if text else b""
+    return field(2, names.EVENT_NAME.format(what=what).encode()) + (
+        field(3, attribute(names.EVENT_TEXT, text[:_MOST_TEXT])) if text else b""
     )
 
 

@@ -87,19 +87,19 @@ def make_resource(instance_id: str = "") -> Resource:
     gateway's own name, version and instance.
     """
     named = Resource.create()
-    said = {
+    attributes = {
         key: value
         for key, value in named.attributes.items()
         if (key, str(value)[:15]) != (SERVICE_NAME, "unknown_service")
     }
     if instance_id and SERVICE_INSTANCE_ID not in os.environ.get(OTEL_RESOURCE_ATTRIBUTES, ""):
-        said.pop(SERVICE_INSTANCE_ID, None)  # the SDK draws one
+        attributes.pop(SERVICE_INSTANCE_ID, None)  # the SDK draws one
     ours = {
         SERVICE_NAME: OUR_NAME,
         SERVICE_VERSION: __version__,
         SERVICE_INSTANCE_ID: instance_id or str(uuid.uuid4()),
     }
-    return Resource(ours | said, named.schema_url)
+    return Resource(ours | attributes, named.schema_url)
 
 
 def resource_of(address: str, started_s: float) -> Resource:

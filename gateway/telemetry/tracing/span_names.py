@@ -44,13 +44,13 @@ COLLATED: Final = "gateway.batch.collated"
 RAN: Final = "gateway.batch.ran"
 """An event of a batch: the outputs are there and are split."""
 
-MOMENT_OF: Final = "gateway.{what}"
+EVENT_NAME: Final = "gateway.{what}"
 """An event of a request's span, at the time of a decision about it.
 
 `gateway.retry` (its batch failed and is run again), `gateway.breaker.refused`, `gateway.fallback`
 (a link of the chain was asked, and answered), `gateway.fallback.failed` (it had no answer).
 """
-MOMENT_TEXT: Final = "gateway.text"
+EVENT_TEXT: Final = "gateway.text"
 """An attribute of these events: why, or which link."""
 
 # Attributes of a request by convention.
@@ -94,7 +94,7 @@ FALLBACK_REASON: Final = "gateway.fallback_reason"
 RETRIES: Final = "gateway.retries"
 """int: how often a batch it was in failed and was run again."""
 REASON: Final = "gateway.reason"
-"""Why it was not answered: an error type of `gateway.core.errors`.
+"""Why it was request failed: an error type of `gateway.core.errors`.
 
 `circuit_open` stands for a circuit breaker's refusal.
 """

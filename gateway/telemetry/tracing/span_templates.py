@@ -109,13 +109,13 @@ def call_constants(
 def call_template(model: str, version: int, address: str, *, failed: bool) -> Template:
     """The span of a call to another server."""
     layout = span(names.CALL, CLIENT, LOCAL, ("trace", "span", "parent"), ("started", "ended"))
-    whole = Layout()
+    message = Layout()
     for key, value in call_constants(model, version, address, failed=failed).items():
         layout.put_constant(key, value)
     if failed:
         layout.put(FAILED)
-    whole.put_message(SPANS, layout)
-    return Template(whole)
+    message.put_message(SPANS, layout)
+    return Template(message)
 
 
 def batch_template(model: str, version: int, instance: str, flags: int) -> Template:
@@ -144,9 +144,9 @@ def batch_template(model: str, version: int, instance: str, flags: int) -> Templ
         layout.put_column("dropped", "<u4", varint(DROPPED_LINKS << 3))
     if flags & 1:
         layout.put(FAILED)
-    whole = Layout()
-    whole.put_open_message(SPANS, layout, "bytes")
-    return Template(whole)
+    message = Layout()
+    message.put_open_message(SPANS, layout, "bytes")
+    return Template(message)
 
 
 def link_template() -> Template:

@@ -42,7 +42,7 @@ LISTED = pb.ListBreakersResponse(
 
 
 class ServedBreakers(gateway_control_pb2_grpc.GatewayControlServicer):
-    """Answers as it is told, and keeps what it was asked."""
+    """Answers as it is reported, and keeps what it was asked."""
 
     def __init__(self):
         self.listed = LISTED

@@ -291,7 +291,7 @@ def _speak_http(server):
         ),
         (
             CODES.UNAVAILABLE,
-            "model 'm' version 1 is not asked at the moment: it failed 5 times",
+            "circuit breaker for model 'm' version 1 is open: it failed 5 times",
             False,
             "`gateway breakers --address a:1`",
         ),

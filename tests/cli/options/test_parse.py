@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cli.command_errors import CommandFault
+from gateway.cli.command_errors import CommandError
 from gateway.cli.commands.serve import add_arguments, read_settings
 from gateway.cli.options.compose import compose
 from gateway.cli.options.config_file import PATHS, ConfigFile, merge
@@ -51,7 +51,7 @@ def settings(tmp_path, *words, file=None):
 
 
 def faults(tmp_path, *words, file=None):
-    with pytest.raises(CommandFault) as caught:
+    with pytest.raises(CommandError) as caught:
         settings(tmp_path, *words, file=file)
     assert caught.value.status == 2
     return caught.value.faults

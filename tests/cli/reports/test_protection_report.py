@@ -274,7 +274,7 @@ def test_check_tells_the_protection_of_a_model_and_what_its_fallbacks_lack(gatew
     assert "    warning:  fallback[0].model digits_smal is not there\n" in done.out
     assert (
         "    warning:  remotes[0]: the token is sent to 10.0.0.7:8001 "
-        "unencrypted, because no tls_ca is said\n"
+        "unencrypted, because tls_ca is not set\n"
     ) in done.out
     report = gateway("check", tmp_path, "--json", env={"TOKEN_OF_TEST": "s3cr3t"}).out
     assert json.loads(report)["models"][0]["versions"][0]["protection"]["workers"]["count"] == 2

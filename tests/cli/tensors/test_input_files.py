@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from gateway.cli.command_errors import CommandFault
+from gateway.cli.command_errors import CommandError
 from gateway.cli.tensors.input_files import read_inputs
 from gateway.cli.tensors.input_tensors import make_tensors
 from gateway.core.plan import TensorSpec
@@ -31,7 +31,7 @@ def read(tmp_path, name, content, specs):
 
 
 def fault(tmp_path, name, content, specs):
-    with pytest.raises(CommandFault) as caught:
+    with pytest.raises(CommandError) as caught:
         read(tmp_path, name, content, specs)
     assert caught.value.status == 2
     assert all(line.startswith((name, str(tmp_path / name))) for line in caught.value.faults)
@@ -227,7 +227,7 @@ def test_csv_that_does_not_fit_is_refused_with_the_place(tmp_path, content, spec
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    with pytest.raises(CommandFault, match=r"no\.json cannot be read: No such file"):
+    with pytest.raises(CommandError, match=r"no\.json cannot be read: No such file"):
         read_inputs(str(tmp_path / "no.json"), IMAGE)
     assert "is neither an .npz file nor UTF-8 text" in fault(
         tmp_path, "a.bin", b"\xff\xfe\x00", IMAGE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.control.lifecycle.counter_rows import StatisticsRows
+from gateway.control.lifecycle.counter_rows import CounterRows
 
 
 class TestRows:
@@ -14,7 +14,7 @@ class TestRows:
         self, steps, size
     ):
         cleared: list[int] = []
-        rows = StatisticsRows(cleared.append, rows=size)
+        rows = CounterRows(cleared.append, rows=size)
         live: dict[int, int] = {}
         last_owner: dict[int, int] = {}
         for load, version in steps:
@@ -36,7 +36,7 @@ class TestRows:
                 del live[version]
 
     def test_a_version_that_comes_back_has_its_row_again(self):
-        rows = StatisticsRows(lambda _: None)
+        rows = CounterRows(lambda _: None)
         first = rows.assign(("m", 1))
         rows.release(("m", 1))
         assert rows.assign(("n", 1)) != first

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.control.lifecycle.forced_breakers import BreakerBoard
+from gateway.control.lifecycle.forced_breakers import ForcedBreakers
 from gateway.ipc.messages import BreakerReport, ReportBreakers
 from gateway.records.breaker_state import Snapshot
 
@@ -18,7 +18,7 @@ class Processes:
     def __init__(self, *slots):
         self.slots = dict.fromkeys(slots)
         self.told = []
-        self.board = BreakerBoard(self.slots.keys(), self.told.append, patience_s=0.05)
+        self.board = ForcedBreakers(self.slots.keys(), self.told.append, patience_s=0.05)
 
     def survey(self):
         return asyncio.ensure_future(self.board.survey())
@@ -52,13 +52,15 @@ def test_a_process_that_does_not_answer_in_time_is_silent():
 def test_a_process_that_dies_meanwhile_is_not_waited_for_and_one_that_comes_up_is_not_asked():
     async def run():
         processes = Processes(0, 1)
-        processes.board = BreakerBoard(processes.slots.keys(), processes.told.append, patience_s=60)
+        processes.board = ForcedBreakers(
+            processes.slots.keys(), processes.told.append, patience_s=60
+        )
         survey = processes.survey()
         await asyncio.sleep(0)
         processes.slots[2] = None
         processes.board.reported(2, BreakerReport(1, REPORT))
         processes.board.reported(0, BreakerReport(1, REPORT))
-        processes.board.left(1)
+        processes.board.on_leave(1)
         assert (await survey).reports == {0: REPORT}
 
     asyncio.run(run())

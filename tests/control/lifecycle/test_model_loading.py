@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.control.lifecycle.counter_rows import StatisticsRows
+from gateway.control.lifecycle.counter_rows import CounterRows
 from gateway.control.lifecycle.fleet import Fleet
 from gateway.control.lifecycle.model_loading import ModelLoading
 from gateway.control.lifecycle.model_record import CannotPlan, ModelRecord, SourceModel
-from gateway.control.lifecycle.publisher import Bulletin
+from gateway.control.lifecycle.publisher import Publisher
 from gateway.core.plan import VersionPlan
 from gateway.ipc.messages import (
     LENGTH,
@@ -82,9 +82,9 @@ class World:
         self.source = Models()
         self.fleet = Fleet(concurrent_loads=1)
         self.process = Process(self.fleet)
-        bulletin = Bulletin(asyncio.Event().wait)
-        rows = StatisticsRows(self.cleared.append, rows=2)
-        self.loading = ModelLoading(self.records, self.source, self.fleet, rows, bulletin)
+        publisher = Publisher(asyncio.Event().wait)
+        rows = CounterRows(self.cleared.append, rows=2)
+        self.loading = ModelLoading(self.records, self.source, self.fleet, rows, publisher)
         self.fleet.attach(0, self.process)
 
     async def load(self, name, *versions, together=True):

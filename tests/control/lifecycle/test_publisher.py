@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.control.lifecycle.publisher import Bulletin
+from gateway.control.lifecycle.publisher import Publisher
 
 
 class TestBulletin:
@@ -15,28 +15,28 @@ class TestBulletin:
             published.append(None)
 
         async def main():
-            bulletin = Bulletin(publish, pause_s)
-            await test(bulletin, published)
-            bulletin.close()
+            publisher = Publisher(publish, pause_s)
+            await test(publisher, published)
+            publisher.close()
 
         asyncio.run(main())
 
     def test_nothing_is_published_before_it_is_opened(self):
-        async def test(bulletin, published):
-            bulletin.soon()
-            await bulletin.now()
+        async def test(publisher, published):
+            publisher.soon()
+            await publisher.now()
             assert not published
-            bulletin.open()
+            publisher.open()
             await asyncio.sleep(0)
             assert len(published) == 1
 
         self.run(test)
 
     def test_many_changes_make_one_publication(self):
-        async def test(bulletin, published):
-            bulletin.open()
+        async def test(publisher, published):
+            publisher.open()
             for _ in range(100):
-                bulletin.soon()
+                publisher.soon()
             while len(published) < 2:
                 await asyncio.sleep(0)
             for _ in range(10):
@@ -46,12 +46,12 @@ class TestBulletin:
         self.run(test)
 
     def test_who_waits_is_not_kept_for_the_pause(self):
-        async def test(bulletin, published):
-            bulletin.open()
+        async def test(publisher, published):
+            publisher.open()
             await asyncio.sleep(0)
-            bulletin.soon()
-            await bulletin.now()
+            publisher.soon()
+            await publisher.now()
             assert len(published) == 2
-            assert "pending" not in repr(bulletin)
+            assert "pending" not in repr(publisher)
 
         self.run(test, pause_s=3600)

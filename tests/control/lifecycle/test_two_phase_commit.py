@@ -1,4 +1,4 @@
-"""Changes over all processes: in all or in none, whoever dies when."""
+"""Changes over all processes: in all or in none, whichever process dies when."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.control.lifecycle.changes import Change, Drained, Joined, Lacking, Send, Settled
-from gateway.control.lifecycle.two_phase_commit import Releases
+from gateway.control.lifecycle.two_phase_commit import TwoPhaseCommit
 from gateway.core.plan import VersionPlan
 from gateway.ipc.messages import Abort, Commit, Committed, Prepare, Prepared, Retired
 
@@ -80,7 +80,7 @@ class World:
     """Releases and the processes they tell what to do."""
 
     def __init__(self, concurrent: int = 2) -> None:
-        self.releases = Releases(concurrent)
+        self.two_phase_commit = TwoPhaseCommit(concurrent)
         self.processes: dict[int, Process] = {}
         self.joined: set[int] = set()
         self.lacking: dict[int, set[tuple[str, int]]] = {}
@@ -108,7 +108,9 @@ class World:
     def check_settled(self, settled: Settled, change: Change) -> None:
         assert change.id not in self.settled, "settled twice"
         self.settled[change.id] = settled
-        mine = {key: p for key, p in self.releases.committed.items() if key[0] == change.model}
+        mine = {
+            key: p for key, p in self.two_phase_commit.committed.items() if key[0] == change.model
+        }
         if settled.errors and (change.together or len(settled.errors) == len(change.plans)):
             assert settled.live == ()
             assert mine == self.before[change.id], "a failed change changed something"
@@ -134,26 +136,26 @@ class World:
     def begin(self, change: Change) -> None:
         self.begun[change.id] = change
         self.before[change.id] = {
-            key: p for key, p in self.releases.committed.items() if key[0] == change.model
+            key: p for key, p in self.two_phase_commit.committed.items() if key[0] == change.model
         }
-        self.do(self.releases.begin(change))
+        self.do(self.two_phase_commit.begin(change))
 
     def start(self, slot: int) -> None:
         self.processes[slot] = Process()
         self.lacking.pop(slot, None)
-        self.do(self.releases.add(slot))
+        self.do(self.two_phase_commit.add(slot))
 
     def kill(self, slot: int) -> None:
         del self.processes[slot]
         self.joined.discard(slot)
-        self.do(self.releases.remove(slot))
+        self.do(self.two_phase_commit.remove(slot))
 
     def answer(self, slot: int) -> None:
         message = self.processes[slot].answers.popleft()
         tell = {
-            Prepared: self.releases.prepared,
-            Committed: self.releases.was_committed,
-            Retired: self.releases.retired,
+            Prepared: self.two_phase_commit.prepared,
+            Committed: self.two_phase_commit.was_committed,
+            Retired: self.two_phase_commit.retired,
         }[type(message)]
         self.do(tell(slot, message))
 
@@ -200,7 +202,7 @@ def test_nothing_is_committed_before_the_last_process_is_ready():
     while world.step(0):
         pass
 
-    assert world.releases.committed == {}
+    assert world.two_phase_commit.committed == {}
     assert not world.processes[0].live
 
 
@@ -287,7 +289,7 @@ def test_a_restarted_process_is_brought_to_what_is_committed_before_it_joins():
     world.run()
 
     assert 0 in world.joined
-    assert world.processes[0].live == world.processes[1].live == world.releases.committed
+    assert world.processes[0].live == world.processes[1].live == world.two_phase_commit.committed
 
 
 def test_a_change_during_a_restart_reaches_the_process_that_restarts():
@@ -303,7 +305,7 @@ def test_a_change_during_a_restart_reaches_the_process_that_restarts():
 
     world.run()
 
-    assert world.processes[0].live == world.releases.committed == {("m", 2): plan("m", 2)}
+    assert world.processes[0].live == world.two_phase_commit.committed == {("m", 2): plan("m", 2)}
 
 
 def test_what_is_unloaded_during_a_restart_is_not_brought_back():
@@ -365,17 +367,17 @@ def test_a_process_that_cannot_open_again_what_is_live_serves_without_it_until_t
     world.processes[0].finish_preparing(next(iter(world.processes[0].preparing)), failing=True)
     world.run()
     assert world.lacking[0] == {("m", 1)}
-    assert world.releases.lacking == {("m", 1): {0: "broken"}}
-    assert world.releases.is_held(("m", 1))
+    assert world.two_phase_commit.lacking == {("m", 1): {0: "broken"}}
+    assert world.two_phase_commit.is_held(("m", 1))
     assert 0 in world.joined
 
     world.begin(Change(2, "m", (plan("m", 1),), together=True))
     world.run()
 
     assert world.processes[0].live == {("m", 1): plan("m", 1)}
-    assert world.releases.lacking == {}
+    assert world.two_phase_commit.lacking == {}
     assert isinstance(
-        world.releases.begin(Change(3, "m", (plan("m", 1),), together=True))[0], Settled
+        world.two_phase_commit.begin(Change(3, "m", (plan("m", 1),), together=True))[0], Settled
     )
 
 
@@ -384,7 +386,7 @@ def test_loading_what_is_live_already_does_nothing():
     world.begin(Change(1, "m", (plan("m", 1),)))
     world.run()
 
-    actions = world.releases.begin(change := Change(2, "m", (plan("m", 1),), together=True))
+    actions = world.two_phase_commit.begin(change := Change(2, "m", (plan("m", 1),), together=True))
 
     assert actions == [Settled(change), Drained(change, ())]
 
@@ -527,7 +529,7 @@ class AnythingHappens(RuleBasedStateMachine):
         for slot, process in self.world.processes.items():
             if process.idle() and slot in self.world.joined:
                 lacking = self.world.lacking.get(slot, set())
-                committed = self.world.releases.committed
+                committed = self.world.two_phase_commit.committed
                 assert {k: p for k, p in committed.items() if k not in lacking} == {
                     k: p for k, p in process.live.items() if k not in lacking
                 }

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.core.errors import DeadlineExpired, ModelFailed, Overloaded
 from gateway.core.plan import QueuePlan
-from gateway.serving.batching.splitter import Split
+from gateway.serving.batching.splitter import Splitter
 from tests.support.batcher_parts import (
     Counts,
     Doubler,
@@ -275,7 +275,7 @@ def test_a_caller_may_leave_while_a_failed_batch_is_told_apart():
         assert values([tasks[2]]) == [[6]]
         assert isinstance(tasks[0].exception(), ModelFailed)
         assert made.idle
-        assert made._window.bytes == 0
+        assert made._batch_queue.bytes == 0
 
     run(main())
 
@@ -376,10 +376,10 @@ def test_whoever_leaves_whenever_every_other_caller_is_answered_exactly_once(
                     (DeadlineExpired, ModelFailed) if n % 7 == 0 else DeadlineExpired,
                 )
         assert made.idle
-        assert made._window.bytes == 0
-        assert made._window.rows == 0
-        assert not made._window._lines or all(
-            e.settled for line in made._window._lines.values() for e in line.entries
+        assert made._batch_queue.bytes == 0
+        assert made._batch_queue.rows == 0
+        assert not made._batch_queue._lines or all(
+            e.settled for line in made._batch_queue._lines.values() for e in line.entries
         )
 
     run(main())
@@ -395,7 +395,7 @@ def test_callers_that_vanish_while_no_worker_is_free_leave_no_memory_behind():
                 task.cancel()
             await turns()
         assert made.idle
-        assert sum(len(line.entries) for line in made._window._lines.values()) <= 64
+        assert sum(len(line.entries) for line in made._batch_queue._lines.values()) <= 64
 
     run(main())
 
@@ -405,7 +405,7 @@ def test_a_request_that_is_split_counts_once_and_its_rows_all():
         workers = PuppetWorkers()
         counts = Counts()
         made = batcher(workers, counts=counts)
-        tasks = start(Split(made, 8), request(1, 20), request(2), request(3, 16))
+        tasks = start(Splitter(made, 8), request(1, 20), request(2), request(3, 16))
         await turns()
         while workers.running:
             workers.finish()

@@ -17,7 +17,7 @@ from gateway.core.protection import AdmissionPlan, ProtectionPlan
 from gateway.records.batch_counter import BatchCounter
 from gateway.serving.batching.batcher import Batcher
 from gateway.serving.policies.retry_budget import RetryBudget
-from gateway.serving.runtime.threads.thread_lanes import LocalThreads
+from gateway.serving.runtime.threads.thread_lanes import ThreadSlots
 from tests.support.batcher_parts import (
     Counts,
     Doubler,
@@ -46,7 +46,7 @@ def batcher(workers, cost_us=SECOND_A_RUN, *, model=None, queue=None, **admissio
     retries = RetryBudget(made_plan.protection.retry, loop.time)
     return Batcher(
         made_plan,
-        LocalThreads(model or Doubler(), workers, 1),
+        ThreadSlots(model or Doubler(), workers, 1),
         listeners=(BatchCounter(Counts()),),
         retries=retries,
     )

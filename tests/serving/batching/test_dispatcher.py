@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.errors import (
-    CircuitOpen,
+    CircuitBreakerOpen,
     DeadlineExpired,
     GatewayError,
     InstanceFailed,
@@ -22,7 +22,7 @@ from gateway.records.batch_counter import BatchCounter
 from gateway.serving.batching.batcher import Batcher
 from gateway.serving.policies.retry_budget import RetryBudget
 from gateway.serving.runtime.instance_pool import InstancePool
-from gateway.serving.runtime.threads.thread_lanes import LocalThreads
+from gateway.serving.runtime.threads.thread_lanes import ThreadSlots
 from tests.support.batcher_parts import (
     Counts,
     Doubler,
@@ -37,7 +37,7 @@ from tests.support.batcher_parts import (
 )
 
 
-class Ears:
+class OutcomeListener:
     """Keeps what it is told, of a version's batches or of an instance's."""
 
     def __init__(self):
@@ -60,7 +60,7 @@ class Ears:
         self.told.append((outcome, str(error or "")))
 
 
-class OpenGate(Ears):
+class OpenGate(OutcomeListener):
     """A breaker that lets everything through."""
 
     admits = True
@@ -108,24 +108,24 @@ class PuppetInstance:
         done()
 
 
-def on_instances(*instances, ears=None, gates=None, **options):
+def on_instances(*instances, outcomes=None, gates=None, **options):
     made = plan(**options)
     gates = gates or [OpenGate() for _ in instances]
     pool = InstancePool(list(zip(instances, gates, strict=True)), asyncio.get_running_loop().time)
     retries = RetryBudget(made.protection.retry, asyncio.get_running_loop().time)
-    listeners = (BatchCounter(Counts()), *([ears] if ears else ()), retries)
+    listeners = (BatchCounter(Counts()), *([outcomes] if outcomes else ()), retries)
     return Batcher(made, pool, listeners=listeners, retries=retries)
 
 
 LOST = InstanceFailed("worker 1 died")
 
 
-def with_ears(workers, model, ears, **options):
+def with_ears(workers, model, outcomes, **options):
     made = plan(**options)
     return Batcher(
         made,
-        LocalThreads(model, workers, 1),
-        listeners=(BatchCounter(Counts()), ears),
+        ThreadSlots(model, workers, 1),
+        listeners=(BatchCounter(Counts()), outcomes),
         retries=RetryBudget(made.protection.retry, lambda: 0.0),
     )
 
@@ -136,8 +136,8 @@ def test_of_a_failed_batch_exactly_the_guilty_fail_and_few_runs_find_them(number
     async def main():
         workers = PuppetWorkers()
         model = Doubler()
-        ears = Ears()
-        made = with_ears(workers, model, ears)
+        outcomes = OutcomeListener()
+        made = with_ears(workers, model, outcomes)
         tasks = start(made, *(request(n) for n in numbers))
         await turns()
         while workers.running:
@@ -153,7 +153,7 @@ def test_of_a_failed_batch_exactly_the_guilty_fail_and_few_runs_find_them(number
         guilty = sum(n < 0 for n in numbers)
         # halves of 8: three steps down, two runs each
         assert len(model.batches) <= 1 + guilty * 2 * 3
-        assert [outcome for outcome, _ in ears.told] == [
+        assert [outcome for outcome, _ in outcomes.told] == [
             Outcome.FAILURE if guilty == len(numbers) else Outcome.SUCCESS
         ]
 
@@ -163,13 +163,13 @@ def test_of_a_failed_batch_exactly_the_guilty_fail_and_few_runs_find_them(number
 def test_a_request_that_fails_alone_is_a_failure_with_its_own_message():
     async def main():
         workers = PuppetWorkers()
-        ears = Ears()
-        (task,) = start(with_ears(workers, Doubler(), ears), request(-1))
+        outcomes = OutcomeListener()
+        (task,) = start(with_ears(workers, Doubler(), outcomes), request(-1))
         await turns()
         workers.finish()
         await turns()
         assert str(task.exception()) == "negative"
-        assert ears.told == [(Outcome.FAILURE, "negative")]
+        assert outcomes.told == [(Outcome.FAILURE, "negative")]
 
     run(main())
 
@@ -178,8 +178,8 @@ def test_a_batch_whose_instance_is_lost_is_run_again_in_halves_on_another():
     async def main():
         one = PuppetInstance("one")
         two = PuppetInstance("two", 2)
-        ears = Ears()
-        made = on_instances(one, two, ears=ears)
+        outcomes = OutcomeListener()
+        made = on_instances(one, two, outcomes=outcomes)
         tasks = start(made, request(1), request(2), request(3))
         await turns()
         one.end(LOST)
@@ -190,7 +190,7 @@ def test_a_batch_whose_instance_is_lost_is_run_again_in_halves_on_another():
         await turns()
         assert values(tasks) == [[2], [4], [6]]
         assert two.model.batches == [[1, 2], [3]]
-        assert ears.told == [(Outcome.SUCCESS, "")]
+        assert outcomes.told == [(Outcome.SUCCESS, "")]
         assert made.idle
 
     run(main())
@@ -217,8 +217,8 @@ def test_the_only_instance_is_waited_for_while_it_is_replaced():
 def test_a_lost_batch_is_run_again_once_and_then_fails_with_the_last_word():
     async def main():
         lone = PuppetInstance("lone")
-        ears = Ears()
-        tasks = start(on_instances(lone, ears=ears), request(1), request(2))
+        outcomes = OutcomeListener()
+        tasks = start(on_instances(lone, outcomes=outcomes), request(1), request(2))
         await turns()
         lone.end(LOST)
         await turns()
@@ -227,7 +227,7 @@ def test_a_lost_batch_is_run_again_once_and_then_fails_with_the_last_word():
         lone.end()
         await turns()
         assert [type(task.exception()) for task in tasks] == [InstanceFailed, type(None)]
-        assert ears.told == [(Outcome.SUCCESS, "")]
+        assert outcomes.told == [(Outcome.SUCCESS, "")]
 
     run(main())
 
@@ -235,9 +235,11 @@ def test_a_lost_batch_is_run_again_once_and_then_fails_with_the_last_word():
 def test_nothing_is_repeated_where_one_attempt_is_configured():
     async def main():
         lone = PuppetInstance("lone")
-        ears = Ears()
+        outcomes = OutcomeListener()
         tasks = start(
-            on_instances(lone, ears=ears, protection=ProtectionPlan(retry=RetryPlan(attempts=1))),
+            on_instances(
+                lone, outcomes=outcomes, protection=ProtectionPlan(retry=RetryPlan(attempts=1))
+            ),
             request(1),
             request(2),
         )
@@ -246,7 +248,7 @@ def test_nothing_is_repeated_where_one_attempt_is_configured():
         await turns()
         assert [str(task.exception()) for task in tasks] == ["worker 1 died"] * 2
         assert tasks[0].exception() is not tasks[1].exception()
-        assert ears.told == [(Outcome.FAILURE, "worker 1 died")]
+        assert outcomes.told == [(Outcome.FAILURE, "worker 1 died")]
 
     run(main())
 
@@ -268,13 +270,13 @@ def test_a_repeated_run_stays_inside_the_deadline():
 def test_a_batch_that_was_not_given_the_time_teaches_nothing():
     async def main():
         lone = PuppetInstance("lone")
-        ears = Ears()
-        tasks = start(on_instances(lone, ears=ears), request(1), request(2))
+        outcomes = OutcomeListener()
+        tasks = start(on_instances(lone, outcomes=outcomes), request(1), request(2))
         await turns()
         lone.end(DeadlineExpired("too late"))
         await turns()
         assert [type(task.exception()) for task in tasks] == [DeadlineExpired] * 2
-        assert ears.told == [(Outcome.NEUTRAL, "too late")]
+        assert outcomes.told == [(Outcome.NEUTRAL, "too late")]
 
     run(main())
 
@@ -282,8 +284,8 @@ def test_a_batch_that_was_not_given_the_time_teaches_nothing():
 def test_a_failed_batch_that_nobody_waits_for_any_more_teaches_nothing():
     async def main():
         workers = PuppetWorkers()
-        ears = Ears()
-        made = with_ears(workers, Doubler(), ears)
+        outcomes = OutcomeListener()
+        made = with_ears(workers, Doubler(), outcomes)
         tasks = start(made, request(-1), request(2))
         await turns()
         for task in tasks:
@@ -291,7 +293,7 @@ def test_a_failed_batch_that_nobody_waits_for_any_more_teaches_nothing():
         await turns()
         workers.finish()
         await turns()
-        assert ears.told == []
+        assert outcomes.told == []
         assert made.idle
 
     run(main())
@@ -313,13 +315,13 @@ def test_a_listener_that_raises_keeps_nobody_from_an_answer_and_no_other_from_li
 ):
     async def main():
         workers = PuppetWorkers()
-        ears = Ears()
+        outcomes = OutcomeListener()
         model = Doubler()
         made_plan = plan(loop_batch_size=loop_rows)
         made = Batcher(
             made_plan,
-            LocalThreads(model, workers, 1),
-            listeners=(Raiser(), ears),
+            ThreadSlots(model, workers, 1),
+            listeners=(Raiser(), outcomes),
             retries=RetryBudget(made_plan.protection.retry, lambda: 0.0),
             runner=model,
         )
@@ -328,7 +330,7 @@ def test_a_listener_that_raises_keeps_nobody_from_an_answer_and_no_other_from_li
         if workers.running:
             workers.finish()
         assert values(await done(tasks)) == [[2], [4]]
-        assert ears.told == [(Outcome.SUCCESS, "")]
+        assert outcomes.told == [(Outcome.SUCCESS, "")]
         assert made.idle
 
     run(main())
@@ -409,7 +411,7 @@ def test_a_run_that_ends_with_neither_outputs_nor_an_error_has_failed():
     run(main())
 
 
-class BrokenSlots(LocalThreads):
+class BrokenSlots(ThreadSlots):
     """Threads that cannot be given a batch, or cannot even be asked."""
 
     def __init__(self, workers, broken):
@@ -531,10 +533,10 @@ class TestPool:
             pool = InstancePool(
                 [(PuppetInstance("lone"), OpenGate())], asyncio.get_running_loop().time
             )
-            seat = pool.acquire(lambda: None)
+            slot = pool.acquire(lambda: None)
             assert pool.acquire(lambda: None) is None
-            pool.release(seat)
-            assert pool.acquire(lambda: None) is seat
+            pool.release(slot)
+            assert pool.acquire(lambda: None) is slot
 
         run(main())
 
@@ -564,7 +566,7 @@ def test_who_waits_for_instances_that_do_not_come_back_is_told_so_without_a_dead
         lone.set_available(False)
         lone.end(LOST)
         with pytest.raises(
-            CircuitOpen, match="nothing is left that could run 'm' version 1: lone is down"
+            CircuitBreakerOpen, match="no instance can run 'm' version 1: lone is down"
         ):
             await asyncio.wait_for(task, 10)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.serving.batching.fair_share import Shares, default_shares
+from gateway.serving.batching.fair_share import FairShare, default_shares
 
 
 def serve(shares, waiting, turns, rows=8):
@@ -17,42 +17,42 @@ def serve(shares, waiting, turns, rows=8):
 
 
 def test_the_most_urgent_level_goes_first():
-    assert Shares((0.1, 0.1, 0.1), 8).choose({2, 3}) == 2
+    assert FairShare((0.1, 0.1, 0.1), 8).choose({2, 3}) == 2
 
 
 def test_levels_without_a_share_wait_for_ever():
-    assert set(serve(Shares((0.0, 0.0), 8), {1, 2}, 100)) == {1}
+    assert set(serve(FairShare((0.0, 0.0), 8), {1, 2}, 100)) == {1}
 
 
 def test_a_level_goes_first_once_it_has_earned_a_batch():
-    assert serve(Shares((0.25, 0.25), 8), {1, 2}, 5) == [1, 1, 1, 1, 2]
+    assert serve(FairShare((0.25, 0.25), 8), {1, 2}, 5) == [1, 1, 1, 1, 2]
 
 
 def test_a_level_earns_from_its_own_rows_too():
-    assert serve(Shares((0.5, 0.5), 8), {1, 2}, 7) == [1, 1, 2, 1, 2, 1, 2]
+    assert serve(FairShare((0.5, 0.5), 8), {1, 2}, 7) == [1, 1, 2, 1, 2, 1, 2]
 
 
 def test_who_is_owed_most_goes_first():
-    shares = Shares((0.0, 0.3, 0.6), 8)
+    shares = FairShare((0.0, 0.3, 0.6), 8)
     assert serve(shares, {1, 2, 3}, 3)[2] == 3
 
 
 def test_a_share_is_not_saved_up_while_nobody_of_the_level_waits():
-    shares = Shares((0.5, 0.5), 8)
+    shares = FairShare((0.5, 0.5), 8)
     serve(shares, {1, 2}, 2)
     serve(shares, {1}, 1)
     assert shares.choose({1, 2}) == 1
 
 
 def test_what_is_earned_is_lost_when_the_level_is_not_among_those_to_choose_from():
-    shares = Shares((0.2, 0.5, 0.1), 8)
+    shares = FairShare((0.2, 0.5, 0.1), 8)
     serve(shares, {1, 2, 3}, 2)
     assert shares.choose({1, 3}) == 1
     assert shares.choose({1, 2, 3}) == 1
 
 
 def test_no_level_saves_up_more_than_two_batches():
-    shares = Shares((0.0, 1.0), 8)
+    shares = FairShare((0.0, 1.0), 8)
     for _ in range(100):
         shares.served(1, 8, {1, 2})
     assert serve(shares, {1, 2}, 1) == [2]
@@ -60,7 +60,7 @@ def test_no_level_saves_up_more_than_two_batches():
 
 
 def test_what_is_not_a_full_batch_is_paid_by_its_rows():
-    shares = Shares((0.5, 0.5), 8)
+    shares = FairShare((0.5, 0.5), 8)
     serve(shares, {1, 2}, 2)
     shares.served(2, 1, {1, 2})
     assert serve(shares, {1, 2}, 2) == [1, 2]
@@ -71,7 +71,7 @@ def test_by_default_half_goes_by_urgency_alone_and_half_evenly(levels):
     shares = default_shares(levels)
     assert len(set(shares)) == 1
     assert sum(shares) == pytest.approx(0.5)
-    order = serve(Shares(shares, 8), set(range(1, levels + 1)), 1000)
+    order = serve(FairShare(shares, 8), set(range(1, levels + 1)), 1000)
     assert order.count(1) / 1000 == pytest.approx(0.5 + 0.5 / levels, abs=0.02)
 
 
@@ -85,7 +85,7 @@ def test_every_level_that_waits_gets_its_share_to_within_a_few_batches(
     given_shares, batch_rows, turns
 ):
     levels = range(1, len(given_shares) + 1)
-    order = serve(Shares(given_shares, batch_rows), set(levels), turns, rows=batch_rows)
+    order = serve(FairShare(given_shares, batch_rows), set(levels), turns, rows=batch_rows)
     for level, share in zip(levels, given_shares, strict=True):
         assert order.count(level) >= share * turns - 2.5 - len(given_shares)
 
@@ -95,7 +95,7 @@ def test_every_level_that_waits_gets_its_share_to_within_a_few_batches(
     st.lists(st.tuples(st.sets(st.integers(1, 6), min_size=1), st.integers(1, 8)), max_size=60),
 )
 def test_the_level_that_is_chosen_is_one_that_waits(given_shares, turns):
-    shares = Shares(given_shares, 8)
+    shares = FairShare(given_shares, 8)
     for some, rows in turns:
         waiting = {1 + (level - 1) % len(given_shares) for level in some}
         level = shares.choose(waiting)

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.serving.batching.latency_forecast import Forecast
+from gateway.serving.batching.latency_forecast import LatencyForecast
 
 CURVE = ((1, 100_000.0), (4, 160_000.0), (8, 400_000.0))  # seconds: 0.1, 0.16, 0.4
 NOW = 1000.0
 
 
-def forecast(cost_us=CURVE, batch_rows=8, lanes=1):
-    return Forecast(cost_us, batch_rows, lanes)
+def forecast(cost_us=CURVE, batch_rows=8, max_concurrency=1):
+    return LatencyForecast(cost_us, batch_rows, max_concurrency)
 
 
 def as_the_curve(made, now=NOW):
@@ -104,7 +104,7 @@ def test_a_run_that_failed_says_nothing():
 
 def test_who_waits_is_predicted_by_the_curve_and_the_lanes_while_there_is_no_pace():
     assert forecast().wait_s(16, NOW) == pytest.approx(0.4)
-    assert forecast(lanes=2).wait_s(16, NOW) == pytest.approx(0.2)
+    assert forecast(max_concurrency=2).wait_s(16, NOW) == pytest.approx(0.2)
 
 
 def test_the_pace_at_which_batches_end_counts_for_more_than_their_runs():
@@ -138,7 +138,7 @@ def test_a_pace_is_measured_only_between_batches_that_others_waited_behind(betwe
 
 
 def test_two_lanes_that_end_in_turn_make_one_pace():
-    made = forecast(lanes=2)
+    made = forecast(max_concurrency=2)
     now = paced(made, 0.1, rows=8, batches=50, run_s=0.4)
     assert made.wait_s(80, now) == pytest.approx(1.0)
 
@@ -158,9 +158,9 @@ RUNS = st.lists(
 
 @given(CURVES, st.integers(0, 64), st.integers(0, 4), RUNS, st.floats(0, 3))
 def test_whatever_was_seen_predictions_are_times_and_more_rows_never_take_less(
-    curve, batch_rows, lanes, runs, later
+    curve, batch_rows, max_concurrency, runs, later
 ):
-    made = Forecast(curve, batch_rows, lanes)
+    made = LatencyForecast(curve, batch_rows, max_concurrency)
     now = NOW
     for rows, run_s, after_s, backlog in runs:
         now += after_s
@@ -174,8 +174,8 @@ def test_whatever_was_seen_predictions_are_times_and_more_rows_never_take_less(
 
 @given(CURVES.filter(bool), RUNS, st.floats(1.001, 1e6))
 def test_after_a_second_without_a_run_nothing_that_was_seen_counts(curve, runs, later):
-    made = Forecast(curve, 8, 1)
-    fresh = Forecast(curve, 8, 1)
+    made = LatencyForecast(curve, 8, 1)
+    fresh = LatencyForecast(curve, 8, 1)
     now = NOW
     for rows, run_s, after_s, backlog in runs:
         now += after_s

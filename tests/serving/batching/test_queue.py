@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.plan import BatchingPlan
-from gateway.serving.batching.queue import Window
+from gateway.serving.batching.queue import BatchQueue
 from tests.support.queue_entry import Entry
 
 STEPS = st.lists(
@@ -32,8 +32,8 @@ STEPS = st.lists(
 )
 
 
-def window(shares=(), rows=4, **batching):
-    return Window(
+def batch_queue(shares=(), rows=4, **batching):
+    return BatchQueue(
         BatchingPlan(**{"max_batch_size": rows, "useful_batch_size": rows, **batching}), shares
     )
 
@@ -45,83 +45,83 @@ def filled(made, *entries):
 
 
 def test_only_those_with_a_deadline_count_as_timed():
-    made = window()
+    made = batch_queue()
     entries = filled(made, Entry(2), Entry(3, deadline=9.0), Entry(1, deadline=8.0))
     assert (made.rows, made.timed_rows) == (6, 4)
     entries[1].settled = True
     made.forget(entries[1])
     assert (made.rows, made.timed_rows) == (3, 1)
-    made.take(0.0)
+    made.next_batch(0.0)
     assert (made.count, made.rows, made.timed_rows) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("how", ["take", "expire"])
 def test_those_who_expire_are_timed_no_more(how):
-    made = window()
+    made = batch_queue()
     late, early = filled(made, Entry(2, deadline=1.0), Entry(1, deadline=5.0))
-    expired = made.take(2.0).expired if how == "take" else made.expire(2.0)
+    expired = made.next_batch(2.0).expired if how == "take" else made.expire(2.0)
     assert expired == [late]
     assert made.timed_rows == (0 if how == "take" else early.rows)
 
 
 def test_who_would_be_answered_too_late_expires_before_it_is_run():
-    made = window()
+    made = batch_queue()
     late, early, never = filled(made, Entry(deadline=2.0), Entry(deadline=2.6), Entry())
-    decision = made.take(1.0, answered_at=2.5)
+    decision = made.next_batch(1.0, answered_at=2.5)
     assert decision.expired == [late]
     assert decision.batch == [early, never]
     assert (made.count, made.timed_rows) == (0, 0)
 
 
 def test_without_a_prediction_a_deadline_counts_only_once_it_has_passed():
-    made = window()
+    made = batch_queue()
     entries = filled(made, Entry(deadline=2.0), Entry(deadline=2.6))
-    assert made.take(1.999).batch == list(entries)
+    assert made.next_batch(1.999).batch == list(entries)
 
 
 def test_where_all_would_be_late_nothing_is_run():
-    made = window()
+    made = batch_queue()
     entries = filled(made, Entry(deadline=2.0), Entry(deadline=2.1, key=("y",)))
-    decision = made.take(1.0, answered_at=3.0)
+    decision = made.next_batch(1.0, answered_at=3.0)
     assert (decision.batch, decision.rows, decision.wait_s) == ([], 0, None)
     assert set(map(id, decision.expired)) == set(map(id, entries))
     assert made.count == 0
 
 
 def test_who_comes_back_stands_where_it_stood():
-    made = window(rows=1)
+    made = batch_queue(rows=1)
     first, second, third = filled(made, Entry(), Entry(), Entry())
-    assert made.take(0.0).batch == [first]
+    assert made.next_batch(0.0).batch == [first]
     first.key = ("its own",)
     made.add_again(first)
-    assert [made.take(0.0).batch for _ in range(3)] == [[first], [second], [third]]
+    assert [made.next_batch(0.0).batch for _ in range(3)] == [[first], [second], [third]]
 
 
 def test_who_comes_back_is_counted_again():
-    made = window()
+    made = batch_queue()
     (entry,) = filled(made, Entry(3, deadline=5.0))
-    made.take(0.0)
+    made.next_batch(0.0)
     made.add_again(entry)
     assert (made.count, made.rows, made.timed_rows) == (1, 3, 3)
     assert made.next_deadline() == 5.0
 
 
 def test_levels_are_served_by_urgency_and_their_lines_by_deadline():
-    made = window(shares=(0.0, 0.0))
+    made = batch_queue(shares=(0.0, 0.0))
     low, late, soon = filled(
         made,
         Entry(level=2, deadline=1.0),
         Entry(level=1, deadline=9.0),
         Entry(level=1, deadline=5.0, key=("y",)),
     )
-    assert [made.take(0.0).batch for _ in range(3)] == [[soon], [late], [low]]
+    assert [made.next_batch(0.0).batch for _ in range(3)] == [[soon], [late], [low]]
 
 
 def test_requests_of_two_levels_never_share_a_batch():
-    made = window(shares=(0.1, 0.1), rows=8)
+    made = batch_queue(shares=(0.1, 0.1), rows=8)
     urgent, other = filled(made, Entry(level=1), Entry(level=2))
-    assert made.take(0.0).batch == [urgent]
-    assert made.take(0.0).batch == [other]
+    assert made.next_batch(0.0).batch == [urgent]
+    assert made.next_batch(0.0).batch == [other]
 
 
 def backlogged(made, levels, turns, rows):
@@ -133,7 +133,7 @@ def backlogged(made, levels, turns, rows):
             while waiting[level] < 2 * rows:
                 made.add(Entry(level=level))
                 waiting[level] += 1
-        batch = made.take(0.0).batch
+        batch = made.next_batch(0.0).batch
         assert len({entry.level for entry in batch}) == 1
         got[batch[0].level] += len(batch)
         waiting[batch[0].level] -= len(batch)
@@ -144,22 +144,22 @@ def backlogged(made, levels, turns, rows):
     "shares", [(0.5, 0.5), (0.1, 0.3), (0.0, 0.2, 0.7), (0.25, 0.25, 0.25, 0.25)]
 )
 def test_under_a_backlog_every_level_gets_its_share_of_the_rows(shares):
-    got = backlogged(window(shares=shares, rows=4), range(1, len(shares) + 1), 400, 4)
+    got = backlogged(batch_queue(shares=shares, rows=4), range(1, len(shares) + 1), 400, 4)
     for level, share in enumerate(shares, start=1):
         assert got[level] >= share * 1600 - 12
 
 
 def test_a_level_that_has_gone_comes_back_without_anything_saved_up():
-    made = window(shares=(0.5, 0.5), rows=1)
+    made = batch_queue(shares=(0.5, 0.5), rows=1)
     filled(made, *(Entry(level=1) for _ in range(6)))
     (gone,) = filled(made, Entry(level=2))
-    assert [made.take(0.0).batch[0].level for _ in range(2)] == [1, 1]
+    assert [made.next_batch(0.0).batch[0].level for _ in range(2)] == [1, 1]
     gone.settled = True
     made.forget(gone)
-    assert made.take(0.0).batch[0].level == 1
-    made.take(0.0)
+    assert made.next_batch(0.0).batch[0].level == 1
+    made.next_batch(0.0)
     filled(made, Entry(level=2))
-    assert made.take(0.0).batch[0].level == 1
+    assert made.next_batch(0.0).batch[0].level == 1
 
 
 @settings(max_examples=300, deadline=None)
@@ -172,7 +172,7 @@ def test_a_level_that_has_gone_comes_back_without_anything_saved_up():
 def test_whatever_happens_all_who_wait_are_counted_and_each_leaves_once(
     steps, shares, limit, delay_s
 ):
-    made = window(shares, limit, max_queue_delay_s=delay_s)
+    made = batch_queue(shares, limit, max_queue_delay_s=delay_s)
     now = 0.0
     waiting = []
     taken = []
@@ -197,7 +197,7 @@ def test_whatever_happens_all_who_wait_are_counted_and_each_leaves_once(
                 waiting.remove(entry)
         elif kind == "take":
             answered_at = now + arguments[0]
-            decision = made.take(now, answered_at)
+            decision = made.next_batch(now, answered_at)
             assert decision.rows == sum(entry.rows for entry in decision.batch)
             assert len(decision.batch) <= 1 or decision.rows <= limit
             assert len({(entry.key, entry.level) for entry in decision.batch}) <= 1
@@ -226,9 +226,9 @@ def test_whatever_happens_all_who_wait_are_counted_and_each_leaves_once(
     )
 )
 def test_of_one_level_and_form_nobody_overtakes_an_earlier_deadline(asked):
-    made = window(rows=3)
+    made = batch_queue(rows=3)
     entries = filled(made, *(Entry(rows, deadline=deadline) for rows, deadline in asked))
     left = []
     while made.count:
-        left += made.take(0.0).batch
+        left += made.next_batch(0.0).batch
     assert left == sorted(entries, key=lambda entry: (entry.deadline, entry.order))

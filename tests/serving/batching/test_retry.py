@@ -10,7 +10,7 @@ from gateway.core.protection import RetryPlan
 from gateway.core.request import InferenceRequest, RequestForm
 from gateway.serving.batching.batch import Batch
 from gateway.serving.batching.bisection import Bisection
-from gateway.serving.batching.queued_request import Waiting
+from gateway.serving.batching.queued_request import QueuedRequest
 from gateway.serving.batching.retry import Retry
 from gateway.serving.policies.retry_budget import RetryBudget
 
@@ -25,7 +25,7 @@ def retry(attempts=2, floor=10):
 def queued(count):
     form = RequestForm(names=(), key=("x",), rows=1, input_bytes=4, outputs=(0,), parameters={})
     return [
-        Waiting(lambda _gone: None, InferenceRequest(form, (), 0.0), 0, math.inf)
+        QueuedRequest(lambda _gone: None, InferenceRequest(form, (), 0.0), 0, math.inf)
         for _ in range(count)
     ]
 

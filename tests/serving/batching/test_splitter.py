@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.core.errors import ModelFailed
 from gateway.core.predictor import Description
 from gateway.core.request import InferenceRequest, Prediction, RequestForm
-from gateway.serving.batching.splitter import Split
+from gateway.serving.batching.splitter import Splitter
 
 
 class Echo:
@@ -41,7 +41,7 @@ def request(rows):
 @given(st.integers(0, 50), st.integers(1, 9))
 def test_the_parts_fit_and_together_they_are_the_whole(rows, most):
     inner = Echo()
-    answer = asyncio.run(Split(inner, most).predict(request(rows)))
+    answer = asyncio.run(Splitter(inner, most).predict(request(rows)))
     assert max(inner.rows) <= most
     assert sum(inner.rows) == rows
     assert np.array_equal(answer.outputs[0], request(rows).inputs[0])
@@ -50,8 +50,11 @@ def test_the_parts_fit_and_together_they_are_the_whole(rows, most):
 
 def test_a_part_that_fails_fails_the_request():
     with pytest.raises(ModelFailed):
-        asyncio.run(Split(Echo(fails_at=2), 2).predict(request(9)))
+        asyncio.run(Splitter(Echo(fails_at=2), 2).predict(request(9)))
 
 
 def test_the_tree_shows_what_is_inside():
-    assert Split(Echo(), 4).describe().lines() == ["Split  more than 4 rows run in parts", "  Echo"]
+    assert Splitter(Echo(), 4).describe().lines() == [
+        "Split  more than 4 rows run in parts",
+        "  Echo",
+    ]

@@ -15,7 +15,7 @@ from gateway.core.request import InferenceRequest, Prediction, RequestForm
 from gateway.core.waiter import Waiter
 from gateway.onnx.session import SessionNotOpened
 from gateway.serving.routing.catalogue import Catalogue
-from gateway.serving.routing.version_changes import Versions
+from gateway.serving.routing.version_changes import LiveVersions
 from tests.support.versions import make_live
 
 
@@ -159,7 +159,7 @@ def test_prepared_versions_go_live_only_at_commit_and_the_old_one_closes_after_i
         async def build(plan):
             return live(plan.model, plan.version, closed)
 
-        versions = Versions(catalogue, build)
+        versions = LiveVersions(catalogue, build)
         catalogue.swap([live(closed=closed)], ())
         old = catalogue.resolve("m", "")
         task = asyncio.ensure_future(old.predict(request()))
@@ -185,7 +185,7 @@ def test_a_version_that_cannot_be_opened_is_reported_and_the_others_are_ready():
                 raise SessionNotOpened("broken file")
             return live(plan.model, plan.version)
 
-        versions = Versions(Catalogue(), build)
+        versions = LiveVersions(Catalogue(), build)
         plans = [VersionPlan("m", n, "", "", (), ()) for n in (1, 2, 3)]
         assert await versions.prepare(1, plans) == ((("m", 2), "broken file"),)
         assert set(versions._prepared[1]) == {("m", 1), ("m", 3)}
@@ -200,7 +200,7 @@ def test_an_aborted_change_closes_what_it_prepared():
         async def build(plan):
             return live(plan.model, plan.version, closed)
 
-        versions = Versions(Catalogue(), build)
+        versions = LiveVersions(Catalogue(), build)
         await versions.prepare(1, [VersionPlan("m", 1, "", "", (), ())])
         await versions.abort(1)
         assert closed == [("m", 1)]

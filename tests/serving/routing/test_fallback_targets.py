@@ -124,12 +124,12 @@ def test_whatever_is_live_the_answer_is_the_version_named_or_the_newest_other_on
 
 def test_a_fallback_gets_the_version_without_its_fallbacks():
     async def main():
-        beneath = Layer()
-        version = live(unguarded=beneath)
-        task = await begun(version.beneath().predict(request()))
+        without_fallback = Layer()
+        version = live(unguarded=without_fallback)
+        task = await begun(version.without_fallback().predict(request()))
         assert version.inner._inner.asked == []
         answer = Prediction(())
-        beneath.asked[0].settle(answer)
+        without_fallback.asked[0].settle(answer)
         assert await task is answer
 
     asyncio.run(main())
@@ -138,7 +138,7 @@ def test_a_fallback_gets_the_version_without_its_fallbacks():
 def test_a_version_that_has_no_fallbacks_is_asked_as_it_is():
     async def main():
         version = live()
-        task = await begun(version.beneath().predict(request()))
+        task = await begun(version.without_fallback().predict(request()))
         version.inner._inner.asked[0].settle(Prediction(()))
         await task
 
@@ -149,7 +149,7 @@ def test_a_version_that_has_no_fallbacks_is_asked_as_it_is():
 def test_a_version_is_not_drained_while_a_fallback_is_inside(end):
     async def main():
         version = live()
-        task = await begun(version.beneath().predict(request()))
+        task = await begun(version.without_fallback().predict(request()))
         assert version.in_flight == 1
         draining = await begun(version.drain())
         assert not draining.done()
@@ -169,7 +169,7 @@ def test_a_version_is_not_drained_while_a_fallback_is_inside(end):
 def test_a_failure_beneath_is_the_callers_to_count():
     async def main():
         version = live()
-        task = await begun(version.beneath().predict(request()))
+        task = await begun(version.without_fallback().predict(request()))
         version.inner._inner.asked[0].fail(ModelFailed("no"))
         with pytest.raises(ModelFailed):
             await task
@@ -182,9 +182,9 @@ def test_what_was_resolved_goes_on_after_the_version_was_taken_out():
     async def main():
         version = live(version=2)
         made, catalogue = targets(live(), version)
-        beneath = made.resolve("m", 0, ("m", 1))
+        without_fallback = made.resolve("m", 0, ("m", 1))
         assert catalogue.swap([], [("m", 2)]) == [version]
-        task = await begun(beneath.predict(request()))
+        task = await begun(without_fallback.predict(request()))
         version.inner._inner.asked[0].settle(Prediction(()))
         await task
 

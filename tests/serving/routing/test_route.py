@@ -16,12 +16,12 @@ from gateway.core.plan import TensorSpec, VersionPlan
 from gateway.core.predictor import Description
 from gateway.core.request import Prediction
 from gateway.protocol.generated.inference_pb2 import ModelInferRequest, ModelInferResponse
-from gateway.records.counters import HOUSE_ROW, StatisticsTable, size_statistics_file
-from gateway.records.reader import ChunkReader
+from gateway.records.counters import GATEWAY_ROW, StatisticsTable, size_statistics_file
+from gateway.records.reader import RecordReader
 from gateway.records.ring import RingReader, RingWriter
 from gateway.records.ring_file import size_rings_file
 from gateway.records.sampling import SamplingPlan
-from gateway.records.writer import Journal
+from gateway.records.writer import RecordWriter
 from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.wire.services.inference_service import InferenceService
 from gateway.serving.wire.services.open_streams import OpenStreams
@@ -92,13 +92,13 @@ class Server:
         rings = os.memfd_create("rings")
         size_rings_file(rings, 1)
         self.table = StatisticsTable(statistics)
-        journal = Journal(
-            RingWriter(rings, 0), SamplingPlan(), self.table.writer(0, HOUSE_ROW), everything=True
+        writer = RecordWriter(
+            RingWriter(rings, 0), SamplingPlan(), self.table.writer(0, GATEWAY_ROW), everything=True
         )
-        self.reader = ChunkReader(0, RingReader(rings, 0))
+        self.reader = RecordReader(0, RingReader(rings, 0))
         arms = [self._version(number, datatype) for number in range(1, versions + 1)]
         route = InTurn(*arms) if versions > 1 else arms[0]
-        self.service = InferenceService(Routes(route), OpenStreams(), journal)
+        self.service = InferenceService(Routes(route), OpenStreams(), writer)
 
     def _version(self, number, datatype):
         spec = (-1, 1)
@@ -181,6 +181,6 @@ def test_what_never_reached_a_version_belongs_to_none_where_the_route_has_severa
         wrong = ModelInferRequest(model_name="m", id="odd").SerializeToString()
         with pytest.raises(Exception, match="missing required input"):
             await server.service.model_infer(Call(), wrong)
-        assert server.table.read(HOUSE_ROW).failure_time.count == 1
+        assert server.table.read(GATEWAY_ROW).failure_time.count == 1
 
     asyncio.run(main())

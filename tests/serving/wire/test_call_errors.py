@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from gateway.core.errors import (
-    CircuitOpen,
+    CircuitBreakerOpen,
     DeadlineExpired,
     GatewayError,
     InvalidRequest,
@@ -19,18 +19,18 @@ from gateway.core.errors import (
     Unsupported,
 )
 from gateway.logs.formats import about
-from gateway.serving.wire.call_errors import ending, tell, tell_rest
+from gateway.serving.wire.call_errors import ending, flush_log, log_error
 from gateway.serving.wire.transport.interface import CallEnded
 
 
 @pytest.fixture(autouse=True)
 def records(caplog):
     """All that is logged, from the first of every kind."""
-    tell_rest()
+    flush_log()
     caplog.clear()
     with caplog.at_level(logging.DEBUG, "gateway"):
         yield caplog
-    tell_rest()
+    flush_log()
 
 
 def told(caplog):
@@ -55,7 +55,7 @@ def told(caplog):
                 Overloaded,
                 DeadlineExpired,
                 Unavailable,
-                CircuitOpen,
+                CircuitBreakerOpen,
                 ModelFailed,
                 GatewayError,
             )
@@ -65,7 +65,7 @@ def told(caplog):
 )
 def test_callers_faults_are_told_at_debug_and_ours_at_warning(caplog, error, level):
     ending(error)
-    assert told(caplog) == [(level, "not answered: why")]
+    assert told(caplog) == [(level, "request failed: why")]
     assert caplog.records[-1].exc_info is None
 
 
@@ -87,7 +87,7 @@ def test_what_nobody_expected_has_one_traceback_for_each_place_it_came_from(capl
                 fail()
             except ZeroDivisionError as error:
                 ending(error)
-        tell_rest()
+        flush_log()
 
     asyncio.run(main())
     assert told(caplog) == [
@@ -113,10 +113,10 @@ def test_what_is_known_of_the_request_stands_with_it_and_is_asked_for_only_then(
     async def main():
         for _ in range(1000):
             error = ModelFailed("it broke")
-            tell(error, "digits", 3, known)
+            log_error(error, "digits", 3, known)
             ending(error)
-        tell(ModelFailed("it broke"), "other", 1)
-        tell_rest()
+        log_error(ModelFailed("it broke"), "other", 1)
+        flush_log()
 
     asyncio.run(main())
     assert asked == [True]
@@ -135,17 +135,14 @@ def test_what_is_known_of_the_request_stands_with_it_and_is_asked_for_only_then(
     }
     assert {name: first[name] for name in expected} == expected
     assert (other["model"], other["version"]) == ("other", 1)
-    assert (
-        more["message"]
-        == "999 more were not answered for the same reason within 10 s; the last: it broke"
-    )
+    assert more["message"] == "999 more failed for the same reason within 10 s; the last: it broke"
     assert (more["model"], more["reason"]) == ("digits", "model_failed")
     assert "trace_id" not in more
 
 
 def test_an_error_told_with_all_that_is_known_is_not_told_again_at_the_edge(caplog):
     error = Overloaded("full")
-    tell(error, "digits", 3)
+    log_error(error, "digits", 3)
     ending(error)
     assert len(told(caplog)) == 1
 
@@ -153,9 +150,9 @@ def test_an_error_told_with_all_that_is_known_is_not_told_again_at_the_edge(capl
 def test_a_thousand_kinds_at_once_are_told_as_one(caplog):
     async def main():
         for number in range(1000):
-            tell(Overloaded("full"), f"model-{number}", 1)
+            log_error(Overloaded("full"), f"model-{number}", 1)
         assert len(told(caplog)) <= 257
-        tell_rest()
+        flush_log()
 
     asyncio.run(main())
     assert sum("more" in text for _, text in told(caplog)) == 1
@@ -163,11 +160,11 @@ def test_a_thousand_kinds_at_once_are_told_as_one(caplog):
 
 def test_an_ended_event_loop_holds_no_later_error_back(caplog):
     async def fail():
-        tell(Overloaded("full"))
+        log_error(Overloaded("full"))
 
     for _ in range(2):
         asyncio.run(fail())
-        tell_rest()
+        flush_log()
     assert len(told(caplog)) == 2
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gateway.config.access_log_choice import AccessChoice, cells_wanted
 from gateway.core.errors import REASONS
 from gateway.records.cells import DEGRADED, HAS_IDS, HAS_PARENT, IN_STREAM, SAMPLED, SLOW
-from gateway.records.events import Detail, Named
+from gateway.records.events import Detail, NameAssigned
 from gateway.telemetry.access_log.access_lines import AccessLines
 from gateway.telemetry.access_log.access_log import AccessLog
 from gateway.telemetry.access_log.access_rows import SlotBatches, access_rows
@@ -77,7 +77,7 @@ def read(line):
 def listed(slot, choice="full", log_format="json", **options):
     """The fields of the lines of the slot's next chunk."""
     lines = Lines()
-    AccessLog(choice, log_format, writer=lines, **options).take(slot.chunk())
+    AccessLog(choice, log_format, writer=lines, **options).consume(slot.chunk())
     return [read(line) for line in lines.text.decode().splitlines()]
 
 
@@ -126,7 +126,7 @@ def test_the_time_of_a_line_is_when_the_request_ended():
     slot = Slot()
     slot.request(ended=70)
     lines = Lines()
-    AccessLog("full", "json", writer=lines).take(slot.chunk())
+    AccessLog("full", "json", writer=lines).consume(slot.chunk())
     told = json.loads(lines.text)
     ended_s = datetime.fromisoformat(told["time"]).timestamp()
     assert ended_s == pytest.approx(
@@ -150,7 +150,7 @@ def test_ids_are_the_callers_then_the_gateways_then_the_readers():
     slot.request(flags=0)
     chunk = slot.chunk()
     lines = Lines()
-    AccessLog("full", "json", writer=lines).take(chunk)
+    AccessLog("full", "json", writer=lines).consume(chunk)
     ids = [(told["trace_id"], told["span_id"]) for told in map(json.loads, lines.text.splitlines())]
     traces = chunk.identifiers.request_traces(chunk.request_places)
     spans = chunk.identifiers.request_spans(chunk.request_places)
@@ -166,13 +166,13 @@ def test_a_batch_of_an_earlier_chunk_is_known_and_one_of_a_process_that_is_gone_
     lines = Lines()
     log = AccessLog("full", "json", writer=lines)
     slot.batch(5, rows=12)
-    log.take(slot.chunk())
+    log.consume(slot.chunk())
     slot.request(batch=5)
-    log.take(slot.chunk())
+    log.consume(slot.chunk())
     slot.began(b"another process!")
-    log.take(slot.chunk())
+    log.consume(slot.chunk())
     slot.request(batch=5)
-    log.take(slot.chunk())
+    log.consume(slot.chunk())
     before, after = map(json.loads, lines.text.splitlines())
     assert before["batch_size"] == 12
     assert "batch_size" not in after
@@ -236,7 +236,7 @@ def test_a_line_is_one_line_and_the_same_made_with_thousands_or_by_itself(reques
     chunk = slot.chunk()
     batches = SlotBatches()
     maker = AccessLines(log_format)
-    batches.take(chunk)
+    batches.consume(chunk)
     rows = access_rows(chunk, range(len(requests)), batches, 10**18)
     text = maker.lines(rows).decode()
     assert text.endswith("\n")
@@ -257,7 +257,7 @@ def test_no_caller_can_write_a_line_of_his_own(log_format):
     evil = (
         'x\n2026-11-26 00:00:00,000 INFO    gateway.access [0]: status=OK\x1b[2J "status=OK\u2028'
     )
-    slot.note(Named("peer", 6, f"unix:{evil}"))
+    slot.note(NameAssigned("peer", 6, f"unix:{evil}"))
     slot.request(
         request_id=evil.encode()[:40],
         peer=6,
@@ -267,7 +267,7 @@ def test_no_caller_can_write_a_line_of_his_own(log_format):
     )
     slot.request(request_id=b'"} {"status":"OK', peer=6)
     lines = Lines()
-    AccessLog("full", log_format, writer=lines).take(slot.chunk())
+    AccessLog("full", log_format, writer=lines).consume(slot.chunk())
     first, second = lines.text.decode().splitlines()
     assert first.isprintable()
     assert second.isprintable()
@@ -288,7 +288,7 @@ def test_what_is_kept_of_each_choice():
     counts = {}
     for choice in ("off", "errors", "full", "0.1"):
         log = AccessLog(choice, "human", writer=Lines())
-        log.take(chunk)
+        log.consume(chunk)
         counts[choice] = log.written
     # whatever is there for no other reason was drawn by the serving process
     assert counts == {"off": 0, "errors": 3, "full": 103, "0.1": 103}
@@ -307,16 +307,16 @@ def test_more_lines_a_second_than_can_be_written_are_left_out_and_said(caplog):
         slot.request()
     log = AccessLog("full", "human", writer=Lines(), most_lines_per_s=10)
     with caplog.at_level(logging.WARNING, "gateway.access"):
-        log.take(slot.chunk())
+        log.consume(slot.chunk())
     assert (log.written, log.dropped) == (10, 90)
-    assert caplog.messages == ["90 lines were left out: more than can be written, or read"]
+    assert caplog.messages == ["90 lines were dropped: more than can be written"]
 
 
 def test_lines_that_nobody_reads_are_left_out_and_counted():
     slot = Slot()
     slot.request()
     log = AccessLog("full", "human", writer=Lines(room=False))
-    log.take(slot.chunk())
+    log.consume(slot.chunk())
     log.close()
     assert (log.written, log.dropped) == (0, 1)
 
@@ -326,7 +326,7 @@ def test_a_chunk_is_one_write():
     lines = Lines()
     for _ in range(1000):
         slot.request()
-    AccessLog("full", "human", writer=lines).take(slot.chunk())
+    AccessLog("full", "human", writer=lines).consume(slot.chunk())
     assert lines.writes == 1
 
 

@@ -9,7 +9,7 @@ from opentelemetry.util.re import parse_env_headers
 from gateway.config.opentelemetry import OtelOptions
 from gateway.logs.setup import make_formatter
 from gateway.records.sampling import SamplingPlan
-from gateway.telemetry.access_log.exporter_log_filter import ExporterWords
+from gateway.telemetry.access_log.exporter_log_filter import ExporterLogFilter
 from gateway.telemetry.tracing.exporter import SpanExport
 from tests.support.span_chunks import Slot
 
@@ -25,7 +25,7 @@ def said():
     handler.setFormatter(make_formatter("human", "telemetry"))
 
     def begin(environment):
-        handler.addFilter(ExporterWords(environment))
+        handler.addFilter(ExporterLogFilter(environment))
         root.addHandler(handler)
         return stream
 
@@ -60,7 +60,7 @@ def test_headers_that_cannot_be_sent_are_not_quoted(protocol, headers, said, mon
     export.start()
     slot = Slot()
     slot.request()
-    export.take(slot.chunk())
+    export.consume(slot.chunk())
     export.close(5)
     assert "spans were not exported by otlp" in stream.getvalue()
     assert TOKEN not in stream.getvalue()

@@ -11,7 +11,7 @@ import pytest
 from gateway.ipc.repository_index import IndexEntry
 from gateway.ipc.telemetry_messages import ProcessState
 from gateway.records.cells import DEGRADED, REFUSED_SAMPLING, SLOW
-from gateway.records.counters import HOUSE_ROW
+from gateway.records.counters import GATEWAY_ROW
 from gateway.records.events import Detail
 from gateway.telemetry.live.history import POINTS
 from gateway.telemetry.live.recent_requests import KEPT
@@ -21,7 +21,7 @@ from tests.support.live_parts import LOADING, PIDS, READY, STARTED_S, UNAVAILABL
 @pytest.fixture
 def numbers():
     with Numbers() as made:
-        made.live.told(made.overview())
+        made.live.on_event(made.overview())
         made.second()
         yield made
 
@@ -62,7 +62,7 @@ def test_rates_are_those_of_all_processes_over_the_last_five_seconds(numbers):
 def test_what_was_counted_before_the_first_look_is_no_burst():
     with Numbers() as numbers:
         numbers.slots[0].answer(0, 10_000, 0.001)
-        numbers.live.told(numbers.overview())
+        numbers.live.on_event(numbers.overview())
         numbers.second(2)
         assert version(numbers)["calls_per_s"] == 0
 
@@ -73,7 +73,7 @@ def test_a_version_that_comes_later_brings_no_burst_and_takes_nothing_from_the_o
     numbers.second()
     before = version(numbers)["calls_per_s"]
     index = (*numbers.overview().index, IndexEntry("new", "1", READY))
-    numbers.live.told(
+    numbers.live.on_event(
         numbers.overview(rows={**numbers.overview().rows, 7: ("new", 1)}, index=index)
     )
     numbers.second()
@@ -95,7 +95,7 @@ def test_a_row_that_is_cleared_for_another_version_never_counts_backwards(number
 
 
 def test_calls_for_models_that_are_not_there_count_in_the_total_alone(numbers):
-    numbers.slots[0].fail(HOUSE_ROW, "model_not_found")
+    numbers.slots[0].fail(GATEWAY_ROW, "model_not_found")
     numbers.second()
     assert state(numbers)["total"]["errors_per_s_by_reason"] == {"model_not_found": 1.0}
     assert {each["model"] for each in state(numbers)["versions"]} == {"digits", "penguins"}
@@ -161,7 +161,7 @@ def test_a_breaker_that_the_next_request_tries_is_open_and_says_so(numbers):
 
 def test_what_a_process_said_before_it_was_replaced_is_not_shown(numbers):
     numbers.slots[0].gauges(numbers.clock.ns(), (gauged(0, "digits", queued=3),))
-    numbers.live.told(
+    numbers.live.on_event(
         numbers.overview(
             processes=(ProcessState(0, 999, "serving", 1), ProcessState(1, PIDS[1], "serving", 0))
         )
@@ -179,14 +179,14 @@ def test_a_process_that_falls_silent_is_told_of_and_its_gauges_go(numbers):
     assert not texts(numbers)
     numbers.second(6)
     assert version(numbers)["queued"] == 0
-    assert "Process 0 says nothing: its queue and what it has in flight are not known." in texts(
+    assert "Process 0 sends no gauges: its queue and requests in flight are not known." in texts(
         numbers
     )
 
 
 @pytest.mark.parametrize("phase", ["draining", "stopping"])
 def test_a_gateway_on_its_way_out_says_so(numbers, phase):
-    numbers.live.told(numbers.overview(phase=phase, ready=False))
+    numbers.live.on_event(numbers.overview(phase=phase, ready=False))
     numbers.second()
     assert state(numbers)["gateway"]["phase"] == phase
     assert any(phase in text for text in texts(numbers))
@@ -195,7 +195,7 @@ def test_a_gateway_on_its_way_out_says_so(numbers, phase):
 
 def test_a_process_that_is_restarted_is_told_of_with_the_reason(numbers):
     gone = ProcessState(1, 0, "restarting", 1, "killed by signal 9")
-    numbers.live.told(numbers.overview(processes=(numbers.overview().processes[0], gone)))
+    numbers.live.on_event(numbers.overview(processes=(numbers.overview().processes[0], gone)))
     numbers.second()
     assert "Process 1 is restarting; the one before it ended: killed by signal 9." in texts(numbers)
     assert state(numbers)["events"][0]["text"] == "process 1 is restarting: killed by signal 9"
@@ -207,7 +207,7 @@ def test_versions_that_cannot_be_served_are_counted_and_unloaded_ones_are_not(nu
         IndexEntry("b", "1", UNAVAILABLE, "unloaded"),
         IndexEntry("c", "1", LOADING),
     )
-    numbers.live.told(numbers.overview(index=(*index, IndexEntry("d")), rows={}))
+    numbers.live.on_event(numbers.overview(index=(*index, IndexEntry("d")), rows={}))
     numbers.second()
     assert "1 version cannot be served." in texts(numbers)
     assert [(each["model"], each["state"]) for each in state(numbers)["versions"]][-1] == (
@@ -330,7 +330,7 @@ def test_history_has_a_point_a_second_of_everything_and_of_each_version(numbers)
 def test_history_is_bounded_and_forgets_what_is_unloaded(numbers):
     numbers.second(POINTS + 20)
     assert len(numbers.live.history()["at_s"]) == POINTS
-    numbers.live.told(numbers.overview(rows={0: ("digits", 1)}))
+    numbers.live.on_event(numbers.overview(rows={0: ("digits", 1)}))
     numbers.second()
     assert numbers.live.history(("penguins", 1)) is None
 
@@ -338,7 +338,9 @@ def test_history_is_bounded_and_forgets_what_is_unloaded(numbers):
 def test_changes_hold_what_is_new_alone_and_lead_to_the_same_state(numbers):
     before = numbers.live.document()
     numbers.slots[0].answer(0, 10, 0.004)
-    numbers.live.told(numbers.overview(index=numbers.overview().index[:1], rows={0: ("digits", 1)}))
+    numbers.live.on_event(
+        numbers.overview(index=numbers.overview().index[:1], rows={0: ("digits", 1)})
+    )
     numbers.second()
     after = numbers.live.document()
     changes = json.loads(after.changes(before))
@@ -351,7 +353,7 @@ def test_changes_hold_what_is_new_alone_and_lead_to_the_same_state(numbers):
 
 def test_a_look_at_a_thousand_versions_takes_milliseconds():
     with Numbers([f"model_{number:04d}" for number in range(1000)]) as numbers:
-        numbers.live.told(numbers.overview())
+        numbers.live.on_event(numbers.overview())
         took_s = []
         for _ in range(8):
             for slot in numbers.slots:
@@ -371,7 +373,7 @@ def test_a_look_at_a_thousand_versions_takes_milliseconds():
 
 def test_charts_go_on_where_the_clock_of_the_machine_is_set_back():
     with Numbers() as numbers:
-        numbers.live.told(numbers.overview())
+        numbers.live.on_event(numbers.overview())
         numbers.second(5)
         numbers.clock.wall_s -= 3600
         for _ in range(3):

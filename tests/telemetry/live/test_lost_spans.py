@@ -25,10 +25,10 @@ def test_what_was_lost_is_told_for_a_minute_with_its_reason_and_exporter():
         {"otlp": 0.0},
     )
     lost = LostSpans(exports)
-    lost.look(100.0)
+    lost.refresh(100.0)
     assert texts(lost) == []
     exports.counts["otlp"] = (7, {"queue_full": 0, "export_failed": 3})
-    lost.look(101.0)
+    lost.refresh(101.0)
     assert texts(lost) == [
         (
             "3 spans were not exported by otlp within the last minute (export failed): traces are "
@@ -36,16 +36,16 @@ def test_what_was_lost_is_told_for_a_minute_with_its_reason_and_exporter():
         )
     ]
     for second in range(102, 161):
-        lost.look(float(second))
+        lost.refresh(float(second))
         assert [each.spans for each in lost.lately()] == [3]
-    lost.look(161.5)
+    lost.refresh(161.5)
     assert texts(lost) == []
 
 
 def test_an_exporter_that_hangs_is_told_before_anything_is_lost():
     exports = Exports({"otlp": (0, {"queue_full": 0})}, {"otlp": 14.0})
     lost = LostSpans(exports)
-    lost.look(0.0)
+    lost.refresh(0.0)
     assert lost.lately() == []
     exports.asking_s["otlp"] = 43.2
     assert lost.lately() == [Lost("otlp", 0, (), 43.2)]
@@ -54,5 +54,5 @@ def test_an_exporter_that_hangs_is_told_before_anything_is_lost():
 
 def test_without_exporters_nothing_is_lost():
     lost = LostSpans(None)
-    lost.look(0.0)
+    lost.refresh(0.0)
     assert lost.lately() == []

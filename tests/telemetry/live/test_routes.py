@@ -22,7 +22,7 @@ def run(what):
 
     async def main():
         with Numbers() as numbers:
-            numbers.live.told(numbers.overview())
+            numbers.live.on_event(numbers.overview())
             async with Feed(numbers) as feed, aiohttp.ClientSession(feed.url) as session:
                 await what(feed, session)
 
@@ -205,7 +205,7 @@ def test_who_does_not_read_the_stream_is_cut_off_and_the_others_are_not():
             message = b"event: update\ndata: " + b'"x"' * 1_000_000 + b"\n\n"
             while len(feed.stream._clients) == 2:
                 for client in list(feed.stream._clients):
-                    if not client.tell(message):
+                    if not client.send(message):
                         feed.stream._clients.discard(client)
                 for _ in range(4):
                     await response.content.readany()

@@ -14,7 +14,7 @@ import pytest
 from gateway.core.errors import REASONS
 from gateway.ipc.repository_index import IndexEntry, VersionState
 from gateway.ipc.telemetry_messages import ProcessState
-from gateway.records.counters import HOUSE_ROW
+from gateway.records.counters import GATEWAY_ROW
 from gateway.telemetry.metrics.collect import NamesOf
 from tests.support.metrics_parts import (
     OTHER_ROW,
@@ -123,7 +123,7 @@ def test_what_a_killed_process_counted_stays(metrics):
 
 
 def test_a_request_for_no_version_is_counted_without_a_name(metrics):
-    metrics.table.writer(0, HOUSE_ROW).record_failure(REASONS.index("model_not_found"), 0.001)
+    metrics.table.writer(0, GATEWAY_ROW).record_failure(REASONS.index("model_not_found"), 0.001)
 
     assert (
         metrics.value(

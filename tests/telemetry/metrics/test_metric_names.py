@@ -38,7 +38,7 @@ def test_every_reason_has_its_place_and_status():
 @pytest.mark.parametrize(
     "error",
     [
-        errors.CircuitOpen,
+        errors.CircuitBreakerOpen,
         errors.InstanceFailed,
         errors.OutputRefused,
         errors.InvalidRequest,

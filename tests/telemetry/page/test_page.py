@@ -183,7 +183,7 @@ def test_the_page_says_that_the_gateway_drains_that_a_process_is_gone_or_that_no
         await browser.open(feed.url)
         await browser.until(f"{ROWS} > 3")
         gone = ProcessState(1, 0, "restarting", 1, "killed by signal 9")
-        numbers.live.told(
+        numbers.live.on_event(
             numbers.overview(
                 phase="draining", ready=False, processes=(numbers.overview().processes[0], gone)
             )

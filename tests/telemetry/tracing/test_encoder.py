@@ -40,7 +40,7 @@ details = st.none() | st.builds(
     request_id=st.sampled_from(["", "a-request-id-that-is-longer-than-the-cell-has-room-for"]),
     tracestate=st.sampled_from(["", "vendor=a:1,other=2"]),
     model=text,
-    moments=st.lists(
+    events=st.lists(
         st.tuples(
             st.integers(0, 2**62),
             st.sampled_from([RETRY, FALLBACK, FALLBACK_FAILED, BREAKER_REFUSED]),
@@ -122,7 +122,7 @@ def test_the_bytes_are_those_of_the_sdk(chunks, ran, all_children, links):
         slot.link(1, bytes(range(16)), bytes(range(8)))
         slot.call(1, 0, start=3, end=9)
         slot.call(2, 9, start=9, end=3, failed=1)
-        found = rows.take(slot.chunk(), OFFSET_NS)
+        found = rows.consume(slot.chunk(), OFFSET_NS)
         ours = parsed(encoder.encode(found))
         theirs = encode_spans(list(maker.make(found)))
         theirs = [
@@ -137,7 +137,7 @@ def test_the_bytes_are_those_of_the_sdk(chunks, ran, all_children, links):
 def test_resource_scope_and_schema_are_those_of_the_sdk():
     slot = Slot()
     slot.request()
-    rows = SlotRows(128).take(slot.chunk(), OFFSET_NS)
+    rows = SlotRows(128).consume(slot.chunk(), OFFSET_NS)
     (encoded,) = SpanEncoder(*encode_origin(RESOURCE, SCOPE), SERVER).encode(rows)
     ours = ExportTraceServiceRequest.FromString(encoded.data).resource_spans[0]
     theirs = encode_spans(list(SpanMaker(RESOURCE, SCOPE, SERVER).make(rows))).resource_spans[0]
@@ -272,7 +272,7 @@ def test_exports_are_of_a_mebibyte_or_so():
     slot = Slot()
     for number in range(3000):
         slot.request(detail=Detail(error="x" * 4000) if number % 10 == 0 else None, status=13)
-    rows = SlotRows(128).take(slot.chunk(), OFFSET_NS)
+    rows = SlotRows(128).consume(slot.chunk(), OFFSET_NS)
     encoded = list(SpanEncoder(b"", b"", SERVER).encode(rows))
     assert sum(map(len, encoded)) == 3000
     assert len(encoded) > 2

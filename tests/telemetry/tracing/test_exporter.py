@@ -45,7 +45,7 @@ def exported_over(receiver, protocol, monkeypatch, **environment):
         options, _ = apply({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}, otlp_protocol=protocol)
         export = SpanExport(options)
         export.start()
-        export.take(chunk())
+        export.consume(chunk())
         export.close(10)
         assert export.exported == len(received.spans) == 3 * 3 + 1
         assert not any(export.dropped.values())
@@ -98,7 +98,7 @@ def test_an_exporter_that_takes_spans_gets_those_of_the_sdk():
     memory = InMemorySpanExporter()
     export = SpanExport(TRACED, exporters=[NamedExporter("memory", memory, takes_bytes=False)])
     export.start()
-    export.take(chunk(status=13, detail=Detail(error="broke")))
+    export.consume(chunk(status=13, detail=Detail(error="broke")))
     assert export.flush(10)
     spans = memory.get_finished_spans()
     assert (
@@ -116,7 +116,7 @@ def test_the_console_exporter_prints_them():
     program = (
         "from tests.telemetry.tracing.test_exporter import *; "
         "export = SpanExport(OtelOptions(sampling=SamplingPlan(traces=True), "
-        "trace_exporters=('console',))); export.start(); export.take(chunk(1)); export.close()"
+        "trace_exporters=('console',))); export.start(); export.consume(chunk(1)); export.close()"
     )
     printed = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
@@ -152,7 +152,7 @@ def test_spans_for_an_exporter_that_could_not_be_made_are_counted_and_warned_of(
         ],
     )
     export.start()
-    export.take(chunk())
+    export.consume(chunk())
     export.close(10)
     counts = export.counts
     assert (counts["pigeon"][0], counts["memory"][0]) == (0, 10)
@@ -219,7 +219,7 @@ def test_what_an_exporter_is_too_slow_for_is_dropped_counted_and_warned_of_once(
     export = exporting(stuck, **limits)
     for _ in range(40):
         slot.request()
-        export.take(chunk(4, slot))
+        export.consume(chunk(4, slot))
     assert export.queues[0].queued_bytes <= 20_000 or "most_spans" in limits
     assert export.queues[0].queued_spans <= 60 or "most_bytes" in limits
     dropped = export.dropped["queue_full"]
@@ -245,7 +245,7 @@ def test_what_an_exporter_gives_up_is_counted(result):
     stuck = Stuck(result)
     stuck.let.set()
     export = exporting(stuck)
-    export.take(chunk())
+    export.consume(chunk())
     export.flush(10)
     assert export.dropped == {
         "queue_full": 0,
@@ -265,7 +265,7 @@ def test_an_exporter_that_fails_every_time_is_explained_once(caplog):
     export = exporting(stuck)
     for _ in range(5):
         slot.request()
-        export.take(slot.chunk())
+        export.consume(slot.chunk())
         assert export.flush(10)
     export.close()
     assert export.dropped["export_failed"] == 5
@@ -277,12 +277,12 @@ def test_what_is_not_out_when_time_is_up_is_counted_and_told_once(caplog):
     slot = Slot()
     export = exporting(stuck)
     for _ in range(3):
-        export.take(chunk(1, slot))
+        export.consume(chunk(1, slot))
     assert stuck.asked.wait(10)
     assert export.asking_s["stuck"] > 0
     export.close(0.05)
     assert [record.getMessage() for record in caplog.records] == [
-        "12 spans are lost: the gateway stopped before stuck had taken them"
+        "12 spans are lost: the gateway stopped before stuck had accepted them"
     ]
     assert export.dropped == {
         "queue_full": 0,
@@ -292,7 +292,7 @@ def test_what_is_not_out_when_time_is_up_is_counted_and_told_once(caplog):
         "not_made": 0,
     }
     assert export.queues[0].queued_spans == 0
-    export.take(chunk(1, slot))
+    export.consume(chunk(1, slot))
     assert export.dropped["closed"] > 12
 
 
@@ -300,7 +300,7 @@ def test_what_hangs_in_an_exporter_at_the_end_is_lost_as_well_and_counted_once(c
     stuck = Stuck()
     stuck.shutdown = lambda: None
     export = exporting(stuck)
-    export.take(chunk(1))
+    export.consume(chunk(1))
     assert stuck.asked.wait(10)
     export.close(0.05)
     stuck.let.set()
@@ -316,11 +316,11 @@ def test_a_collector_that_refuses_costs_spans_and_nothing_else(monkeypatch):
         slot = Slot()
         export = SpanExport(TRACED)
         export.start()
-        export.take(chunk(1, slot))
+        export.consume(chunk(1, slot))
         export.flush(10)
         assert export.dropped["export_failed"] == 4
         received.status = grpc.StatusCode.OK
-        export.take(chunk(1, slot))
+        export.consume(chunk(1, slot))
         export.close(10)
         assert export.exported == len(received.spans) == 4
 
@@ -330,8 +330,8 @@ def test_a_chunk_that_breaks_us_is_counted_and_the_next_is_taken(caplog):
     memory.let.set()
     export = exporting(memory)
     broken = chunk()
-    export.take(replace(broken, names=None))
-    export.take(broken)
+    export.consume(replace(broken, names=None))
+    export.consume(broken)
     export.close()
     assert (export.dropped["not_made"], export.exported) == (3, 10)
     assert "no spans could be made of 3 requests" in caplog.text

@@ -32,7 +32,7 @@ def exported(jaeger, protocol, monkeypatch, *chunks):
     )
     export.start()
     for chunk in chunks:
-        export.take(chunk)
+        export.consume(chunk)
     export.close(20)
     assert not any(export.dropped.values())
     return export.exported

@@ -1,6 +1,6 @@
-"""How one model is meant to be served, as far as anybody has said so.
+"""How one model is meant to be served, as far as it is configured.
 
-A field is None where nothing was said; its docstring then says what holds. `model.yaml` writes
+A field is None where it is not configured; its docstring then says what holds. `model.yaml` writes
 these structs as they stand here (a duration as a text with its unit, under the name without `_s`; a
 size likewise); `config.pbtxt` is translated into them.
 """
@@ -115,7 +115,7 @@ class SessionOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TensorConfiguration(msgspec.Struct, frozen=True, kw_only=True):
-    """What is said of one input or output; what is not said comes from the graph."""
+    """The configuration of one input or output; what is not configured comes from the graph."""
 
     name: Text
     """The tensor's name in the graph."""
@@ -140,9 +140,9 @@ class TensorConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     False: it must not. None: the graph's.
     """
     format: Literal["NHWC", "NCHW"] | None = None
-    """Inputs only; axis order of an image, told to clients and otherwise without effect.
+    """Inputs only; axis order of an image, sent to clients and otherwise without effect.
 
-    None: not told.
+    None: not set.
     """
     labels: Text | None = None
     """Outputs only; file in the model's folder with one class name a line, for `classification`.
@@ -181,7 +181,7 @@ class WarmupRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelConfiguration(Protections, frozen=True, kw_only=True):
-    """All that is said of one model; how it is protected stands in `Protections`."""
+    """The configuration of one model; how it is protected stands in `Protections`."""
 
     batching: Batching = Batching()
     queue: Queue = Queue()
@@ -209,11 +209,11 @@ class ModelConfiguration(Protections, frozen=True, kw_only=True):
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """What one configuration file said."""
+    """The contents of one configuration file."""
 
     configuration: ModelConfiguration = ModelConfiguration()
     implied: ModelConfiguration = ModelConfiguration()
-    """What follows from what was not said; it yields to what another file says."""
+    """What follows where a key is missing; it yields to what another file sets."""
     warnings: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
     skipped: str = ""
@@ -270,7 +270,7 @@ def contradictions(configuration: ModelConfiguration) -> Iterator[str]:
         if t.format
     )
     yield from (
-        f"outputs: '{t.name}' is said to be optional or not, which only inputs are"
+        f"outputs: '{t.name}' is configured as optional or not, which only inputs are"
         for t in configuration.outputs
         if t.optional is not None
     )
@@ -281,7 +281,7 @@ def contradictions(configuration: ModelConfiguration) -> Iterator[str]:
                 f"batching.max_batch_size {limit}"
             )
         yield from (
-            f"warmup[{i}].inputs.{name}: say data or file, not both"
+            f"warmup[{i}].inputs.{name}: give data or file, not both"
             for name, t in request.inputs.items()
             if t.data is not None and t.file is not None
         )

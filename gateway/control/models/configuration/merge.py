@@ -1,7 +1,7 @@
 """One configuration from two: `model.yaml` beside `config.pbtxt`.
 
-What either says holds. The same fact said differently in both is a fault: whoever reads one of the
-files would be deceived by it.
+What either sets holds. The same fact set differently in both is a fault: a reader of one file
+would be deceived by it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def merge(
     return merged, tuple(faults)
 
 
-def fill(said: ModelConfiguration, implied: ModelConfiguration) -> ModelConfiguration:
-    """The configuration with what is implied wherever nothing was said."""
-    return merge(said, implied, ("", ""))[0]
+def fill(configured: ModelConfiguration, implied: ModelConfiguration) -> ModelConfiguration:
+    """The configuration with what is implied wherever it is not configured."""
+    return merge(configured, implied, ("", ""))[0]
 
 
 def _merge(first: Any, second: Any, path: str, sources: tuple[str, str], faults: list[str]) -> Any:
@@ -63,7 +63,7 @@ def _merge(first: Any, second: Any, path: str, sources: tuple[str, str], faults:
         }
     faults.append(
         f"{path} is {_shown(first)} in {sources[0]} and {_shown(second)} in "
-        f"{sources[1]}: say it in one of them"
+        f"{sources[1]}: set it in one of them"
     )
     return first
 

@@ -1,11 +1,13 @@
-"""How one model is meant to be protected, as far as anybody has said so.
+"""How one model is meant to be protected, as far as it is configured.
 
 The sections of `model.yaml` that `config.pbtxt` has no words for.
 
-As in `gateway.control.models.configuration.configuration`, a field is None where nothing was said,
+As in `gateway.control.models.configuration.configuration`, a field is None where it is not
+configured,
 and its docstring then says what holds. What may be written shorter (`breaker: off`, `workers:
 process`, a remote's bare address) has a classmethod `parse`, and fields of such a struct are
-`Annotated`, which is how `gateway.config.typed_yaml` tells them from structs that are always
+`Annotated`, which is how `gateway.config.typed_yaml` distinguishes them from structs that are
+always
 written as mappings.
 """
 
@@ -38,7 +40,7 @@ Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class Breaker(msgspec.Struct, frozen=True, kw_only=True):
-    """When a version, or an instance of it, is left alone. `breaker: off` is `{enabled: false}`."""
+    """When a version, or an instance of it, is not used. `breaker: off` is `{enabled: false}`."""
 
     enabled: bool | None = None
     """None: true."""
@@ -54,13 +56,13 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
     minimum_batches: Positive | None = None
     """Batches within `window` below which no share is judged. None: 20."""
     reset_timeout_s: PositiveDuration | None = msgspec.field(default=None, name="reset_timeout")
-    """How long it stays open before one request is let through to try. None: 5s."""
+    """How long it stays open before one request is let through as a probe. None: 5s."""
     slow_call_s: Duration | None = msgspec.field(default=None, name="slow_call")
     """A run that takes longer counts as a failure; 0s and None: none does."""
 
     @classmethod
     def parse(cls, value: object) -> Breaker:
-        """What is said; raises ValueError. YAML reads a bare `off` as false."""
+        """What is given; raises ValueError. YAML reads a bare `off` as false."""
         if isinstance(value, bool) or value in ("on", "off"):
             return cls(enabled=value in (True, "on"))
         return decode_part(value, cls, "off, or a mapping of keys to values")
@@ -122,7 +124,7 @@ class Fallbacks(tuple[Fallback, ...]):
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """Those that are said; raises ValueError. YAML reads the bare key `on` as true."""
+        """Those that are given; raises ValueError. YAML reads the bare key `on` as true."""
         return cls(decode_each(value, _fallback, "a list of fallbacks, tried in this order"))
 
 
@@ -142,7 +144,7 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     """How much one caller may ask."""
 
     key: MetadataKey
-    """Metadata key whose value tells callers apart."""
+    """Metadata key whose value identifies callers."""
     per_second: Annotated[float, msgspec.Meta(gt=0, le=1e9)]
     """Requests a second of one caller, over all processes."""
     burst: Annotated[float, msgspec.Meta(ge=0, le=1e9)] | None = None
@@ -169,7 +171,7 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     None: half goes by urgency alone, half evenly.
     """
     quota: Quota | None = None
-    """None: callers are not told apart."""
+    """None: all callers share one quota."""
 
 
 class Workers(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,7 +195,7 @@ class Workers(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def parse(cls, value: object) -> Workers:
-        """What is said; raises ValueError."""
+        """What is given; raises ValueError."""
         if isinstance(value, str):
             if value not in ("thread", "process"):
                 raise ValueError(
@@ -240,7 +242,7 @@ class Remotes(tuple[Remote, ...]):
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """Those that are said.
+        """Those that are given.
 
         Raises ValueError, which never shows what is written beside an address.
         """
@@ -248,7 +250,7 @@ class Remotes(tuple[Remote, ...]):
 
 
 class Protections(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is said of a model's protection, and of what runs it."""
+    """The configuration of a model's protection, and of what runs it."""
 
     breaker: Annotated[Breaker, "or off"] = Breaker()
     retry: Retry = Retry()
@@ -266,7 +268,7 @@ class Protections(msgspec.Struct, frozen=True, kw_only=True):
 
 def _fallback(value: Any) -> Fallback:
     if isinstance(value, Mapping):
-        value = {"on" if key is True else key: said for key, said in value.items()}
+        value = {"on" if key is True else key: item for key, item in value.items()}
     return decode_part(
         value, Fallback, "a mapping with one of version, model, constant, function and cache"
     )

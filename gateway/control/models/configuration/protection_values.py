@@ -45,7 +45,7 @@ class PositiveDuration(Duration):
 
 
 class Matched(str):
-    """A text of one form; its classes say which, and what people are told who write another."""
+    """A text of one form; its classes say which, and the error text for another."""
 
     __slots__ = ()
     form: re.Pattern[str]
@@ -129,7 +129,7 @@ class FallbackVersion(int):
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """The version that is said; raises ValueError."""
+        """The version that is given; raises ValueError."""
         if value == "other":
             return cls(-1)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -149,14 +149,14 @@ class ErrorKinds(tuple[str, ...]):
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """Those that are said; raises ValueError."""
-        said = [value] if isinstance(value, str) else value
-        if not isinstance(said, list) or not said:
+        """Those that are given; raises ValueError."""
+        given = [value] if isinstance(value, str) else value
+        if not isinstance(given, list) or not given:
             raise ValueError(f"expected a list of {', '.join(ERRORS)}, got {value!r}")
-        for kind in said:
+        for kind in given:
             if kind not in ERRORS:
                 raise ValueError(f"unknown value {kind!r}{did_you_mean(kind, ERRORS)}")
-        return cls(dict.fromkeys(said))
+        return cls(dict.fromkeys(given))
 
 
 class Ranges(dict[str, tuple[float, float]]):
@@ -164,21 +164,21 @@ class Ranges(dict[str, tuple[float, float]]):
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """The ranges that are said; raises ValueError."""
+        """The ranges that are given; raises ValueError."""
         if not isinstance(value, Mapping):
             # what every `parse` raises
             raise ValueError(f"expected a range such as [0, 1] for each output, got {value!r}")  # noqa: TRY004
         ranges = cls()
-        for name, said in value.items():
+        for name, given in value.items():
             try:
-                low, high = msgspec.convert(said, tuple[float, float])
+                low, high = msgspec.convert(given, tuple[float, float])
             except msgspec.ValidationError:
                 low = 0.0
                 high = 0.0
             if not low < high:
                 raise ValueError(
                     f"{name}: expected [LOW, HIGH], two numbers of which the first is less (-.inf "
-                    f"and .inf: without end), got {said!r}"
+                    f"and .inf: without end), got {given!r}"
                 )
             ranges[str(name)] = low, high
         return ranges

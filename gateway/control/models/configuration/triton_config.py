@@ -186,20 +186,20 @@ def _warmup(request: Any) -> WarmupRequest:
 def _session(
     config: Any, available_providers: Sequence[str], warnings: list[str]
 ) -> SessionOptions:
-    said = {key: value.string_value for key, value in config.parameters.items()}
+    texts = {key: value.string_value for key, value in config.parameters.items()}
     level = config.optimization.graph.level
     return SessionOptions(
         providers=_providers(config, available_providers, warnings),
-        intra_op_threads=_number(said, "intra_op_thread_count"),
-        inter_op_threads=_number(said, "inter_op_thread_count"),
+        intra_op_threads=_number(texts, "intra_op_thread_count"),
+        inter_op_threads=_number(texts, "inter_op_thread_count"),
         execution_mode={None: None, 0: "sequential"}.get(
-            _number(said, "execution_mode"), "parallel"
+            _number(texts, "execution_mode"), "parallel"
         ),
         graph_optimization=_GRAPH_LEVELS.get(level),
-        memory_arena=_switch(said, "enable_mem_arena"),
-        memory_pattern=_switch(said, "enable_mem_pattern"),
+        memory_arena=_switch(texts, "enable_mem_arena"),
+        memory_pattern=_switch(texts, "enable_mem_pattern"),
         options={
-            key: value for key, value in sorted(said.items()) if key.startswith(_OPTION_PREFIXES)
+            key: value for key, value in sorted(texts.items()) if key.startswith(_OPTION_PREFIXES)
         }
         or None,
     )

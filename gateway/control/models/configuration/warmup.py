@@ -19,13 +19,15 @@ def trial_inputs(
 ) -> tuple[WarmupInput, ...]:
     """The first configured request, as far as it says datatypes and shapes by itself.
 
-    For whoever makes trial inputs before the graph is known.
+    For trial inputs made before the graph is known.
     """
     request = next(iter(configuration.warmup or ()), WarmupRequest())
     return tuple(
-        WarmupInput(name, said.datatype, said.shape, _source(said, files), rows=request.batch_size)
-        for name, said in request.inputs.items()
-        if said.datatype is not None and said.shape is not None
+        WarmupInput(
+            name, given.datatype, given.shape, _source(given, files), rows=request.batch_size
+        )
+        for name, given in request.inputs.items()
+        if given.datatype is not None and given.shape is not None
     )
 
 
@@ -76,15 +78,15 @@ def warmup_inputs(
 def _warmup_input(
     request: WarmupRequest, spec: TensorSpec, what: str, files: Mapping[str, str], *, batched: bool
 ) -> WarmupInput:
-    said = request.inputs.get(spec.name)
-    if said is None:
+    given = request.inputs.get(spec.name)
+    if given is None:
         raise PlanFault(f"{what} lacks the input '{spec.name}'")
-    if said.datatype not in (None, spec.datatype):
+    if given.datatype not in (None, spec.datatype):
         raise PlanFault(
-            f"{what} gives '{spec.name}' as {said.datatype}, but the model has {spec.datatype}"
+            f"{what} gives '{spec.name}' as {given.datatype}, but the model has {spec.datatype}"
         )
     expected = spec.shape[1:] if batched else spec.shape
-    shape = expected if said.shape is None else said.shape
+    shape = expected if given.shape is None else given.shape
     if -1 in shape:
         raise PlanFault(
             f"{what} must give a shape for '{spec.name}', whose own, "
@@ -98,9 +100,9 @@ def _warmup_input(
             f"the model has {list(expected)}"
         )
     return WarmupInput(
-        spec.name, spec.datatype, shape, _source(said, files), rows=request.batch_size
+        spec.name, spec.datatype, shape, _source(given, files), rows=request.batch_size
     )
 
 
-def _source(said: WarmupTensor, files: Mapping[str, str]) -> str:
-    return files[said.file] if said.file else said.data or "zero"
+def _source(given: WarmupTensor, files: Mapping[str, str]) -> str:
+    return files[given.file] if given.file else given.data or "zero"

@@ -21,18 +21,18 @@ def plan_batching(
     configuration: ModelConfiguration, findings: Findings, default_max_batch_size: int
 ) -> tuple[tuple[GraphTensor, ...], BatchingPlan, tuple[str, ...]]:
     """The inputs that callers may send, how they are batched, and warnings; raises `PlanFault`."""
-    said = configuration.batching
-    if said.max_batch_size is None:
-        return findings.inputs, *_on_evidence(said, findings, default_max_batch_size)
+    configured = configuration.batching
+    if configured.max_batch_size is None:
+        return findings.inputs, *_on_evidence(configured, findings, default_max_batch_size)
     stray = _without_batch_axis(tensor for tensor in findings.inputs if tensor.optional)
-    if said.max_batch_size == 0 or not stray:
-        return findings.inputs, *_configured(said, said.max_batch_size, findings)
+    if configured.max_batch_size == 0 or not stray:
+        return findings.inputs, *_configured(configured, configured.max_batch_size, findings)
     if named := [tensor.name for tensor in configuration.inputs if tensor.name in stray]:
         raise PlanFault(
             f"input {', '.join(named)} is configured, but has no batch axis and cannot be sent to "
             "a version with max_batch_size"
         )
-    batching, warnings = _configured(said, said.max_batch_size, findings)
+    batching, warnings = _configured(configured, configured.max_batch_size, findings)
     kept = tuple(tensor for tensor in findings.inputs if tensor.name not in stray)
     left_out = (
         f"input {', '.join(stray)} keeps the graph's own value, because it has no batch axis "
@@ -42,11 +42,13 @@ def plan_batching(
 
 
 def _configured(
-    said: Batching, limit: int, findings: Findings
+    configured: Batching, limit: int, findings: Findings
 ) -> tuple[BatchingPlan, tuple[str, ...]]:
     if limit == 0:
         return _not_batched(
-            said, findings, "max_batch_size is configured as 0, or shapes are and no max_batch_size"
+            configured,
+            findings,
+            "max_batch_size is configured as 0, or shapes are and no max_batch_size",
         )
     warnings: list[str] = []
     if limit > 1 and not findings.batchable:
@@ -55,7 +57,7 @@ def _configured(
             f"{findings.evidence or 'no evidence speaks for it'}"
         )
     plan = _with_settings(
-        said,
+        configured,
         BatchingPlan(max_batch_size=limit, reason=f"max_batch_size {limit} is configured"),
         findings,
     )
@@ -63,7 +65,7 @@ def _configured(
         plan = replace(
             plan, reason=f"{plan.reason}, dynamic batching is not: each request runs alone"
         )
-        if said.max_queue_delay_s or said.preferred_batch_sizes:
+        if configured.max_queue_delay_s or configured.preferred_batch_sizes:
             warnings.append(
                 "max_queue_delay and preferred_batch_sizes have no effect without dynamic batching"
             )
@@ -78,20 +80,20 @@ def _configured(
 
 
 def _on_evidence(
-    said: Batching, findings: Findings, limit: int
+    configured: Batching, findings: Findings, limit: int
 ) -> tuple[BatchingPlan, tuple[str, ...]]:
     if not findings.batchable:
         return _not_batched(
-            said,
+            configured,
             findings,
             findings.evidence
             or "nothing shows that rows run together are answered as they are apart",
         )
     if stray := _without_batch_axis((*findings.inputs, *findings.outputs)):
-        return _not_batched(said, findings, f"{', '.join(stray)} has no free first axis")
+        return _not_batched(configured, findings, f"{', '.join(stray)} has no free first axis")
     if limit == 0 or not findings.inputs:
         return _not_batched(
-            said,
+            configured,
             findings,
             "batching on evidence is turned off" if findings.inputs else "there are no inputs",
         )
@@ -100,13 +102,18 @@ def _on_evidence(
         splits=True,
         reason=findings.evidence or "rows run together are answered as they are apart",
     )
-    return _with_settings(said, plan, findings), ()
+    return _with_settings(configured, plan, findings), ()
 
 
 def _not_batched(
-    said: Batching, findings: Findings, why: str
+    configured: Batching, findings: Findings, why: str
 ) -> tuple[BatchingPlan, tuple[str, ...]]:
-    idle = said.dynamic or said.max_queue_delay_s or said.preferred_batch_sizes or said.pad_to
+    idle = (
+        configured.dynamic
+        or configured.max_queue_delay_s
+        or configured.preferred_batch_sizes
+        or configured.pad_to
+    )
     warnings = (
         ("the other settings of batching have no effect, because the version is not batched",)
         if idle
@@ -117,25 +124,29 @@ def _not_batched(
     ), warnings
 
 
-def _with_settings(said: Batching, plan: BatchingPlan, findings: Findings) -> BatchingPlan:
+def _with_settings(configured: Batching, plan: BatchingPlan, findings: Findings) -> BatchingPlan:
     limit = plan.max_batch_size
     if (
-        largest := max((*(said.pad_to or ()), *(said.preferred_batch_sizes or ())), default=0)
+        largest := max(
+            (*(configured.pad_to or ()), *(configured.preferred_batch_sizes or ())), default=0
+        )
     ) > limit:
         raise PlanFault(
             f"batching names the size {largest}, but a batch has at most {limit} "
             "rows: configure max_batch_size"
         )
     plan = replace(
-        plan, loop_batch_size=loop_batch_size(findings.cost_us, limit), pad_to=said.pad_to or ()
+        plan,
+        loop_batch_size=loop_batch_size(findings.cost_us, limit),
+        pad_to=configured.pad_to or (),
     )
-    if said.dynamic is False:
+    if configured.dynamic is False:
         return replace(plan, dynamic=False, useful_batch_size=1)
     return replace(
         plan,
         useful_batch_size=useful_batch_size(findings.cost_us, limit),
-        max_queue_delay_s=float(said.max_queue_delay_s or 0.0),
-        preferred_batch_sizes=tuple(sorted(said.preferred_batch_sizes or ())),
+        max_queue_delay_s=float(configured.max_queue_delay_s or 0.0),
+        preferred_batch_sizes=tuple(sorted(configured.preferred_batch_sizes or ())),
     )
 
 

@@ -91,10 +91,14 @@ def _set_dynamic_batching(
     dynamic.max_queue_delay_microseconds = round(batching.max_queue_delay_s * 1e6)
     dynamic.priority_levels = queue.priority_levels
     dynamic.default_priority_level = queue.default_priority
-    said = configuration.queue
+    configured = configuration.queue
     if any(
         value is not None
-        for value in (said.max_requests, said.default_timeout_s, said.allow_timeout_override)
+        for value in (
+            configured.max_requests,
+            configured.default_timeout_s,
+            configured.allow_timeout_override,
+        )
     ):
         policy = dynamic.default_queue_policy
         policy.SetInParent()
@@ -104,11 +108,11 @@ def _set_dynamic_batching(
 
 
 def _set_warmup(config: pb.ModelConfig, configuration: ModelConfiguration) -> None:
-    for said in configuration.warmup or ():
+    for configured in configuration.warmup or ():
         request = config.model_warmup.add(
-            name=said.name, batch_size=said.batch_size, count=said.count
+            name=configured.name, batch_size=configured.batch_size, count=configured.count
         )
-        for name, tensor in said.inputs.items():
+        for name, tensor in configured.inputs.items():
             shown = request.inputs[name]
             shown.data_type = _data_type(tensor.datatype) if tensor.datatype else pb.TYPE_INVALID
             shown.dims.extend(tensor.shape or ())

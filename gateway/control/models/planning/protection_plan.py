@@ -54,33 +54,33 @@ def plan_protection(
     environment: Mapping[str, str] = os.environ,
 ) -> tuple[ProtectionPlan, tuple[str, ...]]:
     """All protections of the version, and warnings; raises `PlanFault` with all that is wrong."""
-    said = model.configuration
+    configured = model.configuration
     faults = list[str]()
     plan = ProtectionPlan(
-        breaker=replace(BreakerPlan(), **_said(said.breaker)),
-        retry=replace(RetryPlan(), **_said(said.retry)),
+        breaker=replace(BreakerPlan(), **_given(configured.breaker)),
+        retry=replace(RetryPlan(), **_given(configured.retry)),
         # versions that are live together share one chain, and each leaves itself out
         fallback=tuple(
-            _link(fallback) for fallback in said.fallback or () if fallback.version != version
+            _link(fallback) for fallback in configured.fallback or () if fallback.version != version
         ),
-        output_guard=_output_guard(said.output_guard, outputs, faults),
-        admission=_admission(said.admission),
-        workers=_workers(said.workers, instances),
+        output_guard=_output_guard(configured.output_guard, outputs, faults),
+        admission=_admission(configured.admission),
+        workers=_workers(configured.workers, instances),
         remotes=tuple(
             _remote(f"remotes[{i}]", remote, model, environment, faults)
-            for i, remote in enumerate(said.remotes or ())
+            for i, remote in enumerate(configured.remotes or ())
         ),
-        local=said.local is not False,
+        local=configured.local is not False,
     )
-    for i, fallback in enumerate(said.fallback or ()):
+    for i, fallback in enumerate(configured.fallback or ()):
         faults.extend(_fallback_faults(f"fallback[{i}]", fallback, model, outputs, batched=batched))
     if faults:
         raise PlanFault("; ".join(faults))
-    return plan, (*_idle_fallbacks(model, version), *_bare_tokens(said.remotes or ()))
+    return plan, (*_idle_fallbacks(model, version), *_bare_tokens(configured.remotes or ()))
 
 
-def _said(struct: msgspec.Struct, *left_out: str) -> dict[str, Any]:
-    """What is said, by field, in plain values; the plans have fields of the same names."""
+def _given(struct: msgspec.Struct, *left_out: str) -> dict[str, Any]:
+    """What is configured, by field, in plain values; the plans have fields of the same names."""
     values = {
         name: getattr(struct, name) for name in struct.__struct_fields__ if name not in left_out
     }
@@ -94,37 +94,46 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _link(said: Fallback) -> FallbackLink:
+def _link(configured: Fallback) -> FallbackLink:
     link = replace(
-        FallbackLink(), **_said(said, "version", "cache", "on"), version=int(said.version or 0)
+        FallbackLink(),
+        **_given(configured, "version", "cache", "on"),
+        version=int(configured.version or 0),
     )
-    if said.on is not None:
-        link = replace(link, errors=frozenset(said.on))
-    if said.cache is None:
+    if configured.on is not None:
+        link = replace(link, errors=frozenset(configured.on))
+    if configured.cache is None:
         return link
     return replace(
         link,
-        cache_age_s=float(said.cache.max_age_s),
-        cache_bytes=link.cache_bytes if said.cache.max_bytes is None else int(said.cache.max_bytes),
+        cache_age_s=float(configured.cache.max_age_s),
+        cache_bytes=link.cache_bytes
+        if configured.cache.max_bytes is None
+        else int(configured.cache.max_bytes),
     )
 
 
 def _fallback_faults(
-    key: str, said: Fallback, model: FoundModel, outputs: Sequence[TensorSpec], *, batched: bool
+    key: str,
+    configured: Fallback,
+    model: FoundModel,
+    outputs: Sequence[TensorSpec],
+    *,
+    batched: bool,
 ) -> Iterator[str]:
-    if said.model == model.name:
+    if configured.model == model.name:
         yield f"{key}.model is this model itself: name another version of it with `version`"
-    if said.constant is not None:
-        yield from constant_faults(f"{key}.constant", said.constant, outputs, batched=batched)
+    if configured.constant is not None:
+        yield from constant_faults(f"{key}.constant", configured.constant, outputs, batched=batched)
 
 
 def _idle_fallbacks(model: FoundModel, version: int) -> Iterator[str]:
     """A warning for each that cannot answer as things stand: versions may still come."""
     there, live = ({one.version for one in versions} for versions in (model.versions, model.live))
     fallbacks = model.configuration.fallback or ()
-    for i, said in enumerate(fallbacks):
+    for i, configured in enumerate(fallbacks):
         key = f"fallback[{i}].version"
-        named = said.version or 0
+        named = configured.version or 0
         if named == -1 and live <= {version}:
             yield (
                 f"{key} is other, and no other version is live under the "
@@ -136,7 +145,7 @@ def _idle_fallbacks(model: FoundModel, version: int) -> Iterator[str]:
             yield f"{key} {named} is not live under the version policy, {model.policy!r}"
         elif named == version and live <= {version}:
             yield f"{key} {named} is this version itself, and no other is live"
-        before = (j for j in range(i) if _answers_everything_of(fallbacks[j], said))
+        before = (j for j in range(i) if _answers_everything_of(fallbacks[j], configured))
         yield from (
             (
                 f"fallback[{i}] is never tried: fallback[{j}] is a constant, which "
@@ -155,12 +164,12 @@ def _answers_everything_of(first: Fallback, second: Fallback) -> bool:
 
 
 def _output_guard(
-    said: OutputGuard, outputs: Sequence[TensorSpec], faults: list[str]
+    configured: OutputGuard, outputs: Sequence[TensorSpec], faults: list[str]
 ) -> OutputGuardPlan:
     datatypes = {spec.name: spec.datatype for spec in outputs}
     floats = [name for name, datatype in datatypes.items() if datatype in _FLOATS]
-    finite = floats if said.finite is True else list(dict.fromkeys(said.finite or ()))
-    ranges: Mapping[str, tuple[float, float]] = said.ranges or {}
+    finite = floats if configured.finite is True else list(dict.fromkeys(configured.finite or ()))
+    ranges: Mapping[str, tuple[float, float]] = configured.ranges or {}
     for key, names in (("finite", finite), ("ranges", ranges)):
         faults.extend(
             f"output_guard.{key} names '{name}', but there is no such "
@@ -182,42 +191,46 @@ def _output_guard(
     return OutputGuardPlan(finite=tuple(finite), ranges=dict(ranges))
 
 
-def _admission(said: Admission) -> AdmissionPlan:
-    plan = replace(AdmissionPlan(), **_said(said, "quota"))
-    if said.quota is None:
+def _admission(configured: Admission) -> AdmissionPlan:
+    plan = replace(AdmissionPlan(), **_given(configured, "quota"))
+    if configured.quota is None:
         return plan
     # a second's worth would never come to a request
-    least = 1.0 if said.quota.per_second < 1 else 0.0
+    least = 1.0 if configured.quota.per_second < 1 else 0.0
     return replace(
         plan,
-        quota_key=str(said.quota.key),
-        quota_per_s=said.quota.per_second,
-        quota_burst=said.quota.burst or least,
+        quota_key=str(configured.quota.key),
+        quota_per_s=configured.quota.per_second,
+        quota_burst=configured.quota.burst or least,
     )
 
 
-def _workers(said: Workers | None, instances: int) -> ProcessWorkersPlan | None:
-    if said is None or said.kind == "thread":
+def _workers(configured: Workers | None, instances: int) -> ProcessWorkersPlan | None:
+    if configured is None or configured.kind == "thread":
         return None
-    return replace(ProcessWorkersPlan(), **{"count": instances, **_said(said, "kind")})
+    return replace(ProcessWorkersPlan(), **{"count": instances, **_given(configured, "kind")})
 
 
 def _remote(
-    key: str, said: Remote, model: FoundModel, environment: Mapping[str, str], faults: list[str]
+    key: str,
+    configured: Remote,
+    model: FoundModel,
+    environment: Mapping[str, str],
+    faults: list[str],
 ) -> RemotePlan:
     plan = replace(
-        RemotePlan(str(said.address)),
-        **_said(said, "address", "version", "tls_ca", "token_env"),
-        version=str(said.version or ""),
+        RemotePlan(str(configured.address)),
+        **_given(configured, "address", "version", "tls_ca", "token_env"),
+        version=str(configured.version or ""),
     )
     try:
-        if said.tls_ca is not None:
-            plan = replace(plan, tls_ca=certificates(model, said.tls_ca))
+        if configured.tls_ca is not None:
+            plan = replace(plan, tls_ca=certificates(model, configured.tls_ca))
     except ValueError as fault:
         faults.append(f"{key}.tls_ca: {fault}")
     try:
-        if said.token_env is not None:
-            plan = replace(plan, token=_token(said.token_env, environment))
+        if configured.token_env is not None:
+            plan = replace(plan, token=_token(configured.token_env, environment))
     except ValueError as fault:
         faults.append(f"{key}.token_env: {fault}")
     return plan
@@ -248,9 +261,13 @@ def _token(variable: str, environment: Mapping[str, str]) -> str:
 
 
 def _bare_tokens(remotes: Sequence[Remote]) -> Iterator[str]:
-    for i, said in enumerate(remotes):
-        if said.token_env and not said.tls_ca and not said.address.startswith("unix"):
+    for i, configured in enumerate(remotes):
+        if (
+            configured.token_env
+            and not configured.tls_ca
+            and not configured.address.startswith("unix")
+        ):
             yield (
-                f"remotes[{i}]: the token is sent to {said.address} "
-                "unencrypted, because no tls_ca is said"
+                f"remotes[{i}]: the token is sent to {configured.address} "
+                "unencrypted, because tls_ca is not set"
             )

@@ -26,7 +26,7 @@ _FLOATS = ("FP16", "BF16", "FP32", "FP64")
 
 @dataclass(frozen=True, slots=True)
 class BatchAxis:
-    """Whether tensors have a batch axis, and who said so."""
+    """Whether tensors have a batch axis, and where that is configured."""
 
     batched: bool
     configured: int | None = None
@@ -52,14 +52,14 @@ def tensor_specs(
         for tensor in configured
         if tensor.name not in names
     ]
-    said = {tensor.name: tensor for tensor in configured}
+    entry = {tensor.name: tensor for tensor in configured}
     specs = []
     for tensor in graph:
         try:
             specs.append(
                 _spec(
                     tensor,
-                    said.get(tensor.name) or TensorConfiguration(name=tensor.name),
+                    entry.get(tensor.name) or TensorConfiguration(name=tensor.name),
                     axis,
                     kind,
                 )
@@ -115,7 +115,9 @@ def with_labels(
     return labelled, files, tuple(warnings)
 
 
-def _spec(tensor: GraphTensor, said: TensorConfiguration, axis: BatchAxis, kind: str) -> TensorSpec:
+def _spec(
+    tensor: GraphTensor, entry: TensorConfiguration, axis: BatchAxis, kind: str
+) -> TensorSpec:
     what = f"{kind} '{tensor.name}'"
     datatype = datatype_of_onnx(tensor.onnx_type)
     if datatype is None:
@@ -123,21 +125,21 @@ def _spec(tensor: GraphTensor, said: TensorConfiguration, axis: BatchAxis, kind:
             f"{what} is of type {tensor.onnx_type}; only tensors of the "
             "protocol's datatypes can be served"
         )
-    if said.datatype not in (None, datatype):
-        raise PlanFault(f"{what} is configured as {said.datatype}, but the graph has {datatype}")
-    if said.optional and not tensor.optional:
+    if entry.datatype not in (None, datatype):
+        raise PlanFault(f"{what} is configured as {entry.datatype}, but the graph has {datatype}")
+    if entry.optional and not tensor.optional:
         raise PlanFault(
             f"{what} is configured as optional, but the graph has no initialiser for it"
         )
     graph = free_sizes(tensor)
     if axis.batched:
         _check_batch_axis(graph, axis, what)
-    shape, model_shape = _shapes(graph, said, axis, what)
+    shape, model_shape = _shapes(graph, entry, axis, what)
     return TensorSpec(
         tensor.name,
         datatype,
         shape,
-        tensor.optional if said.optional is None else said.optional,
+        tensor.optional if entry.optional is None else entry.optional,
         model_shape,
     )
 
@@ -154,18 +156,18 @@ def _check_batch_axis(graph: Shape, axis: BatchAxis, what: str) -> None:
 
 
 def _shapes(
-    graph: Shape, said: TensorConfiguration, axis: BatchAxis, what: str
+    graph: Shape, entry: TensorConfiguration, axis: BatchAxis, what: str
 ) -> tuple[Shape, Shape | None]:
     """The shape for callers, and the graph's where it is another one; both with the batch axis."""
-    shape = said.shape
-    reshape = said.reshape
+    shape = entry.shape
+    reshape = entry.reshape
     lead: Shape = (-1,) if axis.batched else ()
     rows = graph[1:] if axis.batched else graph
     if shape is None:
         return lead + rows, None
     wanted = shape if reshape is None else reshape
     if axis.configured is None and reshape is None and len(wanted) != len(rows):
-        # nobody said whether there is a batch axis, so a shape may have
+        # it is not configured whether there is a batch axis, so a shape may have
         # been written with or without it
         if axis.batched and len(wanted) == len(graph) and wanted[0] == -1:
             shape = wanted[1:]

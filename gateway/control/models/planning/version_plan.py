@@ -104,20 +104,20 @@ def plan_session(configuration: ModelConfiguration, cores: int) -> SessionPlan:
     where fewer instances are configured each run gets its share of the cores. `intra_op_threads`
     overrides the rule.
     """
-    said = configuration.session
+    configured = configuration.session
     plan = SessionPlan()
-    instances = _said_instances(configuration)
+    instances = _configured_instances(configuration)
     share = max(cores // instances, 1) if instances else 1
     return SessionPlan(
-        providers=said.providers or plan.providers,
-        intra_op_threads=_threads(said.intra_op_threads, cores, share),
-        inter_op_threads=_threads(said.inter_op_threads, cores, 1),
-        spinning=bool(said.spinning),
-        parallel=said.execution_mode == "parallel",
-        graph_optimization=said.graph_optimization or plan.graph_optimization,
-        memory_arena=said.memory_arena is not False,
-        memory_pattern=said.memory_pattern is not False,
-        options=tuple(sorted((said.options or {}).items())),
+        providers=configured.providers or plan.providers,
+        intra_op_threads=_threads(configured.intra_op_threads, cores, share),
+        inter_op_threads=_threads(configured.inter_op_threads, cores, 1),
+        spinning=bool(configured.spinning),
+        parallel=configured.execution_mode == "parallel",
+        graph_optimization=configured.graph_optimization or plan.graph_optimization,
+        memory_arena=configured.memory_arena is not False,
+        memory_pattern=configured.memory_pattern is not False,
+        options=tuple(sorted((configured.options or {}).items())),
     )
 
 
@@ -126,35 +126,37 @@ def plan_instances(configuration: ModelConfiguration, cores: int) -> int:
 
     As configured, else one a core.
     """
-    return _said_instances(configuration) or max(cores, 1)
+    return _configured_instances(configuration) or max(cores, 1)
 
 
-def _said_instances(configuration: ModelConfiguration) -> int | None:
-    """A worker process runs one batch at a time, so that their number is said either way."""
+def _configured_instances(configuration: ModelConfiguration) -> int | None:
+    """A worker process runs one batch at a time, so that both give their number."""
     return configuration.instances or (
         configuration.workers.count if configuration.workers else None
     )
 
 
-def plan_queue(said: Queue, defaults: QueuePlan) -> QueuePlan:
+def plan_queue(configured: Queue, defaults: QueuePlan) -> QueuePlan:
     """How requests wait: as configured, else as the defaults have it."""
     return QueuePlan(
-        max_requests=defaults.max_requests if said.max_requests is None else said.max_requests,
-        max_bytes=defaults.max_bytes if said.max_bytes is None else int(said.max_bytes),
+        max_requests=defaults.max_requests
+        if configured.max_requests is None
+        else configured.max_requests,
+        max_bytes=defaults.max_bytes if configured.max_bytes is None else int(configured.max_bytes),
         default_timeout_s=defaults.default_timeout_s
-        if said.default_timeout_s is None
-        else float(said.default_timeout_s),
+        if configured.default_timeout_s is None
+        else float(configured.default_timeout_s),
         allow_timeout_override=defaults.allow_timeout_override
-        if said.allow_timeout_override is None
-        else said.allow_timeout_override,
+        if configured.allow_timeout_override is None
+        else configured.allow_timeout_override,
         priority_levels=defaults.priority_levels
-        if said.priority_levels is None
-        else said.priority_levels,
+        if configured.priority_levels is None
+        else configured.priority_levels,
         default_priority=defaults.default_priority
-        if said.default_priority is None
-        else said.default_priority,
+        if configured.default_priority is None
+        else configured.default_priority,
     )
 
 
-def _threads(said: int | None, cores: int, otherwise: int) -> int:
-    return otherwise if said is None else said or max(cores, 1)
+def _threads(configured: int | None, cores: int, otherwise: int) -> int:
+    return otherwise if configured is None else configured or max(cores, 1)

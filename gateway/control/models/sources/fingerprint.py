@@ -40,7 +40,7 @@ def _file_hashes(paths: Iterable[str]) -> list[str]:
     for path in filter(None, paths):
         try:
             hashes.append(hashlib.sha256(Path(path).read_bytes()).hexdigest())
-        except OSError as error:  # whoever needs the file will say so
+        except OSError as error:  # the reader of the file will report it
             hashes.append(f"unreadable: {error.errno}")
     return hashes
 

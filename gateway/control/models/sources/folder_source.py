@@ -75,7 +75,7 @@ class FolderSource:
         self._hashes = FileHashes()
         self._providers = installed_providers()
         self._prepared: dict[tuple[str, int], tuple[FoundModel, _Prepared]] = {}
-        self._said: tuple[str, ...] = ()
+        self._warned: tuple[str, ...] = ()
         self._is_one_model: bool | None = None
 
     def __repr__(self) -> str:
@@ -105,7 +105,7 @@ class FolderSource:
         if found.fault and not os.access(root, os.R_OK | os.X_OK):
             raise OSError(found.fault)
         self._require_same_kind(found)
-        self._say((found.fault, *found.warnings))
+        self._warn((found.fault, *found.warnings))
         self._prepared.clear()
         self._hashes.keep_only(
             {version.path for model in found.models for version in model.versions}
@@ -190,13 +190,13 @@ class FolderSource:
         )
         return _Prepared(fingerprint(found, version, file_hash, self._defaults), job)
 
-    def _say(self, texts: Sequence[str]) -> None:
+    def _warn(self, texts: Sequence[str]) -> None:
         """Warns of the folder as a whole, once as long as nothing changes."""
-        said = tuple(filter(None, texts))
-        if said != self._said:
-            for text in said:
+        warned = tuple(filter(None, texts))
+        if warned != self._warned:
+            for text in warned:
                 log.warning("%s", text)
-        self._said = said
+        self._warned = warned
 
 
 def installed_providers() -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from gateway.core.errors import QuotaExceeded
 from gateway.core.predictor import Description, Predictor
 from gateway.core.request import InferenceRequest, Prediction
 
-# whoever was not heard of longest is forgotten, and starts with a full bucket
+# the caller not seen for longest is forgotten, and starts with a full bucket
 _MOST_CALLERS: Final = 10_000
 
 

@@ -1,1 +1,1 @@
-"""Circuit breakers: a version or instance that fails is left alone for a while."""
+"""Circuit breakers: a version or instance that fails is not used for a while."""

@@ -1,14 +1,15 @@
-"""A circuit: whether a version, or an instance of it, is asked at all.
+"""A circuit breaker: whether a version, or an instance of it, is asked at all.
 
 pybreaker keeps counts, thresholds and states. This gate keeps the time, the single probe and the
 generation, because pybreaker as it stands
 - goes by the wall clock, and lets everybody through once it is half-open: it is never asked whether
-  a call may go, only told outcomes;
-- hears of calls that began before it opened, and starts its timeout anew: an outcome counts only in
+  a call may go, only given outcomes;
+- counts calls that began before it opened, and starts its timeout anew: an outcome counts only in
   the generation it began in;
 - takes an excluded exception for a success and a cancellation for a failure: where nothing was
-  learnt it is told nothing;
-- holds a lock during a call and raises through it: it is told by functions that return or raise at
+  learnt nothing is reported to it;
+- holds a lock during a call and raises through it: outcomes are reported by functions that return
+or raise at
   once, outside of every `await`.
 """
 
@@ -19,7 +20,7 @@ import math
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from pybreaker import CircuitBreaker
+import pybreaker
 
 from gateway.core.batch_listener import BatchListener, BatchView
 from gateway.core.outcome import Outcome
@@ -28,14 +29,14 @@ from gateway.records.breaker_state import (
     CLOSED,
     HALF_OPEN,
     OPEN,
-    CircuitKey,
+    BreakerKey,
     Forced,
     Snapshot,
     Transition,
 )
-from gateway.serving.policies.breaker.failure_window import WindowStorage
+from gateway.serving.policies.breaker.failure_window import FailureWindowStorage
 
-__all__ = ["PASS", "Circuit", "Forced", "Outcome", "Snapshot", "Ticket", "Transition"]
+__all__ = ["PASS", "CircuitBreaker", "Forced", "Outcome", "Snapshot", "Ticket", "Transition"]
 
 _log = logging.getLogger(__name__)
 
@@ -55,20 +56,21 @@ PASS: Final = Ticket(probe=False)
 
 
 class _Failed(Exception):
-    """How pybreaker is told of a failure.
+    """How a failure is reported to pybreaker.
 
     The error itself must not pass through its frames, or its traceback would keep them.
     """
 
 
-class Circuit(BatchListener):
+class CircuitBreaker(BatchListener):
     """The gate before one version or instance.
 
     Hears what becomes of its batches, a version's as their listener. All on the event loop's
     thread.
 
     `closed`: everything passes; the only thing that is read for every request. `now` is monotonic.
-    `told` hears of every transition. A circuit that is not enabled stays closed, whatever fails; an
+    `on_event` is called with every transition. A circuit breaker that is not enabled stays closed,
+    whatever fails; an
     operator can force it open all the same.
     """
 
@@ -77,16 +79,16 @@ class Circuit(BatchListener):
         name: str,
         plan: BreakerPlan,
         now: Callable[[], float],
-        told: Callable[[Transition], None],
+        on_event: Callable[[Transition], None],
     ) -> None:
         self.name = name
         self._plan = plan
         self._now = now
-        self._told = told
-        self.key: CircuitKey = ("", 0, "")
-        """What it guards, where somebody has said."""
-        self._storage = WindowStorage(plan, now)
-        self._breaker = CircuitBreaker(
+        self._on_event = on_event
+        self.key: BreakerKey = ("", 0, "")
+        """What it guards, where it is set."""
+        self._storage = FailureWindowStorage(plan, now)
+        self._breaker = pybreaker.CircuitBreaker(
             self._storage.fail_max,
             plan.reset_timeout_s,
             state_storage=self._storage,
@@ -96,8 +98,8 @@ class Circuit(BatchListener):
         self.state: str = CLOSED
         self.forced: Forced = ""
         self.why_open = ""
-        """Why it opened the last time, with what the last failure said; empty: it never did."""
-        self._hears = plan.enabled
+        """Why it opened the last time, with the text of the last failure; empty: it never did."""
+        self._counts_outcomes = plan.enabled
         self._generation = 0
         self._retry_at = -math.inf
         self._probe: Ticket | None = None
@@ -127,7 +129,7 @@ class Circuit(BatchListener):
             return None
         if self.state == OPEN:
             self._breaker.half_open()
-            self._moved("one request is let through to try")
+            self._moved("one request is let through as a probe")
         self._probe = Ticket(probe=True)
         self._abandoned = False
         self._retry_at = self._now() + self._plan.reset_timeout_s
@@ -138,7 +140,7 @@ class Circuit(BatchListener):
 
         The next may probe if nothing was learnt.
 
-        While a batch that began half-open has not been told of, its outcome is waited for, at the
+        While a batch that began half-open has not been reported, its outcome is waited for, at the
         longest for the reset timeout: a model that hangs gets one probe in that time, not one for
         each caller who gives up.
         """
@@ -167,14 +169,14 @@ class Circuit(BatchListener):
     def end(
         self, generation: int, outcome: Outcome, elapsed_s: float, error: Exception | None
     ) -> None:
-        """What became of a batch; told once, or never.
+        """What became of a batch; reported once, or never.
 
-        Not heard if it began before the last transition, or while this was open.
+        Ignored if it began before the last transition, or while this was open.
         """
         if generation != self._generation:
             return
         self._trials -= 1
-        if not self._hears:
+        if not self._counts_outcomes:
             return
         if outcome is Outcome.SUCCESS and not 0 < self._plan.slow_call_s < elapsed_s:
             self._breaker.call(_succeed)
@@ -233,8 +235,10 @@ class Circuit(BatchListener):
         )
 
     def __repr__(self) -> str:
-        retry = f", next try in {self.retry_in_s:.1f} s" if self.state == OPEN else ""
-        return f"<Circuit {self.name} {self.state}{', forced' if self.forced else ''}{retry}>"
+        retry = f", retrying in {self.retry_in_s:.1f} s" if self.state == OPEN else ""
+        return (
+            f"<CircuitBreaker {self.name} {self.state}{', forced' if self.forced else ''}{retry}>"
+        )
 
     def _fail(self, text: str) -> None:
         self._last_error = text
@@ -252,12 +256,12 @@ class Circuit(BatchListener):
         if self._storage.state == CLOSED:
             return "the probe was answered"
         return (
-            f"{'the probe failed' if self.state == HALF_OPEN else self._storage.reason()}, with: "
-            f"{_one_line(self._last_error)}"
+            f"{'the probe failed' if self.state == HALF_OPEN else self._storage.reason()}; last "
+            f"error: {_one_line(self._last_error)}"
         )
 
     def _moved(self, reason: str) -> None:
-        """Follows pybreaker into its state, and tells of it."""
+        """Follows pybreaker into its state, and reports it."""
         old = self.state
         self.state = self._storage.state
         self._generation += 1
@@ -265,7 +269,7 @@ class Circuit(BatchListener):
         self._abandoned = False
         self._trials = 0
         self.closed = self.state == CLOSED
-        self._hears = self._plan.enabled and not self.forced and self.state != OPEN
+        self._counts_outcomes = self._plan.enabled and not self.forced and self.state != OPEN
         at = self._now()
         if self.state == OPEN:
             self._opened += old != OPEN
@@ -275,13 +279,13 @@ class Circuit(BatchListener):
             self._storage.clear()
         _log.log(
             logging.WARNING if self.state == OPEN else logging.INFO,
-            "circuit of %s is %s: %s",
+            "circuit breaker for model %s is %s: %s",
             self.name,
             self.state,
             reason,
         )
         if self.state != old:
-            self._told(
+            self._on_event(
                 Transition(self.name, old, self.state, reason, at, self.retry_in_s, self.key)
             )
 

@@ -21,7 +21,7 @@ from gateway.core.protection import BreakerPlan
 BUCKETS: Final = 10  # as in Hystrix's rolling window
 
 
-class Window:
+class FailureWindow:
     """Outcomes of the last `length_s` seconds in a ring of buckets.
 
     The oldest tenth leaves at once. 0 s: nothing is kept.
@@ -67,17 +67,17 @@ class Window:
         self._newest = newest
 
 
-class WindowStorage(CircuitMemoryStorage):
+class FailureWindowStorage(CircuitMemoryStorage):
     """pybreaker's memory with a window beside the failures in a row.
 
-    pybreaker tells every failure by `increment_counter` and every success by `reset_counter`; it
-    tells the latter also when it closes, so whoever closes it calls `clear` afterwards.
+    pybreaker reports every failure by `increment_counter` and every success by `reset_counter`; it
+    calls the latter also when it closes, so the caller that closes it calls `clear` afterwards.
     """
 
     def __init__(self, plan: BreakerPlan, now: Callable[[], float]) -> None:
         super().__init__(STATE_CLOSED)
         self.fail_max = plan.consecutive_failures or sys.maxsize
-        self.window = Window(plan.window_s if plan.failure_rate else 0)
+        self.window = FailureWindow(plan.window_s if plan.failure_rate else 0)
         # which a window that keeps nothing never holds
         self._minimum = max(plan.minimum_batches, 1)
         self._plan = plan
@@ -115,7 +115,7 @@ class WindowStorage(CircuitMemoryStorage):
         """Why it opened, for people; asked right after that."""
         if self._fail_counter >= self.fail_max:
             return (
-                f"{self._fail_counter} batches failed one after the other"
+                f"{self._fail_counter} consecutive batches failed"
                 if self._fail_counter > 1
                 else "a batch failed"
             )

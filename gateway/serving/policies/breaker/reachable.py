@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from gateway.core.errors import CircuitOpen
+from gateway.core.errors import CircuitBreakerOpen
 from gateway.core.predictor import Description, Predictor
 from gateway.core.request import InferenceRequest, Prediction
 
@@ -22,16 +22,16 @@ class Reachable:
         self._subject = subject
 
     def predict(self, request: InferenceRequest) -> Coroutine[Any, Any, Prediction]:
-        """What the inside answers; raises CircuitOpen where no instance could run it."""
+        """What the inside answers; raises CircuitBreakerOpen where no instance could run it."""
         if why := self._unreachable():
-            raise CircuitOpen(f"nothing is left that could run {self._subject}: {why}")
+            raise CircuitBreakerOpen(f"no instance can run {self._subject}: {why}")
         return self._inner.predict(request)
 
     def describe(self) -> Description:
         """What it asks, and the inside."""
         return Description(
             "Reachable",
-            "refuses while every instance is down or its breaker open",
+            "refuses while every instance is down or its circuit breaker is open",
             self._inner.describe(),
         )
 

@@ -8,7 +8,7 @@ from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Predictor
 from gateway.core.protection import FallbackLink
 from gateway.serving.policies.fallback.fallback import Fallback, Link
-from gateway.serving.policies.fallback.last_answer import AnswerCache, Remembered
+from gateway.serving.policies.fallback.last_answer import LastAnswers, Remembered
 from gateway.serving.policies.fallback.links import CachedAnswer, ConstantAnswer, FunctionAnswer
 from gateway.serving.policies.fallback.other_version import OtherVersion, Resolver
 
@@ -29,7 +29,7 @@ def with_fallback(
             continue
         try:
             if link.cache_age_s:
-                cache = AnswerCache(link.cache_bytes, link.cache_age_s, now)
+                cache = LastAnswers(link.cache_bytes, link.cache_age_s, now)
                 inner = Remembered(inner, cache)
                 links.append(CachedAnswer(link, cache))
             else:

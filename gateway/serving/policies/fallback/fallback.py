@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from gateway.core.errors import CircuitOpen, GatewayError
+from gateway.core.errors import CircuitBreakerOpen, GatewayError
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Description, Predictor
 from gateway.core.protection import FallbackLink
@@ -92,8 +92,8 @@ class Fallback:
             first = error
         try:  # not inside the except: the errors of links would each be chained to the first
             reason = one_line(first)
-            if isinstance(first, CircuitOpen):
-                request.decided(self._now(), BREAKER_REFUSED, reason)
+            if isinstance(first, CircuitBreakerOpen):
+                request.add_event(self._now(), BREAKER_REFUSED, reason)
             answer = await self._degraded(request, first.fallback_kind, reason)
             if answer is None:
                 raise first
@@ -113,14 +113,14 @@ class Fallback:
                 answer = await self._links[found].answer(request)
             except Exception as error:  # noqa: BLE001
                 # whatever it is, the caller is to have the first error
-                request.decided(
+                request.add_event(
                     asked, FALLBACK_FAILED, f"{self._plans[found].name}: {one_line(error)}"
                 )
                 self._link_failed(found, kind, reason, error)
                 index = found + 1
                 failed = True
             else:
-                request.decided(asked, FALLBACK, self._plans[found].name)
+                request.add_event(asked, FALLBACK, self._plans[found].name)
                 return self._signed(answer, kind, reason)
         self._exhausted += failed
         return None
@@ -145,7 +145,7 @@ class Fallback:
         name = self._plans[index].name
         text = (
             f"{name}, fallback of {self._subject}, failed: {one_line(error)}; it was "
-            f"asked because of {kind}: {reason}"
+            f"called because of {kind}: {reason}"
         )
         self._log.warning("failed", text, f"links of the fallback of {self._subject} failed", cause)
 

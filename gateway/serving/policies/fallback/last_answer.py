@@ -29,13 +29,13 @@ _STRING_BYTES: Final = 56  # what a str takes besides its characters
 _Key = tuple[tuple[object, ...], int, tuple[int, ...], bytes]
 
 
-class AnswerCache:
+class LastAnswers:
     """Answers by input, the least recently used forgotten first, not older than `max_age_s`.
 
     Of `max_bytes` together.
 
     Two inputs are the same where names, shapes, elements and the outputs asked for are. Elements
-    are told by their SHA-256 (0.5 us for 256 bytes, half of BLAKE2's time at 4 KB and above): a
+    are compared by their SHA-256 (0.5 us for 256 bytes, half of BLAKE2's time at 4 KB and above): a
     caller must not be able to craft another's input, and be remembered in its place. `now` is in
     seconds.
     """
@@ -100,7 +100,7 @@ class AnswerCache:
 
     def __repr__(self) -> str:
         return (
-            f"<AnswerCache {len(self._entries)} answers, {self._bytes} of {self._max_bytes} bytes, "
+            f"<LastAnswers {len(self._entries)} answers, {self._bytes} of {self._max_bytes} bytes, "
             f"{self._passed_over} passed over>"
         )
 
@@ -159,7 +159,7 @@ class Remembered:
     A request of 256 bytes costs 4 us, one of 600 KB 350-600 us; one that is passed over 0.3 us.
     """
 
-    def __init__(self, inner: Predictor, cache: AnswerCache) -> None:
+    def __init__(self, inner: Predictor, cache: LastAnswers) -> None:
         self._inner = inner
         self._cache = cache
 

@@ -21,7 +21,7 @@ from gateway.core.protection import FallbackLink
 from gateway.core.request import Array, InferenceRequest, Prediction
 from gateway.core.waiter import Waiter
 from gateway.serving.policies.fallback.fallback import LinkFailed, one_line
-from gateway.serving.policies.fallback.last_answer import AnswerCache
+from gateway.serving.policies.fallback.last_answer import LastAnswers
 from gateway.serving.policies.fallback.output_tensors import check_shape, output_tensor
 
 _CALLS: Final = 4  # of one function at a time: one that hangs takes this many threads, and no more
@@ -138,7 +138,7 @@ class FunctionAnswer:
 
     def _checked(self, returned: object, request: InferenceRequest) -> tuple[Array, ...]:
         if not isinstance(returned, Mapping):
-            # told like the others
+            # reported like the others
             raise ValueError(f"it returned {type(returned).__name__}, not arrays by output name")  # noqa: TRY004
         if unknown := [name for name in returned if name not in self._outputs]:
             raise ValueError(f"it returned '{unknown[0]}', which is no output")
@@ -197,7 +197,7 @@ def _imported(path: str) -> Callable[[dict[str, Array]], Any]:
 class CachedAnswer:
     """Answers what was last answered to the same input."""
 
-    def __init__(self, link: FallbackLink, cache: AnswerCache) -> None:
+    def __init__(self, link: FallbackLink, cache: LastAnswers) -> None:
         self.plan = link
         self._cache = cache
 

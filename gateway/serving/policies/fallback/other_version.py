@@ -109,7 +109,7 @@ class Translation:
             request.arrived,
             request.deadline,
             request.id,
-            request.whole or request,
+            request.parent or request,
         )
 
     def check(self, request: InferenceRequest, prediction: Prediction) -> None:

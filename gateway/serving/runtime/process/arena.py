@@ -94,7 +94,7 @@ class Extent:
     """How far an arena is filled, and when the unused rest should be given back."""
 
     LOOK_EVERY: Final = 256
-    """Batches between two looks at how much was needed."""
+    """Batches between two refreshes at how much was needed."""
     KEPT_BYTES: Final = 16 << 20
     """So little is not worth giving back."""
 

@@ -23,9 +23,9 @@ from gateway.serving.runtime.process.worker_process import ProcessLost, WorkerPr
 
 _log = logging.getLogger(__name__)
 
-# between looks at the memory of a run, where there is a limit: a model that allocates
+# between checks of the memory of a run, where there is a limit: a model that allocates
 # without end gets 1 GB in a second
-_LOOK_S: Final = 0.1
+_POLL_S: Final = 0.1
 
 
 class Bell:
@@ -159,7 +159,7 @@ class Exchange:
         if loss is not None or self._listener.stopping:
             return loss
         try:
-            self._take()
+            self._accept()
         except ProcessLost as error:
             return Loss(Fate.DIED, str(error))
         return None
@@ -169,8 +169,10 @@ class Exchange:
         began = time.monotonic()
         until = began + self._timeout_s
         deadline = self._job.work.deadline
-        look = began + _LOOK_S if self._memory_limit else math.inf
-        while not self._bell.wait(min(until, deadline, look) - time.monotonic(), self._process):
+        next_poll = began + _POLL_S if self._memory_limit else math.inf
+        while not self._bell.wait(
+            min(until, deadline, next_poll) - time.monotonic(), self._process
+        ):
             if self._listener.stopping:
                 return None
             now = time.monotonic()
@@ -178,10 +180,10 @@ class Exchange:
                 return Loss(
                     Fate.HUNG, f"took longer than {self._timeout_s:g} s for a batch: replaced"
                 )
-            if now >= look:
+            if now >= next_poll:
                 if (loss := self._outgrown()) is not None:
                     return loss
-                look = now + _LOOK_S
+                next_poll = now + _POLL_S
             if now >= deadline:
                 deadline = math.inf
                 self._pause()
@@ -206,11 +208,11 @@ class Exchange:
             )
         )
 
-    def _take(self) -> None:
+    def _accept(self) -> None:
         answer = self._process.answer()
         if isinstance(answer, Ran):
             self._job.finish(self._process.outputs(answer))
         elif isinstance(answer, Failed):
             self._job.fail(ModelFailed(answer.reason))
         else:
-            raise ProcessLost("answered what it was not asked")
+            raise ProcessLost("sent an answer to no request")

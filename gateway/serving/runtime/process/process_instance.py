@@ -31,7 +31,7 @@ _LEVELS: Final = {
 class ProcessInstance:
     """Runs batches in a process of its own, one at a time (`gateway.core.instance.Instance`).
 
-    The caller that starts it closes it. `told` is called with every event, on the event loop.
+    The caller that starts it closes it. `on_event` is called with every event, on the event loop.
     """
 
     capacity = 1
@@ -44,12 +44,12 @@ class ProcessInstance:
         name: str,
         renewing: threading.Lock,
         entry: str,
-        told: Callable[[WorkerEvent], None],
+        on_event: Callable[[WorkerEvent], None],
     ) -> None:
         self.name = name
         self.available = False
         self._plan = plan
-        self._told = told
+        self._on_event = on_event
         self._loop = asyncio.get_running_loop()
         self._watchers: list[Callable[[], None]] = []
         self._first_start: asyncio.Future[str] = self._loop.create_future()
@@ -106,9 +106,9 @@ class ProcessInstance:
         """Notes whether batches can be sent."""
         self._on_loop(self._set_available, up)
 
-    def happened(self, event: WorkerEvent) -> None:
+    def on_event(self, event: WorkerEvent) -> None:
         """Logs an event and passes it on."""
-        self._on_loop(self._tell, event)
+        self._on_loop(self._notify, event)
 
     def opened(self, error: str) -> None:
         """The first start is over; the error is empty where it succeeded."""
@@ -118,7 +118,7 @@ class ProcessInstance:
         """A job is settled: its `done` is called on the loop."""
         self._on_loop(done)
 
-    def ended(self) -> None:
+    def on_end(self) -> None:
         """The thread ends, and reports nothing more."""
         self._on_loop(self._set_ended)
 
@@ -140,7 +140,7 @@ class ProcessInstance:
             self._first_start.set_result("it was stopped while it started")
         self._ended.set_result(None)
 
-    def _tell(self, event: WorkerEvent) -> None:
+    def _notify(self, event: WorkerEvent) -> None:
         level = _LEVELS.get(event.fate, logging.WARNING)
         _log.log(
             level,
@@ -151,7 +151,7 @@ class ProcessInstance:
             event.pid,
             event.detail,
         )
-        self._told(event)
+        self._on_event(event)
 
     def __repr__(self) -> str:
         return (

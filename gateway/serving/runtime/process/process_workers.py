@@ -18,7 +18,7 @@ class ProcessWorkers:
     """Opens the version in as many processes as its plan says (`protection.workers`).
 
     Used by `async with`, or by `start` and `close`. A process that dies is started again, and its
-    instance is not available meanwhile. `told` is called with every event, on the event loop.
+    instance is not available meanwhile. `on_event` is called with every event, on the event loop.
     `entry`: ``MODULE:FUNCTION``, see `gateway.serving.runtime.process.worker_main`.
     """
 
@@ -26,14 +26,14 @@ class ProcessWorkers:
         self,
         plan: VersionPlan,
         *,
-        told: Callable[[WorkerEvent], None] = lambda _event: None,
+        on_event: Callable[[WorkerEvent], None] = lambda _event: None,
         entry: str = WORKER_ENTRY,
     ) -> None:
         assert plan.protection.workers is not None
         self._plan = plan
         renewing = threading.Lock()
         self.instances = tuple(
-            ProcessInstance(plan, f"worker {i}", renewing, entry, told)
+            ProcessInstance(plan, f"worker {i}", renewing, entry, on_event)
             for i in range(1, plan.protection.workers.count + 1)
         )
 

@@ -56,7 +56,7 @@ class Reports(Protocol):
         """Batches can be sent, or not."""
         ...
 
-    def happened(self, event: WorkerEvent) -> None:
+    def on_event(self, event: WorkerEvent) -> None:
         """An event that people should see."""
         ...
 
@@ -68,6 +68,6 @@ class Reports(Protocol):
         """A job is settled: `done` is to be called on the loop."""
         ...
 
-    def ended(self) -> None:
+    def on_end(self) -> None:
         """The thread ends; nothing is reported after this."""
         ...

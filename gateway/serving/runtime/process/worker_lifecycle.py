@@ -27,7 +27,7 @@ from gateway.serving.runtime.process.worker_events import Fate, Reports, WorkerE
 from gateway.serving.runtime.process.worker_messages import Opened, Refused
 from gateway.serving.runtime.process.worker_process import ProcessLost, WorkerProcess
 
-_CHECK_S: Final = 1.0  # between looks at the memory of a process, 5 us each
+_CHECK_S: Final = 1.0  # between checks of the memory of a process, 5 us each
 _RENEWAL_PAUSE_S: Final = 30.0  # after a replacement that did not open
 _END_S: Final = 5.0  # for killed processes to be gone, when everything else is over
 
@@ -235,7 +235,7 @@ class WorkerLifecycle:
         self._endings[-1].start()
 
     def _report(self, pid: int, fate: Fate, detail: str) -> None:
-        self._reports.happened(
+        self._reports.on_event(
             WorkerEvent(self._plan.model, self._plan.version, self._name, pid, fate, detail)
         )
 

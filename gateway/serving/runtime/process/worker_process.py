@@ -38,7 +38,7 @@ _DRIVER: Final = ("-P", "-X", "faulthandler", "-m", "gateway.serving.runtime.pro
 _LEFT_TO_THE_GATEWAY = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # for a process that was hung up on; one whose run hangs does not end by that
 _END_PATIENCE_S: Final = 1.0
-_LOOK_S: Final = 0.005
+_POLL_S: Final = 0.005
 
 
 class ProcessLost(Exception):
@@ -112,7 +112,7 @@ class WorkerProcess:
         try:
             answer: Answer = decode_answer(self._packet[:size])
         except msgspec.MsgspecError as error:
-            raise ProcessLost(f"answered nonsense ({error})") from None
+            raise ProcessLost(f"sent an invalid answer ({error})") from None
         return answer
 
     def outputs(self, ran: Ran) -> list[Array]:
@@ -120,7 +120,7 @@ class WorkerProcess:
         try:
             arrays = [taken(self._arena, place) for place in ran.outputs]
         except (ValueError, TypeError, KeyError) as error:
-            raise ProcessLost(f"answered nonsense ({error})") from None
+            raise ProcessLost(f"sent an invalid answer ({error})") from None
         self.batches += 1
         unused = self._extent.used(
             max([self._inputs_end, *(place.offset + place.size for place in ran.outputs)])
@@ -207,7 +207,7 @@ def _status(pid: int, patience_s: float) -> int | None:
                 poll.register(pidfd, select.POLLIN)
                 poll.poll(left_s * 1000)
             else:
-                time.sleep(min(left_s, _LOOK_S))
+                time.sleep(min(left_s, _POLL_S))
     finally:
         if pidfd >= 0:
             os.close(pidfd)

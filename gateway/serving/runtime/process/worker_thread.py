@@ -131,7 +131,7 @@ class WorkerThread:
         self._lifecycle.end()
         self.refuse_jobs()
         self._lifecycle.join_endings()
-        self._reports.ended()
+        self._reports.on_end()
 
     def __repr__(self) -> str:
         return f"<WorkerThread {self._lifecycle!r}>"

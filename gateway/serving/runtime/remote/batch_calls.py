@@ -83,7 +83,9 @@ class BatchCalls:
             return (
                 error
                 if isinstance(error, GatewayError)
-                else ModelFailed(f"the batch for {self._address} could not be made: {_said(error)}")
+                else ModelFailed(
+                    f"the batch for {self._address} could not be made: {_error_text(error)}"
+                )
             )
         return None
 
@@ -109,7 +111,9 @@ class BatchCalls:
                 call.add_done_callback(functools.partial(self._answered, i, rows))
         except Exception as error:  # noqa: BLE001
             # metadata that gRPC does not take, a channel that was closed
-            self._later(InstanceFailed(f"{self._address} could not be asked: {_said(error)}"))
+            self._later(
+                InstanceFailed(f"{self._address} could not be called: {_error_text(error)}")
+            )
 
     def fail(self, error: Exception) -> None:
         """Ends the work with the error and lets its calls go."""
@@ -140,7 +144,9 @@ class BatchCalls:
             error = (
                 wrong
                 if isinstance(wrong, GatewayError)
-                else ModelFailed(f"{self._address} answered what cannot be read: {_said(wrong)}")
+                else ModelFailed(
+                    f"{self._address} answered with data that cannot be read: {_error_text(wrong)}"
+                )
             )
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._arrived, index, answer, error, code, details)
@@ -219,5 +225,5 @@ def authorization(token: str) -> Metadata:
     return (("authorization", f"Bearer {token}"),) if token else ()
 
 
-def _said(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"

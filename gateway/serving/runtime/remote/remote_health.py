@@ -64,7 +64,7 @@ class RemoteHealth:
         self._fault: str | None = None
         self._stream: StatusStream | None = None
         self._has_watch = self._may_have_watch
-        self._heard: int | None = None  # the stream's last status
+        self._last_status: int | None = None  # the stream's last status
         self._doubt = True  # ask, whatever the stream reported
         self._failing = False  # the last question was not answered with yes
         self._pause_s = _LEAST_PAUSE_S
@@ -110,22 +110,22 @@ class RemoteHealth:
 
     def _on_status(self, status: int) -> None:
         """Takes over the server's status, unless it does not know the model by name."""
-        self._heard = status
+        self._last_status = status
         if status == SERVING:
             self._doubt = False
             self._learn("")
         elif status == NOT_SERVING:
-            self._learn("it says that it is not serving")
+            self._learn("it reports that it is not serving")
         else:
             self._wake.set()
 
     def _on_end(self, code: Any) -> None:
         """Has the server asked: the connection was lost or given up, or there is no Watch."""
         # or it would be opened and lost over and over
-        if code in _NO_WATCH or (self._heard is None and not self._failing):
+        if code in _NO_WATCH or (self._last_status is None and not self._failing):
             self._has_watch = False
         self._stream = None
-        self._heard = None
+        self._last_status = None
         self.doubt()
 
     async def _follow(self) -> None:
@@ -139,7 +139,7 @@ class RemoteHealth:
             await self._rest()
 
     def _must_ask(self) -> bool:
-        return self._heard != NOT_SERVING and (self._doubt or self._heard != SERVING)
+        return self._last_status != NOT_SERVING and (self._doubt or self._last_status != SERVING)
 
     def _listen(self) -> None:
         if self._stream is None and self._has_watch and not self._failing:
@@ -172,7 +172,7 @@ class RemoteHealth:
         self._failing = False
         self._doubt = False
         self._pause_s = _ASK_S
-        if self._heard != NOT_SERVING:
+        if self._last_status != NOT_SERVING:
             self._learn("")
 
     async def _ask(self) -> str:
@@ -180,7 +180,7 @@ class RemoteHealth:
         loop = asyncio.get_running_loop()
         over: asyncio.Future[None] = loop.create_future()
 
-        def told(_call: Any) -> None:
+        def answered(_call: Any) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(lambda: None if over.done() else over.set_result(None))
 
@@ -190,7 +190,7 @@ class RemoteHealth:
             )
         except Exception as error:  # noqa: BLE001  # as above
             return f"{type(error).__name__}: {error}"
-        call.add_done_callback(told)
+        call.add_done_callback(answered)
         try:
             await over
         except asyncio.CancelledError:
@@ -225,4 +225,4 @@ def _fault(call: Any) -> str:
         ready = ModelReadyResponse.FromString(call.result() or b"").ready
     except DecodeError:
         return "it does not speak the Open Inference Protocol"
-    return "" if ready else "it says that the model is not ready"
+    return "" if ready else "it reports that the model is not ready"

@@ -122,7 +122,9 @@ class BatchCodec:
             return decode_raw(data, *span, spec.datatype, shape, spec.name)
         except InvalidRequest as error:
             text = str(error).replace(f"input '{spec.name}'", f"output '{spec.name}'")
-            raise ModelFailed(f"{self._address} answered what cannot be read: {text}") from None
+            raise ModelFailed(
+                f"{self._address} answered with data that cannot be read: {text}"
+            ) from None
 
     def _check(self, spec: TensorSpec, datatype: str, shape: tuple[int, ...], rows: int) -> None:
         if datatype != spec.datatype:

@@ -8,8 +8,8 @@ from gateway.core.instance import Runner, Work
 from gateway.serving.runtime.threads.thread_pool import ThreadWorkers
 
 
-class LocalThreads:
-    """Runs at most `capacity` (`lanes`) batches of one version at a time.
+class ThreadSlots:
+    """Runs at most `capacity` (`max_concurrency`) batches of one version at a time.
 
     Each place that it lends is itself.
     """
@@ -19,16 +19,16 @@ class LocalThreads:
     def __init__(self, runner: Runner, workers: ThreadWorkers, capacity: int) -> None:
         self._runner = runner
         self._workers = workers
-        self.lanes = capacity
+        self.max_concurrency = capacity
         self._running = 0
         self._ready: Callable[[], None] | None = None
 
-    def acquire(self, ready: Callable[[], None]) -> LocalThreads | None:
+    def acquire(self, ready: Callable[[], None]) -> ThreadSlots | None:
         """Takes a thread; without one, calls `ready` when one is free.
 
         Where the version's own places are taken it calls nothing: the end of a batch frees one.
         """
-        if self._running >= self.lanes or self._ready is not None:
+        if self._running >= self.max_concurrency or self._ready is not None:
             return None
         if self._workers.acquire(self._thread_free):
             self._running += 1
@@ -36,7 +36,7 @@ class LocalThreads:
         self._ready = ready
         return None
 
-    def release(self, _seat: object) -> None:
+    def release(self, _slot: object) -> None:
         """Gives a thread back unused."""
         self._running -= 1
         self._workers.release()
@@ -61,7 +61,7 @@ class LocalThreads:
         ready()
 
     def __repr__(self) -> str:
-        return f"<LocalThreads {self._running} of {self.lanes} running>"
+        return f"<ThreadSlots {self._running} of {self.max_concurrency} running>"
 
 
 def run_work(work: Work, runner: Runner) -> None:

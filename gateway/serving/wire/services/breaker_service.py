@@ -26,7 +26,7 @@ from gateway.protocol.generated.gateway_control_pb2 import (
     SetBreakerRequest,
     SetBreakerResponse,
 )
-from gateway.records.breaker_state import CircuitKey, Forced, Snapshot, Survey
+from gateway.records.breaker_state import BreakerKey, Forced, Snapshot, Survey
 from gateway.serving.wire.security.authorization import Authorization
 from gateway.serving.wire.server_state import ServerState
 from gateway.serving.wire.services.parsing import parse
@@ -80,7 +80,7 @@ class BreakerService:
             raise InvalidRequest("'mode' is not set: AUTOMATIC, FORCE_OPEN or FORCE_CLOSED")
         keys = await self._keys(request)
         _log.info(
-            "%s asks for %s of the breakers of %s",
+            "%s asks for %s of the circuit breakers of %s",
             call.peer(),
             BreakerMode.Name(request.mode),
             ", ".join(f"'{m}' version {v} {i}".rstrip() for m, v, i in keys),
@@ -92,9 +92,9 @@ class BreakerService:
             breakers=[BreakerName(model=m, version=str(v), instance=i) for m, v, i in keys]
         ).SerializeToString()
 
-    async def _keys(self, request: SetBreakerRequest) -> Sequence[CircuitKey]:
+    async def _keys(self, request: SetBreakerRequest) -> Sequence[BreakerKey]:
         """The breakers that a request sets; raises ModelNotFound. There are three cases."""
-        versions: Sequence[CircuitKey] = [
+        versions: Sequence[BreakerKey] = [
             (request.model, version, "")
             for version in self._versions(request.model, request.version)
         ]
@@ -125,7 +125,7 @@ class BreakerService:
             )
         return found
 
-    async def _instances(self, versions: Sequence[CircuitKey]) -> list[CircuitKey]:
+    async def _instances(self, versions: Sequence[BreakerKey]) -> list[BreakerKey]:
         """The breakers of all instances of these versions.
 
         Those are known that a process has or an operator has set.
@@ -136,7 +136,7 @@ class BreakerService:
         } | survey.forced.keys()
         return sorted(key for key in known if key[2] and (*key[:2], "") in versions)
 
-    async def _of_instance(self, versions: Sequence[CircuitKey], instance: str) -> list[CircuitKey]:
+    async def _of_instance(self, versions: Sequence[BreakerKey], instance: str) -> list[BreakerKey]:
         """The breakers of one instance, of any of these versions; raises ModelNotFound."""
         there = await self._instances(versions)
         found = [key for key in there if key[2] == instance]
@@ -149,7 +149,7 @@ class BreakerService:
         return found
 
 
-def _breakers(survey: Survey) -> Iterator[tuple[CircuitKey, Breaker]]:
+def _breakers(survey: Survey) -> Iterator[tuple[BreakerKey, Breaker]]:
     """Every breaker that a process has or an operator has set, with its key, in order."""
     reports = {
         process: dict(report) for process, report in survey.reports.items() if report is not None
@@ -161,7 +161,7 @@ def _breakers(survey: Survey) -> Iterator[tuple[CircuitKey, Breaker]]:
         yield key, _breaker(key, survey.forced.get(key, ""), found)
 
 
-def _breaker(key: CircuitKey, forced: Forced, processes: dict[int, Snapshot]) -> Breaker:
+def _breaker(key: BreakerKey, forced: Forced, processes: dict[int, Snapshot]) -> Breaker:
     model, version, instance = key
     snapshots = [_process_breaker(process, snapshot) for process, snapshot in processes.items()]
     return Breaker(

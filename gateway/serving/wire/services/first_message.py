@@ -12,7 +12,7 @@ from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.routing.route import Route
 
 if TYPE_CHECKING:
-    from gateway.serving.routing.live_version import Live
+    from gateway.serving.routing.live_version import LiveVersion
 
 
 class FirstMessage:
@@ -42,7 +42,7 @@ class FirstMessage:
         self._id_field = b""
         self.id = ""
         self.model = ""
-        self.version: Live | None = None
+        self.version: LiveVersion | None = None
         self.choices: Choices | None = None
 
     def request(self, message: bytes, arrived: float, deadline: float) -> InferenceRequest:

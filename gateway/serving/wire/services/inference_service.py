@@ -16,10 +16,10 @@ from gateway.protocol.layout import Layout, Layouts
 from gateway.protocol.requests import ParsedRequest
 from gateway.records.cells import IN_STREAM
 from gateway.records.request_details import Failure
-from gateway.records.writer import Journal
+from gateway.records.writer import RecordWriter
 from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.routing.route import Route
-from gateway.serving.wire.call_errors import tell
+from gateway.serving.wire.call_errors import log_error
 from gateway.serving.wire.services.first_message import FirstMessage
 from gateway.serving.wire.services.open_streams import OpenStreams
 from gateway.serving.wire.transport.interface import Call, StreamCall
@@ -42,11 +42,11 @@ _FINAL_RESPONSE: Final = _final_response()  # merges into a response by concaten
 class InferenceService:
     """Answers inference requests by the routes of a catalogue."""
 
-    def __init__(self, catalogue: Catalogue, streams: OpenStreams, journal: Journal) -> None:
-        """`journal` writes down what became of each."""
+    def __init__(self, catalogue: Catalogue, streams: OpenStreams, writer: RecordWriter) -> None:
+        """`writer` writes down what became of each."""
         self._catalogue = catalogue
         self._streams = streams
-        self._journal = journal
+        self._writer = writer
         self._layouts: Layouts[Route] = Layouts()
         catalogue.on_change(self._layouts.clear)
 
@@ -72,7 +72,7 @@ class InferenceService:
             _identify(failure, way, message)
             self._failed(call, failure, flags)
             raise
-        self._journal.answered(request, prediction, id_field, flags)
+        self._writer.answered(request, prediction, id_field, flags)
         if flags and request.form.parameters.get(_WANTS_FINAL) is True:
             answer += _FINAL_RESPONSE
         return answer
@@ -80,7 +80,7 @@ class InferenceService:
     async def model_stream_infer(self, call: StreamCall) -> None:
         """ModelStreamInfer: answers come in the order of the requests, which run side by side.
 
-        An error is told in-band, in `error_message`, and the stream goes on; with the metadata
+        An error is reported in-band, in `error_message`, and the stream goes on; with the metadata
         `triton_grpc_error: true` it ends the stream with the status it has.
         """
         ends_at_error = any(
@@ -114,7 +114,7 @@ class InferenceService:
                 )
                 try:
                     await under_way.put(task)
-                except asyncio.CancelledError:  # whoever empties the queue will not find it there
+                except asyncio.CancelledError:  # it is not in the queue when that is emptied
                     task.cancel()
                     raise
         finally:
@@ -150,22 +150,23 @@ class InferenceService:
             failure.error = DeadlineExpired("the deadline passed before the answer was ready")
             failure.status = DEADLINE_EXCEEDED
         plan = failure.version.plan if failure.version is not None else None
-        # Told here, where it is known whose it was; before it is written down, so that its span
+        # Transitions here, where it is known whose it was; before it is written down, so that its
+        # span
         # bears the ids that the log names.
-        tell(
+        log_error(
             failure.error,
             plan.model if plan is not None else "",
             plan.version if plan is not None else 0,
             lambda: self._known(failure),
         )
-        self._journal.failed(failure, flags)
+        self._writer.failed(failure, flags)
 
     def _known(self, failure: Failure) -> dict[str, object]:
         known: dict[str, object] = {"request_id": failure.request_id}
         if failure.version is None:
             known["model"] = failure.model
         if failure.request is not None:
-            context = self._journal.context(failure.request)
+            context = self._writer.context(failure.request)
             known |= {"trace_id": context.trace_id, "span_id": context.span_id}
         elif (parent := span_context_of(failure.caller.metadata())) is not None:
             known["trace_id"] = parent.trace_id

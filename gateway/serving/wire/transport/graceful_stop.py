@@ -9,7 +9,7 @@ from typing import Any, Final
 # what idle clients get to read that they are to leave, and to do so;
 # gRPC's core would give them 20 s
 _LINGER_S: Final = 1.0
-_LOOK_S: Final = 0.1
+_POLL_S: Final = 0.1
 
 
 async def until_finished(
@@ -24,6 +24,6 @@ async def until_finished(
     last_busy = clock()
     grace_over = last_busy + grace_s
     while not finished.done() and (left := min(grace_over, last_busy + _LINGER_S) - clock()) > 0:
-        await asyncio.wait([finished], timeout=min(left, _LOOK_S))
+        await asyncio.wait([finished], timeout=min(left, _POLL_S))
         if is_busy():
             last_busy = clock()

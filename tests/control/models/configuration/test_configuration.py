@@ -180,14 +180,14 @@ def test_a_file_that_is_no_text_is_a_fault(tmp_path):
         ("inputs: [{name: x, reshape: [1]}]", "inputs: 'x' has a reshape but no shape"),
         ("inputs: [{name: x, labels: l.txt}]", "inputs: 'x' has labels, which only outputs have"),
         ("outputs: [{name: y, format: NHWC}]", "outputs: 'y' has a format, which only inputs have"),
-        ("outputs: [{name: y, optional: false}]", "outputs: 'y' is said to be optional or not"),
+        ("outputs: [{name: y, optional: false}]", "outputs: 'y' is configured as optional or not"),
         (
             "batching: {max_batch_size: 0}\nwarmup: [{batch_size: 2}]",
             "warmup[0].batch_size 2 is more than batching.max_batch_size 0",
         ),
         (
             "warmup: [{inputs: {x: {data: zero, file: f}}}]",
-            "warmup[0].inputs.x: say data or file, not both",
+            "warmup[0].inputs.x: give data or file, not both",
         ),
     ],
 )

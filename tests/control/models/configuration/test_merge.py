@@ -123,7 +123,7 @@ def test_what_is_implied_yields_to_what_is_said(said, implied):
             ModelConfiguration(batching=Batching(max_batch_size=16)),
             (
                 "batching.max_batch_size is 8 in model.yaml and 16 in "
-                "config.pbtxt: say it in one of them"
+                "config.pbtxt: set it in one of them"
             ),
         ),
         (
@@ -131,7 +131,7 @@ def test_what_is_implied_yields_to_what_is_said(said, implied):
             ModelConfiguration(batching=Batching(max_queue_delay_s=Duration(0.001))),
             (
                 "batching.max_queue_delay is 500us in model.yaml and 1ms in "
-                "config.pbtxt: say it in one of them"
+                "config.pbtxt: set it in one of them"
             ),
         ),
         (
@@ -139,17 +139,17 @@ def test_what_is_implied_yields_to_what_is_said(said, implied):
             ModelConfiguration(
                 inputs=(TensorConfiguration(name="x", shape=(2,), datatype="FP32"),)
             ),
-            "inputs.x.shape is [1, 2] in model.yaml and [2] in config.pbtxt: say it in one of them",
+            "inputs.x.shape is [1, 2] in model.yaml and [2] in config.pbtxt: set it in one of them",
         ),
         (
             ModelConfiguration(versions=VersionPolicy("all")),
             ModelConfiguration(versions=VersionPolicy("latest", 2)),
-            "versions is all in model.yaml and latest 2 in config.pbtxt: say it in one of them",
+            "versions is all in model.yaml and latest 2 in config.pbtxt: set it in one of them",
         ),
         (
             ModelConfiguration(metadata={"a": "1"}),
             ModelConfiguration(metadata={"a": "2"}),
-            "metadata.a is '1' in model.yaml and '2' in config.pbtxt: say it in one of them",
+            "metadata.a is '1' in model.yaml and '2' in config.pbtxt: set it in one of them",
         ),
     ],
 )

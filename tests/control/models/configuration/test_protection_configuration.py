@@ -297,11 +297,11 @@ def test_who_writes_a_token_is_told_where_it_belongs():
             "breaker: {consecutive_failures: 0, failure_rate: 0}",
             "breaker.consecutive_failures and breaker.failure_rate are both 0, so that it",
         ),
-        ("fallback: [{}]", "fallback[0] must say one of version, model, constant, function, cache"),
+        ("fallback: [{}]", "fallback[0] must set one of version, model, constant, function, cache"),
         (
             "fallback: [{version: 1}, {model: m, version: 1}]",
             (
-                "fallback[1] must say one of version, model, constant, "
+                "fallback[1] must set one of version, model, constant, "
                 "function, cache, not version and"
             ),
         ),
@@ -338,7 +338,7 @@ def test_who_writes_a_token_is_told_where_it_belongs():
         ("local: false", "local is false and there are no remotes: nothing would run the model"),
         (
             "local: false\nremotes: [h:1]\nworkers: process",
-            "local is false, so that nothing runs here, and workers says what runs it here",
+            "local is false, so that nothing runs here, and workers sets what runs it here",
         ),
     ],
 )

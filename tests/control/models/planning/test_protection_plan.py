@@ -603,7 +603,7 @@ def test_a_token_comes_from_the_environment_and_is_shown_nowhere(tmp_path):
     made, said = plan_with_warnings(text, environment={"A": " s3cr3t\n"}, folder=tmp_path)
     assert [remote.token for remote in made.remotes] == ["s3cr3t"] * 3
     assert [remote.tls_ca for remote in made.remotes] == [CA.encode(), b"", b""]
-    assert said == ("remotes[2]: the token is sent to h:2 unencrypted, because no tls_ca is said",)
+    assert said == ("remotes[2]: the token is sent to h:2 unencrypted, because tls_ca is not set",)
     assert "s3cr3t" not in repr(made)
 
 

@@ -316,7 +316,7 @@ def test_both_files_make_one_configuration_and_differences_are_faults(tmp_path):
     write(tmp_path / "m/model.yaml", "instances: 3")
     assert (
         scan(tmp_path).models[0].fault
-        == "instances is 3 in model.yaml and 2 in config.pbtxt: say it in one of them"
+        == "instances is 3 in model.yaml and 2 in config.pbtxt: set it in one of them"
     )
 
 

@@ -8,13 +8,13 @@ import inspect
 
 import pytest
 
-from gateway.core.errors import CircuitOpen, ModelFailed
+from gateway.core.errors import CircuitBreakerOpen, ModelFailed
 from gateway.core.predictor import Description
 from gateway.core.protection import BreakerPlan
 from gateway.core.request import InferenceRequest, Prediction, RequestForm
-from gateway.serving.policies.breaker.breaker import Breaker
-from gateway.serving.policies.breaker.circuit_breaker import Circuit, Outcome
-from tests.support.breaker_parts import Clock, Told, fail, succeed
+from gateway.serving.policies.breaker.breaker import BreakerPolicy
+from gateway.serving.policies.breaker.circuit_breaker import CircuitBreaker, Outcome
+from tests.support.breaker_parts import Clock, Transitions, fail, succeed
 
 ANSWER = Prediction(())
 
@@ -46,45 +46,45 @@ class Inside:
 def parts(**plan):
     clock = Clock()
     inside = Inside()
-    circuit = Circuit("m 1", BreakerPlan(**plan), clock, Told())
-    return Breaker(inside, circuit, "model 'm' version 1"), circuit, inside, clock
+    breaker = CircuitBreaker("m 1", BreakerPlan(**plan), clock, Transitions())
+    return BreakerPolicy(inside, breaker, "model 'm' version 1"), breaker, inside, clock
 
 
-async def started(count, breaker):
-    tasks = [asyncio.ensure_future(breaker.predict(request())) for _ in range(count)]
+async def started(count, policy):
+    tasks = [asyncio.ensure_future(policy.predict(request())) for _ in range(count)]
     await asyncio.sleep(0)
     return tasks
 
 
 def test_a_closed_circuit_adds_no_coroutine():
-    breaker, _, inside, _ = parts()
-    coroutine = breaker.predict(request())
+    policy, _, inside, _ = parts()
+    coroutine = policy.predict(request())
     try:
         assert coroutine.cr_code is inside.predict.__code__
-        assert not inspect.iscoroutinefunction(breaker.predict)
+        assert not inspect.iscoroutinefunction(policy.predict)
     finally:
         coroutine.close()
 
 
 def test_an_answer_passes_unchanged():
     async def main():
-        breaker, _, inside, _ = parts()
+        policy, _, inside, _ = parts()
         inside.gate.set()
-        assert await breaker.predict(request()) is ANSWER
+        assert await policy.predict(request()) is ANSWER
 
     asyncio.run(main())
 
 
 def test_an_open_circuit_refuses_and_says_whom_why_and_when():
     async def main():
-        breaker, circuit, inside, clock = parts(consecutive_failures=2, reset_timeout_s=5)
-        fail(circuit, 2)
+        policy, breaker, inside, clock = parts(consecutive_failures=2, reset_timeout_s=5)
+        fail(breaker, 2)
         clock.at += 1.8
-        with pytest.raises(CircuitOpen) as refused:
-            await breaker.predict(request())
+        with pytest.raises(CircuitBreakerOpen) as refused:
+            await policy.predict(request())
         assert str(refused.value) == (
-            "model 'm' version 1 is not asked at the moment: 2 batches failed one after the "
-            "other, with: no memory; next try in 3.2 s"
+            "circuit breaker for model 'm' version 1 is open: 2 consecutive batches failed"
+            "; last error: no memory; retrying in 3.2 s"
         )
         assert inside.asked == 0
 
@@ -93,65 +93,65 @@ def test_an_open_circuit_refuses_and_says_whom_why_and_when():
 
 def test_a_forced_open_circuit_says_that_an_operator_did_it():
     async def main():
-        breaker, circuit, _, _ = parts()
-        circuit.force("open")
+        policy, breaker, _, _ = parts()
+        breaker.force("open")
         with pytest.raises(
-            CircuitOpen, match=r"an operator forced it open; until an operator changes that$"
+            CircuitBreakerOpen, match=r"an operator forced it open; until an operator changes that$"
         ):
-            await breaker.predict(request())
+            await policy.predict(request())
 
     asyncio.run(main())
 
 
 def test_of_a_thousand_concurrent_requests_one_probes_and_the_rest_is_refused():
     async def main():
-        breaker, circuit, inside, clock = parts(consecutive_failures=1, reset_timeout_s=5)
-        fail(circuit)
+        policy, breaker, inside, clock = parts(consecutive_failures=1, reset_timeout_s=5)
+        fail(breaker)
         for expected in (1, 2, 3):  # in each reset interval
             clock.at += 5
-            tasks = await started(1000, breaker)
+            tasks = await started(1000, policy)
             assert inside.asked == expected
             refusals = [task.exception() for task in tasks if task.done()]
             assert len(refusals) == 999
-            assert all(isinstance(error, CircuitOpen) for error in refusals)
-            assert "no memory; a request that tries it is under way" in str(refusals[0])
-            fail(circuit)  # the batch that the probe was in
+            assert all(isinstance(error, CircuitBreakerOpen) for error in refusals)
+            assert "no memory; a probe request is under way" in str(refusals[0])
+            fail(breaker)  # the batch that the probe was in
             inside.error = ModelFailed("no memory")
             inside.gate.set()
             with pytest.raises(ModelFailed):
                 await next(task for task in tasks if not task.done())
             inside.gate.clear()
-            assert circuit.state == "open"
+            assert breaker.state == "open"
 
     asyncio.run(main())
 
 
 def test_a_probe_that_is_answered_lets_everybody_through_again():
     async def main():
-        breaker, circuit, inside, clock = parts(consecutive_failures=1, reset_timeout_s=5)
-        fail(circuit)
+        policy, breaker, inside, clock = parts(consecutive_failures=1, reset_timeout_s=5)
+        fail(breaker)
         clock.at += 5
-        (probe,) = await started(1, breaker)
-        succeed(circuit)
+        (probe,) = await started(1, policy)
+        succeed(breaker)
         inside.gate.set()
         assert await probe is ANSWER
-        assert circuit.closed
-        assert await asyncio.gather(*await started(10, breaker)) == [ANSWER] * 10
+        assert breaker.closed
+        assert await asyncio.gather(*await started(10, policy)) == [ANSWER] * 10
 
     asyncio.run(main())
 
 
 def test_a_cancelled_probe_neither_closes_nor_opens_and_the_next_request_probes():
     async def main():
-        breaker, circuit, inside, clock = parts(consecutive_failures=1, reset_timeout_s=5)
-        fail(circuit)
+        policy, breaker, inside, clock = parts(consecutive_failures=1, reset_timeout_s=5)
+        fail(breaker)
         clock.at += 5
-        (probe,) = await started(1, breaker)
+        (probe,) = await started(1, policy)
         probe.cancel()
         with pytest.raises(asyncio.CancelledError):
             await probe
-        assert circuit.state == "half-open"
-        (second,) = await started(1, breaker)
+        assert breaker.state == "half-open"
+        (second,) = await started(1, policy)
         assert inside.asked == 2
         second.cancel()
 
@@ -160,32 +160,32 @@ def test_a_cancelled_probe_neither_closes_nor_opens_and_the_next_request_probes(
 
 def test_a_probe_that_is_answered_before_its_batch_is_reported_still_counts():
     async def main():
-        breaker, circuit, inside, clock = parts(consecutive_failures=1, reset_timeout_s=5)
-        fail(circuit)
+        policy, breaker, inside, clock = parts(consecutive_failures=1, reset_timeout_s=5)
+        fail(breaker)
         clock.at += 5
-        (probe,) = await started(1, breaker)
-        generation = circuit.begin()
+        (probe,) = await started(1, policy)
+        generation = breaker.begin()
         inside.gate.set()
         assert await probe is ANSWER
-        assert circuit.admit() is None
-        circuit.end(generation, Outcome.SUCCESS, 0.1, None)
-        assert circuit.closed
+        assert breaker.admit() is None
+        breaker.end(generation, Outcome.SUCCESS, 0.1, None)
+        assert breaker.closed
 
     asyncio.run(main())
 
 
 def test_a_waiting_probe_holds_nobody_up():
     async def main():
-        breaker, circuit, _, clock = parts(consecutive_failures=1, reset_timeout_s=5)
-        fail(circuit)
+        policy, breaker, _, clock = parts(consecutive_failures=1, reset_timeout_s=5)
+        fail(breaker)
         clock.at += 5
-        (probe,) = await started(1, breaker)
+        (probe,) = await started(1, policy)
         # from a thread that would wait for a lock
-        assert await asyncio.wait_for(asyncio.to_thread(circuit.snapshot), 5)
+        assert await asyncio.wait_for(asyncio.to_thread(breaker.snapshot), 5)
         await asyncio.wait_for(
-            asyncio.to_thread(circuit.end, circuit.begin(), Outcome.SUCCESS, 0.1, None), 5
+            asyncio.to_thread(breaker.end, breaker.begin(), Outcome.SUCCESS, 0.1, None), 5
         )
-        assert circuit.closed
+        assert breaker.closed
         probe.cancel()
 
     asyncio.run(main())
@@ -193,9 +193,9 @@ def test_a_waiting_probe_holds_nobody_up():
 
 def test_describe_shows_the_state_and_the_inside():
     async def main():
-        breaker, circuit, _, _ = parts()
-        assert breaker.describe().lines() == ["Breaker  closed", "  inside"]
-        circuit.force("open")
-        assert breaker.describe().lines()[0] == "Breaker  open (forced)"
+        policy, breaker, _, _ = parts()
+        assert policy.describe().lines() == ["Breaker  closed", "  inside"]
+        breaker.force("open")
+        assert policy.describe().lines()[0] == "Breaker  open (forced)"
 
     asyncio.run(main())

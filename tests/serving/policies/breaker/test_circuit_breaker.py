@@ -8,21 +8,21 @@ from types import SimpleNamespace
 import pytest
 
 from gateway.serving.policies.breaker.circuit_breaker import PASS, Outcome
-from tests.support.breaker_parts import batch, circuit, fail, succeed
+from tests.support.breaker_parts import batch, breaker, fail, succeed
 
 
 def test_a_closed_circuit_admits_everybody_with_one_shared_ticket():
-    gate, _, told = circuit()
+    gate, _, transitions = breaker()
     assert gate.closed
     assert gate.admits
     assert gate.admit() is gate.admit() is PASS
     assert not PASS.probe
     gate.release(PASS)
-    assert told == []
+    assert transitions == []
 
 
 def test_it_opens_at_the_configured_number_of_failures_in_a_row():
-    gate, clock, told = circuit(consecutive_failures=3, reset_timeout_s=4)
+    gate, clock, transitions = breaker(consecutive_failures=3, reset_timeout_s=4)
     fail(gate, 2)
     assert gate.closed
     fail(gate)
@@ -30,7 +30,7 @@ def test_it_opens_at_the_configured_number_of_failures_in_a_row():
     assert gate.state == "open"
     assert gate.admit() is None
     assert not gate.admits
-    (opened,) = told
+    (opened,) = transitions
     assert (opened.name, opened.old, opened.new, opened.at, opened.retry_in_s) == (
         "m 1",
         "closed",
@@ -38,11 +38,11 @@ def test_it_opens_at_the_configured_number_of_failures_in_a_row():
         clock.at,
         4,
     )
-    assert opened.reason == "3 batches failed one after the other, with: no memory"
+    assert opened.reason == "3 consecutive batches failed; last error: no memory"
 
 
 def test_a_success_ends_the_row_of_failures():
-    gate, _, _ = circuit(consecutive_failures=3, failure_rate=0)
+    gate, _, _ = breaker(consecutive_failures=3, failure_rate=0)
     for _ in range(10):
         fail(gate, 2)
         succeed(gate)
@@ -50,13 +50,13 @@ def test_a_success_ends_the_row_of_failures():
 
 
 def test_zero_consecutive_failures_means_that_no_row_opens_it():
-    gate, _, _ = circuit(consecutive_failures=0, failure_rate=0)
+    gate, _, _ = breaker(consecutive_failures=0, failure_rate=0)
     fail(gate, 1000)
     assert gate.closed
 
 
 def test_what_teaches_nothing_neither_counts_nor_ends_the_row_of_failures():
-    gate, _, _ = circuit(consecutive_failures=3, minimum_batches=1000)
+    gate, _, _ = breaker(consecutive_failures=3, minimum_batches=1000)
     fail(gate, 2)
     batch(gate, Outcome.NEUTRAL, error=TimeoutError())
     assert gate.snapshot().consecutive_failures == 2
@@ -66,18 +66,18 @@ def test_what_teaches_nothing_neither_counts_nor_ends_the_row_of_failures():
 
 
 def test_a_neutral_batch_does_not_close_a_half_open_circuit():
-    gate, clock, told = circuit(consecutive_failures=1, reset_timeout_s=5)
+    gate, clock, transitions = breaker(consecutive_failures=1, reset_timeout_s=5)
     fail(gate)
     clock.at += 5
     probe = gate.admit()
     batch(gate, Outcome.NEUTRAL)
     assert gate.state == "half-open"
     gate.release(probe)
-    assert told.states == ["open", "half-open"]
+    assert transitions.states == ["open", "half-open"]
 
 
 def test_half_open_admits_one_request_of_a_thousand():
-    gate, clock, _ = circuit(consecutive_failures=1, reset_timeout_s=5)
+    gate, clock, _ = breaker(consecutive_failures=1, reset_timeout_s=5)
     fail(gate)
     clock.at += 4.999
     assert gate.admit() is None
@@ -91,14 +91,14 @@ def test_half_open_admits_one_request_of_a_thousand():
 
 
 def test_a_probe_that_succeeds_closes_the_circuit_and_the_past_is_forgotten():
-    gate, clock, told = circuit(consecutive_failures=2, reset_timeout_s=5)
+    gate, clock, transitions = breaker(consecutive_failures=2, reset_timeout_s=5)
     fail(gate, 2)
     clock.at += 5
     probe = gate.admit()
     succeed(gate)
     gate.release(probe)
     assert gate.closed
-    assert told.states == ["open", "half-open", "closed"]
+    assert transitions.states == ["open", "half-open", "closed"]
     now = gate.snapshot()
     assert (
         now.window_batches,
@@ -112,7 +112,7 @@ def test_a_probe_that_succeeds_closes_the_circuit_and_the_past_is_forgotten():
 
 
 def test_a_probe_that_fails_opens_the_circuit_for_another_interval():
-    gate, clock, told = circuit(consecutive_failures=2, reset_timeout_s=5)
+    gate, clock, transitions = breaker(consecutive_failures=2, reset_timeout_s=5)
     fail(gate, 2)
     clock.at += 7
     probe = gate.admit()
@@ -121,12 +121,12 @@ def test_a_probe_that_fails_opens_the_circuit_for_another_interval():
     assert gate.state == "open"
     assert gate.retry_in_s == 5
     assert gate.admit() is None
-    assert told[-1].reason == "the probe failed, with: no memory"
+    assert transitions[-1].reason == "the probe failed; last error: no memory"
     assert gate.snapshot().opened == 2
 
 
 def test_a_probe_that_is_cancelled_before_it_ran_is_given_back():
-    gate, clock, _ = circuit(consecutive_failures=1, reset_timeout_s=5)
+    gate, clock, _ = breaker(consecutive_failures=1, reset_timeout_s=5)
     fail(gate)
     clock.at += 5
     first = gate.admit()
@@ -140,7 +140,7 @@ def test_a_probe_that_is_cancelled_before_it_ran_is_given_back():
 
 
 def test_a_probe_whose_caller_left_while_it_ran_is_waited_for_and_its_outcome_counts():
-    gate, clock, _ = circuit(consecutive_failures=1, reset_timeout_s=5)
+    gate, clock, _ = breaker(consecutive_failures=1, reset_timeout_s=5)
     fail(gate)
     clock.at += 5
     probe = gate.admit()
@@ -152,7 +152,7 @@ def test_a_probe_whose_caller_left_while_it_ran_is_waited_for_and_its_outcome_co
 
 
 def test_a_probe_whose_caller_left_is_given_back_when_its_batch_teaches_nothing():
-    gate, clock, _ = circuit(consecutive_failures=1)
+    gate, clock, _ = breaker(consecutive_failures=1)
     fail(gate)
     clock.at += 5
     probe = gate.admit()
@@ -163,7 +163,7 @@ def test_a_probe_whose_caller_left_is_given_back_when_its_batch_teaches_nothing(
 
 
 def test_a_model_that_hangs_gets_one_probe_in_each_reset_interval_however_many_callers_give_up():
-    gate, clock, _ = circuit(consecutive_failures=1, reset_timeout_s=5)
+    gate, clock, _ = breaker(consecutive_failures=1, reset_timeout_s=5)
     fail(gate)
     probes = []
     for _ in range(600):  # a caller every 0.1 s, who leaves at once; no batch ever ends
@@ -177,7 +177,7 @@ def test_a_model_that_hangs_gets_one_probe_in_each_reset_interval_however_many_c
 
 
 def test_stragglers_of_an_older_generation_change_nothing():
-    gate, clock, told = circuit(consecutive_failures=2, reset_timeout_s=5)
+    gate, clock, transitions = breaker(consecutive_failures=2, reset_timeout_s=5)
     stragglers = [gate.begin() for _ in range(4)]
     fail(gate, 2)
     clock.at += 3
@@ -193,11 +193,11 @@ def test_stragglers_of_an_older_generation_change_nothing():
     succeed(gate)
     gate.end(stragglers.pop(), Outcome.FAILURE, 5, ValueError("late"))
     assert gate.snapshot().consecutive_failures == 0
-    assert told.states == ["open", "half-open", "closed"]
+    assert transitions.states == ["open", "half-open", "closed"]
 
 
 def test_a_batch_that_begins_while_open_is_not_heard():
-    gate, clock, _ = circuit(consecutive_failures=1, reset_timeout_s=5)
+    gate, clock, _ = breaker(consecutive_failures=1, reset_timeout_s=5)
     fail(gate)
     queued_before = gate.begin()
     fail(gate)
@@ -209,7 +209,7 @@ def test_a_batch_that_begins_while_open_is_not_heard():
 
 
 def test_it_opens_at_a_share_of_failures_once_there_are_enough_batches():
-    gate, _, told = circuit(
+    gate, _, transitions = breaker(
         consecutive_failures=0, failure_rate=0.5, minimum_batches=20, window_s=30
     )
     for _ in range(9):
@@ -221,11 +221,11 @@ def test_it_opens_at_a_share_of_failures_once_there_are_enough_batches():
     assert gate.closed  # 10 of 20: judged when one fails
     fail(gate)
     assert gate.state == "open"
-    assert told[0].reason == "11 of 21 batches failed within 30 s, with: no memory"
+    assert transitions[0].reason == "11 of 21 batches failed within 30 s; last error: no memory"
 
 
 def test_a_share_of_failures_below_the_threshold_never_opens_it():
-    gate, clock, _ = circuit(consecutive_failures=5, failure_rate=0.5)
+    gate, clock, _ = breaker(consecutive_failures=5, failure_rate=0.5)
     for _ in range(200):
         clock.at += 0.01
         fail(gate)
@@ -234,7 +234,7 @@ def test_a_share_of_failures_below_the_threshold_never_opens_it():
 
 
 def test_failures_older_than_the_window_are_not_counted():
-    gate, clock, _ = circuit(
+    gate, clock, _ = breaker(
         consecutive_failures=0, failure_rate=0.5, minimum_batches=20, window_s=30
     )
     fail(gate, 19)
@@ -247,29 +247,29 @@ def test_failures_older_than_the_window_are_not_counted():
 
 
 def test_a_rate_of_zero_judges_no_share_and_keeps_no_window():
-    gate, _, _ = circuit(consecutive_failures=0, failure_rate=0, minimum_batches=1)
+    gate, _, _ = breaker(consecutive_failures=0, failure_rate=0, minimum_batches=1)
     fail(gate, 100)
     assert gate.closed
     assert gate.snapshot().window_batches == 0
 
 
 def test_a_slow_success_counts_as_a_failure_where_that_is_configured():
-    gate, _, told = circuit(consecutive_failures=2, slow_call_s=0.5)
+    gate, _, transitions = breaker(consecutive_failures=2, slow_call_s=0.5)
     batch(gate, Outcome.SUCCESS, elapsed_s=0.5)
     for _ in range(2):
         batch(gate, Outcome.SUCCESS, elapsed_s=0.7)
     assert gate.state == "open"
-    assert told[0].reason.endswith("with: it took 0.7 s, longer than 0.5 s")
+    assert transitions[0].reason.endswith("last error: it took 0.7 s, longer than 0.5 s")
 
 
 def test_no_success_is_too_slow_by_default():
-    gate, _, _ = circuit(consecutive_failures=1)
+    gate, _, _ = breaker(consecutive_failures=1)
     batch(gate, Outcome.SUCCESS, elapsed_s=1e6)
     assert gate.closed
 
 
 def test_the_wall_clock_plays_no_part():
-    gate, clock, _ = circuit(consecutive_failures=1, reset_timeout_s=3600)
+    gate, clock, _ = breaker(consecutive_failures=1, reset_timeout_s=3600)
     fail(gate)
     clock.at += 3600  # while the wall clock has hardly moved
     assert gate.admit().probe
@@ -281,7 +281,7 @@ def test_the_wall_clock_plays_no_part():
 
 
 def test_the_error_stays_the_callers_own_and_its_frames_are_not_kept():
-    gate, _, _ = circuit(consecutive_failures=2)
+    gate, _, _ = breaker(consecutive_failures=2)
     error = ValueError("a model's\n  own   words")
     for _ in range(2):
         batch(gate, Outcome.FAILURE, error=error)
@@ -292,7 +292,7 @@ def test_the_error_stays_the_callers_own_and_its_frames_are_not_kept():
 
 
 def test_the_text_of_an_error_is_kept_in_bounds():
-    gate, _, _ = circuit()
+    gate, _, _ = breaker()
     batch(gate, Outcome.FAILURE, error=ValueError("x" * 10_000))
     assert len(gate.snapshot().last_error) == 300
     batch(gate, Outcome.FAILURE, error=ValueError())
@@ -300,16 +300,16 @@ def test_the_text_of_an_error_is_kept_in_bounds():
 
 
 def test_a_circuit_that_is_not_enabled_stays_closed():
-    gate, _, told = circuit(enabled=False, consecutive_failures=1)
+    gate, _, transitions = breaker(enabled=False, consecutive_failures=1)
     fail(gate, 100)
     assert gate.closed
     assert gate.admit() is PASS
-    assert told == []
+    assert transitions == []
 
 
 @pytest.mark.parametrize("enabled", [True, False])
 def test_forced_open_it_refuses_all_and_sends_no_probes(enabled):
-    gate, clock, told = circuit(enabled=enabled, reset_timeout_s=5)
+    gate, clock, transitions = breaker(enabled=enabled, reset_timeout_s=5)
     gate.force("open")
     assert (gate.closed, gate.state, gate.forced) == (False, "open", "open")
     for _ in range(3):
@@ -319,24 +319,24 @@ def test_forced_open_it_refuses_all_and_sends_no_probes(enabled):
     succeed(gate)
     assert gate.state == "open"
     assert gate.retry_in_s == math.inf
-    assert told.states == ["open"]
-    assert told[0].reason == "an operator forced it open"
+    assert transitions.states == ["open"]
+    assert transitions[0].reason == "an operator forced it open"
 
 
 def test_forced_closed_it_admits_all_and_keeps_no_state():
-    gate, _, told = circuit(consecutive_failures=1)
+    gate, _, transitions = breaker(consecutive_failures=1)
     fail(gate)
     gate.force("closed")
     fail(gate, 100)
     assert (gate.closed, gate.state, gate.forced) == (True, "closed", "closed")
     assert gate.admit() is PASS
     assert gate.snapshot().consecutive_failures == gate.snapshot().window_batches == 0
-    assert told.states == ["open", "closed"]
+    assert transitions.states == ["open", "closed"]
 
 
 @pytest.mark.parametrize("before", ["open", "closed"])
 def test_automatic_starts_from_closed_anew(before):
-    gate, _, _ = circuit(consecutive_failures=2)
+    gate, _, _ = breaker(consecutive_failures=2)
     straggler = gate.begin()
     fail(gate)
     gate.force(before)
@@ -350,35 +350,38 @@ def test_automatic_starts_from_closed_anew(before):
 
 
 def test_forcing_what_holds_already_changes_nothing():
-    gate, clock, told = circuit(consecutive_failures=1, reset_timeout_s=5)
+    gate, clock, transitions = breaker(consecutive_failures=1, reset_timeout_s=5)
     fail(gate)
     clock.at += 1
     gate.force("")  # as every publication of the control side does
     assert gate.state == "open"
     assert gate.retry_in_s == 4
-    assert told.states == ["open"]
+    assert transitions.states == ["open"]
 
 
 def test_opening_is_logged_as_a_warning_and_the_rest_as_information(caplog):
-    gate, clock, _ = circuit(consecutive_failures=1, reset_timeout_s=5)
+    gate, clock, _ = breaker(consecutive_failures=1, reset_timeout_s=5)
     caplog.set_level(logging.INFO)
     fail(gate)
     clock.at += 5
     gate.admit()
     succeed(gate)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("WARNING", "circuit of m 1 is open: a batch failed, with: no memory"),
-        ("INFO", "circuit of m 1 is half-open: one request is let through to try"),
-        ("INFO", "circuit of m 1 is closed: the probe was answered"),
+        ("WARNING", "circuit breaker for model m 1 is open: a batch failed; last error: no memory"),
+        (
+            "INFO",
+            "circuit breaker for model m 1 is half-open: one request is let through as a probe",
+        ),
+        ("INFO", "circuit breaker for model m 1 is closed: the probe was answered"),
     ]
 
 
 def test_repr_tells_the_live_state():
-    gate, clock, _ = circuit(consecutive_failures=1, reset_timeout_s=5)
-    assert repr(gate) == "<Circuit m 1 closed>"
+    gate, clock, _ = breaker(consecutive_failures=1, reset_timeout_s=5)
+    assert repr(gate) == "<CircuitBreaker m 1 closed>"
     fail(gate)
     clock.at += 1.8
-    assert repr(gate) == "<Circuit m 1 open, next try in 3.2 s>"
+    assert repr(gate) == "<CircuitBreaker m 1 open, retrying in 3.2 s>"
 
 
 def finished(subject, outcome, generation=None):
@@ -392,7 +395,7 @@ def finished(subject, outcome, generation=None):
 
 
 def test_a_versions_batches_are_listened_to_once_their_outcome_is_known():
-    made, _, _ = circuit(consecutive_failures=2)
+    made, _, _ = breaker(consecutive_failures=2)
     for outcome in (Outcome.FAILURE, None, Outcome.NEUTRAL):
         finished(made, outcome)
     assert made.closed
@@ -401,7 +404,7 @@ def test_a_versions_batches_are_listened_to_once_their_outcome_is_known():
 
 
 def test_the_last_part_of_a_batch_counts_in_the_generation_that_the_batch_began_in():
-    made, clock, _ = circuit(consecutive_failures=1, reset_timeout_s=5)
+    made, clock, _ = breaker(consecutive_failures=1, reset_timeout_s=5)
     began = finished(made, None)
     finished(made, Outcome.FAILURE)
     clock.at += 5

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway.core.protection import BreakerPlan
-from gateway.serving.policies.breaker.circuit_breaker import Circuit, Outcome
+from gateway.serving.policies.breaker.circuit_breaker import CircuitBreaker, Outcome
 from gateway.serving.policies.breaker.failure_window import BUCKETS
-from tests.support.breaker_parts import Clock, Told
+from tests.support.breaker_parts import Clock, Transitions
 
 PLANS = st.builds(
     BreakerPlan,
@@ -86,8 +86,8 @@ class CircuitMachine(RuleBasedStateMachine):
     @initialize(plan=PLANS)
     def start(self, plan):
         self.clock = Clock()
-        self.told = Told()
-        self.circuit = Circuit("m", plan, self.clock, self.told)
+        self.transitions = Transitions()
+        self.breaker = CircuitBreaker("m", plan, self.clock, self.transitions)
         self.reference = Reference(plan, self.clock)
         self.batches = []
         self.tickets = []
@@ -99,8 +99,8 @@ class CircuitMachine(RuleBasedStateMachine):
     @rule()
     def a_request_comes(self):
         expected = self.reference.may_pass()
-        assert self.circuit.admits is expected
-        ticket = self.circuit.admit()
+        assert self.breaker.admits is expected
+        ticket = self.breaker.admit()
         assert (ticket is not None) is expected
         if ticket is None:
             return
@@ -116,13 +116,13 @@ class CircuitMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_request_ends(self, data):
         ticket = self.tickets.pop(data.draw(st.integers(0, len(self.tickets) - 1)))
-        self.circuit.release(ticket)
+        self.breaker.release(ticket)
         if self.reference.probe is ticket:
             self.reference.probe = "left" if self.reference.running else None
 
     @rule()
     def a_batch_begins(self):
-        self.batches.append((self.circuit.begin(), self.reference.epoch))
+        self.batches.append((self.breaker.begin(), self.reference.epoch))
         self.reference.running += 1
 
     @precondition(lambda self: self.batches)
@@ -130,7 +130,7 @@ class CircuitMachine(RuleBasedStateMachine):
     def a_batch_ends(self, data, outcome, elapsed_s):
         generation, epoch = self.batches.pop(data.draw(st.integers(0, len(self.batches) - 1)))
         error = ValueError("x") if outcome is Outcome.FAILURE else None
-        self.circuit.end(generation, outcome, elapsed_s, error)
+        self.breaker.end(generation, outcome, elapsed_s, error)
         reference = self.reference
         if epoch != reference.epoch:
             return
@@ -146,29 +146,29 @@ class CircuitMachine(RuleBasedStateMachine):
 
     @rule(which=st.sampled_from(["", "", "open", "closed"]))
     def an_operator_forces(self, which):
-        self.circuit.force(which)
+        self.breaker.force(which)
         if which != self.reference.forced:
             self.reference.forced = which
             self.reference.become("open" if which == "open" else "closed")
 
     @invariant()
     def both_agree(self):
-        circuit = self.circuit
+        breaker = self.breaker
         reference = self.reference
-        now = circuit.snapshot()
-        assert (circuit.state, circuit.forced, circuit.closed) == (
+        now = breaker.snapshot()
+        assert (breaker.state, breaker.forced, breaker.closed) == (
             reference.state,
             reference.forced,
             reference.state == "closed",
         )
-        assert circuit.admits == reference.may_pass()
+        assert breaker.admits == reference.may_pass()
         if reference.plan.failure_rate and reference.state == "closed":
             assert (now.window_batches, now.window_failures) == (
                 len(reference.recent()),
                 sum(reference.recent()),
             )
-        assert now.opened == self.told.states.count("open")
-        assert all(a.new == b.old for a, b in itertools.pairwise(self.told))
+        assert now.opened == self.transitions.states.count("open")
+        assert all(a.new == b.old for a, b in itertools.pairwise(self.transitions))
 
 
 TestCircuitAgainstTheReference = CircuitMachine.TestCase

@@ -5,7 +5,7 @@ import inspect
 
 import pytest
 
-from gateway.core.errors import CircuitOpen, Unavailable
+from gateway.core.errors import CircuitBreakerOpen, Unavailable
 from gateway.serving.policies.breaker.reachable import Reachable
 from tests.support.fallback_parts import ByHand, Inside, request, version_plan
 
@@ -42,14 +42,14 @@ def test_where_nobody_is_left_the_request_is_refused_with_the_reason_and_asks_no
     made, inside, instances = reachable()
     instances.why = "worker 1 is down"
     with pytest.raises(
-        CircuitOpen, match="nothing is left that could run 'm' version 1: worker 1 is down"
+        CircuitBreakerOpen, match="no instance can run 'm' version 1: worker 1 is down"
     ):
         made.predict(request(PLAN))
     assert inside.asked == []
 
 
 def test_the_refusal_is_one_that_a_fallback_for_what_is_unavailable_answers():
-    assert issubclass(CircuitOpen, Unavailable)
+    assert issubclass(CircuitBreakerOpen, Unavailable)
 
 
 def test_it_is_asked_anew_at_every_request():
@@ -57,7 +57,7 @@ def test_it_is_asked_anew_at_every_request():
         made, _, instances = reachable()
         instances.why = "all are down"
         for _ in range(2):
-            with pytest.raises(CircuitOpen):
+            with pytest.raises(CircuitBreakerOpen):
                 await made.predict(request(PLAN))
         instances.why = ""
         assert (await made.predict(request(PLAN))).outputs
@@ -70,7 +70,7 @@ def test_each_refusal_is_an_error_of_its_own():
     instances.why = "all are down"
     errors = []
     for _ in range(2):
-        with pytest.raises(CircuitOpen) as caught:
+        with pytest.raises(CircuitBreakerOpen) as caught:
             made.predict(request(PLAN))
         errors.append(caught.value)
     assert errors[0] is not errors[1]
@@ -84,9 +84,9 @@ def test_a_refusal_is_met_where_the_request_is_awaited():
         async def around(asked):
             return await made.predict(asked)
 
-        with pytest.raises(CircuitOpen):
+        with pytest.raises(CircuitBreakerOpen):
             await ByHand(around(request(PLAN))).outcome()
-        with pytest.raises(CircuitOpen):
+        with pytest.raises(CircuitBreakerOpen):
             await asyncio.create_task(around(request(PLAN)))
 
     asyncio.run(main())

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import (
-    CircuitOpen,
+    CircuitBreakerOpen,
     DeadlineExpired,
     GatewayError,
     InstanceFailed,
@@ -81,7 +81,7 @@ def test_the_next_link_is_the_first_that_answers_the_kind_and_has_the_time(
         (ModelFailed, "failed"),
         (OutputRefused, "failed"),
         (Unavailable, "unavailable"),
-        (CircuitOpen, "unavailable"),
+        (CircuitBreakerOpen, "unavailable"),
         (InstanceFailed, "unavailable"),
         (DeadlineExpired, "deadline"),
         (Overloaded, "overloaded"),
@@ -144,8 +144,8 @@ def test_the_first_link_that_can_answers_and_the_answer_says_so():
     "error", [LinkFailed("l"), Overloaded("l"), InvalidRequest("l"), KeyError("a bug")]
 )
 def test_where_all_links_fail_the_first_error_stands(error):
-    first = CircuitOpen("first")
-    with pytest.raises(CircuitOpen) as raised:
+    first = CircuitBreakerOpen("first")
+    with pytest.raises(CircuitBreakerOpen) as raised:
         predict(chain(Inside(first), Says("a", error), Says("b", error)))
     assert raised.value is first
     assert first.__context__ is None
@@ -321,7 +321,7 @@ def test_a_chain_is_made_in_the_order_of_its_plan():
     fallback = with_fallback(Inside(), version_plan(*links), CatalogueResolver(), lambda: 0.0)
     assert fallback.describe().lines() == [
         "Fallback  version 2, then model small, then cache, then function math:sin, then constant",
-        "  Remembered  AnswerCache 0 answers, 0 of 67108864 bytes, 0 passed over",
+        "  Remembered  LastAnswers 0 answers, 0 of 67108864 bytes, 0 passed over",
         "    Inside",
     ]
 

@@ -18,7 +18,7 @@ from gateway.core.errors import ModelFailed, Unavailable
 from gateway.core.protection import FallbackLink
 from gateway.core.request import Prediction
 from gateway.serving.policies.fallback.chain import with_fallback
-from gateway.serving.policies.fallback.last_answer import LARGEST_INPUT_BYTES, AnswerCache
+from gateway.serving.policies.fallback.last_answer import LARGEST_INPUT_BYTES, LastAnswers
 from tests.support.fallback_parts import CatalogueResolver, Inside, request, spec, version_plan
 
 PLAN = version_plan()
@@ -50,7 +50,7 @@ def value_of(found):
 def test_it_finds_the_last_answer_to_an_input_until_that_is_too_old(steps):
     clock = Clock()
     last = {}
-    cache = AnswerCache(1 << 20, 10.0, clock)
+    cache = LastAnswers(1 << 20, 10.0, clock)
     for n, (what, value, passed) in enumerate(steps):
         clock.at += passed
         if what == "s":
@@ -67,7 +67,7 @@ def test_it_finds_the_last_answer_to_an_input_until_that_is_too_old(steps):
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 900)), max_size=60))
 def test_it_never_holds_more_than_its_bytes_and_forgets_the_least_recently_used_first(stores):
-    cache = AnswerCache(8192, 10.0, Clock())
+    cache = LastAnswers(8192, 10.0, Clock())
     recent = []
     for value, size in stores:
         cache.store(asking(value), answering(value, size))
@@ -82,7 +82,7 @@ def test_it_never_holds_more_than_its_bytes_and_forgets_the_least_recently_used_
 def test_what_it_holds_takes_no_more_memory_than_its_bytes():
     most = 4 << 20
     clock = Clock()
-    cache = AnswerCache(most, 1e9, clock)
+    cache = LastAnswers(most, 1e9, clock)
     plan = version_plan(outputs=(spec("y"), spec("label", (-1,), "BYTES")))
     gc.collect()
     tracemalloc.start()
@@ -102,7 +102,7 @@ def test_what_it_holds_takes_no_more_memory_than_its_bytes():
 
 
 def test_an_answer_larger_than_the_cache_is_not_kept_and_takes_nothing_elses_place():
-    cache = AnswerCache(4096, 10.0, Clock())
+    cache = LastAnswers(4096, 10.0, Clock())
     cache.store(asking(1), answering(1))
     cache.store(asking(2), answering(2, 10_000))
     assert value_of(cache.find(asking(1))) == 1
@@ -113,7 +113,7 @@ def test_inputs_and_outputs_asked_for_are_told_apart():
     plan = version_plan(
         inputs=(spec("a", (-1, -1)), spec("b", (-1, -1))), outputs=(spec("y"), spec("z"))
     )
-    cache = AnswerCache(1 << 20, 10.0, Clock())
+    cache = LastAnswers(1 << 20, 10.0, Clock())
     a = np.zeros((1, 2), "f4")
     b = np.ones((1, 2), "f4")
     several = [
@@ -137,7 +137,7 @@ def test_inputs_and_outputs_asked_for_are_told_apart():
 )
 def test_lists_of_strings_are_the_same_only_where_each_string_is(one, other):
     plan = version_plan(inputs=(spec("s", (-1, 2), "BYTES"),))
-    cache = AnswerCache(1 << 20, 10.0, Clock())
+    cache = LastAnswers(1 << 20, 10.0, Clock())
     cache.store(request(plan, np.array([one], object)), answering(1))
     assert (cache.find(request(plan, np.array([other], object))) is not None) == (one == other)
 
@@ -148,14 +148,14 @@ def test_arrays_of_every_datatype_that_start_anywhere_in_memory_can_be_told(data
     message = bytearray(dtype.itemsize * 6 + 1)
     message[3] = 1
     view = np.ndarray((3, 2), dtype, bytes(message), 1)
-    cache = AnswerCache(1 << 20, 10.0, Clock())
+    cache = LastAnswers(1 << 20, 10.0, Clock())
     cache.store(request(PLAN, view), answering(1))
     assert value_of(cache.find(request(PLAN, np.asfortranarray(view)))) == 1
     assert cache.find(request(PLAN, np.zeros((3, 2), dtype))) is None
 
 
 def test_what_it_holds_is_its_own_and_nobody_can_write_into_it():
-    cache = AnswerCache(1 << 20, 10.0, Clock())
+    cache = LastAnswers(1 << 20, 10.0, Clock())
     batch = np.ones((64, 2), "f4")
     cache.store(asking(1), Prediction((batch[3:4],), {"kept": True}))
     batch[:] = 7
@@ -169,7 +169,7 @@ def test_what_it_holds_is_its_own_and_nobody_can_write_into_it():
 
 def test_remembering_takes_a_twentieth_of_the_time_at_most():
     clock = Clock()
-    cache = AnswerCache(1 << 20, 1e9, clock)
+    cache = LastAnswers(1 << 20, 1e9, clock)
     clock.step = 0.01  # a store reads the clock twice, so that it takes 10 ms
     for i in range(100):
         cache.store(asking(i), answering(i))
@@ -181,7 +181,7 @@ def test_remembering_takes_a_twentieth_of_the_time_at_most():
 
 
 def test_large_inputs_are_not_hashed():
-    cache = AnswerCache(64 << 20, 10.0, Clock())
+    cache = LastAnswers(64 << 20, 10.0, Clock())
     large = request(PLAN, np.zeros((1, LARGEST_INPUT_BYTES // 4 + 1), "f4"))
     cache.store(large, answering(1))
     assert cache.find(large) is None

@@ -233,7 +233,7 @@ def test_a_function_that_raises_fails_the_link_and_its_traceback_is_logged(caplo
     with pytest.raises(ModelFailed, match=r"^x$"):
         asyncio.run(fallback.predict(request(plan)))
     assert (
-        "failed: it raised SystemExit: out of here; it was asked because of failed: x"
+        "failed: it raised SystemExit: out of here; it was called because of failed: x"
         in caplog.text
     )
     assert caplog.records[0].exc_info[0] is SystemExit

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.core.errors import ModelFailed, ModelNotFound, Unavailable
 from gateway.core.protection import FallbackLink
 from gateway.core.request import Prediction
-from gateway.serving.batching.splitter import Split
+from gateway.serving.batching.splitter import Splitter
 from gateway.serving.policies.fallback.chain import with_fallback
 from gateway.serving.policies.fallback.fallback import LinkFailed
 from gateway.serving.policies.fallback.other_version import (
@@ -231,7 +231,7 @@ def test_more_rows_than_the_other_takes_fail_the_link_unless_it_splits():
             ask(
                 plan,
                 FallbackLink(version=2),
-                CatalogueResolver(live(splits, Split(Inside(), 4))),
+                CatalogueResolver(live(splits, Splitter(Inside(), 4))),
                 asked,
             ).outputs[0]
         )

@@ -182,7 +182,7 @@ class TestDeath:
             ):
                 (instance,) = workers.instances
                 pid = instance.pid
-                with pytest.raises(InstanceFailed, match="answered nonsense"):
+                with pytest.raises(InstanceFailed, match="sent an invalid answer"):
                     await over(instance, some())
                 await until(lambda: instance.available)
                 assert not is_there(pid)
@@ -384,7 +384,7 @@ class TestStart:
             workers = ProcessWorkers(
                 echo(start_attempts=3),
                 entry="tests.support.worker_stand_ins:exits",
-                told=events.append,
+                on_event=events.append,
             )
             with pytest.raises(
                 SessionNotOpened,

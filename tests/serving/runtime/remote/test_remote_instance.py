@@ -248,7 +248,7 @@ def test_the_token_and_what_the_hook_says_go_along(stand):
 def test_a_hook_that_raises_fails_the_batch(stand):
     async def main():
         async with remote(stand().address, metadata=lambda _work: 1 // 0) as instance:
-            with pytest.raises(InstanceFailed, match="could not be asked"):
+            with pytest.raises(InstanceFailed, match="could not be called"):
                 await result(instance, Piece(rows(1)))
 
     asyncio.run(main())

@@ -9,7 +9,7 @@ import pytest
 from tests.support.contract_client import unary
 from tests.support.raw_client import RawClient, framed
 
-CIRCUIT_OPEN = json.dumps({"kind": "CircuitOpen", "text": "next try in 3.2 s"}).encode()
+CIRCUIT_OPEN = json.dumps({"kind": "CircuitBreakerOpen", "text": "retrying in 3.2 s"}).encode()
 UNAVAILABLE = json.dumps({"kind": "Unavailable", "text": "it is loading"}).encode()
 RETRIES = json.dumps(
     {
@@ -37,7 +37,7 @@ def refusal(channel, message=CIRCUIT_OPEN):
 
 def test_it_is_unavailable_with_its_text_and_a_pushback_that_ends_retries(channel):
     ended = refusal(channel)
-    assert (ended.code(), ended.details()) == (grpc.StatusCode.UNAVAILABLE, "next try in 3.2 s")
+    assert (ended.code(), ended.details()) == (grpc.StatusCode.UNAVAILABLE, "retrying in 3.2 s")
     assert ("grpc-retry-pushback-ms", "-1") in tuple(ended.trailing_metadata())
 
 
@@ -55,7 +55,7 @@ def test_it_is_told_in_trailers_only(server):
                 ended["grpc-status"],
                 ended["grpc-retry-pushback-ms"],
                 ended["grpc-message"],
-            ) == ("14", "-1", "next try in 3.2 s")
+            ) == ("14", "-1", "retrying in 3.2 s")
             assert client.headers[stream] is ended  # the only headers there were
             assert stream not in client.bodies
 

@@ -92,7 +92,7 @@ class Corks:
 
     The sockets belong to gRPC's core, which may close one at any time; its number may then be
     another's. That costs a system call or corks a stranger for a moment, and is mended at the next
-    look: so nothing here fails, and no socket object here ever closes its number.
+    poll: so nothing here fails, and no socket object here ever closes its number.
     """
 
     def __init__(self) -> None:
