@@ -1,5 +1,6 @@
 """What the READMEs tell people to type exists."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -113,3 +114,41 @@ def test_every_make_target_tells_what_it_does():
         1
     ].split()
     assert re.findall(r"^  make (\w+) +\S", done.stdout, re.MULTILINE) == targets
+
+
+def texts_of_the_code():
+    """All literal texts of the gateway, with a mark where a value is put in."""
+    found = []
+    for file in (ROOT / "gateway").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                node.value = ast.Constant(None)  # a docstring
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+            elif isinstance(node, ast.JoinedStr):
+                parts = (getattr(part, "value", "") for part in node.values)
+                found.append("\0".join(part if isinstance(part, str) else "" for part in parts))
+    return "\n".join(found)
+
+
+def fixed_parts(text):
+    """What of a quoted text is the same for every model, number and reason."""
+    values = (
+        r"\.\.\.|(?:model )?'m'|NaN|HOST:PORT|\b[\d.]+\b|[()\[\]:;,]|SIGSEGV|model.onnx|the gateway|any number of|"
+        r"worker|version \d|'x-tenant'|'y'"
+    )
+    parts = [part.strip(" :;,.") for part in re.split(values, text.replace("\n", " "))]
+    return [part for part in parts if len(part.split()) > 2]
+
+
+def test_texts_that_the_page_on_failures_quotes_are_texts_of_the_code():
+    page = (ROOT / "gateway/serving/policies/README.md").read_text()
+    quoted = [
+        each
+        for each in re.findall(r"`([^`]+)`", page)
+        if " " in each and not each.startswith(("gateway ", "gateway\n"))
+    ]
+    parts = {part for each in quoted for part in fixed_parts(each)}
+    assert len(parts) > 20
+    code_texts = re.sub(r"%[sdr]|%\.\d+f", "\0", texts_of_the_code())
+    assert sorted(part for part in parts if part not in code_texts) == []
