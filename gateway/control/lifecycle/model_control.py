@@ -80,13 +80,6 @@ class ModelControl:
         """What RepositoryIndex answers."""
         return index_entries(self._records.values())
 
-    def model_ready(self, model: str, version: int | None = None) -> bool | None:
-        """A process can answer with the version, or with any; None: there is no such model."""
-        record = self._records.get(model)
-        if record is None:
-            return None
-        return bool(record.serving) if version is None else version in record.serving
-
     # By itself.
 
     async def start_up(self) -> None:

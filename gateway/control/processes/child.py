@@ -1,4 +1,4 @@
-"""A process of ours, waited for on the event loop."""
+"""A child of the control process, whose end is awaited on the event loop."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ import threading
 
 
 class Child:
-    """A started process of this one, by its id.
+    """A started child by its process id, which can be awaited and killed.
 
-    Awaited and killed, never mistaken for another that got its id.
-
-    It stays a zombie until the event loop has its status, so the id is its own for
-    as long as this sends signals.
+    It is never mistaken for another process that got its id: it stays a zombie until the event loop
+    has its status, so the id is its own for as long as this sends signals.
     """
 
     def __init__(self, pid: int) -> None:
@@ -32,11 +30,11 @@ class Child:
         return f"<Child {self.pid} {self._status.result() if self._status.done() else 'running'}>"
 
     async def wait(self) -> int:
-        """Its exit status when it has ended; -N where signal N ended it."""
+        """Returns its exit status when it has ended; -N: signal N ended it."""
         return await asyncio.shield(self._status)
 
     def kill(self) -> None:
-        """Ends it at once, if it has not ended."""
+        """Kills the process at once, if it has not ended."""
         if not self._status.done():
             os.kill(self.pid, signal.SIGKILL)
 
@@ -49,12 +47,12 @@ class Child:
 
     def _watch(self) -> None:
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so no task waits any more
             self._loop.call_soon_threadsafe(self._reap)
 
 
 def how_it_ended(pid: int, status: int) -> str:
-    """How a process ended, for what begins with what it was; `status` as `Child.wait` gives it."""
+    """How a process ended, as the rest of a sentence about it; `status` as `Child.wait` has it."""
     if status >= 0:
         return f"ended with exit status {status} (pid {pid})"
     try:
@@ -65,7 +63,7 @@ def how_it_ended(pid: int, status: int) -> str:
 
 
 def _open_pidfd(pid: int) -> int:
-    """-1 where kernel or C library have none (Linux before 5.3, musl, some sandboxes)."""
+    """-1: kernel or C library have no pidfd (Linux before 5.3, musl, some sandboxes)."""
     try:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):

@@ -1,7 +1,7 @@
-"""The main process: starts everything in the right order, keeps it, and ends it on a signal.
+"""The control process: starts everything in the right order, keeps it, and ends it on a signal.
 
 It imports neither gRPC nor ONNX Runtime. The serving processes are started first, one of them
-before this module is imported: their own start takes longest, so whatever this process needs (the
+before this module is imported: their own start takes longest, so all that this process needs (the
 repository, HTTP) is imported while they come up.
 """
 
@@ -12,10 +12,10 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from gateway.config.control import ControlOptions
 from gateway.control.lifecycle.counter_rows import CounterRows
@@ -23,69 +23,54 @@ from gateway.control.lifecycle.fleet import NO_SETTINGS, Fleet
 from gateway.control.lifecycle.model_control import StartUpFailed
 from gateway.control.lifecycle.publisher import Publisher
 from gateway.control.lifecycle.runtime_settings import RuntimeSettings
+from gateway.control.processes.change_requests import ChangeRequests
+from gateway.control.processes.gateway_state import GatewayState
 from gateway.control.processes.ports import PortUnavailable, ReservedPort, reserve_port
+from gateway.control.processes.shutdown import Shutdown
 from gateway.control.processes.spawning import Spawner
 from gateway.control.processes.stop_sequence import Phase, StopSequence
 from gateway.control.processes.supervisor import CannotServe, Supervisor
 from gateway.control.processes.telemetry_supervisor import TelemetrySupervisor
-from gateway.core.errors import Unavailable
 from gateway.core.setting_value import Setting
-from gateway.ipc.messages import Ask, Change, Drain, Start
+from gateway.ipc.messages import Start
 from gateway.ipc.repository_index import IndexEntry
-from gateway.ipc.telemetry_messages import Overview
-from gateway.records.breaker_state import BreakerKey, Forced, Survey
 from gateway.records.counters import StatisticsTable, size_statistics_file
 from gateway.records.ring_file import size_rings_file
 
 if TYPE_CHECKING:  # imported while the serving processes come up
-    from gateway.control.lifecycle.model_control import ModelControl
     from gateway.control.models.sources.source import Source
 
 log = logging.getLogger(__name__)
 
-_PHASES = {
-    Phase.SERVING: "serving",
-    Phase.DRAINING: "draining",
-    Phase.STOPPING: "stopping",
-    Phase.KILLED: "stopping",
-}
-
 TELEMETRY_WAITS_S = 1.0
-"""The telemetry process is started after the start-up pass, so as not to delay it.
+"""Seconds after which the telemetry process is started at the latest; HTTP's callers wait so long.
 
-Or after this at the latest; HTTP's callers wait until then.
+It is started after the start-up pass, which it would delay.
 """
-TELEMETRY_ENDS_S = 6.0
-"""For what it may have to export when the gateway stops.
-
-More than all that it waits for then (`gateway.assembly.telemetry_exporters`) takes together.
-"""
-INTERRUPTED = 130
-"""Exit status after a second Ctrl-C, as shells have it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Transitions once, when the start-up pass is over and the port is open."""
+    """What is announced once, when the start-up pass is over and the port is open."""
 
     address: str
     """Host and port, for callers on this machine."""
     http_address: str
-    """Empty: no HTTP."""
+    """Empty: HTTP is not served."""
     processes: int
     index: tuple[IndexEntry, ...]
     elapsed_s: float
     transport: str = ""
-    """What the serving processes chose to serve through."""
+    """Which transport the serving processes chose."""
 
 
 class MainProcess:
-    """Everything between the start of the gateway and its exit status.
+    """The control process as a whole, from its start to its exit status.
 
     `settings` goes to the serving processes as it is, `telemetry_settings` to the telemetry
-    process. `open_source` makes the source of the models; it is called in a thread, once the
-    serving processes are on their way, so it is the place for slow imports. `spawner` starts those
-    processes; it is the caller's to close.
+    process. `open_source` makes the source of the models; it is called in a thread, after the
+    serving processes are started, so it is the place for slow imports. `spawner` starts those
+    processes; the caller closes it.
     """
 
     def __init__(
@@ -106,14 +91,12 @@ class MainProcess:
         self._announce = announce
         self._spawner = spawner
         self._telemetry_settings = telemetry_settings
-        self._telemetry: TelemetrySupervisor | None = None
-        self._started_s = time.time()
         self._stop = StopSequence()
         self._fleet = Fleet(options.model_control.concurrent_loads)
         self._publisher = Publisher(self._publish)
-        self._agreed = RuntimeSettings(trace_settings, log_settings)
-        self._models: ModelControl | None = None
-        self._rescans: set[asyncio.Task[None]] = set()
+        agreed = RuntimeSettings(trace_settings, log_settings)
+        self._state = GatewayState(self._fleet, self._stop, agreed)
+        self._requests = ChangeRequests(self._state, self._fleet, agreed, self._publisher)
         self._begun_s = time.monotonic()
 
     async def run(self) -> int:
@@ -125,27 +108,16 @@ class MainProcess:
                     reserve_port(self._options.host, self._options.port)
                 )
                 self._http_port = self._reserve_http(stack)
+                self._telemetry = self._make_telemetry()
                 size_statistics_file(self._spawner.files.statistics, self._options.processes)
                 size_rings_file(self._spawner.files.rings, self._options.processes)
                 self._supervisor = self._make_supervisor()
+                self._shutdown = self._make_shutdown()
                 await self._supervisor.start()
                 return await self._serve_and_stop(stack)
         except PortUnavailable as error:
             log.error("%s", error)  # noqa: TRY400  # the text says it all
             return 1
-
-    @property
-    def ready(self) -> bool:
-        """Calls are welcome."""
-        return self._models is not None and self._models.ready and self._stop.phase is Phase.SERVING
-
-    def model_ready(self, model: str, version: int | None = None) -> bool | None:
-        """A version, or any, is live, and the gateway is not on its way out.
-
-        None: there is no such model.
-        """
-        live = self._models.model_ready(model, version) if self._models is not None else None
-        return live and self._stop.phase is Phase.SERVING
 
     # The start.
 
@@ -154,11 +126,11 @@ class MainProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.signalled, number)
             stack.callback(loop.remove_signal_handler, number)
-        loop.add_signal_handler(signal.SIGHUP, self._begin_rescan)
+        loop.add_signal_handler(signal.SIGHUP, self._requests.begin_rescan)
         stack.callback(loop.remove_signal_handler, signal.SIGHUP)
 
     def _reserve_http(self, stack: AsyncExitStack) -> ReservedPort | None:
-        """It listens from the start: an early probe waits instead of being refused."""
+        """Listens for HTTP from the start: an early probe waits instead of being refused."""
         if self._options.http_port is None:
             return None
         reserved = stack.enter_context(
@@ -171,15 +143,9 @@ class MainProcess:
         options = self._options
         stop = self._options.stop
         orphan_limit_s = stop.grace_s + stop.kill_after_s
+        addresses = self._port.addresses
         starts = tuple(
-            Start(
-                self._settings,
-                self._port.addresses,
-                slot,
-                options.processes,
-                stop.grace_s,
-                orphan_limit_s,
-            )
+            Start(self._settings, addresses, slot, options.processes, stop.grace_s, orphan_limit_s)
             for slot in range(options.processes)
         )
         return Supervisor(
@@ -187,10 +153,24 @@ class MainProcess:
             starts,
             self._spawner,
             self._fleet,
-            self._answer,
+            self._requests.answer,
             kill_after_s=stop.kill_after_s,
-            changed=self._publish_to_telemetry,
+            changed=self._telemetry.publish,
         )
+
+    def _make_telemetry(self) -> TelemetrySupervisor:
+        return TelemetrySupervisor(
+            self._options.restart,
+            self._telemetry_settings,
+            self._http_port.sockets if self._http_port is not None else (),
+            self._spawner.spawn_telemetry,
+            lambda: self._state.overview(self._supervisor.states, self._port.local_address),
+        )
+
+    def _make_shutdown(self) -> Shutdown:
+        options = self._options.stop
+        parts = self._fleet, self._publisher, self._supervisor, self._telemetry
+        return Shutdown(options, self._stop, *parts)
 
     # The life.
 
@@ -203,21 +183,19 @@ class MainProcess:
         try:
             failure = await self._serve(lives)
             if failure is None:
-                await self._drain()
+                await self._shutdown.drain()
         finally:
             self._publisher.close()
             for life in lives:
                 life.cancel()
             await asyncio.gather(*lives, return_exceptions=True)
         if failure is None:
-            return await self._stop_processes()
+            return await self._shutdown.stop()
         log.error("%s", failure)
-        await self._supervisor.stop(0)
-        await self._stop_telemetry()
-        return 1
+        return await self._shutdown.give_up()
 
     async def _serve(self, lives: list[asyncio.Task[None]]) -> BaseException | None:
-        """Returns when a signal has come, or what else ended it."""
+        """Returns when a signal asks for the stop (None), or a failure does (that failure)."""
         stopping = asyncio.create_task(self._stop.wait(Phase.DRAINING))
         waiting: set[asyncio.Future[None]] = {stopping, self._supervisor.failed, *lives}
         while stopping in waiting:
@@ -231,147 +209,37 @@ class MainProcess:
         return None
 
     async def _load_models(self, stack: AsyncExitStack, loaded: asyncio.Event) -> None:
-        # the serving processes are on their way by now
+        # imported here, because the serving processes are started by now
         from gateway.control.lifecycle.model_control import ModelControl  # noqa: PLC0415
 
         source = await stack.enter_async_context(await asyncio.to_thread(self._open_source))
         rows = CounterRows(StatisticsTable(self._spawner.files.statistics).clear)
-        self._models = ModelControl(
+        models = ModelControl(
             self._options.model_control, source, self._fleet, rows, self._publisher
         )
-        await self._models.start_up()
+        self._state.models = models
+        await models.start_up()
         await self._supervisor.wait_listening()
         loaded.set()
-        self._announce(
-            Started(
-                self._port.local_address,
-                self._http_port.local_address if self._http_port is not None else "",
-                self._options.processes,
-                self._models.index,
-                time.monotonic() - self._begun_s,
-                self._supervisor.transport,
-            )
+        self._announce(self._started(models.index))
+        await models.keep_polling()
+
+    def _started(self, index: tuple[IndexEntry, ...]) -> Started:
+        return Started(
+            self._port.local_address,
+            self._http_port.local_address if self._http_port is not None else "",
+            self._options.processes,
+            index,
+            time.monotonic() - self._begun_s,
+            self._supervisor.transport,
         )
-        await self._models.keep_polling()
 
     async def _supervise_telemetry(self, loaded: asyncio.Event) -> None:
-        """Not before the start-up pass is over, which it would delay."""
+        """Starts the telemetry process when the start-up pass is over, which it would delay."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(loaded.wait(), TELEMETRY_WAITS_S)
-        sockets = self._http_port.sockets if self._http_port is not None else ()
-        self._telemetry = TelemetrySupervisor(
-            self._options.restart,
-            self._telemetry_settings,
-            sockets,
-            self._spawner.spawn_telemetry,
-            self._overview,
-        )
         self._telemetry.start()
 
-    def _overview(self) -> Overview:
-        models = self._models
-        return Overview(
-            ready=self.ready,
-            phase=_PHASES[self._stop.phase] if models is not None else "starting",
-            index=models.index if models is not None else (),
-            rows={
-                plan.statistics_row: key
-                for key, plan in self._fleet.live.items()
-                if plan.statistics_row >= 0
-            },
-            processes=self._supervisor.states,
-            address=self._port.local_address,
-            started_s=self._started_s,
-        )
-
-    # What comes up.
-
     async def _publish(self) -> None:
-        assert self._models is not None
-        self._publish_to_telemetry()
-        agreed = self._agreed
-        settings = {
-            "trace_settings": agreed.trace,
-            "log_settings": agreed.log,
-            "trace_changes": agreed.trace_changes,
-        }
-        await self._fleet.publish(ready=self.ready, index=self._models.index, **settings)
-
-    def _publish_to_telemetry(self) -> None:
-        if self._telemetry is not None:
-            self._telemetry.publish()
-
-    async def _answer(self, ask: Ask) -> object:
-        if self._models is None:
-            raise Unavailable("the server is starting: nothing can be changed yet")
-        match ask.change:
-            case Change.LOAD:
-                await self._models.load(ask.model, ask.parameters)
-            case Change.UNLOAD:
-                await self._models.unload(ask.model)
-            case Change.TRACE_SETTINGS | Change.LOG_SETTINGS:
-                values = self._agreed.change(ask.change, ask.parameters)
-                if ask.parameters:
-                    await self._publisher.now()
-                return values
-            case Change.BREAKERS:
-                return await self._breakers(ask.parameters)
-        return None
-
-    async def _breakers(self, parameters: Mapping[str, object]) -> Survey | None:
-        if not parameters:
-            return await self._fleet.breakers.survey()
-        self._fleet.breakers.force(
-            cast("Iterable[BreakerKey]", parameters["keys"]), cast("Forced", parameters["mode"])
-        )
-        await self._publisher.now()
-        return None
-
-    def _begin_rescan(self) -> None:
-        rescan = asyncio.create_task(self._rescan())
-        self._rescans.add(rescan)
-        rescan.add_done_callback(self._rescans.discard)
-
-    async def _rescan(self) -> None:
-        log.info("SIGHUP: looking at the model repository")
-        try:
-            if self._models is not None:
-                await self._models.rescan()
-        except Exception:  # what is live goes on
-            log.exception("looking at the model repository")
-
-    # The end.
-
-    async def _drain(self) -> None:
-        if self._stop.phase is Phase.DRAINING:
-            delay_s = self._options.stop.drain_delay_s
-            log.info(
-                "draining: not ready from here on, but everything is served for another %g s",
-                delay_s,
-            )
-            self._fleet.broadcast(Drain())
-            self._publisher.at_once()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(Phase.STOPPING), delay_s)
-        self._stop.advance(Phase.STOPPING)
-        self._publish_to_telemetry()
-
-    async def _stop_telemetry(self, timeout_s: float = TELEMETRY_ENDS_S) -> None:
-        """Last, so that what was written down until the end is seen."""
-        if self._telemetry is not None:
-            await self._telemetry.stop(timeout_s)
-
-    async def _stop_processes(self) -> int:
-        grace_s = self._options.stop.grace_s
-        log.info("stopping: calls in flight have %g s", grace_s)
-        stopping = asyncio.create_task(self._supervisor.stop(grace_s))
-        killed = asyncio.create_task(self._stop.wait(Phase.KILLED))
-        await asyncio.wait((stopping, killed), return_when=asyncio.FIRST_COMPLETED)
-        if not stopping.done():
-            self._supervisor.kill()
-            await stopping
-            await self._stop_telemetry(0)
-            return INTERRUPTED
-        killed.cancel()
-        await self._stop_telemetry()
-        return 0 if stopping.result() else 1
+        self._telemetry.publish()
+        await self._state.publish()

@@ -1,10 +1,10 @@
-"""One port for all serving processes, and for nobody else.
+"""One port for all serving processes and for no other program; the control process reserves it.
 
 Serving processes share their port by SO_REUSEPORT, under which Linux lets any socket of the same
-user in: a second gateway on the same port would silently take half of the calls. So the supervisor
-first binds the port as its only owner, then opens it to sockets that share, and holds it without
-listening: connections go to the serving processes only, and the port stays ours while all of them
-are dead.
+user in: a second gateway on the same port would silently take half of the calls. So the control
+process first binds the port as its only owner, then opens it to sockets that share, and holds it
+without listening: connections go to the serving processes only, and the port stays the gateway's
+while all of them are dead.
 """
 
 from __future__ import annotations
@@ -29,10 +29,7 @@ class ReservedPort:
         self.sockets = sockets
         self.port: int = sockets[0].getsockname()[1]
         self.addresses = tuple(_address_text(s) for s in sockets)
-        """Where serving processes listen, as gRPC writes addresses.
-
-        `127.0.0.1:8001`, `[::1]:8001`.
-        """
+        """Where serving processes listen, as gRPC writes it: `127.0.0.1:8001`, `[::1]:8001`."""
 
     def __repr__(self) -> str:
         return f"<ReservedPort {' '.join(self.addresses)}>"
@@ -60,14 +57,11 @@ class ReservedPort:
 
 
 def reserve_port(host: str, port: int, option: str = "--port") -> ReservedPort:
-    """Reserves a port on every address of the host; 0 picks one that is free.
+    """Reserves a port (0..65535) on every address of the host; 0 picks one that is free.
 
-    Args: host: A name or an address; `0.0.0.0` and `::` are all addresses of both families, which
-        is how gRPC takes them. port: 0..65535. option: What the user would change, for the error's
-        text.
-
-    Raises:
-        PortUnavailable: Somebody holds the port, or the host is not this machine.
+    `host` is a name or an address; `0.0.0.0` and `::` are all addresses of both families, as gRPC
+    has it. `option` is what the user would change, for the error's text. Raises `PortUnavailable`
+    where another program holds the port, or the host is not this machine.
     """
     addresses = _resolve(host, option)
     for _ in range(ATTEMPTS if port == 0 and len(addresses) > 1 else 1):
@@ -108,9 +102,10 @@ def _has_dual_stack() -> bool:
 def _reserve_all(
     addresses: list[tuple[socket.AddressFamily, str]], port: int
 ) -> list[socket.socket]:
-    """Raises OSError unless every address of this machine among them is reserved.
+    """Reserves the port on every one of the addresses that this machine has.
 
-    `localhost` may name a family that is switched off.
+    `localhost` may name a family that is switched off. Raises OSError where an address is taken, or
+    none is this machine's.
     """
     held: list[socket.socket] = []
     missing: OSError | None = None
@@ -150,11 +145,10 @@ def _reserve(family: socket.AddressFamily, address: str, port: int) -> socket.so
 
 
 def _second(family: socket.AddressFamily, address: str, port: int) -> socket.socket | None:
-    """A socket that shares from its birth.
+    """A socket that shares the port from its birth, in place of the first.
 
-    The kernel also keeps, per port, how the sockets stood when they were bound.
-
-    None where a stranger's connections still linger; the first socket is held on to then.
+    The kernel also keeps, per port, whether sockets shared when they were bound. None: connections
+    of another program still linger, and the first socket is kept.
     """
     sharing = _unbound(family, address)
     sharing.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

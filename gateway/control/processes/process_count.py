@@ -1,6 +1,6 @@
-"""How many serving processes.
+"""How many serving processes the control process starts.
 
-One a core, fewer where their copies of the models would fill the memory.
+There is one for each core, and fewer where their copies of the models would fill the memory.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 from gateway.records.counters import MAX_SLOTS
 
 MEMORY_SHARE = 4
-"""All copies of the models together may take one part in this many.
+"""All copies of the models may take one part in this many of the memory.
 
-What runs and waits needs the rest.
+Requests that run and wait need the rest.
 """
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -30,7 +30,7 @@ class ProcessChoice:
 
 
 def choose_processes(cores: int, models_bytes: int, memory_bytes: int) -> ProcessChoice:
-    """Decides by the machine.
+    """Decides by cores and memory.
 
     `models_bytes` is what one process holds of all models, `memory_bytes` what the gateway may use.
     """
@@ -53,18 +53,12 @@ def choose_processes(cores: int, models_bytes: int, memory_bytes: int) -> Proces
 
 
 def choose_processes_here(models: Path) -> ProcessChoice:
-    """`choose_processes` for this machine, its limits and a model repository.
-
-    Takes a walk over the files' sizes.
-    """
+    """`choose_processes` for this machine, its limits and the sizes of a repository's files."""
     return choose_processes(usable_cores(), estimate_models_bytes(models), usable_memory_bytes())
 
 
 def usable_cores(cgroup: Path = CGROUP) -> int:
-    """Cores this process may use.
-
-    Its affinity, or less where its control group grants less time.
-    """
+    """Cores that this process may use: its affinity's, or fewer where a control group says so."""
     cores = len(os.sched_getaffinity(0))
     for group in _groups(cgroup):
         quota, _, period = _read(group / "cpu.max").partition(" ")
@@ -78,7 +72,7 @@ def usable_cores(cgroup: Path = CGROUP) -> int:
 
 
 def usable_memory_bytes(cgroup: Path = CGROUP) -> int:
-    """The machine's memory, or less where a control group limits it."""
+    """The machine's memory in bytes, or less where a control group limits it."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     files = [group / "memory.max" for group in _groups(cgroup)] + [
         cgroup / "memory/memory.limit_in_bytes"
@@ -88,11 +82,10 @@ def usable_memory_bytes(cgroup: Path = CGROUP) -> int:
 
 
 def estimate_models_bytes(models: Path) -> int:
-    """What the newest version of every model takes on disk.
+    """Bytes that the newest version of every model takes on disk.
 
-    Which is about what an open session takes in memory.
-
-    Only names and sizes are read. A folder that is one model itself counts as one.
+    An open session takes about as much memory. Only names and sizes are read. A folder that is one
+    model itself counts as one.
     """
     return _newest_version_bytes(models) or sum(
         _newest_version_bytes(folder) for folder in _folders(models)
@@ -132,10 +125,7 @@ def _size(file: Path) -> int:
 
 
 def _groups(cgroup: Path) -> Iterator[Path]:
-    """This process's control group and those around it (version 2).
-
-    A limit on any of them counts.
-    """
+    """This process's control group and those around it (version 2): each may set a limit."""
     own = next(
         (
             line[3:]

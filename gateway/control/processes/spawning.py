@@ -1,8 +1,8 @@
-"""Starts the gateway's processes, the first that serves ahead of everything else.
+"""Starts the gateway's processes from the control process, the first serving process ahead.
 
-A serving process spends a quarter of a second on imports before it can be used. So the
-first is started before the command line is read, and imports while the main process does: it learns
-by its control link what it is to serve. Nothing slow may be imported here.
+A serving process spends a quarter of a second on imports before it can be given work. So the first
+is started before the command line is read, and imports while the control process does: it learns by
+its control link what it is to serve. Nothing slow may be imported here.
 """
 
 from __future__ import annotations
@@ -17,13 +17,10 @@ from typing import Self
 from gateway.ipc.shared_files import SharedFiles
 
 SERVING_ENTRY = "gateway.assembly.serving_process:run_serving_process"
-"""The function that makes a whole serving process.
-
-Named, not imported, because it stands above this.
-"""
+"""The function that makes a whole serving process; named, because it may not be imported here."""
 
 TELEMETRY_ENTRY = "gateway.assembly.telemetry_process:run_telemetry_process"
-"""The one that makes the telemetry process."""
+"""The function that makes the telemetry process."""
 
 _DRIVER = "gateway.ipc.child_main"
 _TELEMETRY_DRIVER = "gateway.ipc.telemetry_main"
@@ -34,12 +31,10 @@ Spawned = tuple[int, socket.socket]
 
 
 class Spawner:
-    """Starts fresh interpreters (gRPC does not survive a fork).
+    """Starts fresh interpreters, each with an end of a socket pair and the shared files.
 
-    Each with an end of a socket pair and the shared files.
-
-    What was started ahead and never taken ends with the spawner. `entry`: ``MODULE:FUNCTION``, see
-    `gateway.ipc.child_main`.
+    They are fresh because gRPC does not survive a fork. A process that was started ahead and never
+    taken ends with the spawner. `entry`: ``MODULE:FUNCTION``, see `gateway.ipc.child_main`.
     """
 
     def __init__(self, entry: str = SERVING_ENTRY) -> None:
@@ -61,13 +56,13 @@ class Spawner:
 
     @property
     def files(self) -> SharedFiles:
-        """What every process inherits; empty until the number of processes is known."""
+        """The files that every process inherits; of size 0 until the process count is known."""
         if self._files is None:
             self._files = SharedFiles.create()
         return self._files
 
     def start_ahead(self) -> None:
-        """Starts the process that the first `spawn` hands out."""
+        """Starts the process that the first `spawn` returns."""
         if self._ahead is None:
             self._ahead = self._start(self._entry)
 
@@ -87,7 +82,7 @@ class Spawner:
         )
 
     def close(self) -> None:
-        """Ends what nobody took, and gives up the shared files."""
+        """Ends a process that was never taken, and closes the shared files."""
         if self._ahead is not None:
             pid, link = self._ahead
             self._ahead = None
@@ -106,11 +101,7 @@ class Spawner:
                 pid = os.posix_spawn(
                     sys.executable,
                     [sys.executable, "-P", "-m", driver, entry, *map(str, passed)],
-                    # as text
-                    {
-                        **os.environ,
-                        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # noqa: PTH109
-                    },
+                    _environment(),
                     # A descriptor copied onto itself is inherited: the one way that no other
                     # thread's child gets it too.
                     file_actions=[
@@ -125,3 +116,9 @@ class Spawner:
                 ours.close()
                 raise
         return pid, ours
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment, with the import path that this process has."""
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)  # noqa: PTH109  # as text
+    return {**os.environ, "PYTHONPATH": path}

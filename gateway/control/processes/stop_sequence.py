@@ -1,4 +1,4 @@
-"""What signals mean.
+"""What signals mean to the control process, and how far the gateway's stop has come.
 
 SIGTERM drains and stops, Ctrl-C stops without the drain delay, a second Ctrl-C ends at once.
 """
@@ -23,9 +23,10 @@ class Phase(IntEnum):
 
 
 def next_phase(phase: Phase, number: int) -> Phase:
-    """Where a signal leads.
+    """The phase that a signal leads to.
 
-    A service manager may repeat SIGTERM, or send it to the group and the process: once is enough.
+    There are three cases: SIGTERM drains (a service manager may repeat it, or send it to the group
+    and to the process: that changes nothing); the first other signal stops; the next one kills.
     """
     if number == signal.SIGTERM:
         return max(phase, Phase.DRAINING)
@@ -33,7 +34,7 @@ def next_phase(phase: Phase, number: int) -> Phase:
 
 
 class StopSequence:
-    """The phase, and who waits for it."""
+    """The phase of the stop, which tasks can wait for."""
 
     def __init__(self) -> None:
         self.phase = Phase.SERVING
@@ -43,7 +44,7 @@ class StopSequence:
         return f"<StopSequence {self.phase.name.lower()}>"
 
     def signalled(self, number: int) -> None:
-        """A signal has come."""
+        """A signal has come: goes on to the phase that it leads to."""
         self.advance(next_phase(self.phase, number))
 
     def advance(self, phase: Phase) -> None:

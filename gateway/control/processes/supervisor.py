@@ -1,4 +1,4 @@
-"""Starts the serving processes, replaces those that die, and ends them all.
+"""The control process's supervisor of serving processes: starts, replaces and ends them.
 
 How a process is started stands in `gateway.control.processes.spawning`, what it does then in
 `gateway.ipc.child_main`.
@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import Awaitable, Callable
 
 from gateway.config.control import RestartOptions
 from gateway.control.lifecycle.fleet import Fleet
 from gateway.control.processes.child import Child, how_it_ended
+from gateway.control.processes.restart_backoff import RestartBackoff
+from gateway.control.processes.serving_slot import ServingSlot
 from gateway.control.processes.spawning import Spawner
 from gateway.core.errors import GatewayError, Unavailable
 from gateway.ipc.channel import Channel
@@ -24,7 +25,7 @@ from gateway.ipc.telemetry_messages import ProcessState
 log = logging.getLogger(__name__)
 
 LAST_WORDS_S = 2.0
-"""How long a message of a process may take to be read after its exit."""
+"""Seconds that reading a process's last messages may take after its exit."""
 
 
 class CannotServe(Exception):
@@ -35,7 +36,8 @@ class Supervisor:
     """Keeps one serving process in every slot.
 
     `starts`: the first message to each, by slot. `answer` carries out what a process asks for a
-    caller. `changed` is called when `states` changes.
+    caller. `changed` is called when `states` changes. `failed` raises `CannotServe` once it is
+    known that no process can serve.
     """
 
     def __init__(
@@ -50,60 +52,41 @@ class Supervisor:
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._options = options
-        self._starts = starts
+        self._slots = tuple(map(ServingSlot, starts))
         self._spawner = spawner
         self._fleet = fleet
         self._answer = answer
         self._kill_after_s = kill_after_s
-        self.changed = changed
-        self._processes: dict[int, Child] = {}
+        self._changed = changed
         self._supervisions: list[asyncio.Task[None]] = []
         self._asks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
-        self._tried: set[int] = set()
         self._all_tried = asyncio.Event()
-        self.transport = ""
-        """What the serving processes serve through, once one listens."""
-        self._listening: set[int] = set()
         self._ever_listened = asyncio.Event()
-        self._answered: set[int] = set()
-        self._lost = 0
-        self._deaths: dict[int, tuple[int, str]] = {}
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Raises `CannotServe` once that is known."""
 
     def __repr__(self) -> str:
-        pids = ", ".join(str(process.pid) for process in self._processes.values())
-        return (
-            f"<Supervisor of {len(self._starts)}: {len(self._listening)} "
-            f"listening, pids {pids or 'none'}>"
-        )
+        listening = sum(slot.listening for slot in self._slots)
+        pids = ", ".join(str(process.pid) for process in self._processes)
+        return f"<Supervisor of {len(self._slots)}: {listening} listening, pids {pids or 'none'}>"
 
     @property
     def states(self) -> tuple[ProcessState, ...]:
-        """How every slot stands."""
-        return tuple(self._state(start.slot) for start in self._starts)
+        """The state of every slot."""
+        return tuple(slot.state for slot in self._slots)
 
-    def _state(self, slot: int) -> ProcessState:
-        process = self._processes.get(slot)
-        restarts, reason = self._deaths.get(slot, (0, ""))
-        state = (
-            "serving"
-            if slot in self._listening
-            else "starting"
-            if process is not None or not restarts
-            else "restarting"
-        )
-        return ProcessState(
-            slot, process.pid if process is not None else 0, state, restarts, reason
-        )
+    @property
+    def transport(self) -> str:
+        """What the serving processes serve through; empty until one listens."""
+        return next((slot.transport for slot in self._slots if slot.transport), "")
+
+    @property
+    def _processes(self) -> list[Child]:
+        return [slot.process for slot in self._slots if slot.process is not None]
 
     async def start(self) -> None:
-        """Starts every process.
-
-        Returns when each has been started, or could not be, for the first time.
-        """
-        self._supervisions = [asyncio.create_task(self._keep(start)) for start in self._starts]
+        """Starts every process; returns when each has been started, or could not be, once."""
+        self._supervisions = [asyncio.create_task(self._keep(slot)) for slot in self._slots]
         for supervision in self._supervisions:
             supervision.add_done_callback(self._supervision_ended)
         await self._all_tried.wait()
@@ -113,109 +96,104 @@ class Supervisor:
         await self._ever_listened.wait()
 
     async def stop(self, grace_s: float) -> bool:
-        """Ends all: calls in flight have the grace; who stays longer is killed.
+        """Ends all processes; true: each answered all of its calls.
 
-        True: every process answered all of its calls.
+        Calls in flight have the grace (seconds); a process that stays longer is killed.
         """
         self._stopping.set()
         self._fleet.broadcast(Stop(grace_s))
         if self._supervisions:
             await asyncio.wait(self._supervisions, timeout=grace_s + self._kill_after_s)
-        if self._processes:
+        if running := self._processes:
             log.error(
                 "killing %d serving processes that did not stop within %g s",
-                len(self._processes),
+                len(running),
                 grace_s + self._kill_after_s,
             )
         self.kill()
         await asyncio.gather(*self._supervisions, return_exceptions=True)
-        return self._lost == 0
+        return not any(slot.lost for slot in self._slots)
 
     def kill(self) -> None:
         """Ends all at once."""
         self._stopping.set()
-        for process in self._processes.values():
+        for process in self._processes:
             process.kill()
 
     # One slot.
 
-    async def _keep(self, start: Start) -> None:
-        loop = asyncio.get_running_loop()
-        deaths = 0
+    async def _keep(self, slot: ServingSlot) -> None:
+        backoff = RestartBackoff(self._options)
         while not self._stopping.is_set():
-            started_s = loop.time()
-            ending = await self._run_one(start)
+            backoff.started()
+            ending = await self._run_one(slot)
             if self._stopping.is_set():
-                if start.slot not in self._answered:
-                    self._lost += 1
-                    log.error("serving process %d %s before it had stopped", start.slot, ending)
+                self._note_last(slot, ending)
                 return
-            self._deaths[start.slot] = self._deaths.get(start.slot, (0, ""))[0] + 1, ending
-            self.changed()
-            deaths = 1 if loop.time() - started_s >= self._options.stable_s else deaths + 1
-            if deaths >= self._options.attempts and not self._ever_listened.is_set():
+            slot.died(ending)
+            self._changed()
+            delay_s = backoff.died()
+            if backoff.deaths >= self._options.attempts and not self._ever_listened.is_set():
                 self._fail(
-                    f"serving process {start.slot} failed {deaths} times in a row before it could "
-                    f"listen: it {ending}; what it wrote stands above"
+                    f"serving process {slot.number} failed {backoff.deaths} times in a row before "
+                    f"it could listen: it {ending}; what it wrote stands above"
                 )
                 return
-            delay_s = self._options.delay_s(deaths, random.random())  # noqa: S311  # not a secret
-            log.error(
-                "serving process %d %s; another takes its place in %.1f s",
-                start.slot,
-                ending,
-                delay_s,
-            )
+            message = "serving process %d %s; another takes its place in %.1f s"
+            log.error(message, slot.number, ending, delay_s)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay_s)
 
-    async def _run_one(self, start: Start) -> str:
+    def _note_last(self, slot: ServingSlot, ending: str) -> None:
+        if not slot.answered:
+            slot.lost = True
+            log.error("serving process %d %s before it had stopped", slot.number, ending)
+
+    async def _run_one(self, slot: ServingSlot) -> str:
         """Returns how the process ended, when it has."""
         try:
             pid, link = self._spawner.spawn()
         except OSError as error:
             return f"cannot be started: {error}"
         finally:
-            self._tried.add(start.slot)
-            if len(self._tried) == len(self._starts):
+            slot.tried = True
+            if all(each.tried for each in self._slots):
                 self._all_tried.set()
         process = Child(pid)
-        self._processes[start.slot] = process
-        self._answered.discard(start.slot)
+        slot.begin(process)
         channel = await Channel.open(link)
-        channel.send(start)
-        self._fleet.attach(start.slot, channel)
+        channel.send(slot.start)
+        self._fleet.attach(slot.number, channel)
         if self._stopping.is_set():
             channel.send(Stop(0))
         try:
-            await self._converse(start.slot, process, channel)
+            await self._converse(slot, process, channel)
         finally:
-            self._fleet.detach(start.slot)
-            self._listening.discard(start.slot)
+            self._fleet.detach(slot.number)
+            slot.listening = False
             channel.close()
             ending = await self._ended(process)
-            del self._processes[start.slot]
+            slot.process = None
         return ending
 
-    async def _converse(self, slot: int, process: Child, channel: Channel) -> None:
-        """Hears the process out until it is gone.
+    async def _converse(self, slot: ServingSlot, process: Child, channel: Channel) -> None:
+        """Receives the process's messages until it is gone.
 
-        Even if something it started keeps its end of the link open.
+        That is its exit, even if something it started keeps its end of the link open.
         """
-        hearing = asyncio.create_task(self._receive(slot, channel))
+        receiving = asyncio.create_task(self._receive(slot, channel))
         exiting = asyncio.create_task(process.wait())
         try:
-            await asyncio.wait((hearing, exiting), return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait((hearing,), timeout=LAST_WORDS_S)
-            if hearing.done() and (error := hearing.exception()) is not None:
-                log.error(
-                    "serving process %d sent a message that cannot be read", slot, exc_info=error
-                )
+            await asyncio.wait((receiving, exiting), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((receiving,), timeout=LAST_WORDS_S)
+            if receiving.done() and (error := receiving.exception()) is not None:
+                message = "serving process %d sent a message that cannot be read"
+                log.error(message, slot.number, exc_info=error)
         finally:
-            hearing.cancel()
+            receiving.cancel()
             exiting.cancel()
 
-    async def _receive(self, slot: int, channel: Channel) -> None:
+    async def _receive(self, slot: ServingSlot, channel: Channel) -> None:
         while (message := await channel.receive()) is not None:
             match message:
                 case Ask():
@@ -223,17 +201,17 @@ class Supervisor:
                     self._asks.add(ask)
                     ask.add_done_callback(self._asks.discard)
                 case Listening():
-                    self._listening.add(slot)
-                    self.transport = message.transport
+                    slot.listening = True
+                    slot.transport = message.transport
                     self._ever_listened.set()
-                    self.changed()
+                    self._changed()
                 case StartFailed(text):
                     self._fail(text)
                 case Stopped():
-                    self._answered.add(slot)  # whatever becomes of it now, no call is lost
+                    slot.answered = True  # whatever becomes of it now, no call is lost
                     return
                 case _:
-                    self._fleet.receive(slot, message)
+                    self._fleet.receive(slot.number, message)
 
     async def _answer_one(self, ask: Ask, channel: Channel) -> None:
         try:
@@ -242,12 +220,8 @@ class Supervisor:
             reply = Reply(ask.request_id, error)
         except Exception as error:  # a fault of ours: the caller is not left waiting
             log.exception("%s %s", ask.change, ask.model)
-            reply = Reply(
-                ask.request_id,
-                Unavailable(
-                    f"{ask.change} failed inside the gateway: {type(error).__name__}: {error}"
-                ),
-            )
+            text = f"{ask.change} failed inside the gateway: {type(error).__name__}: {error}"
+            reply = Reply(ask.request_id, Unavailable(text))
         channel.send(reply)
 
     async def _ended(self, process: Child) -> str:

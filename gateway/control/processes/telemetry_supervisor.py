@@ -1,6 +1,6 @@
-"""Keeps the telemetry process.
+"""The control process's supervisor of the telemetry process: starts, informs and replaces it.
 
-Starts it, sends it the gateway's state, replaces it when it dies. Serving goes on without it.
+Serving goes on without it.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import socket
 from collections.abc import Callable, Sequence
 
 from gateway.config.control import RestartOptions
 from gateway.control.processes.child import Child, how_it_ended
+from gateway.control.processes.restart_backoff import RestartBackoff
 from gateway.control.processes.spawning import Spawned
 from gateway.ipc.channel import Channel
 from gateway.ipc.messages import Stop
@@ -23,10 +23,10 @@ log = logging.getLogger(__name__)
 
 
 class TelemetrySupervisor:
-    """One process at a time.
+    """Keeps one telemetry process.
 
-    `settings` goes to it as it is; `sockets` listen for HTTP already,
-    and are the caller's to close.
+    `settings` goes to it as it is; `sockets` listen for HTTP already, and the caller closes them.
+    `overview` makes what is sent at each change.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class TelemetrySupervisor:
         self._supervision = asyncio.create_task(self._keep())
 
     def publish(self) -> None:
-        """The gateway has changed."""
+        """The gateway has changed, which the process is sent, if it is up."""
         if self._channel is not None:
             self._channel.send(self._overview())
 
     async def stop(self, timeout_s: float) -> None:
-        """Has it export what is left, for at most so long, and ends it."""
+        """Has the process export what is left, for `timeout_s` seconds at most, and ends it."""
         self._stopping.set()
         if self._channel is not None:
             self._channel.send(Stop(timeout_s))
@@ -75,15 +75,13 @@ class TelemetrySupervisor:
             self._supervision.cancel()
 
     async def _keep(self) -> None:
-        loop = asyncio.get_running_loop()
-        deaths = 0
+        backoff = RestartBackoff(self._options)
         while not self._stopping.is_set():
-            started_s = loop.time()
+            backoff.started()
             ending = await self._run_one()
             if self._stopping.is_set():
                 return
-            deaths = 1 if loop.time() - started_s >= self._options.stable_s else deaths + 1
-            delay_s = self._options.delay_s(deaths, random.random())  # noqa: S311  # not a secret
+            delay_s = backoff.died()
             log.error(
                 "the telemetry process %s; serving goes on, and another takes its place in %.1f s",
                 ending,
@@ -108,11 +106,11 @@ class TelemetrySupervisor:
         )
         if self._stopping.is_set():
             channel.send(Stop(0))
-        hearing = asyncio.create_task(self._receive(channel))
+        receiving = asyncio.create_task(self._receive(channel))
         try:
             status = await self._process.wait()
         finally:
-            hearing.cancel()
+            receiving.cancel()
             self._channel = None
             channel.close()
         return how_it_ended(pid, status)

@@ -327,6 +327,7 @@ class TestStopping:
     def test_sigterm_drains_serving_everything_and_then_exits_with_zero(self, start):
         gateway = start(http_port=0, stop={"drain_delay_s": 1.0})
         connection = gateway.connect()
+        _http(gateway, "/v2/health/live")  # waits until the telemetry process is up
 
         gateway.signal(signal.SIGTERM)
 

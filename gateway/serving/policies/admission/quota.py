@@ -46,8 +46,14 @@ class Buckets:
                 f"second here; the next one in {(1.0 - tokens) / self._per_s:.3f} s"
             )
 
+    def __str__(self) -> str:
+        return (
+            f"each '{self._key}' may make {self._per_s:g} requests a second here, {self._burst:g} "
+            f"at once; {len(self._buckets)} callers known"
+        )
+
     def __repr__(self) -> str:
-        return f"<Buckets {self._per_s:g} a second by '{self._key}', {len(self._buckets)} callers>"
+        return f"<Buckets: {self}>"
 
 
 class Quota:
@@ -65,7 +71,7 @@ class Quota:
 
     def describe(self) -> Description:
         """The rate, and the inside."""
-        return Description("Quota", repr(self._buckets).strip("<>"), self._inner.describe())
+        return Description("Quota", str(self._buckets), self._inner.describe())
 
     def __repr__(self) -> str:
         return f"<Quota {self._buckets!r}>"

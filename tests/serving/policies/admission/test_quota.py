@@ -174,6 +174,6 @@ def test_a_request_passes_while_its_caller_has_tokens_and_is_refused_then():
     with pytest.raises(Overloaded, match="is used up"):
         asyncio.run(predictor.predict(request))
     assert predictor.describe().lines() == [
-        "Quota  Buckets 1 a second by 'x-team', 1 callers",
+        "Quota  each 'x-team' may make 1 requests a second here, 1 at once; 1 callers known",
         "  inside",
     ]

@@ -1,0 +1,80 @@
+"""Changes that callers ask of the control process, and the look at the models that SIGHUP asks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+from gateway.control.lifecycle.fleet import Fleet
+from gateway.control.lifecycle.publisher import Publisher
+from gateway.control.lifecycle.runtime_settings import RuntimeSettings
+from gateway.control.processes.gateway_state import GatewayState
+from gateway.core.errors import Unavailable
+from gateway.ipc.messages import Ask, Change
+from gateway.records.breaker_state import BreakerKey, Forced, Survey
+
+log = logging.getLogger(__name__)
+
+
+class ChangeRequests:
+    """Carries out what is asked, and returns when the change holds in every process."""
+
+    def __init__(
+        self, state: GatewayState, fleet: Fleet, settings: RuntimeSettings, publisher: Publisher
+    ) -> None:
+        self._state = state
+        self._fleet = fleet
+        self._settings = settings
+        self._publisher = publisher
+        self._rescans: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        return f"<ChangeRequests {len(self._rescans)} rescans under way>"
+
+    async def answer(self, ask: Ask) -> object:
+        """The `value` of the reply to the request (see `Reply`).
+
+        Raises a `GatewayError` where the change cannot be made, `Unavailable` before the source of
+        the models is open.
+        """
+        models = self._state.models
+        if models is None:
+            raise Unavailable("the server is starting: nothing can be changed yet")
+        match ask.change:
+            case Change.LOAD:
+                await models.load(ask.model, ask.parameters)
+            case Change.UNLOAD:
+                await models.unload(ask.model)
+            case Change.TRACE_SETTINGS | Change.LOG_SETTINGS:
+                values = self._settings.change(ask.change, ask.parameters)
+                if ask.parameters:
+                    await self._publisher.now()
+                return values
+            case Change.BREAKERS:
+                return await self._breakers(ask.parameters)
+        return None
+
+    async def _breakers(self, parameters: Mapping[str, object]) -> Survey | None:
+        if not parameters:
+            return await self._fleet.breakers.survey()
+        self._fleet.breakers.force(
+            cast("Iterable[BreakerKey]", parameters["keys"]), cast("Forced", parameters["mode"])
+        )
+        await self._publisher.now()
+        return None
+
+    def begin_rescan(self) -> None:
+        """Looks at the model repository in the background."""
+        rescan = asyncio.create_task(self._rescan())
+        self._rescans.add(rescan)
+        rescan.add_done_callback(self._rescans.discard)
+
+    async def _rescan(self) -> None:
+        log.info("SIGHUP: looking at the model repository")
+        try:
+            if self._state.models is not None:
+                await self._state.models.rescan()
+        except Exception:  # what is live goes on
+            log.exception("looking at the model repository")
