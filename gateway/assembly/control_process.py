@@ -13,7 +13,6 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gateway.config.control import SourceOptions
 from gateway.config.log_settings import log_settings_of
 from gateway.config.settings import Settings
 from gateway.config.trace_settings import trace_settings_of
@@ -33,10 +32,11 @@ def serve(settings: Settings, announce: Callable[[Started, IoMode], None], spawn
 
     `announce` is called once, when the start-up pass is over.
     """
-    begin_logs(settings.serving.log_format, settings.serving.log_level)
+    logs = settings.serving.logs
+    begin_logs(logs.log_format, logs.log_level)
     # grpc reads its environment when it is imported, which is in the serving processes,
     # after they have had their settings.
-    io_mode = apply_io_mode(settings.io_mode)
+    io_mode = apply_io_mode(settings.serving.run.io_mode)
     serving = replace(settings.serving, grpc_experiments=os.environ.get(EXPERIMENTS_VARIABLE, ""))
     otel = settings.telemetry.otel
     main_process = MainProcess(
@@ -47,7 +47,7 @@ def serve(settings: Settings, announce: Callable[[Started, IoMode], None], spawn
         telemetry_settings=settings.telemetry,
         announce=lambda started: announce(started, io_mode),
         trace_settings=trace_settings_of(otel.sampling) if otel.trace_exporters else {},
-        log_settings=log_settings_of(settings.serving.log_level),
+        log_settings=log_settings_of(logs.log_level),
     )
     return asyncio.run(main_process.run())
 
@@ -59,14 +59,4 @@ def _open_source(settings: Settings) -> AbstractAsyncContextManager[Source]:
     """
     from gateway.control.models.sources.folder_source import FolderSource  # noqa: PLC0415
 
-    return FolderSource(
-        SourceOptions(
-            models=settings.models,
-            name=settings.name,
-            cache_dir=settings.cache_dir,
-            cores=settings.serving.cores,
-            default_max_batch_size=settings.default_max_batch_size,
-            max_queue_requests=settings.max_queue_requests,
-            max_queue_bytes=settings.max_queue_bytes,
-        )
-    )
+    return FolderSource(settings.source, settings.defaults, settings.serving.cores)

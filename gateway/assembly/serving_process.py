@@ -11,7 +11,7 @@ from gateway import __version__
 from gateway.assembly.predictor_stack import ProcessContext
 from gateway.assembly.version_builder import VersionBuilder
 from gateway.config.access_log_choice import cells_wanted
-from gateway.config.settings import ServingSettings
+from gateway.config.serving_options import ServingSettings
 from gateway.ipc.messages import Start
 from gateway.ipc.orphan_watch import OrphanWatch
 from gateway.ipc.serving_link import ServingLink
@@ -65,7 +65,7 @@ async def _serve(link_fd: int, files: SharedFiles, watch: OrphanWatch) -> None:
         if settings.grpc_experiments:
             # read when the transport imports grpc, further down
             os.environ[EXPERIMENTS_VARIABLE] = settings.grpc_experiments
-        begin_logs(settings.log_format, settings.log_level, start.slot)
+        begin_logs(settings.logs.log_format, settings.logs.log_level, start.slot)
         try:
             options = transport_options(start, settings)
         except ValueError as error:
@@ -74,13 +74,13 @@ async def _serve(link_fd: int, files: SharedFiles, watch: OrphanWatch) -> None:
         # Threads before versions: every version's batcher borrows from the same ones.
         table = StatisticsTable(files.statistics)
         catalogue = Catalogue()
-        wanted = cells_wanted(settings.access_log)
+        wanted = cells_wanted(settings.logs.access_log)
         writer = RecordWriter(
             RingWriter(files.rings, start.slot),
             settings.sampling,
             table.writer(start.slot, GATEWAY_ROW),
             everything=wanted == "all",
-            failures=settings.access_log != "off",
+            failures=settings.logs.access_log != "off",
             listed=wanted if isinstance(wanted, float) else 0.0,
         )
         on_event = partial(record_event, writer)
@@ -137,7 +137,7 @@ def _assemble(
         streams=streams,
         breakers=BreakerService(state, link, authorization),
     )
-    transport_name, new_transport = choose_transport(settings.transport)
+    transport_name, new_transport = choose_transport(settings.run.transport)
     transport = new_transport(methods(services), options)
     versions = LiveVersions(catalogue, builder.build)
     return ServingProcess(
@@ -155,16 +155,17 @@ def _assemble(
 
 def transport_options(start: Start, settings: ServingSettings) -> TransportOptions:
     """What the transport listens on, and its limits."""
+    limits = settings.limits
     return TransportOptions(
         addresses=start.addresses,
-        max_message_bytes=settings.max_message_bytes,
-        max_concurrent_calls=settings.max_concurrent_calls,
+        max_message_bytes=limits.max_message_bytes,
+        max_concurrent_calls=limits.max_concurrent_calls,
         # also for one process: the supervisor holds the port with a socket of its own
         reuse_port=True,
-        min_client_ping_interval_s=settings.min_client_ping_interval_s,
-        max_connection_age_s=settings.max_connection_age_s,
-        max_connection_age_grace_s=settings.max_connection_age_grace_s,
-        response_compression=settings.response_compression,
+        min_client_ping_interval_s=limits.min_client_ping_interval_s,
+        max_connection_age_s=limits.max_connection_age_s,
+        max_connection_age_grace_s=limits.max_connection_age_grace_s,
+        response_compression=limits.response_compression,
         tls_certificate=settings.tls_certificate,
         tls_key=settings.tls_key,
         tls_client_ca=settings.tls_client_ca,

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from gateway.config.settings import TelemetrySettings
+from gateway.config.telemetry_options import TelemetrySettings
 from gateway.ipc.telemetry_messages import Overview
 from gateway.records.pump import Consumer
 from gateway.telemetry.access_log.exporter_log_filter import ExporterLogFilter
@@ -69,9 +69,9 @@ def linked_traces(settings: TelemetrySettings, spans: SpanExport | None) -> str:
         _log.info(
             "OTEL_SDK_DISABLED is true: traces and metrics are not exported, whatever else is named"
         )
-    elif settings.trace_url and not exported:
+    elif settings.options.trace_url and not exported:
         _log.info("traces are not exported: the page has no links to them, in spite of --trace-url")
-    return settings.trace_url if exported else ""
+    return settings.options.trace_url if exported else ""
 
 
 async def begin_exports(
@@ -93,10 +93,10 @@ async def begin_exports(
         spans.start()
         consumers.append(spans)
         closings.append(partial(spans.close, _LAST_S))
-    if settings.access_log != "off":
+    if settings.logs.access_log != "off":
         from gateway.telemetry.access_log.access_log import AccessLog  # noqa: PLC0415
 
-        access_log = AccessLog(settings.access_log, settings.log_format)
+        access_log = AccessLog(settings.logs.access_log, settings.logs.log_format)
         access_log.start()
         consumers.append(access_log)
         closings.append(access_log.close)

@@ -19,7 +19,7 @@ from gateway.assembly.telemetry_exporters import (
     linked_traces,
     make_span_export,
 )
-from gateway.config.settings import TelemetrySettings
+from gateway.config.telemetry_options import TelemetrySettings
 from gateway.ipc.channel import Channel
 from gateway.ipc.messages import Stop
 from gateway.ipc.orphan_watch import OrphanWatch
@@ -54,7 +54,7 @@ async def _run(link_fd: int, files: SharedFiles) -> None:
         return
     settings = start.settings
     assert isinstance(settings, TelemetrySettings)
-    begin_logs(settings.log_format, settings.log_level, TELEMETRY)
+    begin_logs(settings.logs.log_format, settings.logs.log_level, TELEMETRY)
     for name, value in settings.environment:
         if value is None:
             os.environ.pop(name, None)
@@ -95,7 +95,10 @@ async def _serve(
     if start.http_fds:
         stream = await stack.enter_async_context(LiveStream(live))
         sockets = [socket.socket(fileno=fd) for fd in start.http_fds]
-        answered = [*routes(stream), metrics_route(metrics, NamesOf(settings.metrics_names))]
+        answered = [
+            *routes(stream),
+            metrics_route(metrics, NamesOf(settings.options.metrics_names)),
+        ]
         await stack.enter_async_context(HttpPort(latest, sockets, answered, stream.end))
     gc.collect()
     gc.freeze()  # all that was imported: a scrape of a thousand models is not to look through it

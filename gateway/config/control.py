@@ -1,4 +1,4 @@
-"""The options of the control side.
+"""The options of the main process.
 
 Durations are seconds; what 0, None or an empty value means stands beside each.
 """
@@ -8,7 +8,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
+from typing import Annotated, ClassVar
+
+from gateway.config.option import DURATION, FILE, FOLDER, Option
+from gateway.config.written_values import http_port
 
 
 class ModelControlMode(StrEnum):
@@ -28,24 +31,68 @@ class ModelControlMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """Where models come from."""
+
+    title: ClassVar = "what is served"
+    models: Annotated[
+        str,
+        Option(
+            "the models, NAME/VERSION/model.onnx; or one model, with model.onnx or version folders "
+            "at the top",
+            FOLDER,
+        ),
+    ] = ""
+    name: Annotated[
+        str, Option("what one model by itself is called", "NAME", default="as its folder")
+    ] = ""
+    cache_dir: Annotated[
+        str,
+        Option(
+            "where findings about models are kept from one start to the next",
+            FOLDER,
+            default="onnx-gateway/inspection in XDG_CACHE_HOME",
+        ),
+    ] = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelControlOptions:
     """Which models are loaded, when, and what that means for readiness."""
 
-    mode: ModelControlMode = ModelControlMode.OPEN
-    load_models: tuple[str, ...] = ()
-    """Loaded at start under EXPLICIT; `*` is all; empty: none.
-
-    Under any other mode it must be empty.
-    """
-    poll_interval_s: float = 15.0
-    """Pause between two refreshes at the repository under POLL."""
-    strict_readiness: bool = False
-    """The server is ready only while every model is, but those that a caller unloaded.
-
-    Else: once the start-up pass is over.
-    """
-    exit_on_error: bool = False
-    """A model that cannot be loaded at start ends the gateway, with exit code 1."""
+    title: ClassVar = "what is served"
+    mode: Annotated[
+        ModelControlMode,
+        Option(
+            "open: all models at start, and callers may load and unload; none: all at start, "
+            "callers change nothing; poll: the same, and DIR is looked at every --poll-interval; "
+            "explicit: those of --load-model at start, and callers may load and unload",
+            "MODE",
+            key="model_control",
+        ),
+    ] = ModelControlMode.OPEN
+    load_models: Annotated[
+        tuple[str, ...],
+        Option(
+            "loaded at start under --model-control explicit; may be given several times, * is all",
+            "NAME",
+            key="load_model",
+        ),
+    ] = ()
+    poll_interval_s: Annotated[
+        float, Option("between two polls of DIR under --model-control poll", DURATION)
+    ] = 15.0
+    strict_readiness: Annotated[
+        bool,
+        Option(
+            "ready only while every model is; else as soon as the start is over, whatever failed"
+        ),
+    ] = False
+    """A model that a caller unloaded does not count."""
+    exit_on_error: Annotated[
+        bool,
+        Option("a model that cannot be loaded at start ends the gateway, with exit status 1"),
+    ] = False
     concurrent_loads: int = 4
     """Models that are opened at the same time in each serving process."""
     progress_interval_s: float = 1.0
@@ -68,23 +115,46 @@ class ModelControlOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceOptions:
-    """Where models come from, and what holds for those whose configuration says nothing."""
+class ListenOptions:
+    """Where the gateway listens, and whom it lets change anything."""
 
-    models: Path
-    """The repository, or one model."""
-    name: str = ""
-    """What a single model is called; empty: as its folder."""
-    cache_dir: Path | None = None
-    """Where the findings of inspections are kept; None: under XDG_CACHE_HOME."""
-    cores: int = 1
-    """Cores that one serving process may count on."""
-    default_max_batch_size: int = 64
-    """For versions that are batched on evidence; 0: none is."""
-    max_queue_requests: int = 4096
-    """Requests of one version that may wait in one process."""
-    max_queue_bytes: int = 512 << 20
-    """Input of one version that may wait in one process."""
+    title: ClassVar = "where it listens"
+    host: Annotated[
+        str, Option("a name or address of this machine; 0.0.0.0: all of both families", "HOST")
+    ] = "127.0.0.1"
+    port: Annotated[int, Option("for gRPC; 0: a free one", "PORT", least=0, most=65535)] = 8001
+    http_port: Annotated[
+        int | None,
+        Option("for probes over HTTP; 0: a free one, off: no HTTP", "PORT", parse=http_port),
+    ] = 8002
+    tls_cert: Annotated[
+        str, Option("the server's certificate chain, PEM", FILE, default="plaintext")
+    ] = ""
+    tls_key: Annotated[str, Option("its key, PEM", FILE)] = ""
+    tls_client_ca: Annotated[
+        str,
+        Option(
+            "roots that the certificates of clients must lead to, PEM",
+            FILE,
+            default="clients need no certificate",
+        ),
+    ] = ""
+    admin_token_file: Annotated[
+        str | None,
+        Option(
+            "who sends the token in it may change the server (load, unload, settings) from "
+            "anywhere",
+            FILE,
+            default="nobody may",
+        ),
+    ] = None
+    trust_loopback: Annotated[
+        bool,
+        Option(
+            "callers on this machine may change the server without a token; not behind a proxy "
+            "on it"
+        ),
+    ] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +186,15 @@ class RestartOptions:
 class StopOptions:
     """How the gateway ends."""
 
-    drain_delay_s: float = 5.0
-    """After SIGTERM: not ready, but everything is still served, so that callers can go elsewhere.
-
-    0: none.
-    """
-    grace_s: float = 20.0
-    """Then: calls in flight may take so long to end; 0: they are cut off."""
+    title: ClassVar = "how it ends"
+    drain_delay_s: Annotated[
+        float, Option("after SIGTERM: not ready, but everything is still served", DURATION)
+    ] = 5.0
+    """So that callers can go elsewhere; 0: none."""
+    grace_s: Annotated[float, Option("then calls in flight may take so long to end", DURATION)] = (
+        20.0
+    )
+    """0: they are cut off."""
     kill_after_s: float = 5.0
     """A process that has not ended so long after the grace is killed."""
 
@@ -134,14 +206,9 @@ class StopOptions:
 
 @dataclass(frozen=True, slots=True)
 class ControlOptions:
-    """All settings of the control side."""
+    """Everything the main process works by."""
 
-    host: str = "127.0.0.1"
-    """A name or address; 0.0.0.0: all of both families."""
-    port: int = 8001
-    """0: a free one."""
-    http_port: int | None = 8002
-    """0: a free one; None: no HTTP."""
+    listen: ListenOptions = field(default_factory=ListenOptions)
     processes: int = 1
     """Serving processes, 1..64."""
     model_control: ModelControlOptions = field(default_factory=ModelControlOptions)

@@ -27,19 +27,27 @@ class TypedYamlFault(ValueError):
         super().__init__("; ".join(self.faults))
 
 
-def decode_yaml(text: str, into: type[T]) -> T:
-    """The struct that the text describes.
+def load_yaml(text: str) -> object:
+    """The plain value that the text describes, an empty mapping where it says nothing.
 
-    Raises `TypedYamlFault` with all that is wrong with it.
+    Raises `TypedYamlFault` where it is not YAML, or says a key twice.
     """
     import yaml  # noqa: PLC0415  # 10 ms that a start without a configuration file need not pay
 
     try:
         # the loader is a SafeLoader that also refuses a key given twice
-        data = yaml.load(text, Loader=_strict_loader())  # noqa: S506
+        data: object = yaml.load(text, Loader=_strict_loader())  # noqa: S506
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise TypedYamlFault([f"is not YAML: {_one_line(error)}"]) from error
-    return decode_mapping({} if data is None else data, into)
+    return {} if data is None else data
+
+
+def decode_yaml(text: str, into: type[T]) -> T:
+    """The struct that the text describes.
+
+    Raises `TypedYamlFault` with all that is wrong with it.
+    """
+    return decode_mapping(load_yaml(text), into)
 
 
 def decode_mapping(data: object, into: type[T]) -> T:
@@ -55,10 +63,40 @@ def decode_mapping(data: object, into: type[T]) -> T:
     return result
 
 
+def decode_values(data: object, types: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the plain mapping by key, of those keys that say something.
+
+    Args:
+        data: Keys and values.
+        types: By key, the value's type, or something with a method `parse`.
+
+    Raises `TypedYamlFault` with all that is wrong with it.
+    """
+    faults: list[str] = []
+    values = _values(data, types, "", faults)
+    if faults:
+        raise TypedYamlFault(faults)
+    return values
+
+
 def did_you_mean(word: object, known: Sequence[str]) -> str:
     """`; did you mean 'x'?`, or `; known are ...` where nothing is near."""
     near = difflib.get_close_matches(str(word), known, n=1)
     return f"; did you mean '{near[0]}'?" if near else f"; known are {', '.join(known)}"
+
+
+def bare_type(type_: Any) -> Any:
+    """The type without None, and without what describes it and constrains nothing."""
+    origin = typing.get_origin(type_)
+    if origin is typing.Annotated and not any(
+        isinstance(one, msgspec.Meta) for one in type_.__metadata__
+    ):
+        return bare_type(type_.__origin__)
+    if origin not in (typing.Union, types.UnionType):
+        return type_
+    members = tuple(member for member in typing.get_args(type_) if member is not types.NoneType)
+    # made from values
+    return members[0] if len(members) == 1 else typing.Union[members]  # noqa: UP007
 
 
 @functools.cache
@@ -93,7 +131,7 @@ def _strict_loader() -> Any:
 def _value(data: object, type_: Any, path: str, faults: list[str]) -> Any:
     arguments = typing.get_args(type_)
     origin = typing.get_origin(type_)
-    if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+    if _is_struct(type_) and not hasattr(type_, "parse"):
         return _struct(data, type_, path, faults)
     if origin is tuple and isinstance(data, list) and _is_struct(arguments[0]):
         return tuple(
@@ -121,42 +159,38 @@ def _value(data: object, type_: Any, path: str, faults: list[str]) -> Any:
 def _struct(
     data: object, type_: type[msgspec.Struct], path: str, faults: list[str]
 ) -> msgspec.Struct | None:
-    if data is None:
-        data = {}
-    if not isinstance(data, Mapping):
-        faults.append(f"{path or 'the file'}: expected a mapping of keys to values, got {data!r}")
-        return None
     fields = {field.encode_name: field for field in msgspec.structs.fields(type_)}
     before = len(faults)
-    for key in data:
-        if key not in fields:
-            where = f" in {path}" if path else ""
-            faults.append(f"unknown key '{key}'{where}{did_you_mean(key, list(fields))}")
-    values = {
-        field.name: _value(
-            data[key], _without_none(field.type), f"{path}.{key}" if path else key, faults
+    types = {key: field.type for key, field in fields.items()}
+    values = _values({} if data is None else data, types, path, faults)
+    if isinstance(data, Mapping | None):
+        faults.extend(
+            f"{path or 'the file'}: the key '{key}' is missing"
+            for key, field in fields.items()
+            if field.required and key not in values
         )
-        for key, field in fields.items()
+    if len(faults) > before:
+        return None
+    return type_(**{fields[key].name: value for key, value in values.items()})
+
+
+def _values(data: object, types: Mapping[str, Any], path: str, faults: list[str]) -> dict[str, Any]:
+    if not isinstance(data, Mapping):
+        faults.append(f"{path or 'the file'}: expected a mapping of keys to values, got {data!r}")
+        return {}
+    for key in data:
+        if key not in types:
+            where = f" in {path}" if path else ""
+            faults.append(f"unknown key '{key}'{where}{did_you_mean(key, list(types))}")
+    return {
+        key: _value(data[key], bare_type(type_), f"{path}.{key}" if path else key, faults)
+        for key, type_ in types.items()
         if data.get(key) is not None
     }
-    faults.extend(
-        f"{path or 'the file'}: the key '{key}' is missing"
-        for key, field in fields.items()
-        if field.required and field.name not in values
-    )
-    return None if len(faults) > before else type_(**values)
 
 
 def _is_struct(type_: Any) -> bool:
     return isinstance(type_, type) and issubclass(type_, msgspec.Struct)
-
-
-def _without_none(type_: Any) -> Any:
-    if typing.get_origin(type_) not in (typing.Union, types.UnionType):
-        return type_
-    members = tuple(member for member in typing.get_args(type_) if member is not types.NoneType)
-    # made from values
-    return members[0] if len(members) == 1 else typing.Union[members]  # noqa: UP007
 
 
 def _leaf_fault(message: str, data: object, path: str) -> str:

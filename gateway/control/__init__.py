@@ -1,1 +1,1 @@
-"""The control side: supervisor, inspection, HTTP, what all processes share."""
+"""The control process: it decides, starts and watches, and is on no request's way."""

@@ -75,7 +75,7 @@ class Session:
     def _run_bound(self, wanted: Sequence[str], feed: Mapping[str, Array]) -> list[Array]:
         """Runs a model with BF16 tensors, which `InferenceSession.run` refuses.
 
-        Inputs as OrtValues, outputs read from their memory.
+        Inputs are given as OrtValues, and outputs are read from their memory.
         """
         values = {name: ort_value(np.asarray(array, order="C")) for name, array in feed.items()}
         return [_array_of(value) for value in self._session.run_with_ort_values(wanted, values)]

@@ -1,4 +1,4 @@
-"""Gateways of real processes, with a stand-in for what serves."""
+"""Gateways of real processes, with a stand-in for the serving processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def models(tmp_path) -> Path:
 
 @pytest.fixture
 def start(models):
-    """Starts a gateway on `models`; with `wait=False` it is not waited for."""
+    """Starts a gateway on the folder `models`; `wait=False` does not wait for it."""
     gateways = []
 
     def start_gateway(*, wait: bool = True, **options) -> Gateway:

@@ -53,7 +53,7 @@ START = Start(
 
 
 class Recorder:
-    """Does what it is told and keeps what that was."""
+    """Carries out what the link orders and records it."""
 
     def __init__(self) -> None:
         self.heard: list[object] = []
@@ -99,7 +99,7 @@ class Recorder:
 
 
 class Pair:
-    """A control side's end, and a serving side that serves."""
+    """The control process's end of a link, and a serving process's end that serves."""
 
     async def __aenter__(self):
         ours, theirs = socket.socketpair()

@@ -1,4 +1,4 @@
-"""Records as lines, whatever stands in them."""
+"""Records are written as lines, whatever stands in them."""
 
 import json
 import logging

@@ -1,6 +1,6 @@
-"""However many records there are, the first of a kind is written at once.
+"""The first record of a kind is logged at once, however many there are.
 
-The others are written as a number every ten seconds.
+The others are logged as a number every ten seconds.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from gateway.logs.rate_limit import MOST_KINDS, RateLimitedLog
 
 
 class VirtualTime(asyncio.SelectorEventLoop):
-    """Time that passes when nothing is left to do."""
+    """An event loop whose time passes when nothing is left to do."""
 
     def __init__(self):
         self._passed_s = 0.0
@@ -45,7 +45,7 @@ def run(main):
 
 
 def happen(limited, kind, words=""):
-    """One more; True: it was the first."""
+    """One more of the kind; true: it was the first."""
     if limited.counted(kind, words):
         return False
     limited.begin(kind, logging.WARNING, "things happened", {"model": kind})

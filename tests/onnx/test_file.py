@@ -81,7 +81,7 @@ def test_a_link_in_a_circle_is_a_fault(tmp_path):
 
 
 def test_links_inside_a_mount_are_followed(tmp_path):
-    """Kubernetes mounts a volume's files as links into a hidden folder of the same mount."""
+    """Kubernetes mounts the files of a volume as links into a hidden folder of the same mount."""
     external_model(tmp_path / "1/..2024")
     (tmp_path / "1/..data").symlink_to("..2024")
     for name in ("model.onnx", "weights.bin"):
@@ -180,7 +180,7 @@ def test_hashes_are_remembered_until_a_file_changes(tmp_path):
 
 
 def test_what_is_accepted_is_what_onnx_runtime_opens(tmp_path):
-    """A model saved by onnx with its weights outside is accepted here and opened there."""
+    """A model that onnx saved with its weights outside is accepted here and opened there."""
     model = linear_model(columns=64, outputs=64)
     onnx.save(
         model,

@@ -1,7 +1,4 @@
-"""The walker over an ONNX file's wire format sees every reference to external data.
-
-It sees all that a full parser sees.
-"""
+"""The walk over an ONNX file's wire format finds every reference that a full parser finds."""
 
 import os
 import random
@@ -149,7 +146,7 @@ def test_a_file_that_ends_earlier_than_its_size_said_is_a_fault():
 
 
 def check(data: bytes) -> None:
-    """Whatever a full parser would follow is seen, or the file is refused."""
+    """All that a full parser would follow is found, or the file is refused."""
     try:
         seen = locations(data)
     except OnnxFileFault:

@@ -1,4 +1,4 @@
-"""Reference samples are fitted to the graph, and what does not fit is said."""
+"""Reference samples are fitted to the graph, and what does not fit is reported."""
 
 from __future__ import annotations
 

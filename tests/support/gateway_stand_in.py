@@ -1,7 +1,7 @@
-"""A main process with the stand-in for serving processes, on a folder of text files for models.
+"""A control process on a folder of text files for models, with stand-ins as serving processes.
 
-A file is a model; its lines are versions: `1 ok`, `2 fail`, `3 crash`, `4 slow`, `5 unplannable`,
-`6 while FILE`; with `7 unserved` it is of a kind that is not served.
+A file is a model and its lines are versions: `1 ok`, `2 fail`, `3 crash`, `4 slow`, `5
+unplannable`, `6 while FILE`; with `7 unserved` the model is of a kind that is not served.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from pathlib import Path
 
 from gateway.config.control import (
     ControlOptions,
+    ListenOptions,
     ModelControlMode,
     ModelControlOptions,
     RestartOptions,
     StopOptions,
 )
-from gateway.config.settings import TelemetrySettings
+from gateway.config.telemetry_options import TelemetrySettings
 from gateway.config.trace_settings import trace_settings_of
 from gateway.control.models.sources.source import CannotPlan, SourceModel
 from gateway.control.processes.main_process import MainProcess
@@ -73,8 +74,7 @@ def main() -> int:
     options = json.loads(sys.argv[2])
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
     control = ControlOptions(
-        port=options.get("port", 0),
-        http_port=options.get("http_port"),
+        listen=ListenOptions(port=options.get("port", 0), http_port=options.get("http_port")),
         processes=options.get("processes", 2),
         model_control=ModelControlOptions(
             **{

@@ -72,12 +72,10 @@ def slow(
 
 
 def patient(repository: Path, name: str, version: int = 1, reference_rounds: int = 400) -> Path:
-    """`y = x`, INT64 [N, 1], after as many rounds of a loop as the largest value of x says.
+    """`y = x`, INT64 [N, 1], after as many rounds of a loop as the largest value of x.
 
-    A call takes as long as its caller wants.
-
-    A reference sample of `reference_rounds` lies beside it, so that
-    inspection sees how long it takes, too.
+    A call takes as long as its caller wants. A reference sample of `reference_rounds` lies beside
+    the model, so that inspection sees how long it takes.
     """
     rng = np.random.default_rng(0)
     body = helper.make_graph(
@@ -122,7 +120,7 @@ def fragile(
 ) -> Path:
     """`y = factor * x` for whole x from 0 up to the limit, FP32 [N, 4].
 
-    A larger one fails the run it is in.
+    A larger x fails the run that it is in.
     """
     table = numpy_helper.from_array((np.arange(limit) * factor).astype("f4"), "table")
     nodes = [
@@ -140,7 +138,7 @@ def fragile(
 
 
 def logarithm(repository: Path, name: str, version: int = 1) -> Path:
-    """`y = log x`, FP32 [N, 4]: NaN for what is negative."""
+    """`y = log x`, FP32 [N, 4]: NaN for a negative x."""
     shape = ["N", 4]
     node = helper.make_node("Log", ["x"], ["y"])
     return save(

@@ -43,7 +43,7 @@ def save(directory: Path, proto: ModelProto, name: str = "model.onnx") -> str:
 def rowwise(
     kind: str, *, shape=("N", 4), extra=(), constants=(), dtype=F32, **attributes
 ) -> ModelProto:
-    """One node from x to y."""
+    """A model of one node from x to y."""
     return model(
         [node(kind, ["x", *extra], ["y"], **attributes)],
         [tensor("x", dtype, shape)],
@@ -119,16 +119,16 @@ def time_first() -> ModelProto:
 
 
 def positions_of_nonzero() -> ModelProto:
-    """How many rows come out only the data decides.
+    """A model whose number of output rows depends on the data.
 
-    Two axes swapped, so that the free one is first.
+    Two axes are swapped, so that the free one is first.
     """
     nodes = [node("NonZero", ["x"], ["i"]), node("Transpose", ["i"], ["y"])]
     return model(nodes, [tensor("x", F32, ["N", 4])], [tensor("y", I64, ["K", 2])])
 
 
 def hard_coded_batch() -> ModelProto:
-    """Exported with one row: a reshape to [1, 4], which no shape inference sees through."""
+    """A model exported with one row: a reshape to [1, 4], which no shape inference sees through."""
     nodes = [
         node("ReduceSum", ["x"], ["t"], keepdims=0),
         node("Mul", ["t", "zero"], ["z"]),
@@ -182,7 +182,7 @@ def argmax() -> ModelProto:
 
 
 def endless() -> ModelProto:
-    """A loop of 2**62 rounds."""
+    """A model with a loop of 2**62 rounds."""
     body = helper.make_graph(
         [node("Identity", ["more"], ["again"]), node("Identity", ["v"], ["w"])],
         "body",
@@ -199,7 +199,7 @@ def endless() -> ModelProto:
 
 
 def dies_opening() -> ModelProto:
-    """INT64_MIN / -1: ONNX Runtime folds the constants while it opens the file.
+    """INT64_MIN / -1 of constants, which ONNX Runtime folds while it opens the file.
 
     x86 answers with SIGFPE.
     """
@@ -209,7 +209,7 @@ def dies_opening() -> ModelProto:
 
 
 def dies_running() -> ModelProto:
-    """The same division, of a value that the input seems to decide."""
+    """The same division of a value that the input seems to decide."""
     made = [
         constant("least", [-(2**63)], np.int64),
         constant("minus", [-1], np.int64),

@@ -1,7 +1,7 @@
-"""Models with an input for each.
+"""Models with an input for each, for comparisons with ONNX Runtime.
 
-The ONNX standard's own, one small graph an operator and option, and
-graphs with what is seldom seen.
+They are the ONNX standard's own, one small graph for each operator and option, and graphs with what
+is seldom seen.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Case:
 
 
 def node_cases() -> Iterator[Case]:
-    """Those of ONNX's node tests whose inputs and outputs are declared as tensors."""
+    """The ONNX node tests whose inputs and outputs are declared as tensors."""
     with warnings.catch_warnings():
         # numpy's, about the overflows and divisions that the cases are about
         warnings.simplefilter("ignore")
@@ -62,10 +62,7 @@ def node_cases() -> Iterator[Case]:
 
 
 def converted_cases() -> Iterator[Case]:
-    """Graphs that PyTorch exported and graphs of several operators.
-
-    With the inputs that ship with onnx.
-    """
+    """Graphs that PyTorch exported and graphs of several operators, with the inputs of onnx."""
     for path in sorted(
         (Path(onnx.__file__).parent / "backend/test/data").glob("*/test_*/model.onnx")
     ):
@@ -89,7 +86,7 @@ def converted_cases() -> Iterator[Case]:
 
 
 def light_cases(*names: str) -> Iterator[Case]:
-    """Well-known networks that ship with onnx, by name; all of them where none is given.
+    """The well-known networks that ship with onnx, by name; without names, all of them.
 
     Their weights are made when they are opened.
     """
@@ -131,7 +128,7 @@ def unary(
     target: str = "y",
     out=None,
 ) -> Case:
-    """One operator from one tensor to another of the same type."""
+    """A model of one operator from one tensor to another of the same type."""
     element = (
         TensorProto.STRING
         if array.dtype == object
@@ -148,7 +145,7 @@ def unary(
 
 
 def seldom_seen() -> Iterator[Case]:
-    """Graphs that are in order and that a server easily gets wrong."""
+    """Valid graphs that a server easily gets wrong."""
     vector = np.array([1.5, -2.0], "f4")
     yield from _shapes()
     yield from _names(vector)

@@ -1,4 +1,4 @@
-"""ONNX files and repositories that the tests of this folder are made on."""
+"""ONNX files and repositories for the tests of the control process's models."""
 
 import os
 from pathlib import Path
@@ -26,9 +26,9 @@ def linear_model(rows=None, columns=4, outputs=3) -> onnx.ModelProto:
 
 
 def constant_model(*names: str) -> onnx.ModelProto:
-    """A graph with tensors everywhere ONNX has room for them.
+    """A graph with tensors everywhere that ONNX has room for them.
 
-    Node attributes, subgraphs, sparse initialisers, functions, training.
+    That is in node attributes, subgraphs, sparse initialisers, functions and training.
     """
 
     def tensor(name):
@@ -104,7 +104,7 @@ def write(path: Path, text: str | bytes) -> Path:
 def tensor_names(message) -> set[str]:
     """The `location` of every tensor that ONNX Runtime would read from a file.
 
-    It may stand anywhere in a parsed message.
+    The tensor may stand anywhere in a parsed message.
     """
     found = set()
     if isinstance(message, TensorProto):

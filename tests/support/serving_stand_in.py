@@ -24,9 +24,10 @@ from gateway.serving.policies.breaker.breaker_registry import BreakerRegistry
 
 
 class StandIn:
-    """Does as plans' paths and the settings say.
+    """Behaves as the plans' paths and the settings have it.
 
-    `fail`, `crash`, `slow`, `while FILE` (is there) while preparing.
+    A path is what happens while preparing: `fail`, `crash`, `slow`, or `while FILE` (as long as
+    that file exists).
     """
 
     def __init__(self, link: ServingLink, start, statistics: StatisticsTable) -> None:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from gateway.cli.command_errors import FAILED, CommandError
+from gateway.cli.options.arguments import add_option
 from gateway.cli.reports.check_report import as_json, as_text
 from gateway.cli.reports.repository_check import examine
 
@@ -40,9 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="NAME/VERSION/model.onnx below it; or one model, with model.onnx "
         "or version folders at its top",
     )
-    parser.add_argument(
-        "--name", metavar="NAME", help="what one model by itself is called [default: as its folder]"
-    )
+    add_option(parser, "name")
     parser.add_argument(
         "--measure",
         action="store_true",
@@ -50,11 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "rows are worth putting together",
     )
     parser.add_argument("--json", action="store_true", help="everything that was found, as JSON")
-    parser.add_argument(
-        "--cache-dir",
-        metavar="DIR",
-        help="where findings are kept; an empty folder has everything measured anew [default: "
-        "onnx-gateway/inspection in XDG_CACHE_HOME]",
+    add_option(
+        parser,
+        "cache_dir",
+        "where findings are kept; an empty folder has everything measured anew",
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from gateway.assembly.predictor_stack import ProcessContext, VersionInstances, build_stack
 from gateway.cli.command_errors import FAILED, CommandError
+from gateway.cli.options.arguments import add_option
 from gateway.cli.parser import nearest
 from gateway.cli.reports.protection_report import local_text, remote_texts
 from gateway.cli.reports.repository_check import ExaminedModel, examine
@@ -38,14 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "or version folders at its top",
     )
     parser.add_argument("models", metavar="MODEL", nargs="*", help="only these [default: all]")
-    parser.add_argument(
-        "--name", metavar="NAME", help="what one model by itself is called [default: as its folder]"
-    )
-    parser.add_argument(
-        "--cache-dir",
-        metavar="DIR",
-        help="where findings are kept [default: onnx-gateway/inspection in XDG_CACHE_HOME]",
-    )
+    add_option(parser, "name")
+    add_option(parser, "cache_dir", "where findings are kept")
 
 
 def run(arguments: argparse.Namespace) -> int:

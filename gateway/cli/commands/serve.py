@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from gateway.cli.command_errors import CommandError
+from gateway.cli.options.arguments import add_declared
 from gateway.cli.options.compose import compose
-from gateway.cli.options.config_file import ConfigFile, merge
-from gateway.cli.options.parse import option_name, read_config_file, read_options
-from gateway.cli.options.serve_options import GROUPS, Option
+from gateway.cli.options.declared import declared_options
+from gateway.cli.options.parse import read_config_file, read_options
 from gateway.cli.reports.banner import Programs, banner
 from gateway.cli.reports.tables import terminal_width
-from gateway.config.settings import IoMode, Settings
+from gateway.config.serving_options import IoMode
+from gateway.config.settings import Settings
 from gateway.serving.wire.transport.io_mode import apply_io_mode
 
 DESCRIPTION = """\
@@ -44,18 +45,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", metavar="FILE", help="keys and values, one for each option below"
     )
-    for title, options in GROUPS.items():
-        group = parser.add_argument_group(title)
-        for option in options:
-            group.add_argument(
-                option_name(option.key), dest=option.key, help=_help(option), **_behaviour(option)
-            )
+    options = declared_options().values()
+    groups = {
+        title: parser.add_argument_group(title)
+        for title in dict.fromkeys(option.title for option in options)
+    }
+    for option in options:
+        add_declared(groups[option.title], option)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serves until a signal ends it; returns the exit status."""
     settings = read_settings(vars(arguments))
-    _check_io_mode(settings.io_mode)
+    _check_io_mode(settings.serving.run.io_mode)
     # nothing of it is needed for a fault in the settings
     from gateway.assembly.control_process import serve  # noqa: PLC0415
 
@@ -71,18 +73,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 def read_settings(arguments: Mapping[str, Any]) -> Settings:
     """The settings that the options and the file they may name come to; raises `CommandError`."""
-    options = {
-        key: value for key, value in arguments.items() if key in ConfigFile.__struct_fields__
-    }
+    given = {key: value for key, value in arguments.items() if key in declared_options()}
     path = arguments.get("config")
     faults: list[str] = []
-    sources = [
-        _read(lambda: read_options(options), faults),
-        _read(lambda: read_config_file(Path(path)) if path else ConfigFile(), faults),
-    ]
+    from_command_line = _read(lambda: read_options(given), faults)
+    from_file = _read(lambda: read_config_file(Path(path)) if path else {}, faults)
     if faults:
         raise CommandError(faults)
-    return compose(merge(*sources))
+    return compose(merge(from_command_line, from_file))
+
+
+def merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """What either says, by key; where both speak, the first."""
+    return {**second, **first}
 
 
 def _check_io_mode(wanted: IoMode) -> None:
@@ -97,33 +100,9 @@ def _check_io_mode(wanted: IoMode) -> None:
             raise CommandError(str(error)) from error
 
 
-def _read(read: Callable[[], ConfigFile], faults: list[str]) -> ConfigFile:
+def _read(read: Callable[[], dict[str, Any]], faults: list[str]) -> dict[str, Any]:
     try:
         return read()
     except CommandError as fault:
         faults.extend(fault.faults)
-        return ConfigFile()
-
-
-def _help(option: Option) -> str:
-    return f"{option.help} [default: {option.default}]" if option.default else option.help
-
-
-def _behaviour(option: Option) -> dict[str, Any]:
-    if option.kind == "flag":
-        return {"action": argparse.BooleanOptionalAction, "default": None}
-    return {
-        "metavar": option.value,
-        "action": "append" if option.kind == "list" else "store",
-        "type": _number if option.kind == "number" else str,
-    }
-
-
-def _number(text: str) -> int | str:
-    """A whole number where the text is one.
-
-    Whoever checks it says what is wrong with anything else.
-    """
-    digits = text.removeprefix("-")
-    # 64 bits
-    return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 20 else text  # noqa: PLR2004
+        return {}

@@ -1,4 +1,4 @@
-"""The settings as people write them: the keys of a YAML file, and options of the same names."""
+"""Options as people write them: the keys of a YAML file, and options of the same names."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from gateway.cli.command_errors import CommandError
-from gateway.cli.options.config_file import PATHS, ConfigFile
-from gateway.config.typed_yaml import TypedYamlFault, decode_mapping, decode_yaml
+from gateway.cli.options.declared import declared_options, read_values
+from gateway.config.typed_yaml import TypedYamlFault, load_yaml
 
 
-def read_config_file(path: Path) -> ConfigFile:
-    """What the file says, its relative paths made absolute (they start at its folder).
+def read_config_file(path: Path) -> dict[str, Any]:
+    """What the file says by key, its relative paths made absolute (they start at its folder).
 
     Raises `CommandError` with all that is wrong in it.
     """
     try:
-        options = decode_yaml(path.read_text(encoding="utf-8"), ConfigFile)
+        values = read_values(load_yaml(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise CommandError(f"--config: {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -29,23 +27,22 @@ def read_config_file(path: Path) -> ConfigFile:
     except TypedYamlFault as error:
         raise CommandError([f"{path}: {fault}" for fault in error.faults]) from error
     folder = path.absolute().parent
-    return msgspec.structs.replace(
-        options,
-        **{
-            key: str(folder / Path(value).expanduser())
-            for key in PATHS
-            if (value := getattr(options, key))
-        },
-    )
+    options = declared_options()
+    paths = {
+        key: str(folder / Path(value).expanduser())
+        for key, value in values.items()
+        if options[key].is_path and value
+    }
+    return values | paths
 
 
-def read_options(options: Mapping[str, Any]) -> ConfigFile:
-    """What the command line says, by key (None: not given).
+def read_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What the command line says, by key; in `arguments` None is what was not given.
 
     Raises `CommandError` with all that is wrong.
     """
     try:
-        return decode_mapping(options, ConfigFile)
+        return read_values(arguments)
     except TypedYamlFault as error:
         raise CommandError([_as_option(fault) for fault in error.faults]) from error
 

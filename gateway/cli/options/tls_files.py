@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def tls_faults(certificate: str | None, key: str | None, client_ca: str | None) -> Iterator[str]:
-    """What is wrong with the files, each PEM and None where it is not given; a sentence each."""
+def tls_faults(certificate: str, key: str, client_ca: str) -> Iterator[str]:
+    """What is wrong with the files, each PEM and empty where it is not given; a sentence each."""
     if certificate and key:
         yield from _pair_faults(certificate, key)
     elif certificate:

@@ -14,6 +14,7 @@ from pathlib import Path
 from gateway.cli.command_errors import CommandError
 from gateway.cli.parser import nearest
 from gateway.config.control import SourceOptions
+from gateway.config.serving_options import ModelDefaults
 from gateway.control.models.sources.folder import scan
 from gateway.control.models.sources.folder_source import FolderSource, installed_providers
 from gateway.control.models.sources.found import FoundModel, Repository
@@ -85,9 +86,9 @@ def examine(root: Path, name: str | None = None, cache_dir: Path | None = None) 
     repository = scan(root, name, available_providers=installed_providers())
     cores = max(1, usable_cores() // choose_processes_here(root).processes)
     options = SourceOptions(
-        models=root.absolute(), name=name or "", cache_dir=cache_dir, cores=cores
+        models=str(root.absolute()), name=name or "", cache_dir=str(cache_dir or "")
     )
-    models = asyncio.run(_examine_models(repository, options))
+    models = asyncio.run(_examine_models(repository, _Source(options, ModelDefaults(), cores)))
     # the others are beside it, and were not looked at
     if not any(model.found.alone for model in models):
         models = tuple(
@@ -171,11 +172,9 @@ class _Source(FolderSource):
         return ExaminedVersion(version, findings, plan)
 
 
-async def _examine_models(
-    repository: Repository, options: SourceOptions
-) -> tuple[ExaminedModel, ...]:
+async def _examine_models(repository: Repository, opened: _Source) -> tuple[ExaminedModel, ...]:
     total = sum(len(model.live) for model in repository.models)
-    async with _Source(options) as source:
+    async with opened as source:
         done: list[int] = []
         reporting = asyncio.create_task(
             _report(lambda: f"inspected {len(done)} of {total} versions")

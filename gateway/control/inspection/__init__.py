@@ -1,5 +1,5 @@
-"""Inspection of model versions.
+"""Inspection of model versions, asked for by the control process.
 
-Each is opened, tried and measured once, in a process of its own,
-before any serving process meets it.
+Each version is opened, tried and measured once in an inspection process, before any serving process
+opens it.
 """

@@ -1,6 +1,6 @@
-"""Findings kept from one start to the next.
+"""Findings that the control process keeps from one start to the next.
 
-A small JSON file each, named by the key of what they depend on.
+Each is a small JSON file, named by the key of what the findings depend on.
 """
 
 from __future__ import annotations
@@ -42,14 +42,13 @@ def default_cache_dir() -> Path:
 class FindingsCache:
     """Findings by key, in a folder that several gateways may share.
 
-    In memory where the folder cannot be written.
-
-    `get` and `put` block on the disk and may be called from any thread. Findings with an error are
-    not kept: what caused it may lie outside the file (missing external data, memory).
+    They are kept in memory where the folder cannot be written. `get` and `put` block on the disk
+    and may be called from any thread. Findings with an error are not kept: its cause may lie
+    outside the file (missing external data, memory).
     """
 
     def __init__(self, directory: Path | None, *, max_entries: int = 20_000) -> None:
-        """`directory` None: memory alone. Beyond `max_entries` the longest unused go."""
+        """`directory` None: in memory only. Beyond `max_entries` the longest unused are dropped."""
         self._directory = directory
         self._max_entries = max_entries
         self._memory: dict[str, Findings] = {}
@@ -58,7 +57,7 @@ class FindingsCache:
         self._lock = threading.Lock()
 
     def get(self, key: str) -> Findings | None:
-        """The findings kept for this key; an entry that cannot be read is none."""
+        """The findings kept for this key; None: there are none, or they cannot be read."""
         if key in self._memory:
             return self._memory[key]
         if self._directory is None:
@@ -76,7 +75,7 @@ class FindingsCache:
         return entry.findings
 
     def put(self, key: str, findings: Findings) -> None:
-        """Keeps findings without an error."""
+        """Keeps the findings, unless they have an error."""
         if findings.error:
             return
         if self._directory is None or self._failed:
@@ -130,7 +129,7 @@ class FindingsCache:
             self._prune(directory)
 
     def _prune(self, directory: Path) -> None:
-        """Drops the longest unused entries beyond the limit, and what writers left that died."""
+        """Drops the longest unused entries beyond the limit, and files of writers that died."""
         aged: list[tuple[float, Path]] = []
         for path in directory.iterdir():
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""How far one output is from another, as batching evidence counts it."""
+"""How far one output is from another, as batching evidence counts it (inspection process)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 TOLERANCE = 1e-5
-"""Largest difference that batching may make, as a part of the output's largest value."""
+"""The largest difference that batching may make, as a part of the output's largest value."""
 
 
 def difference(got: Array, want: Array) -> float:
     """The largest difference of two outputs as a part of their largest value.
 
-    Infinite where they cannot be compared.
-
-    NaN equals NaN and nothing else, an infinity only itself. Integers, booleans and strings are
-    equal or infinitely far apart: a class that flips on a near tie is another answer.
+    It is infinite where they cannot be compared. NaN equals NaN and nothing else, an infinity only
+    itself. Integers, booleans and strings are equal or infinitely far apart: a class that flips on
+    a near tie is another answer.
     """
     if got.shape != want.shape or got.dtype != want.dtype:
         return math.inf
@@ -46,8 +45,5 @@ def tells(output: Array) -> bool:
 
 
 def _wide(array: Array) -> Array:
-    """FP16 and BF16 in a width that holds every difference.
-
-    Their largest values overflow when subtracted.
-    """
+    """The values in a width that holds every difference; FP16 and BF16 could overflow."""
     return array.astype(np.float64)

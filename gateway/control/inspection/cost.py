@@ -1,9 +1,8 @@
-"""What a run costs by batch size.
+"""What a run costs by batch size, measured in the inspection process.
 
-The curve that decides whether batching pays, how far, and where batches run.
-
-Sizes are climbed first (1, 2, 4, ...) and then visited again, so that a disturbance of some
-milliseconds spoils one visit and not a size: each visit gives a median, the least of them counts.
+This curve decides whether batching pays, up to which size, and where batches run. Sizes are climbed
+first (1, 2, 4, ...) and then visited again, so that a disturbance of some milliseconds spoils one
+visit and not a size: each visit gives a median, and the least of them counts.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ class CostLimits:
     """How long measuring may take."""
 
     total_s: float = 1.0
-    """The climb ends with the size that passes it."""
+    """The climb ends with the size at which this time is over."""
     run_s: float = 0.3
     """The climb ends with the first size whose run takes longer."""
     visit_s: float = 0.1
-    """A visit's runs end when they pass it; there is one at least."""
+    """A visit's runs end when this time is over; there is one run at least."""
     visits: int = 3
     runs: int = 3
     """Runs in a visit."""
@@ -49,11 +48,10 @@ def batch_sizes(most: int) -> list[int]:
 def measure(
     run: Run, rows: Feed, most: int, limits: CostLimits = CostLimits()
 ) -> tuple[dict[int, float], str]:
-    """Microseconds of a run by batch size, up to `most`.
+    """Microseconds of a run by batch size up to `most`, and the model's refusal of a size.
 
-    What ended the climb where that was the model's refusal.
-
-    `rows` is a feed of rows that run alone; batches repeat them.
+    The text is empty where the model refused none. `rows` is a feed of rows that run alone; batches
+    repeat them.
     """
     count = max((len(array) for array in rows.values()), default=1)
     feeds: dict[int, Feed] = {}
@@ -69,9 +67,8 @@ def measure(
             costs[size] = _visit(run, feed, limits, warm=True)
         except ModelFailed as failure:
             ran = max(costs, default=0)
-            return _revisited(
-                run, feeds, costs, until, limits
-            ), f"a batch of {size} rows failed (the largest that ran: {ran}): {failure}"
+            refusal = f"a batch of {size} rows failed (the largest that ran: {ran}): {failure}"
+            return _revisited(run, feeds, costs, until, limits), refusal
         feeds[size] = feed
         if costs[size] > limits.run_s * 1e6:
             break
@@ -79,7 +76,7 @@ def measure(
 
 
 def measure_one(run: Run, feed: Feed, limits: CostLimits = CostLimits()) -> dict[int, float]:
-    """The same for a model that runs one request at a time; empty where the run fails."""
+    """The same for a model that runs one request at a time; empty: the run failed."""
     try:
         costs = {1: _visit(run, feed, limits, warm=True)}
     except ModelFailed:
@@ -100,7 +97,7 @@ def _revisited(
 def _visit(run: Run, feed: Feed, limits: CostLimits, *, warm: bool = False) -> float:
     """The median time of a few runs, in microseconds.
 
-    `warm`: of those after the first, which lays out the memory for this shape.
+    `warm`: there is one run more, which lays out the memory for this shape and does not count.
     """
     times_ns: list[int] = []
     begun = time.perf_counter_ns()

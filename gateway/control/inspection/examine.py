@@ -1,7 +1,4 @@
-"""One model file examined from opening to cost curve, in the process that calls.
-
-What the inspecting process does with a job.
-"""
+"""What an inspection process does with a job: one model file, from opening to cost curve."""
 
 from __future__ import annotations
 
@@ -32,11 +29,9 @@ _TRIM_BYTES = 1 << 20
 
 
 def examine(job: InspectionJob, doing: Callable[[str], None] = lambda _: None) -> Findings:
-    """The findings for a job.
+    """The findings for a job; a file that cannot be served gives findings with an error.
 
-    A file that cannot be served gives findings with an error, nothing is raised.
-
-    `doing` is called with what is about to be done, so that others know what killed the process.
+    `doing` is called with what is about to be done, so that it is known what ended the process.
     """
     doing("opening it")
     file_bytes = _file_bytes(job.path)
@@ -80,18 +75,15 @@ def unservable(inputs: Sequence[GraphTensor], outputs: Sequence[GraphTensor]) ->
         return "the graph has no outputs, so there is nothing to answer"
     for side, tensors in (("input", inputs), ("output", outputs)):
         for tensor in tensors:
-            if (
-                tensor.onnx_type.startswith("tensor(")
-                and datatype_of_onnx(tensor.onnx_type) is None
-            ):
-                return (
-                    f"{side} '{tensor.name}' is {tensor.onnx_type}, which the protocol has no "
-                    "datatype for; cast it inside the graph"
-                )
             if not tensor.onnx_type.startswith("tensor("):
                 return (
                     f"{side} '{tensor.name}' is {tensor.onnx_type}, and only tensors are served; "
                     f"{_advice(tensor.onnx_type)}"
+                )
+            if datatype_of_onnx(tensor.onnx_type) is None:
+                return (
+                    f"{side} '{tensor.name}' is {tensor.onnx_type}, which the protocol has no "
+                    "datatype for; cast it inside the graph"
                 )
     return ""
 
@@ -105,10 +97,7 @@ def _advice(onnx_type: str) -> str:
 def _reference(
     job: InspectionJob, inputs: Sequence[SampleTensor]
 ) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """The reference sample's arrays, the configured warm-up's for what it lacks.
-
-    What does not fit.
-    """
+    """The reference sample's arrays, the warm-up's for inputs it lacks, and what does not fit."""
     arrays, faults = load_reference(job.reference, inputs) if job.reference else ({}, ())
     warmup, more = reference_of_warmup(
         [entry for entry in job.warmup if entry.name not in arrays], inputs
@@ -127,12 +116,10 @@ def _costs(
 
     batches = evidence.rows > 0 and (evidence.batchable or job.max_batch_size > 0)
     if not batches:
-        return measure_one(
-            run,
-            {name: array[:1] for name, array in evidence.feed.items()}
-            if evidence.rows
-            else evidence.feed,
-        ), ""
+        feed = evidence.feed
+        if evidence.rows:
+            feed = {name: array[:1] for name, array in feed.items()}
+        return measure_one(run, feed), ""
     return measure(run, evidence.feed, min(job.max_batch_size or _DEFAULT_BATCH, _MOST_BATCH))
 
 
@@ -143,9 +130,9 @@ def _file_bytes(path: str) -> int:
 
 
 def _resident_bytes(*, settle: bool = False) -> int:
-    """Resident memory of this process, 0 where /proc does not say.
+    """Resident memory of this process in bytes; 0: /proc does not have it.
 
-    `settle`: after the allocator gave back what it holds in vain.
+    `settle`: the allocator first gives back what it holds without need.
     """
     with contextlib.suppress(OSError, ValueError, AttributeError):
         if settle:

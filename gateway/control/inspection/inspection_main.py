@@ -1,10 +1,9 @@
-"""The program that opens model files nobody has opened before.
+"""The program of an inspection process, which opens model files for the first time.
 
-`python -m gateway.control.inspection.inspection_main PARENT_PID`.
-
-Jobs come on stdin, reports go to what was stdout; both in the frames of
-`gateway.control.inspection.job`. A file may kill this process, and nothing else: it leaves no core,
-dies with its parent, and is the first that a machine short of memory lets go.
+It is started as `python -m gateway.control.inspection.inspection_main PARENT_PID`. Jobs come on
+stdin, reports go to what was stdout, both in the frames of `gateway.control.inspection.job`. A file
+may kill this process, and no other one: it leaves no core, dies with its parent, and is the first
+that a machine short of memory ends.
 """
 
 from __future__ import annotations
@@ -43,12 +42,12 @@ def _findings(job: InspectionJob, doing: Callable[[str], None]) -> Findings:
     try:
         return examine(job, doing)
     except Exception as error:  # noqa: BLE001
-        # whatever a strange model makes of us is reported as a fault of the model
+        # a failure of the inspection on a strange model is reported as the model's
         return Findings(error=f"it could not be inspected: {type(error).__name__}: {error}")
 
 
 def _exactly(stream: BinaryIO, count: int) -> bytes:
-    """So many bytes; empty at the stream's end."""
+    """`count` bytes; empty at the stream's end."""
     data = stream.read(count)
     return data if len(data) == count else b""
 

@@ -1,7 +1,6 @@
-"""Inspection as others see it.
+"""The control process's side of inspection: a job in, findings out.
 
-A job in, findings out, from the cache where they are known and from a
-process of their own where not.
+They come from the cache where they are known, and from an inspection process where not.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ _RETIRE_BYTES = 256 << 20  # a process that held so large a model gives the memo
 class Inspector:
     """Inspects model files in child processes, each file once; `async with` ends them.
 
-    `max_children`: processes at most, 0: one a core. They start on demand and end `idle_s` after
-    the last job. `progress` is called with (done, asked) whenever a job is done; both begin anew
-    when all are.
+    At most `max_children` processes run (0: one for each core). They start on demand and end
+    `idle_s` seconds after the last job. `progress` is called with (done, asked) whenever a job is
+    done; both numbers begin anew when all jobs are.
     """
 
     def __init__(
@@ -67,9 +66,9 @@ class Inspector:
         await asyncio.gather(*self._ending)
 
     async def inspect(self, job: InspectionJob) -> Findings:
-        """What inspecting the file showed; nothing is raised for a bad file (`Findings.error`).
+        """What inspecting the file showed; a bad file raises nothing, but has `Findings.error`.
 
-        Equal jobs at one time share one inspection.
+        Equal jobs at the same time share one inspection.
         """
         self._asked += 1
         try:
@@ -109,13 +108,11 @@ class Inspector:
         return findings
 
     def _known(self, key: str, job: InspectionJob) -> Findings | None:
-        """Findings with costs serve those who did not ask for them as well."""
+        """Findings with costs are also good for a job that did not ask for them."""
         known = self._cache.get(key)
-        return (
-            known
-            if known is not None or job.measure
-            else self._cache.get(findings_key(replace(job, measure=True)))
-        )
+        if known is not None or job.measure:
+            return known
+        return self._cache.get(findings_key(replace(job, measure=True)))
 
     async def _inspected(self, job: InspectionJob) -> Findings:
         if self._idle:

@@ -1,6 +1,6 @@
-"""What the inspecting process is asked and answers, and the frames they travel in.
+"""Messages between the control process and an inspection process, and their frames.
 
-Four bytes of length, then msgpack.
+A frame is four bytes of length, then msgpack.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ class InspectionJob:
     reference: str = ""
     """Path of a reference sample (.npz); empty: there is none."""
     warmup: tuple[WarmupInput, ...] = ()
-    """A configured warm-up request, taken for inputs the reference sample lacks."""
+    """A configured warm-up request, for inputs that the reference sample lacks."""
     max_batch_size: int = 0
-    """Rows configured for a batch: the cost curve goes there even against the evidence.
+    """Rows configured for a batch, up to which the cost curve goes even against the evidence.
 
-    0: to 64 where the evidence is for batching.
+    0: it goes to 64 where the evidence is for batching.
     """
     measure: bool = True
     """The cost curve is wanted."""
     timeout_s: float = 60.0
-    """The process is killed when it has not answered by then."""
+    """Seconds after which the process is killed if it has not answered."""
 
 
 class Report(msgspec.Struct):
-    """What the process says: first what it is doing to the model, in the end the findings."""
+    """A message from the process: what it is doing with the model, and in the end the findings."""
 
     doing: str = ""
     findings: Findings | None = None
 
 
 def frame(message: InspectionJob | Report) -> bytes:
-    """The message as it travels."""
+    """The message with its length before it."""
     data = msgspec.msgpack.encode(message)
     return LENGTH.pack(len(data)) + data

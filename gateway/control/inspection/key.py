@@ -1,4 +1,4 @@
-"""What findings depend on, as one hash: equal keys, equal findings."""
+"""What findings depend on, as one hash of the control process: equal keys, equal findings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gateway.control.inspection.job import InspectionJob
 from gateway.core.plan import Findings, GraphTensor
 
 SCHEMA: Final = 1
-"""Grows when inspection looks at models in another way: findings made before are then made anew."""
+"""Raised when inspection changes, so that findings of before are made anew."""
 
 _CPU_FIELDS: Final = {
     "vendor_id", "cpu family", "model", "model name", "stepping", "flags", "CPU implementer",
@@ -26,9 +26,9 @@ _CPU_FIELDS: Final = {
 
 
 def findings_key(job: InspectionJob) -> str:
-    """Hash over everything the findings of a job depend on.
+    """SHA-256 (hexadecimal) over all that the findings of a job depend on.
 
-    File, session, samples, ONNX Runtime, CPU. Reads the samples' files.
+    These are file, session, samples, ONNX Runtime and CPU. Reads the samples' files.
     """
     warmup = tuple(replace(entry, source=_source_hash(entry.source)) for entry in job.warmup)
     what = replace(
@@ -42,9 +42,9 @@ def findings_key(job: InspectionJob) -> str:
 
 @functools.cache
 def onnxruntime_version() -> str:
-    """Version of the installed ONNX Runtime, read without importing it.
+    """The version of the installed ONNX Runtime; empty: it is not installed.
 
-    The control side has no use for its 30 MB.
+    It is read without the import, because the control process has no use for its 30 MB.
     """
     spec = importlib.util.find_spec("onnxruntime")
     if spec is None or spec.origin is None:
@@ -57,10 +57,7 @@ def onnxruntime_version() -> str:
 
 @functools.cache
 def cpu() -> str:
-    """What identifies this machine's processor.
-
-    Kernels are chosen by it, and costs are its own.
-    """
+    """What identifies this machine's processor: kernels and costs depend on it."""
     try:
         first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n", 1)[0]
     except OSError:

@@ -1,4 +1,4 @@
-"""The parent's side of one inspecting process: started, asked job by job, mourned."""
+"""The control process's side of one inspection process: it is started, given jobs and ended."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _PROGRAM = "gateway.control.inspection.inspection_main"
 
 
 class ProcessLost(Exception):
-    """The process is gone and the job it had is not answered.
+    """The process is gone without an answer; the text says what it was doing and how it ended.
 
-    The text says what it was doing and how it ended.
+    `overstayed`: it was killed because the job's time was over.
     """
 
     def __init__(self, message: str, *, overstayed: bool = False) -> None:
@@ -31,7 +31,7 @@ class ProcessLost(Exception):
 
 
 class InspectingProcess:
-    """A running child; one job at a time. Whoever starts it stops it."""
+    """A running child that takes one job at a time; the caller that starts it stops it."""
 
     def __init__(self, process: Process) -> None:
         assert process.stdin is not None
@@ -52,9 +52,9 @@ class InspectingProcess:
         )
 
     async def inspect(self, job: InspectionJob) -> Findings:
-        """The findings; raises `ProcessLost` when the process dies.
+        """The findings; raises `ProcessLost` when the process dies or its time is over.
 
-        Or overstays the job's time limit and is killed.
+        A process whose time is over is killed.
         """
         doing = "starting"
         try:
@@ -65,16 +65,13 @@ class InspectingProcess:
                     doing = report.doing
         except TimeoutError:
             await self.kill()
-            message = (
-                f"the process that opened the model was still {doing} after "
-                f"{job.timeout_s:g} s and was killed"
-            )
             raise ProcessLost(
-                f"{message}; a model that slow needs a longer time limit for inspection",
+                f"the process that opened the model was still {doing} after {job.timeout_s:g} s "
+                "and was killed; a model that slow needs a longer time limit for inspection",
                 overstayed=True,
             ) from None
         except (asyncio.IncompleteReadError, ConnectionError):
-            raise ProcessLost(await self._obituary(doing)) from None
+            raise ProcessLost(await self._how_it_died(doing)) from None
         except msgspec.DecodeError as error:
             raise ProcessLost(
                 f"the process that opened the model sent an invalid answer ({error}) while {doing}"
@@ -82,24 +79,21 @@ class InspectingProcess:
         return report.findings
 
     async def stop(self) -> None:
-        """Lets an idle process end by itself."""
+        """Has an idle process end by itself, and waits for that."""
         self._stdin.close()
         await self._process.wait()
         await self._listening
 
     async def kill(self) -> None:
-        """Ends the process whatever it does."""
+        """Ends the process at once, whatever it does."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
         await self._listening
 
     def __repr__(self) -> str:
-        state = (
-            "running"
-            if self._process.returncode is None
-            else f"ended with {self._process.returncode}"
-        )
+        status = self._process.returncode
+        state = "running" if status is None else f"ended with {status}"
         return f"<InspectingProcess {self._process.pid} {state}>"
 
     async def _report(self) -> Report:
@@ -113,7 +107,7 @@ class InspectingProcess:
         while data := await stderr.read(1 << 16):
             self._tail = (self._tail + data)[-_TAIL_BYTES:]
 
-    async def _obituary(self, doing: str) -> str:
+    async def _how_it_died(self, doing: str) -> str:
         status = await self._process.wait()
         await self._listening
         text = f"the process that opened the model {_ending(status)} while {doing}"

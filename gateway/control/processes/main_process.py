@@ -105,7 +105,7 @@ class MainProcess:
             async with AsyncExitStack() as stack:
                 self._handle_signals(stack)
                 self._port = stack.enter_context(
-                    reserve_port(self._options.host, self._options.port)
+                    reserve_port(self._options.listen.host, self._options.listen.port)
                 )
                 self._http_port = self._reserve_http(stack)
                 self._telemetry = self._make_telemetry()
@@ -131,10 +131,10 @@ class MainProcess:
 
     def _reserve_http(self, stack: AsyncExitStack) -> ReservedPort | None:
         """Listens for HTTP from the start: an early probe waits instead of being refused."""
-        if self._options.http_port is None:
+        if self._options.listen.http_port is None:
             return None
         reserved = stack.enter_context(
-            reserve_port(self._options.host, self._options.http_port, "--http-port")
+            reserve_port(self._options.listen.host, self._options.listen.http_port, "--http-port")
         )
         reserved.listen()
         return reserved

@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cli.command_errors import CommandError
-from gateway.cli.commands.serve import add_arguments, read_settings
+from gateway.cli.commands.serve import add_arguments, merge, read_settings
 from gateway.cli.options.compose import compose
-from gateway.cli.options.config_file import PATHS, ConfigFile, merge
+from gateway.cli.options.declared import declared_options
 from gateway.cli.options.parse import option_name, read_config_file, read_options
-from gateway.cli.options.serve_options import GROUPS
 from gateway.cli.parser import Parser
 from gateway.config.control import ModelControlMode
 from gateway.config.quantities import parse_bytes, parse_duration_s
@@ -58,11 +57,8 @@ def faults(tmp_path, *words, file=None):
 
 
 def test_every_key_of_the_file_is_an_option_and_every_option_a_key():
-    assert (
-        {option.key for group in GROUPS.values() for option in group}
-        == set(ConfigFile.__struct_fields__)
-        == set(EXAMPLES)
-    )
+    given = set(parse()) - {"config"}
+    assert given == set(declared_options()) == set(EXAMPLES)
 
 
 def test_the_file_and_the_command_line_mean_the_same(tmp_path):
@@ -83,25 +79,25 @@ def test_the_file_and_the_command_line_mean_the_same(tmp_path):
     ]
     (tmp_path / "file.yaml").write_text("\n".join(lines))
     from_file = read_config_file(tmp_path / "file.yaml")
-    for key in ConfigFile.__struct_fields__:
-        expected = str(tmp_path / getattr(said, key)) if key in PATHS else getattr(said, key)
-        assert getattr(from_file, key) == expected
+    for key, option in declared_options().items():
+        expected = str(tmp_path / said[key]) if option.is_path else said[key]
+        assert from_file[key] == expected
         assert expected is not None
 
 
 @given(st.sets(st.sampled_from(sorted(EXAMPLES))), st.sets(st.sampled_from(sorted(EXAMPLES))))
 def test_the_command_line_wins_and_what_it_leaves_out_comes_from_the_file(first, second):
-    one = ConfigFile(**{key: ("first", key) for key in first})
-    two = ConfigFile(**{key: ("second", key) for key in second})
+    one = {key: ("first", key) for key in first}
+    two = {key: ("second", key) for key in second}
     merged = merge(one, two)
-    for key in ConfigFile.__struct_fields__:
+    for key in declared_options():
         expected = ("first", key) if key in first else ("second", key) if key in second else None
-        assert getattr(merged, key) == expected
+        assert merged.get(key) == expected
 
 
 def test_what_nobody_says_is_the_default_of_its_part(tmp_path):
     made = settings(tmp_path, "--models", tmp_path)
-    assert (made.control.host, made.control.port, made.control.http_port) == (
+    assert (made.control.listen.host, made.control.listen.port, made.control.listen.http_port) == (
         "127.0.0.1",
         8001,
         8002,
@@ -112,7 +108,7 @@ def test_what_nobody_says_is_the_default_of_its_part(tmp_path):
         made.control.stop.grace_s,
         made.control.model_control.poll_interval_s,
     ) == (5.0, 20.0, 15.0)
-    assert made.serving.max_message_bytes == 64 << 20
+    assert made.serving.limits.max_message_bytes == 64 << 20
     assert made.serving.worker_threads >= 4
     assert made.processes_reason
 
@@ -120,17 +116,19 @@ def test_what_nobody_says_is_the_default_of_its_part(tmp_path):
 def test_the_defaults_that_the_help_names_are_those_that_hold(tmp_path):
     """Durations, sizes and numbers of the help text, given as options, change nothing."""
     words = []
-    for option in (option for group in GROUPS.values() for option in group):
-        if option.kind == "number" and option.default.isdigit():
-            words += [option_name(option.key), option.default]
-        elif option.value in ("DURATION", "SIZE"):
-            (parse_duration_s if option.value == "DURATION" else parse_bytes)(option.default)
-            words += [option_name(option.key), option.default]
-        elif option.value in ("MODE", "LEVEL", "HOW", "HOST", "PORT") or option.key in (
+    for option in declared_options().values():
+        value = option.option.value
+        default = option.default_text
+        if option.is_number and default.isdigit():
+            words += [option_name(option.key), default]
+        elif value in ("DURATION", "SIZE"):
+            (parse_duration_s if value == "DURATION" else parse_bytes)(default)
+            words += [option_name(option.key), default]
+        elif value in ("MODE", "LEVEL", "HOW", "HOST", "PORT") or option.key in (
             "transport",
             "processes",
         ):
-            words += [option_name(option.key), option.default]
+            words += [option_name(option.key), default]
     assert len(words) >= 30
     assert settings(tmp_path, "--models", tmp_path, *words) == settings(
         tmp_path, "--models", tmp_path
@@ -159,23 +157,32 @@ def test_settings_reach_the_part_that_owns_them(tmp_path, pair):
         for key, value in EXAMPLES.items()
     )
     made = settings(tmp_path, file=file)
-    assert (made.models, made.name, made.io_mode, made.cache_dir) == (
+    control = made.control
+    serving = made.serving
+    assert (
+        made.models,
+        made.source.name,
+        serving.run.io_mode,
+        Path(made.source.cache_dir),
+    ) == (
         tmp_path / "m",
         "n",
         "polling",
         tmp_path / "d",
     )
-    assert (made.default_max_batch_size, made.max_queue_requests, made.max_queue_bytes) == (
+    assert (
+        made.defaults.default_max_batch_size,
+        made.defaults.max_queue_requests,
+        made.defaults.max_queue_bytes,
+    ) == (
         6,
         7,
         2 << 20,
     )
-    control = made.control
-    serving = made.serving
     assert (
-        control.host,
-        control.port,
-        control.http_port,
+        control.listen.host,
+        control.listen.port,
+        control.listen.http_port,
         control.processes,
         made.processes_reason,
     ) == ("h", 1, 2, 3, "as --processes says")
@@ -203,17 +210,18 @@ def test_settings_reach_the_part_that_owns_them(tmp_path, pair):
         "token",
     )
     assert (
-        serving.transport,
+        serving.run.transport,
         serving.worker_threads,
         serving.trust_loopback,
-        serving.log_level,
+        serving.logs.log_level,
     ) == ("aio", 4, False, "debug")
     assert (
-        serving.max_message_bytes,
-        serving.max_concurrent_calls,
-        serving.response_compression,
+        serving.limits.max_message_bytes,
+        serving.limits.max_concurrent_calls,
+        serving.limits.response_compression,
     ) == (1 << 20, 5, "gzip")
-    assert (serving.max_connection_age_s, serving.max_connection_age_grace_s) == (60.0, 3.0)
+    limits = serving.limits
+    assert (limits.max_connection_age_s, limits.max_connection_age_grace_s) == (60.0, 3.0)
     assert (serving.max_in_flight_per_process, serving.max_in_flight_bytes_per_process) == (
         3,
         1 << 20,
@@ -226,9 +234,12 @@ def test_settings_reach_the_part_that_owns_them(tmp_path, pair):
 def test_the_shares_of_the_processes_are_the_least_equal_ones_that_come_to_the_limit(
     limit, processes
 ):
-    said = ConfigFile(
-        models=str(ROOT), processes=processes, max_in_flight=limit, max_in_flight_bytes=limit
-    )
+    said = {
+        "models": str(ROOT),
+        "processes": processes,
+        "max_in_flight": limit,
+        "max_in_flight_bytes": limit,
+    }
     serving = compose(said).serving
     assert serving.max_in_flight_per_process == serving.max_in_flight_bytes_per_process
     assert limit <= serving.max_in_flight_per_process * processes < limit + processes
@@ -254,14 +265,10 @@ def test_relative_paths_in_the_file_start_at_its_folder_and_those_typed_where_th
     ("said", "port"), [("off", None), ("'off'", None), ("0", 0), ("9002", 9002)]
 )
 def test_no_http_is_said_by_off_although_yaml_reads_that_as_false(tmp_path, said, port):
-    assert (
-        settings(tmp_path, "--models", tmp_path, file=f"http_port: {said}\n").control.http_port
-        == port
-    )
-    assert (
-        settings(tmp_path, "--models", tmp_path, "--http-port", said.strip("'")).control.http_port
-        == port
-    )
+    in_file = settings(tmp_path, "--models", tmp_path, file=f"http_port: {said}\n")
+    assert in_file.control.listen.http_port == port
+    typed = settings(tmp_path, "--models", tmp_path, "--http-port", said.strip("'"))
+    assert typed.control.listen.http_port == port
 
 
 def test_processes_are_chosen_by_the_machine_unless_a_number_is_said(tmp_path):
@@ -399,7 +406,7 @@ def test_a_link_that_is_no_web_address_is_refused_where_it_stands(tmp_path, url)
     "url", ["http://h/{trace_id}", "https://u@[::1]:1/ui?id={trace_id}#{trace_id}", ""]
 )
 def test_a_link_that_is_a_web_address_reaches_the_page_as_plain_text(tmp_path, url):
-    told = settings(tmp_path, "--models", tmp_path, "--trace-url", url).telemetry.trace_url
+    told = settings(tmp_path, "--models", tmp_path, "--trace-url", url).telemetry.options.trace_url
     assert (told, type(told)) == (url, str)
 
 

@@ -4,7 +4,8 @@ import dataclasses
 from pathlib import Path
 
 from gateway.cli.reports.banner import Programs, banner
-from gateway.config.settings import ServingSettings, Settings
+from gateway.config.serving_options import ServingSettings
+from gateway.config.settings import Settings
 from gateway.control.processes.main_process import Started
 from gateway.ipc.repository_index import IndexEntry, VersionState
 

@@ -1,4 +1,4 @@
-"""Findings are kept by what they depend on, on disk where that can be written."""
+"""Findings are kept by what they depend on, and on disk where it can be written."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What the cost curve measures and where it ends.
 
-On models made of plain functions that take their time.
+The models are plain functions that take a known time.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ ROWS = {"x": np.arange(5, dtype=np.float32).reshape(5, 1)}
 
 
 def busy(seconds):
-    """A run that takes this long at least, whoever shares the core."""
+    """A run that takes at least this long, even if other work shares the core."""
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         pass
 
 
 class Costly:
-    """Takes so many seconds a row, and remembers the rows it was given."""
+    """A model that takes so many seconds a row, and remembers the rows it was given."""
 
     def __init__(self, row_s=0.0, most=1 << 20):
         self.row_s = row_s

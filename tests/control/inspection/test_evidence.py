@@ -1,4 +1,4 @@
-"""Which models may be batched, told from real models that ONNX Runtime runs."""
+"""Which models may be batched, shown on real models that ONNX Runtime runs."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def doubled(datatype):
 
 
 def equal_lengths():
-    """Two free inner axes under names of their own, which must nevertheless agree."""
+    """A model with two free inner axes of different names, which must nevertheless agree."""
     inputs = [tensor("ids", I64, ["N", "a"]), tensor("mask", F32, ["N", "b"])]
     nodes = [node("Cast", ["ids"], ["f"], to=F32), node("Mul", ["f", "mask"], ["y"])]
     return model(nodes, inputs, [tensor("y", F32, ["N", None])])
@@ -134,7 +134,7 @@ def test_rows_that_know_nothing_of_each_other_may_be_batched(tmp_path, name):
 
 
 def power_over_batch():
-    """Divides by the number of rows: right for one row, wrong for two."""
+    """A model that divides by the number of rows: right for one row, wrong for two."""
     nodes = [
         node("Shape", ["x"], ["s"], start=0, end=1),
         node("Cast", ["s"], ["n"], to=F32),
@@ -144,7 +144,7 @@ def power_over_batch():
 
 
 def at_most_ten_rows():
-    """Adds a table of ten places, as a position embedding on the wrong axis does."""
+    """A model that adds a table of ten rows, as a position embedding on the wrong axis does."""
     nodes = [
         node("Shape", ["x"], ["n"], start=0, end=1),
         node("Sub", ["ten", "n"], ["rest"]),
@@ -275,7 +275,7 @@ def test_what_looks_beyond_its_row_is_not_batched_and_the_reason_is_said(tmp_pat
 
 
 def test_a_quantised_copy_of_a_batchable_network_is_not_batchable(tmp_path):
-    """What ONNX Runtime's own dynamic quantisation makes."""
+    """The model that ONNX Runtime's own dynamic quantisation makes."""
     quantization = pytest.importorskip("onnxruntime.quantization")
     source = save(tmp_path, mlp(width=64))
     quantization.quantize_dynamic(source, tmp_path / "quantised.onnx")
@@ -310,10 +310,7 @@ def test_a_reference_sample_settles_a_size_no_guess_would_find(tmp_path):
 
 
 def only_hundreds():
-    """An embedding of which only the indexes from 100 on exist for callers.
-
-    Smaller ones are an error.
-    """
+    """An embedding whose smallest index for callers is 100; a smaller one is an error."""
     nodes = [node("Sub", ["ids", "hundred"], ["i"]), node("Sub", ["i", "i"], ["z"])]
     nodes += [
         node("Less", ["i", "z"], ["low"]),

@@ -1,4 +1,4 @@
-"""Inspection in processes of its own: what kills, hangs or breaks there is a sentence here."""
+"""Inspection in processes of its own: a model that ends, hangs or breaks one gives a sentence."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def job(path, **options):
 
 
 def inspected(*jobs, cache=None, **options):
-    """The findings of jobs that are asked for at once."""
+    """The findings of jobs that are asked for at the same time."""
 
     async def run():
         async with Inspector(cache or FindingsCache(None), **options) as inspector:
@@ -379,7 +379,7 @@ def test_strings_are_inspected(tmp_path):
 
 
 def children():
-    """Processes of ours that run the child's program."""
+    """The children of this process that run the inspection's program."""
     listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     return [int(pid) for pid in listed if alive(int(pid)) and b"inspection_main" in command(pid)]
 
@@ -399,7 +399,7 @@ def alive(pid):
 
 
 def busy(pid):
-    """It has used more processor time than starting takes: it is inside the endless loop."""
+    """The process has used more processor time than a start takes: it is in the endless loop."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:
@@ -415,7 +415,7 @@ def wait(condition, seconds=30.0):
 
 
 async def until(condition, seconds=30.0):
-    """Polls what another process does."""
+    """Waits until a condition on another process holds."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""What is forced, and how the reports of the processes come together."""
+"""What is forced, and how the reports of all processes come together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REPORT = ((KEY, Snapshot("m", "open", "", 5, 20, 5, 3.0, 1, "no memory")),)
 
 
 class Processes:
-    """Those that are up, and what they are told."""
+    """The slots that are up, and the messages that were sent to them."""
 
     def __init__(self, *slots):
         self.slots = dict.fromkeys(slots)

@@ -1,4 +1,4 @@
-"""Breakers of whole gateways: forced in every process and for good, reported by every process."""
+"""Circuit breakers of whole gateways: forced in every process, and reported by every process."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tests.support.running_gateway import until
 
 
 def breakers(gateway):
-    """Of each process, as one of them answers for all: state and mode by key.
+    """The state and mode of every breaker by process, as one process answers for all.
 
-    None: it did not answer.
+    None: that process did not answer.
     """
     return {int(slot): report for slot, report in gateway.ask("breakers")["reports"].items()}
 

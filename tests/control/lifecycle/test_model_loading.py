@@ -7,19 +7,12 @@ import asyncio
 from gateway.control.lifecycle.counter_rows import CounterRows
 from gateway.control.lifecycle.fleet import Fleet
 from gateway.control.lifecycle.model_loading import ModelLoading
-from gateway.control.lifecycle.model_record import CannotPlan, ModelRecord, SourceModel
+from gateway.control.lifecycle.model_record import ModelRecord
 from gateway.control.lifecycle.publisher import Publisher
+from gateway.control.models.sources.source import CannotPlan, SourceModel
 from gateway.core.plan import VersionPlan
-from gateway.ipc.messages import (
-    LENGTH,
-    Commit,
-    Committed,
-    Listen,
-    Prepare,
-    Prepared,
-    Retired,
-    decode,
-)
+from gateway.ipc.framing import LENGTH, decode
+from gateway.ipc.messages import Commit, Committed, Listen, Prepare, Prepared, Retired
 
 FULL = "the gateway serves at most 2 versions, and as many are loaded: unload one first"
 

@@ -1,4 +1,4 @@
-"""Many changes make one publication, and who waits is not kept."""
+"""Many changes make one publication, and a caller that waits is not kept waiting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes over all processes: in all or in none, whichever process dies when."""
+"""Changes over all processes: in all or in none, whichever process dies, and at any time."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def plan(model: str, version: int, content: str = "a") -> VersionPlan:
 
 
 class Process:
-    """A serving process as the releases see it.
+    """A serving process as `TwoPhaseCommit` sees it.
 
-    It prepares in its own time, commits at once, drains later.
+    It prepares in its own time, commits at once and drains later.
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class Process:
 
 
 class World:
-    """Releases and the processes they tell what to do."""
+    """`TwoPhaseCommit` and the processes that carry out its actions."""
 
     def __init__(self, concurrent: int = 2) -> None:
         self.two_phase_commit = TwoPhaseCommit(concurrent)
@@ -470,7 +470,7 @@ def test_without_a_process_a_load_waits_and_an_unload_does_not():
 class AnythingHappens(RuleBasedStateMachine):
     """Loads, unloads, failures, deaths and restarts in any order.
 
-    With every message delivered at any moment.
+    Every message may be delivered at any moment.
     """
 
     def __init__(self) -> None:
@@ -535,10 +535,7 @@ class AnythingHappens(RuleBasedStateMachine):
                 }
 
     def teardown(self):
-        """Whatever happened, once the dust has settled every change is over once.
-
-        All agree and nothing is left prepared.
-        """
+        """At the end every change is over once, all processes agree, nothing is left prepared."""
         for slot in range(2):
             self.start(slot)
         self.world.run()

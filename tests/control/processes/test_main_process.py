@@ -212,7 +212,7 @@ class TestDeaths:
 
 
 class TestLacking:
-    """A restarted process that cannot open again what is live."""
+    """A restarted process cannot open again what is live."""
 
     def lose(self, gateway, *slots):
         pids = {state["pid"] for state in gateway.states() if state["slot"] in slots}

@@ -1,4 +1,4 @@
-"""A port is the gateway's alone, and all its serving processes'."""
+"""A port belongs to the gateway alone, and to all of its serving processes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Serving processes that are started, taken, and ended.
+"""Serving processes are started, taken and ended.
 
-Real interpreters with an entry of these tests.
+They are real interpreters that run an entry of these tests.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gateway.control.processes.spawning import Spawner
 
 
 def tell(link_fd, files, _watch):
-    """An entry: says over the link what it was started with, and ends with what it is told."""
+    """An entry that sends over the link what it was started with, and ends as it is ordered to."""
     with socket.socket(fileno=link_fd) as link:
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         link.sendall(

@@ -1,4 +1,4 @@
-"""How far a sequence of signals leads."""
+"""Which phase a sequence of signals leads to."""
 
 from __future__ import annotations
 

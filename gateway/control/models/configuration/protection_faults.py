@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 import msgspec
 
+from gateway.control.models.configuration.admission_configuration import Quota
 from gateway.control.models.configuration.protection_configuration import (
     Breaker,
     Fallback,
     Protections,
-    Quota,
-    Workers,
 )
+from gateway.control.models.configuration.worker_configuration import Workers
 
 _ROUNDING = 1e-9  # three times 0.333... may come to more than 1
 

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, cast
 
 from gateway.config.quantities import Duration
-from gateway.control.models.configuration.configuration import (
+from gateway.control.models.configuration.configuration import ModelConfiguration, Reading
+from gateway.control.models.configuration.execution_configuration import (
     Batching,
-    Datatype,
-    ModelConfiguration,
     Queue,
-    Reading,
     SessionOptions,
+)
+from gateway.control.models.configuration.tensor_configuration import (
+    Datatype,
     TensorConfiguration,
     WarmupRequest,
     WarmupTensor,

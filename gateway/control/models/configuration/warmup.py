@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gateway.config.typed_yaml import did_you_mean
-from gateway.control.models.configuration.configuration import (
-    ModelConfiguration,
-    WarmupRequest,
-    WarmupTensor,
-)
+from gateway.control.models.configuration.configuration import ModelConfiguration
+from gateway.control.models.configuration.tensor_configuration import WarmupRequest, WarmupTensor
 from gateway.core.plan import BatchingPlan, Findings, TensorSpec, WarmupInput
 from gateway.onnx.model_faults import PlanFault
 

@@ -1,1 +1,1 @@
-"""What is decided about a version before it is built."""
+"""What the control process decides about a version before it is built."""

@@ -1,17 +1,19 @@
-"""Whether, and how far, requests of a version are run together.
+"""Whether requests of a version are run together, and how many; decided in the control process.
 
-A configured `max_batch_size` is its user's word and wins. Without it a version is batched only on
-evidence that batching never changes an answer: every input and output has a free first axis, and
-trial rows were answered together as they were apart.
+There are two cases. A configured `max_batch_size` is its user's decision and wins. Without it a
+version is batched only on evidence that batching never changes an answer: every input and output
+has a free first axis, and trial rows were answered together as they were apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from gateway.control.models.configuration.configuration import Batching, ModelConfiguration
+from gateway.control.models.configuration.configuration import ModelConfiguration
+from gateway.control.models.configuration.execution_configuration import Batching
 from gateway.control.models.planning.cost_curve import loop_batch_size, useful_batch_size
+from gateway.control.models.planning.said_values import said_values
 from gateway.control.models.planning.tensor_specs import free_sizes
 from gateway.core.plan import BatchingPlan, Findings, GraphTensor
 from gateway.onnx.model_faults import PlanFault
@@ -50,12 +52,6 @@ def _configured(
             findings,
             "max_batch_size is configured as 0, or shapes are and no max_batch_size",
         )
-    warnings: list[str] = []
-    if limit > 1 and not findings.batchable:
-        warnings.append(
-            f"max_batch_size {limit} is configured, although "
-            f"{findings.evidence or 'no evidence speaks for it'}"
-        )
     plan = _with_settings(
         configured,
         BatchingPlan(max_batch_size=limit, reason=f"max_batch_size {limit} is configured"),
@@ -65,18 +61,30 @@ def _configured(
         plan = replace(
             plan, reason=f"{plan.reason}, dynamic batching is not: each request runs alone"
         )
-        if configured.max_queue_delay_s or configured.preferred_batch_sizes:
-            warnings.append(
-                "max_queue_delay and preferred_batch_sizes have no effect without dynamic batching"
-            )
-    fixed = limit > 1 and any(
+    if _has_fixed_axis(limit, findings):  # a run has so many rows in any case
+        plan = replace(plan, pad_to=(limit,), useful_batch_size=limit if plan.dynamic else 1)
+    return plan, tuple(_configured_warnings(configured, plan, findings))
+
+
+def _configured_warnings(
+    configured: Batching, plan: BatchingPlan, findings: Findings
+) -> Iterator[str]:
+    if plan.max_batch_size > 1 and not findings.batchable:
+        yield (
+            f"max_batch_size {plan.max_batch_size} is configured, although "
+            f"{findings.evidence or 'no evidence speaks for it'}"
+        )
+    if not plan.dynamic and (configured.max_queue_delay_s or configured.preferred_batch_sizes):
+        yield "max_queue_delay and preferred_batch_sizes have no effect without dynamic batching"
+
+
+def _has_fixed_axis(limit: int, findings: Findings) -> bool:
+    """The graph itself has batches of exactly `limit` rows."""
+    return limit > 1 and any(
         free_sizes(tensor)[:1] == (limit,)
         for tensor in (*findings.inputs, *findings.outputs)
         if not tensor.optional
     )
-    if fixed:  # a run has so many rows in any case
-        plan = replace(plan, pad_to=(limit,), useful_batch_size=limit if plan.dynamic else 1)
-    return plan, tuple(warnings)
 
 
 def _on_evidence(
@@ -108,29 +116,27 @@ def _on_evidence(
 def _not_batched(
     configured: Batching, findings: Findings, why: str
 ) -> tuple[BatchingPlan, tuple[str, ...]]:
-    idle = (
+    plan = BatchingPlan(
+        loop_batch_size=loop_batch_size(findings.cost_us, 0), reason=f"not batched: {why}"
+    )
+    if (
         configured.dynamic
         or configured.max_queue_delay_s
         or configured.preferred_batch_sizes
         or configured.pad_to
-    )
-    warnings = (
-        ("the other settings of batching have no effect, because the version is not batched",)
-        if idle
-        else ()
-    )
-    return BatchingPlan(
-        loop_batch_size=loop_batch_size(findings.cost_us, 0), reason=f"not batched: {why}"
-    ), warnings
+    ):
+        return plan, (
+            "the other settings of batching have no effect, because the version is not batched",
+        )
+    return plan, ()
 
 
 def _with_settings(configured: Batching, plan: BatchingPlan, findings: Findings) -> BatchingPlan:
     limit = plan.max_batch_size
-    if (
-        largest := max(
-            (*(configured.pad_to or ()), *(configured.preferred_batch_sizes or ())), default=0
-        )
-    ) > limit:
+    largest = max(
+        (*(configured.pad_to or ()), *(configured.preferred_batch_sizes or ())), default=0
+    )
+    if largest > limit:
         raise PlanFault(
             f"batching names the size {largest}, but a batch has at most {limit} "
             "rows: configure max_batch_size"
@@ -138,18 +144,17 @@ def _with_settings(configured: Batching, plan: BatchingPlan, findings: Findings)
     plan = replace(
         plan,
         loop_batch_size=loop_batch_size(findings.cost_us, limit),
-        pad_to=configured.pad_to or (),
+        **said_values(configured, "max_batch_size"),
     )
-    if configured.dynamic is False:
-        return replace(plan, dynamic=False, useful_batch_size=1)
+    if not plan.dynamic:  # nothing is waited for
+        return replace(plan, useful_batch_size=1, max_queue_delay_s=0.0, preferred_batch_sizes=())
     return replace(
         plan,
         useful_batch_size=useful_batch_size(findings.cost_us, limit),
-        max_queue_delay_s=float(configured.max_queue_delay_s or 0.0),
-        preferred_batch_sizes=tuple(sorted(configured.preferred_batch_sizes or ())),
+        preferred_batch_sizes=tuple(sorted(plan.preferred_batch_sizes)),
     )
 
 
 def _without_batch_axis(tensors: Iterable[GraphTensor]) -> tuple[str, ...]:
-    """Tensors whose first axis is not free: one value of theirs would hold for a whole batch."""
+    """The names of tensors without a free first axis: one value would hold for a whole batch."""
     return tuple(tensor.name for tensor in tensors if free_sizes(tensor)[:1] != (-1,))

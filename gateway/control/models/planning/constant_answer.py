@@ -1,4 +1,4 @@
-"""Whether a constant can stand in for the answer of a version."""
+"""Whether a constant can stand in for a version's answer; checked in the control process."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _MOST_AXES = 8
 def constant_faults(
     key: str, constant: Mapping[str, object], outputs: Sequence[TensorSpec], *, batched: bool
 ) -> Iterator[str]:
-    """What keeps it from being an answer, a sentence each.
+    """What keeps the constant from being an answer, a sentence each.
 
-    Where the version is batched, the values are those of one row.
+    `constant` has values by the output's name; where the version is batched, those of one row.
     """
     names = [spec.name for spec in outputs]
     yield from (
@@ -36,32 +36,32 @@ def constant_faults(
         if name not in names
     )
     for spec in outputs:
-        if spec.name not in constant:
-            yield f"{key} lacks the output '{spec.name}'"
-            continue
-        expected = spec.shape[1:] if batched else spec.shape
-        where = f"{key}.{spec.name}"
-        # A whole tensor without axes is one of any rank as well: ONNX
-        # Runtime's interface shows both alike.
-        shape = _shape(constant[spec.name], len(expected) if spec.shape else _MOST_AXES)
-        if shape is None:
-            yield f"{where}: its lists differ in length"
-        elif not (_fits(shape, expected) if spec.shape else len(shape) <= _MOST_AXES):
-            yield (
-                f"{where} has the shape {list(shape)}, but {'a row of ' if batched else ''}the "
-                f"output has {list(expected)}"
-            )
+        if spec.name in constant:
+            yield from _output_faults(f"{key}.{spec.name}", constant[spec.name], spec, batched)
         else:
-            yield from (
-                f"{where} holds {shown}, which is no {spec.datatype}"
-                for shown in _strangers(constant[spec.name], spec.datatype)
-            )
+            yield f"{key} lacks the output '{spec.name}'"
+
+
+def _output_faults(where: str, value: object, spec: TensorSpec, batched: bool) -> Iterator[str]:
+    expected = spec.shape[1:] if batched else spec.shape
+    # a whole tensor without axes is one of any rank as well: ONNX Runtime's interface shows both
+    # alike
+    shape = _shape(value, len(expected) if spec.shape else _MOST_AXES)
+    if shape is None:
+        yield f"{where}: its lists differ in length"
+    elif not (_fits(shape, expected) if spec.shape else len(shape) <= _MOST_AXES):
+        yield (
+            f"{where} has the shape {list(shape)}, but {'a row of ' if batched else ''}the "
+            f"output has {list(expected)}"
+        )
+    elif (stranger := _stranger(value, spec.datatype)) is not None:
+        yield f"{where} holds {stranger}, which is no {spec.datatype}"
 
 
 def _shape(value: object, deepest: int) -> Shape | None:
-    """The nested lists' shape; None where there is none.
+    """The nested lists' shape; None: they differ in length.
 
-    One axis beyond the deepest that is expected, at most: YAML can nest without end.
+    It goes one axis beyond the deepest that is expected, at most: YAML can nest without end.
     """
     if not isinstance(value, list):
         return ()
@@ -76,16 +76,13 @@ def _fits(shape: Shape, expected: Shape) -> bool:
     )
 
 
-def _strangers(value: object, datatype: str) -> list[str]:
-    """The first element that is not of the datatype, if there is one, as it is shown."""
-    shown = next(
-        (repr(element) for element in _elements(value) if not _is_of(element, datatype)), None
-    )
-    return (
-        []
-        if shown is None
-        else [shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."]
-    )
+def _stranger(value: object, datatype: str) -> str | None:
+    """The text of the first element that is not of the datatype; None: there is none."""
+    for element in _elements(value):
+        if not _is_of(element, datatype):
+            shown = repr(element)
+            return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."
+    return None
 
 
 def _elements(value: object) -> Iterable[object]:

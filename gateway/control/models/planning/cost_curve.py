@@ -1,29 +1,27 @@
-"""What the measured cost of runs says about batching."""
+"""What the measured cost of runs means for batching; decided in the control process."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 LOOP_LIMIT_US = 50.0
-"""A run below this is cheaper on the event loop than the hop to a thread and back."""
+"""Microseconds; a shorter run is cheaper on the event loop than with a hop to a thread and back."""
 
 _OWN_COST_US = 70.0
-"""What a batch costs besides its run.
+"""Microseconds that a batch costs besides its run.
 
-Joining, the hop to a thread and back, taking apart
-(load_tests.process_workers: 76 us around a run of 7).
+It is joined, hops to a thread and back, and is taken apart (load_tests.process_workers: 76 us
+around a run of 7).
 """
 
 _WORTH_WHILE = 1.05  # rows put together beyond this point save less than 5 % each, and cost waiting
 
 
 def useful_batch_size(cost_us: Mapping[int, float], max_batch_size: int) -> int:
-    """The smallest batch whose cost per row, the gateway's own with it, is within 5 % of the best.
+    """The smallest batch whose cost per row is within 5 % of the best; 1: batching does not pay.
 
-    1 where batching does not pay.
-
-    `cost_us`: microseconds of a run by its rows. Where no batch was measured the limit itself is
-    returned: nothing speaks against it.
+    The gateway's own cost counts too. `cost_us`: microseconds of a run by its rows. Where no batch
+    was measured the limit itself is returned, because nothing speaks against it.
     """
     per_row = {
         rows: (cost + _OWN_COST_US) / rows
@@ -37,9 +35,9 @@ def useful_batch_size(cost_us: Mapping[int, float], max_batch_size: int) -> int:
 
 
 def loop_batch_size(cost_us: Mapping[int, float], max_batch_size: int) -> int:
-    """The largest measured batch that runs in under 50 us; 0 where none does.
+    """The largest measured batch that runs in under 50 us; 0: none does.
 
-    A version without a batch axis (0) is asked about 1.
+    `max_batch_size` 0 is a version without a batch axis, of which single requests count.
     """
     quick = [
         rows

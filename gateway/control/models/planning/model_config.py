@@ -1,16 +1,16 @@
-"""The `inference.ModelConfig` that the ModelConfig call answers.
+"""The `inference.ModelConfig` that the ModelConfig call answers, made in the control process.
 
-What is configured and what the graph says, never what was measured.
+It has what is configured and what the graph says, never what was measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 from gateway.control.models.configuration.configuration import ModelConfiguration
 from gateway.control.models.sources.version_policy import VersionPolicy
-from gateway.core.plan import BatchingPlan, QueuePlan, SessionPlan, TensorSpec
+from gateway.core.plan import BatchingPlan, QueuePlan, TensorSpec, VersionPlan
 from gateway.protocol.generated import model_config_pb2 as pb
 
 PLATFORM = "onnxruntime_onnx"
@@ -18,49 +18,44 @@ BACKEND = "onnxruntime"
 
 
 def model_config(
-    name: str,
-    configuration: ModelConfiguration,
-    *,
-    inputs: Sequence[TensorSpec],
-    outputs: Sequence[TensorSpec],
-    batching: BatchingPlan,
-    queue: QueuePlan,
-    session: SessionPlan,
-    instances: int,
-    label_files: Mapping[str, str],
+    plan: VersionPlan, configuration: ModelConfiguration, label_files: Mapping[str, str]
 ) -> pb.ModelConfig:
-    """The configuration in the protocol's words; `label_files`: by the output's name."""
+    """The planned version in the protocol's words; `label_files` are by the output's name."""
+    batching = plan.batching
     config = pb.ModelConfig(
-        name=name, platform=PLATFORM, backend=BACKEND, max_batch_size=batching.max_batch_size
+        name=plan.model, platform=PLATFORM, backend=BACKEND, max_batch_size=batching.max_batch_size
     )
     config.default_model_filename = configuration.model_filename or "model.onnx"
     _set_version_policy(config, configuration.versions or VersionPolicy())
-    formats = {tensor.name: tensor.format for tensor in configuration.inputs if tensor.format}
-    for spec in inputs:
-        _set_tensor(
-            config.input.add(optional=spec.optional), spec, batched=batching.max_batch_size > 0
-        )
-        if spec.name in formats:
-            config.input[-1].format = (
-                pb.ModelInput.FORMAT_NHWC
-                if formats[spec.name] == "NHWC"
-                else pb.ModelInput.FORMAT_NCHW
-            )
-    for spec in outputs:
-        _set_tensor(
-            config.output.add(label_filename=label_files.get(spec.name, "")),
-            spec,
-            batched=batching.max_batch_size > 0,
-        )
-    on_gpu = session.providers[0] in ("CUDAExecutionProvider", "TensorrtExecutionProvider")
+    _set_tensors(config, plan, configuration, label_files)
+    on_gpu = plan.session.providers[0] in ("CUDAExecutionProvider", "TensorrtExecutionProvider")
     kind = pb.ModelInstanceGroup.KIND_GPU if on_gpu else pb.ModelInstanceGroup.KIND_CPU
-    config.instance_group.add(name=f"{name}_0", count=instances, kind=kind)
+    config.instance_group.add(name=f"{plan.model}_0", count=plan.instances, kind=kind)
     if batching.dynamic and batching.max_batch_size > 0:
-        _set_dynamic_batching(config.dynamic_batching, batching, queue, configuration)
+        _set_dynamic_batching(config.dynamic_batching, batching, plan.queue, configuration)
     for key, value in sorted((configuration.metadata or {}).items()):
         config.parameters[key].string_value = value
     _set_warmup(config, configuration)
     return config
+
+
+def _set_tensors(
+    config: pb.ModelConfig,
+    plan: VersionPlan,
+    configuration: ModelConfiguration,
+    label_files: Mapping[str, str],
+) -> None:
+    batched = config.max_batch_size > 0
+    formats = {tensor.name: tensor.format for tensor in configuration.inputs if tensor.format}
+    for spec in plan.inputs:
+        tensor = config.input.add(optional=spec.optional)
+        _set_tensor(tensor, spec, batched=batched)
+        if spec.name in formats:
+            nhwc = formats[spec.name] == "NHWC"
+            tensor.format = pb.ModelInput.FORMAT_NHWC if nhwc else pb.ModelInput.FORMAT_NCHW
+    for spec in plan.outputs:
+        output = config.output.add(label_filename=label_files.get(spec.name, ""))
+        _set_tensor(output, spec, batched=batched)
 
 
 def _set_version_policy(config: pb.ModelConfig, policy: VersionPolicy) -> None:

@@ -1,9 +1,7 @@
-"""How a version is protected.
+"""How a version is protected, planned in the control process.
 
-What is configured, held against its outputs and the versions beside it.
-
-Besides what is configured, two things are read here, in the main process: the certificate files of
-remotes, and the environment variables that hold their tokens.
+What is configured is checked against the version's outputs and the versions beside it. Two things
+are read besides: the certificate files of remotes, and the environment variables of their tokens.
 """
 
 from __future__ import annotations
@@ -11,20 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
-import msgspec
-
-from gateway.config.quantities import ByteSize, Duration
-from gateway.config.typed_yaml import did_you_mean
-from gateway.control.models.configuration.protection_configuration import (
-    Admission,
-    Fallback,
-    OutputGuard,
-    Remote,
-    Workers,
-)
+from gateway.control.models.configuration.admission_configuration import Admission
+from gateway.control.models.configuration.protection_configuration import Fallback
+from gateway.control.models.configuration.worker_configuration import Remote, Workers
 from gateway.control.models.planning.constant_answer import constant_faults
+from gateway.control.models.planning.output_guard_plan import plan_output_guard
+from gateway.control.models.planning.said_values import said_values
 from gateway.control.models.sources.found import FoundModel
 from gateway.control.models.sources.sidecars import inside
 from gateway.core.plan import TensorSpec
@@ -32,16 +23,12 @@ from gateway.core.protection import (
     AdmissionPlan,
     BreakerPlan,
     FallbackLink,
-    OutputGuardPlan,
     ProcessWorkersPlan,
     ProtectionPlan,
     RemotePlan,
     RetryPlan,
 )
 from gateway.onnx.model_faults import PlanFault
-
-_FLOATS = ("FP16", "BF16", "FP32", "FP64")
-_NO_NUMBERS = ("BOOL", "BYTES")
 
 
 def plan_protection(
@@ -57,47 +44,30 @@ def plan_protection(
     configured = model.configuration
     faults = list[str]()
     plan = ProtectionPlan(
-        breaker=replace(BreakerPlan(), **_given(configured.breaker)),
-        retry=replace(RetryPlan(), **_given(configured.retry)),
-        # versions that are live together share one chain, and each leaves itself out
-        fallback=tuple(
-            _link(fallback) for fallback in configured.fallback or () if fallback.version != version
-        ),
-        output_guard=_output_guard(configured.output_guard, outputs, faults),
+        breaker=replace(BreakerPlan(), **said_values(configured.breaker)),
+        retry=replace(RetryPlan(), **said_values(configured.retry)),
+        fallback=_links(configured.fallback or (), version),
+        output_guard=plan_output_guard(configured.output_guard, outputs, faults),
         admission=_admission(configured.admission),
         workers=_workers(configured.workers, instances),
-        remotes=tuple(
-            _remote(f"remotes[{i}]", remote, model, environment, faults)
-            for i, remote in enumerate(configured.remotes or ())
-        ),
+        remotes=_remotes(model, environment, faults),
         local=configured.local is not False,
     )
-    for i, fallback in enumerate(configured.fallback or ()):
-        faults.extend(_fallback_faults(f"fallback[{i}]", fallback, model, outputs, batched=batched))
+    faults.extend(_fallback_faults(model, outputs, batched=batched))
     if faults:
         raise PlanFault("; ".join(faults))
     return plan, (*_idle_fallbacks(model, version), *_bare_tokens(configured.remotes or ()))
 
 
-def _given(struct: msgspec.Struct, *left_out: str) -> dict[str, Any]:
-    """What is configured, by field, in plain values; the plans have fields of the same names."""
-    values = {
-        name: getattr(struct, name) for name in struct.__struct_fields__ if name not in left_out
-    }
-    return {name: _plain(value) for name, value in values.items() if value is not None}
-
-
-def _plain(value: Any) -> Any:
-    for kind, plain in ((Duration, float), (ByteSize, int), (str, str)):
-        if isinstance(value, kind):
-            return plain(value)
-    return value
+def _links(fallbacks: Sequence[Fallback], version: int) -> tuple[FallbackLink, ...]:
+    """The chain of a version: those live together share one, and each leaves itself out."""
+    return tuple(_link(fallback) for fallback in fallbacks if fallback.version != version)
 
 
 def _link(configured: Fallback) -> FallbackLink:
     link = replace(
         FallbackLink(),
-        **_given(configured, "version", "cache", "on"),
+        **said_values(configured, "version", "cache", "on"),
         version=int(configured.version or 0),
     )
     if configured.on is not None:
@@ -114,21 +84,20 @@ def _link(configured: Fallback) -> FallbackLink:
 
 
 def _fallback_faults(
-    key: str,
-    configured: Fallback,
-    model: FoundModel,
-    outputs: Sequence[TensorSpec],
-    *,
-    batched: bool,
+    model: FoundModel, outputs: Sequence[TensorSpec], *, batched: bool
 ) -> Iterator[str]:
-    if configured.model == model.name:
-        yield f"{key}.model is this model itself: name another version of it with `version`"
-    if configured.constant is not None:
-        yield from constant_faults(f"{key}.constant", configured.constant, outputs, batched=batched)
+    for i, configured in enumerate(model.configuration.fallback or ()):
+        key = f"fallback[{i}]"
+        if configured.model == model.name:
+            yield f"{key}.model is this model itself: name another version of it with `version`"
+        if configured.constant is not None:
+            yield from constant_faults(
+                f"{key}.constant", configured.constant, outputs, batched=batched
+            )
 
 
 def _idle_fallbacks(model: FoundModel, version: int) -> Iterator[str]:
-    """A warning for each that cannot answer as things stand: versions may still come."""
+    """A warning for each fallback that cannot answer at present; versions may still come."""
     there, live = ({one.version for one in versions} for versions in (model.versions, model.live))
     fallbacks = model.configuration.fallback or ()
     for i, configured in enumerate(fallbacks):
@@ -145,14 +114,14 @@ def _idle_fallbacks(model: FoundModel, version: int) -> Iterator[str]:
             yield f"{key} {named} is not live under the version policy, {model.policy!r}"
         elif named == version and live <= {version}:
             yield f"{key} {named} is this version itself, and no other is live"
-        before = (j for j in range(i) if _answers_everything_of(fallbacks[j], configured))
-        yield from (
-            (
-                f"fallback[{i}] is never tried: fallback[{j}] is a constant, which "
+        before = next(
+            (j for j in range(i) if _answers_everything_of(fallbacks[j], configured)), None
+        )
+        if before is not None:
+            yield (
+                f"fallback[{i}] is never tried: fallback[{before}] is a constant, which "
                 "answers whatever comes to it"
             )
-            for j in [*before][:1]
-        )
 
 
 def _answers_everything_of(first: Fallback, second: Fallback) -> bool:
@@ -163,36 +132,8 @@ def _answers_everything_of(first: Fallback, second: Fallback) -> bool:
     )
 
 
-def _output_guard(
-    configured: OutputGuard, outputs: Sequence[TensorSpec], faults: list[str]
-) -> OutputGuardPlan:
-    datatypes = {spec.name: spec.datatype for spec in outputs}
-    floats = [name for name, datatype in datatypes.items() if datatype in _FLOATS]
-    finite = floats if configured.finite is True else list(dict.fromkeys(configured.finite or ()))
-    ranges: Mapping[str, tuple[float, float]] = configured.ranges or {}
-    for key, names in (("finite", finite), ("ranges", ranges)):
-        faults.extend(
-            f"output_guard.{key} names '{name}', but there is no such "
-            f"output{did_you_mean(name, list(datatypes))}"
-            for name in names
-            if name not in datatypes
-        )
-    faults.extend(
-        f"output_guard.finite names '{name}', which is {datatypes[name]}: only "
-        "floating point can be NaN or infinite"
-        for name in finite
-        if name in datatypes and name not in floats
-    )
-    faults.extend(
-        f"output_guard.ranges names '{name}', which is {datatypes[name]} and has no order"
-        for name in ranges
-        if datatypes.get(name) in _NO_NUMBERS
-    )
-    return OutputGuardPlan(finite=tuple(finite), ranges=dict(ranges))
-
-
 def _admission(configured: Admission) -> AdmissionPlan:
-    plan = replace(AdmissionPlan(), **_given(configured, "quota"))
+    plan = replace(AdmissionPlan(), **said_values(configured, "quota"))
     if configured.quota is None:
         return plan
     # a second's worth would never come to a request
@@ -208,7 +149,16 @@ def _admission(configured: Admission) -> AdmissionPlan:
 def _workers(configured: Workers | None, instances: int) -> ProcessWorkersPlan | None:
     if configured is None or configured.kind == "thread":
         return None
-    return replace(ProcessWorkersPlan(), **{"count": instances, **_given(configured, "kind")})
+    return replace(ProcessWorkersPlan(), **{"count": instances, **said_values(configured, "kind")})
+
+
+def _remotes(
+    model: FoundModel, environment: Mapping[str, str], faults: list[str]
+) -> tuple[RemotePlan, ...]:
+    return tuple(
+        _remote(f"remotes[{i}]", remote, model, environment, faults)
+        for i, remote in enumerate(model.configuration.remotes or ())
+    )
 
 
 def _remote(
@@ -220,12 +170,12 @@ def _remote(
 ) -> RemotePlan:
     plan = replace(
         RemotePlan(str(configured.address)),
-        **_given(configured, "address", "version", "tls_ca", "token_env"),
+        **said_values(configured, "address", "version", "tls_ca", "token_env"),
         version=str(configured.version or ""),
     )
     try:
         if configured.tls_ca is not None:
-            plan = replace(plan, tls_ca=certificates(model, configured.tls_ca))
+            plan = replace(plan, tls_ca=_certificates(model, configured.tls_ca))
     except ValueError as fault:
         faults.append(f"{key}.tls_ca: {fault}")
     try:
@@ -236,10 +186,10 @@ def _remote(
     return plan
 
 
-def certificates(model: FoundModel, name: str) -> bytes:
+def _certificates(model: FoundModel, name: str) -> bytes:
     """The content of a certificate file in the model's folder.
 
-    Raises ValueError if it is not there, or holds none.
+    Raises ValueError where it cannot be read or holds no certificate.
     """
     try:
         content = inside(model.folder, name).read_bytes()

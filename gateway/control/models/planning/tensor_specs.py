@@ -1,9 +1,7 @@
-"""Inputs and outputs as callers see them.
+"""Inputs and outputs as callers see them, planned in the control process.
 
-What the graph declares, as far as the configuration does not say otherwise.
-
-The configuration may name what the graph leaves free and may reshape; where it
-contradicts the graph, that is a fault.
+They are what the graph declares, as far as the configuration does not say otherwise. It may name
+what the graph leaves free and may reshape; where it contradicts the graph, that is a fault.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.config.typed_yaml import did_you_mean
-from gateway.control.models.configuration.configuration import TensorConfiguration
+from gateway.control.models.configuration.tensor_configuration import TensorConfiguration
 from gateway.control.models.sources.sidecars import LABELS
 from gateway.core.datatypes import datatype_of_onnx
 from gateway.core.plan import GraphTensor, TensorSpec
@@ -26,7 +24,7 @@ _FLOATS = ("FP16", "BF16", "FP32", "FP64")
 
 @dataclass(frozen=True, slots=True)
 class BatchAxis:
-    """Whether tensors have a batch axis, and where that is configured."""
+    """Whether tensors have a batch axis, and whether that is configured."""
 
     batched: bool
     configured: int | None = None
@@ -39,38 +37,30 @@ def tensor_specs(
     axis: BatchAxis,
     kind: str,
 ) -> tuple[tuple[TensorSpec, ...], tuple[str, ...]]:
-    """The graph's inputs (or outputs, as `kind` says) for callers, in the graph's order.
+    """The graph's inputs (or outputs, by `kind`) as callers see them, in the graph's order.
 
-    A sentence for each that cannot be.
+    The second value has a sentence for each that cannot be as it is configured.
     """
     names = [tensor.name for tensor in graph]
+    given = {tensor.name: tensor for tensor in configured}
     faults = [
-        (
-            f"{kind} '{tensor.name}' is configured, but the graph has no such "
-            f"{kind}{did_you_mean(tensor.name, names)}"
-        )
+        f"{kind} '{tensor.name}' is configured, but the graph has no such "
+        f"{kind}{did_you_mean(tensor.name, names)}"
         for tensor in configured
         if tensor.name not in names
     ]
-    entry = {tensor.name: tensor for tensor in configured}
     specs = []
     for tensor in graph:
+        configuration = given.get(tensor.name) or TensorConfiguration(name=tensor.name)
         try:
-            specs.append(
-                _spec(
-                    tensor,
-                    entry.get(tensor.name) or TensorConfiguration(name=tensor.name),
-                    axis,
-                    kind,
-                )
-            )
+            specs.append(_spec(tensor, configuration, axis, kind))
         except PlanFault as fault:
             faults.append(str(fault))
     return tuple(specs), tuple(faults)
 
 
 def free_sizes(tensor: GraphTensor) -> Shape:
-    """The tensor's sizes with -1 for every free one."""
+    """The tensor's sizes, with -1 for every free one."""
     return tuple(size if isinstance(size, int) and size >= 0 else -1 for size in tensor.shape)
 
 
@@ -79,40 +69,44 @@ def with_labels(
     configured: Sequence[TensorConfiguration],
     labels: Mapping[str, tuple[str, ...]],
 ) -> tuple[tuple[TensorSpec, ...], dict[str, str], tuple[str, ...]]:
-    """The outputs with their class names, the label file of each output that has one, and warnings.
-
-    A labels.txt that no output claims is that of the only two-dimensional float output with
-    as many columns as it has lines.
-    """
-    files = {tensor.name: tensor.labels for tensor in configured if tensor.labels}
-    warnings = []
-    if not files and LABELS in labels:
-        count = len(labels[LABELS])
-        fitting = [
-            spec.name
-            for spec in outputs
-            if spec.datatype in _FLOATS and len(spec.shape) == 2 and spec.shape[1] == count  # noqa: PLR2004
-        ]
-        if len(fitting) == 1:
-            files = {fitting[0]: LABELS}
-        else:
-            warnings.append(
-                f"{LABELS} has {count} lines and fits {len(fitting)} outputs; say which "
-                "one it is for under `outputs`"
-            )
+    """The outputs with their class names, the label file by output, and warnings."""
+    files, warnings = _label_files(outputs, configured, labels)
     labelled = tuple(
         replace(spec, labels=labels.get(files[spec.name], ())) if spec.name in files else spec
         for spec in outputs
     )
     warnings += [
-        (
-            f"output '{spec.name}' has {spec.shape[-1]} columns, but {files[spec.name]} "
-            f"has {len(spec.labels)} lines"
-        )
+        f"output '{spec.name}' has {spec.shape[-1]} columns, but {files[spec.name]} "
+        f"has {len(spec.labels)} lines"
         for spec in labelled
         if spec.name in files and spec.shape and spec.shape[-1] not in (-1, len(spec.labels))
     ]
     return labelled, files, tuple(warnings)
+
+
+def _label_files(
+    outputs: Sequence[TensorSpec],
+    configured: Sequence[TensorConfiguration],
+    labels: Mapping[str, tuple[str, ...]],
+) -> tuple[dict[str, str], list[str]]:
+    """The label file by the output's name, and warnings.
+
+    A labels.txt that no output names is that of the only two-dimensional float output with as many
+    columns as it has lines.
+    """
+    files = {tensor.name: tensor.labels for tensor in configured if tensor.labels}
+    if files or LABELS not in labels:
+        return files, []
+    count = len(labels[LABELS])
+    fitting = [
+        spec.name
+        for spec in outputs
+        if spec.datatype in _FLOATS and len(spec.shape) == 2 and spec.shape[1] == count  # noqa: PLR2004
+    ]
+    if len(fitting) == 1:
+        return {fitting[0]: LABELS}, []
+    warning = f"{LABELS} has {count} lines and fits {len(fitting)} outputs"
+    return {}, [f"{warning}; say which one it is for under `outputs`"]
 
 
 def _spec(
@@ -167,8 +161,8 @@ def _shapes(
         return lead + rows, None
     wanted = shape if reshape is None else reshape
     if axis.configured is None and reshape is None and len(wanted) != len(rows):
-        # it is not configured whether there is a batch axis, so a shape may have
-        # been written with or without it
+        # it is not configured whether there is a batch axis, so a shape may have been written with
+        # or without it
         if axis.batched and len(wanted) == len(graph) and wanted[0] == -1:
             shape = wanted[1:]
             wanted = shape

@@ -1,4 +1,4 @@
-"""Whether anything has changed that a version's plan depends on."""
+"""Whether anything changed that a version's plan depends on, as the control process finds out."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gateway.control.models.sources.found import FoundModel, FoundVersion
 def fingerprint(
     model: FoundModel, version: FoundVersion, file_hash: str, defaults: PlanDefaults
 ) -> str:
-    """Equal for two scans whose plans for the version are equal.
+    """SHA-256 (hexadecimal), equal for two scans whose plans for the version are equal.
 
-    Measured values do not enter (hexadecimal SHA-256).
+    It depends on no measured value.
     """
     sidecars = model.sidecars
     remotes = model.configuration.remotes or ()
@@ -40,7 +40,7 @@ def _file_hashes(paths: Iterable[str]) -> list[str]:
     for path in filter(None, paths):
         try:
             hashes.append(hashlib.sha256(Path(path).read_bytes()).hexdigest())
-        except OSError as error:  # the reader of the file will report it
+        except OSError as error:  # what needs the file reports the error
             hashes.append(f"unreadable: {error.errno}")
     return hashes
 

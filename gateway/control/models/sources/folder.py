@@ -1,40 +1,35 @@
-"""What stands in a folder of models.
+"""Scans a folder of models for the control process.
 
-Triton's layout, NAME/VERSION/model.onnx, or one model by itself.
-
-Nothing is raised for a bad model: what is wrong with it stands in its `FoundModel`, and the others
-are found all the same. Names that callers send are only looked up among the names found here; no
-path is ever made of them.
+The layout is Triton's, NAME/VERSION/model.onnx, or that of one model by itself. Nothing is raised
+for a bad model: what is wrong with it stands in its `FoundModel`, and the others are found all the
+same. Names that callers send are only looked up among the names found here; no path is ever made of
+them.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from gateway.config.typed_yaml import did_you_mean
 from gateway.control.models.configuration import pbtxt, yaml_file
-from gateway.control.models.configuration.configuration import (
-    ModelConfiguration,
-    Reading,
-    contradictions,
-)
+from gateway.control.models.configuration.configuration import ModelConfiguration, Reading
+from gateway.control.models.configuration.contradictions import contradictions
 from gateway.control.models.configuration.merge import fill, merge
-from gateway.control.models.sources.found import FoundModel, FoundVersion, Repository
-from gateway.control.models.sources.sidecars import WARMUP, read_sidecars
-from gateway.control.models.sources.version_policy import (
-    VersionPolicy,
-    live_versions,
-    missing_versions,
+from gateway.control.models.sources.folder_versions import (
+    EXPECTED,
+    MODEL_FILE,
+    filename_faults,
+    find_versions,
+    is_version,
+    version_faults,
 )
+from gateway.control.models.sources.found import FoundModel, Repository
+from gateway.control.models.sources.sidecars import read_sidecars
+from gateway.control.models.sources.version_policy import VersionPolicy, missing_versions
 
-MODEL_FILE = "model.onnx"
-EXPECTED = f"expected NAME/VERSION/{MODEL_FILE} (VERSION a whole number above 0)"
-
-_VERSION = re.compile(r"[1-9]\d{0,17}", re.ASCII)
-_LOOKS_LIKE_VERSION = re.compile(r"\d+", re.ASCII)
 _NOT_A_MODEL = ("__pycache__", "lost+found")
 _MISNAMED = {
     "model.yml": "model.yaml",
@@ -55,35 +50,35 @@ def scan(
     root = root.absolute()
     try:
         if _is_one_model(root):
-            model = _found(
-                root, name or root.resolve().name or "model", available_providers, alone=True
-            )
+            called = name or root.resolve().name or "model"
+            model = _found(root, called, available_providers, alone=True)
             return Repository(root, (model,), warnings=tuple(_hidden_models(root)))
         folders, warnings = _model_folders(root)
     except OSError as error:
         return Repository(root, fault=f"the model folder {root} cannot be read: {error.strerror}")
     models = tuple(_found(folder, folder.name, available_providers) for folder in folders)
-    if name is not None and models:
+    if not models:
+        return Repository(root, (), _no_model(root), tuple(warnings))
+    if name is not None:
         warnings.append(
             f"the name '{name}' is not used: {root} holds several models, each named by its folder"
         )
-    fault = (
-        ""
-        if models
-        else (
-            f"there is no model in {root}: {EXPECTED}, or one model by itself ({MODEL_FILE}, or "
-            "version folders, at the top)"
-        )
+    return Repository(root, models, "", tuple(warnings))
+
+
+def _no_model(root: Path) -> str:
+    return (
+        f"there is no model in {root}: {EXPECTED}, or one model by itself ({MODEL_FILE}, or "
+        "version folders, at the top)"
     )
-    return Repository(root, models, fault, tuple(warnings))
 
 
 def reconfigured(
     model: FoundModel, config: Any, available_providers: Sequence[str] = ()
 ) -> FoundModel:
-    """The same model under an `inference.ModelConfig` in place of its files'.
+    """The same model under an `inference.ModelConfig` in place of its files' configuration.
 
-    As a caller may send one with a load request.
+    A caller may send one with a load request.
     """
     reading = _one_of_both(
         Reading(), pbtxt.read_model_config(config, available_providers), available_providers
@@ -102,21 +97,18 @@ def _is_one_model(root: Path) -> bool:
     if any((root / file).is_file() for file in (MODEL_FILE, yaml_file.FILE_NAME, pbtxt.FILE_NAME)):
         return True
     return any(
-        _VERSION.fullmatch(entry.name) and (entry / MODEL_FILE).exists()
+        is_version(entry.name) and (entry / MODEL_FILE).exists()
         for entry in root.iterdir()
         if entry.is_dir()
     )
 
 
 def _hidden_models(root: Path) -> Iterator[str]:
-    """What looks like a folder of models.
-
-    But for a file or version at its top that makes it one model.
-    """
+    """A warning where the folder looks like one of models, but for what stands at its top."""
     hidden = [
         folder.name
         for folder in _model_folders(root)[0]
-        if not _VERSION.fullmatch(folder.name) and _looks_like_model(folder)
+        if not is_version(folder.name) and _looks_like_model(folder)
     ]
     if hidden:
         yield (
@@ -191,7 +183,7 @@ def _one_of_both(ours: Reading, theirs: Reading, available_providers: Sequence[s
             *theirs.faults,
             *differences,
             *contradictions(configuration),
-            *_filename_faults(configuration),
+            *filename_faults(configuration),
         ),
         skipped=theirs.skipped,
     )
@@ -202,102 +194,25 @@ def _configured(
 ) -> FoundModel:
     """The model in the folder under this configuration."""
     configuration = reading.configuration
-    warnings = [*reading.warnings, *warnings]
+    model = FoundModel(name, folder, configuration, warnings=(*reading.warnings, *warnings))
     if reading.skipped or reading.faults:
-        return FoundModel(
-            name,
-            folder,
-            configuration,
-            (),
-            reading.skipped,
-            reading.faults,
-            tuple(warnings),
-            alone=alone,
-        )
-    versions, version_warnings = _versions(folder, configuration, alone=alone)
+        return replace(model, skipped=reading.skipped, faults=reading.faults, alone=alone)
+    versions, version_warnings = find_versions(folder, configuration, alone=alone)
     sidecars = read_sidecars(folder, configuration)
     policy = configuration.versions or VersionPolicy()
     numbers = [version.version for version in versions]
-    warnings += [
-        *version_warnings,
-        *(
-            f"version {n} is named by `versions` and is not there"
-            for n in missing_versions(policy, numbers)
-        ),
-    ]
-    faults = (*sidecars.faults, *_version_faults(folder, name, policy, numbers))
-    return FoundModel(
-        name, folder, configuration, tuple(versions), "", faults, tuple(warnings), sidecars, alone
+    missing = (
+        f"version {n} is named by `versions` and is not there"
+        for n in missing_versions(policy, numbers)
     )
-
-
-def _versions(
-    folder: Path, configuration: ModelConfiguration, *, alone: bool
-) -> tuple[list[FoundVersion], list[str]]:
-    filename = configuration.model_filename or MODEL_FILE
-    versions = []
-    warnings = []
-    for entry in folder.iterdir():
-        if entry.name.startswith(".") or entry.name == WARMUP or not entry.is_dir():
-            continue
-        if _VERSION.fullmatch(entry.name):
-            versions.append(_version(entry, filename))
-        elif _LOOKS_LIKE_VERSION.fullmatch(entry.name):
-            warnings.append(
-                f"the version folder '{entry.name}' is ignored: versions are whole numbers "
-                "above 0 without leading zeros"
-            )
-    if alone and (folder / filename).exists():
-        if versions:
-            warnings.append(f"{filename} at the top is ignored, because there are version folders")
-        else:
-            versions.append(FoundVersion(1, folder / filename))
-    return sorted(versions, key=lambda version: version.version), warnings
-
-
-def _version(folder: Path, filename: str) -> FoundVersion:
-    path = folder / filename
-    if path.is_dir():  # a model saved with its external data as a folder of its own
-        path /= MODEL_FILE
-    fault = ""
-    if not path.exists():
-        there = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))[
-            :5
-        ]
-        fault = (
-            f"version {folder.name} has no {filename} (its folder holds "
-            f"{', '.join(there) if there else 'nothing'})"
-        )
-    return FoundVersion(int(folder.name), path, fault)
-
-
-def _version_faults(
-    folder: Path, name: str, policy: VersionPolicy, numbers: Sequence[int]
-) -> list[str]:
-    if live_versions(policy, numbers):
-        return []
-    if numbers:
-        return [
-            (
-                "at least one version must be available under the version policy of model "
-                f"'{name}': {policy!r} of {list(numbers)}"
-            )
-        ]
-    if (folder / MODEL_FILE).exists():
-        return [f"model '{name}' has no version folder: move {MODEL_FILE} to {name}/1/{MODEL_FILE}"]
-    return [f"model '{name}' has no version folder: {EXPECTED}"]
-
-
-def _filename_faults(configuration: ModelConfiguration) -> list[str]:
-    path = PurePosixPath(configuration.model_filename or MODEL_FILE)
-    if path.is_absolute() or ".." in path.parts or not path.name or "\0" in str(path):
-        return [
-            (
-                f"the model file name '{configuration.model_filename}' must be a path "
-                "inside the version's folder"
-            )
-        ]
-    return []
+    return replace(
+        model,
+        versions=tuple(versions),
+        faults=(*sidecars.faults, *version_faults(folder, name, policy, numbers)),
+        warnings=(*model.warnings, *version_warnings, *missing),
+        sidecars=sidecars,
+        alone=alone,
+    )
 
 
 def _provider_warnings(configuration: ModelConfiguration, available: Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
-"""Models from a folder: scanned by the repository, inspected in processes of their own, planned.
+"""Models from a folder: scanned and planned in the control process, inspected in others.
 
-Imported late: it brings protobuf and the types of the configuration, and the serving
-processes are on their way before.
+It is imported late, because it brings protobuf and the types of the configuration; the serving
+processes are started before.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Self
 from google.protobuf import json_format
 
 from gateway.config.control import SourceOptions
+from gateway.config.serving_options import ModelDefaults
 from gateway.control.inspection.cache import FindingsCache, default_cache_dir
 from gateway.control.inspection.inspector import Inspector
 from gateway.control.inspection.job import InspectionJob
@@ -60,18 +61,21 @@ class _Prepared:
 class FolderSource:
     """The models of one folder (`gateway.control.models.sources.source.Source`).
 
-    `async with` bounds the inspecting processes.
+    `async with` bounds the inspection processes.
     """
 
-    def __init__(self, options: SourceOptions) -> None:
-        self._options = options
+    def __init__(self, options: SourceOptions, defaults: ModelDefaults, cores: int = 1) -> None:
+        """`cores`: those that one serving process may count on."""
+        self._root = Path(options.models)
+        self._name = options.name or None
         queue = QueuePlan(
-            max_requests=options.max_queue_requests, max_bytes=options.max_queue_bytes
+            max_requests=defaults.max_queue_requests, max_bytes=defaults.max_queue_bytes
         )
         self._defaults = PlanDefaults(
-            cores=options.cores, max_batch_size=options.default_max_batch_size, queue=queue
+            cores=cores, max_batch_size=defaults.default_max_batch_size, queue=queue
         )
-        self._inspector = Inspector(FindingsCache(options.cache_dir or default_cache_dir()))
+        cache_dir = Path(options.cache_dir) if options.cache_dir else default_cache_dir()
+        self._inspector = Inspector(FindingsCache(cache_dir))
         self._hashes = FileHashes()
         self._providers = installed_providers()
         self._prepared: dict[tuple[str, int], tuple[FoundModel, _Prepared]] = {}
@@ -79,7 +83,7 @@ class FolderSource:
         self._is_one_model: bool | None = None
 
     def __repr__(self) -> str:
-        return f"<FolderSource {self._options.models}: {self._inspector!r}>"
+        return f"<FolderSource {self._root}: {self._inspector!r}>"
 
     async def __aenter__(self) -> Self:
         await self._inspector.__aenter__()
@@ -96,13 +100,12 @@ class FolderSource:
     async def scan(self) -> tuple[SourceModel, ...]:
         """All models that are there, with what is wrong with them.
 
-        Raises OSError where the folder is not what it was.
+        Raises OSError where the folder cannot be read, or is not of the kind that it was.
         """
-        root = self._options.models
         found = await asyncio.to_thread(
-            scan, root, self._options.name or None, available_providers=self._providers
+            scan, self._root, self._name, available_providers=self._providers
         )
-        if found.fault and not os.access(root, os.R_OK | os.X_OK):
+        if found.fault and not os.access(self._root, os.R_OK | os.X_OK):
             raise OSError(found.fault)
         self._require_same_kind(found)
         self._warn((found.fault, *found.warnings))
@@ -113,9 +116,9 @@ class FolderSource:
         return tuple(map(_source_model, found.models))
 
     def _require_same_kind(self, found: Repository) -> None:
-        """A file put at the top by mistake makes one model of a folder of models.
+        """Raises OSError where a folder of models has become one model, or the other way round.
 
-        Would take all of them away.
+        A file put at the top by mistake would take all models away otherwise.
         """
         if not found.models:
             return
@@ -129,12 +132,15 @@ class FolderSource:
                 else ("a folder of models", "one model, by what stands at its top")
             )
             raise OSError(
-                f"{self._options.models} was {was} and now looks like {now}; put it right, or "
+                f"{self._root} was {was} and now looks like {now}; put it right, or "
                 "start the gateway anew if it is meant so"
             )
 
     async def reconfigured(self, model: SourceModel, configuration: str) -> SourceModel:
-        """The model under an `inference.ModelConfig` in JSON in place of its files'."""
+        """The model under an `inference.ModelConfig` (JSON) in place of its files' configuration.
+
+        Raises `CannotPlan` where that cannot be read.
+        """
         try:
             config = json_format.Parse(configuration, model_config_pb2.ModelConfig())
         except json_format.ParseError as error:
@@ -146,11 +152,14 @@ class FolderSource:
         )
 
     async def fingerprint(self, model: SourceModel) -> str:
-        """Over all live versions, what they are made of and how they are configured."""
+        """A hash over what all live versions are made of and how they are configured."""
         return await asyncio.to_thread(self._fingerprint, _found(model))
 
     async def plan(self, model: SourceModel, version: int) -> VersionPlan:
-        """Inspects the version, unless it is known, and plans it."""
+        """Inspects the version, unless its findings are known, and plans it.
+
+        Raises `CannotPlan`.
+        """
         found = _found(model)
         chosen = next(one for one in found.live if one.version == version)
         try:
@@ -191,7 +200,7 @@ class FolderSource:
         return _Prepared(fingerprint(found, version, file_hash, self._defaults), job)
 
     def _warn(self, texts: Sequence[str]) -> None:
-        """Warns of the folder as a whole, once as long as nothing changes."""
+        """Logs what is wrong with the folder as a whole, once as long as nothing changes."""
         warned = tuple(filter(None, texts))
         if warned != self._warned:
             for text in warned:
@@ -200,7 +209,7 @@ class FolderSource:
 
 
 def installed_providers() -> tuple[str, ...]:
-    """Execution providers of the installed ONNX Runtime, by the libraries that stand in its folder.
+    """Execution providers of the installed ONNX Runtime, found by the libraries in its folder.
 
     Importing it would cost 30 MB.
     """

@@ -1,4 +1,4 @@
-"""What a scan of a folder of models found: plain frozen facts."""
+"""What the control process found in a folder of models: plain frozen facts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FoundVersion:
     path: Path
     """The model file, absolute."""
     fault: str = ""
-    """Why it cannot be served; empty where nothing is known against it."""
+    """Why it cannot be served; empty: nothing is known against it."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class FoundModel:
     versions: tuple[FoundVersion, ...] = ()
     """All that are there, ascending."""
     skipped: str = ""
-    """Why it is of a kind that is not served; empty where it is."""
+    """Why models of its kind are not served; empty: they are."""
     faults: tuple[str, ...] = ()
-    """Why it cannot be served, every reason found; empty where nothing is known against it."""
+    """All reasons found why it cannot be served; empty: nothing is known against it."""
     warnings: tuple[str, ...] = ()
     sidecars: Sidecars = field(default_factory=Sidecars)
     alone: bool = False
@@ -52,10 +52,7 @@ class FoundModel:
 
     @property
     def live(self) -> tuple[FoundVersion, ...]:
-        """The versions that the policy wants live.
-
-        None where the model as a whole is skipped or at fault.
-        """
+        """The versions that the policy wants live; none where the model is skipped or at fault."""
         if self.skipped or self.faults:
             return ()
         wanted = live_versions(self.policy, [version.version for version in self.versions])
@@ -70,7 +67,7 @@ class Repository:
     models: tuple[FoundModel, ...] = ()
     """By name, ascending."""
     fault: str = ""
-    """Why the folder as a whole serves nothing; empty where it holds models."""
+    """Why the folder as a whole serves nothing; empty: it holds models."""
     warnings: tuple[str, ...] = ()
 
     @cached_property

@@ -1,6 +1,7 @@
-"""The small files beside a model: class labels, the reference sample, warm-up data.
+"""The small files beside a model, read in the control process.
 
-None of them may stand outside the model's folder.
+These are class labels, the reference sample and warm-up data; none may stand outside the model's
+folder.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Sidecars:
     """What was found beside the model."""
 
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Class names by the name of their file."""
+    """Class names by the name of the file that they stand in."""
     reference: str = ""
     """Path of the reference sample; empty: there is none."""
     warmup_files: dict[str, str] = field(default_factory=dict)
@@ -31,10 +32,7 @@ class Sidecars:
 
 
 def read_sidecars(folder: Path, configuration: ModelConfiguration) -> Sidecars:
-    """The sidecars that the configuration names.
-
-    Those that stand there under their usual names.
-    """
+    """The sidecars that the configuration names, else those that have their usual names."""
     faults: list[str] = []
     labels: dict[str, tuple[str, ...]] = {}
     for name in _label_files(folder, configuration):
@@ -60,10 +58,7 @@ def read_sidecars(folder: Path, configuration: ModelConfiguration) -> Sidecars:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The existing file of that name in the folder.
-
-    Raises ValueError if it is not there, or not inside.
-    """
+    """The file of that name in the folder; raises ValueError if it is missing, or not inside."""
     relative = PurePosixPath(name)
     if relative.is_absolute() or ".." in relative.parts or "\0" in name:
         raise ValueError(f"'{name}' must be a path inside the model's folder")
@@ -87,9 +82,9 @@ def read_labels(path: Path) -> tuple[str, ...]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"'{path.name}' cannot be read: {error}") from error
-    return (
-        tuple(line.rstrip("\r") for line in text.rstrip("\r\n").split("\n")) if text.strip() else ()
-    )
+    if not text.strip():
+        return ()
+    return tuple(line.rstrip("\r") for line in text.rstrip("\r\n").split("\n"))
 
 
 def _label_files(folder: Path, configuration: ModelConfiguration) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which of the versions that are there should be live."""
+"""Which of a model's versions should be live; decided in the control process."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _LATEST = re.compile(r"latest(?:\s+([1-9]\d{0,8}))?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class VersionPolicy:
-    """The newest `count` versions (`latest`), every one (`all`).
+    """There are three kinds.
 
-    Or those in `versions` (`specific`).
+    `latest`: the newest `count` versions. `all`: every one. `specific`: those in `versions`.
     """
 
     kind: Literal["latest", "all", "specific"] = "latest"
     count: int = 1
     """Versions that `latest` keeps."""
     versions: tuple[int, ...] = ()
-    """What `specific` names, ascending."""
+    """Versions that `specific` names, ascending."""
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """The policy as model.yaml writes it.
+        """The policy that model.yaml writes as `latest`, `latest 2`, `all` or a list like `[1, 3]`.
 
-        `latest`, `latest 2`, `all` or a list such as `[1, 3]`; raises ValueError.
+        Raises ValueError.
         """
         if value == "all":
             return cls("all")
@@ -44,13 +44,9 @@ class VersionPolicy:
         )
 
     def __repr__(self) -> str:
-        return (
-            f"latest {self.count}"
-            if self.kind == "latest"
-            else str(list(self.versions))
-            if self.kind == "specific"
-            else "all"
-        )
+        if self.kind == "latest":
+            return f"latest {self.count}"
+        return "all" if self.kind == "all" else str(list(self.versions))
 
 
 def live_versions(policy: VersionPolicy, available: Iterable[int]) -> tuple[int, ...]:
@@ -58,11 +54,9 @@ def live_versions(policy: VersionPolicy, available: Iterable[int]) -> tuple[int,
     there = sorted(set(available))
     if policy.kind == "latest":
         return tuple(there[-policy.count :])
-    return (
-        tuple(there)
-        if policy.kind == "all"
-        else tuple(version for version in there if version in policy.versions)
-    )
+    if policy.kind == "all":
+        return tuple(there)
+    return tuple(version for version in there if version in policy.versions)
 
 
 def missing_versions(policy: VersionPolicy, available: Iterable[int]) -> tuple[int, ...]:

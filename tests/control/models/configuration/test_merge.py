@@ -6,16 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.quantities import Duration
-from gateway.control.models.configuration.configuration import (
+from gateway.control.models.configuration.configuration import ModelConfiguration
+from gateway.control.models.configuration.execution_configuration import (
     Batching,
-    ModelConfiguration,
     Queue,
     SessionOptions,
+)
+from gateway.control.models.configuration.merge import fill, merge
+from gateway.control.models.configuration.tensor_configuration import (
     TensorConfiguration,
     WarmupRequest,
     WarmupTensor,
 )
-from gateway.control.models.configuration.merge import fill, merge
 from gateway.control.models.sources.version_policy import VersionPolicy
 
 FILES = ("model.yaml", "config.pbtxt")

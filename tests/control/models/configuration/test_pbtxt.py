@@ -2,16 +2,18 @@
 
 import pytest
 
-from gateway.control.models.configuration.configuration import (
+from gateway.control.models.configuration.configuration import ModelConfiguration
+from gateway.control.models.configuration.execution_configuration import (
     Batching,
-    ModelConfiguration,
     Queue,
     SessionOptions,
+)
+from gateway.control.models.configuration.pbtxt import read_pbtxt_file
+from gateway.control.models.configuration.tensor_configuration import (
     TensorConfiguration,
     WarmupRequest,
     WarmupTensor,
 )
-from gateway.control.models.configuration.pbtxt import read_pbtxt_file
 from gateway.control.models.sources.version_policy import VersionPolicy
 from tests.support.repository_models import write
 

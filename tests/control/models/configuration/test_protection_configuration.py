@@ -8,15 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.typed_yaml import TypedYamlFault, decode_yaml
-from gateway.control.models.configuration.configuration import ModelConfiguration, contradictions
+from gateway.control.models.configuration.configuration import ModelConfiguration
+from gateway.control.models.configuration.contradictions import contradictions
 from gateway.control.models.configuration.merge import merge
-from gateway.control.models.configuration.protection_configuration import (
-    Breaker,
-    Fallback,
-    Remote,
-    Workers,
-)
+from gateway.control.models.configuration.protection_configuration import Breaker, Fallback
 from gateway.control.models.configuration.protection_values import ERRORS, Address
+from gateway.control.models.configuration.worker_configuration import Remote, Workers
 from gateway.control.models.sources.folder import scan
 from tests.support.repository_models import write, write_model
 

@@ -55,7 +55,7 @@ def test_both_stay_within_the_limit(cost_us, limit):
 
 @given(CURVES, st.integers(1, 128))
 def test_a_quicker_machine_finds_no_smaller_batch_useful(cost_us, limit):
-    """What a batch costs besides its run weighs more there."""
+    """A quick model's batch pays more, because a batch's own cost weighs more there."""
     slow = {rows: cost * 1e4 for rows, cost in cost_us.items()}
     per_row = sorted(cost / rows for rows, cost in cost_us.items())
     if all(abs(cost / per_row[0] - 1.05) > 1e-2 for cost in per_row):

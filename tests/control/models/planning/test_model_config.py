@@ -1,7 +1,4 @@
-"""ModelConfig is answered with what is configured and what the graph says.
-
-Never with what was measured.
-"""
+"""ModelConfig answers what is configured and what the graph says, never what was measured."""
 
 import pytest
 from google.protobuf import text_format

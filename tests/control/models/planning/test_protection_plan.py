@@ -1,6 +1,6 @@
-"""The protection of a version is what model.yaml says of it.
+"""A version is protected as model.yaml has it.
 
-Held against its outputs and the versions beside it.
+That is checked against its outputs and the versions beside it.
 """
 
 import math
@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from gateway.config.quantities import format_bytes, format_duration
 from gateway.config.typed_yaml import decode_yaml
-from gateway.control.models.configuration.configuration import ModelConfiguration, contradictions
+from gateway.control.models.configuration.configuration import ModelConfiguration
+from gateway.control.models.configuration.contradictions import contradictions
 from gateway.control.models.configuration.protection_values import ERRORS
 from gateway.control.models.planning import constant_answer
 from gateway.control.models.planning.protection_plan import plan_protection
@@ -222,7 +223,7 @@ PLANS = st.builds(
 
 
 def words(part, **names):
-    """The part's fields as model.yaml writes them."""
+    """The fields of the part, as model.yaml writes them."""
     written = {}
     for field in part.__dataclass_fields__:
         value = getattr(part, field)

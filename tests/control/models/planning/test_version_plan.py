@@ -1,6 +1,6 @@
-"""A version's plan is made of what is configured and what was found out.
+"""A version's plan follows from what is configured and what was found out.
 
-Refused where the two contradict each other.
+It is refused where the two contradict each other.
 """
 
 import pickle

@@ -1,7 +1,4 @@
-"""A folder of models is scanned.
-
-What is there is found, what is wrong is said, and one bad model hides no other.
-"""
+"""A folder of models is scanned: one bad model hides no other, and what is wrong is reported."""
 
 import os
 import pickle

@@ -1,4 +1,4 @@
-"""Models from a real folder: scanned, inspected, planned."""
+"""Models from a real folder are scanned, inspected and planned."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from gateway.config.control import SourceOptions
+from gateway.config.serving_options import ModelDefaults
 from gateway.control.models.sources.folder_source import FolderSource, installed_providers
 from gateway.control.models.sources.source import CannotPlan
 
 
 def write_model(path: Path, scale: float = 2.0) -> None:
-    """Writes y = scale * x, of any number of rows."""
+    """Writes a model y = scale * x for any number of rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
     graph = helper.make_graph(
         [helper.make_node("Mul", ["x", "scale"], ["y"])],
@@ -37,10 +38,12 @@ def models(tmp_path):
     return tmp_path / "models"
 
 
-def with_source(models: Path, do, **options):
+def with_source(models: Path, do, cores=1, name="", **defaults):
     async def run():
         async with FolderSource(
-            SourceOptions(models=models, cache_dir=models.parent / "cache", **options)
+            SourceOptions(models=str(models), name=name, cache_dir=str(models.parent / "cache")),
+            ModelDefaults(**defaults),
+            cores,
         ) as source:
             return await do(source)
 

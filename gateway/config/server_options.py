@@ -1,0 +1,34 @@
+"""All that people may set of a gateway: `gateway serve`'s options, keys of the `--config` file.
+
+Each group stands where the options of its process stand and is handed to that process as it is. A
+group says its `title` in `--help`; several may share one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gateway.config.control import (
+    ListenOptions,
+    ModelControlOptions,
+    SourceOptions,
+    StopOptions,
+)
+from gateway.config.log_options import LogOptions
+from gateway.config.serving_options import LimitOptions, ModelDefaults, RunOptions
+from gateway.config.telemetry_options import TelemetryOptions
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """Every option, in the groups that its processes get, in the order of `--help`."""
+
+    source: SourceOptions = field(default_factory=SourceOptions)
+    model_control: ModelControlOptions = field(default_factory=ModelControlOptions)
+    listen: ListenOptions = field(default_factory=ListenOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+    logs: LogOptions = field(default_factory=LogOptions)
+    limits: LimitOptions = field(default_factory=LimitOptions)
+    defaults: ModelDefaults = field(default_factory=ModelDefaults)
+    telemetry: TelemetryOptions = field(default_factory=TelemetryOptions)
+    stop: StopOptions = field(default_factory=StopOptions)
