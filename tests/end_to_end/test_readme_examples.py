@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -129,11 +130,12 @@ def test_make_serves_the_models(command, tmp_path):
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
+            start_new_session=True,
         )
         try:
             first = made.stdout.readline()
         finally:
-            made.terminate()
+            os.killpg(made.pid, signal.SIGINT)  # make passes no signal on
             made.wait(40)
         assert first.startswith("gateway is serving"), first + (tmp_path / "log").read_text()
 
