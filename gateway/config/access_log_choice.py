@@ -25,7 +25,8 @@ class AccessChoice(str):
         ratio = _number(value)
         if not 0 <= ratio <= 1:
             raise ValueError(f"expected off, errors, full, or a ratio of 0 to 1, got {value!r}")
-        return cls("errors" if ratio == 0 else "full" if ratio == 1 else repr(ratio))
+        whole = {0.0: "errors", 1.0: "full"}
+        return cls(whole.get(ratio, repr(ratio)))
 
     @property
     def ratio(self) -> float:

@@ -173,11 +173,9 @@ def _exporters(
     signal: str, option: str, seen: Mapping[str, str], *, default: bool
 ) -> tuple[str, ...]:
     variable = f"OTEL_{signal.upper()}_EXPORTER"
-    name, text = (
-        (f"--{signal}-exporter", option)
-        if option
-        else (variable, seen.get(variable, "otlp" if default else "none"))
-    )
+    otherwise = "otlp" if default else "none"
+    name = f"--{signal}-exporter" if option else variable
+    text = option or seen.get(variable, otherwise)
     words = tuple(word.strip() for word in text.split(","))
     if not all(re.fullmatch(r"[\w.-]+", word) for word in words) or (
         "none" in words and len(words) > 1

@@ -88,15 +88,11 @@ class FallbackLink:
         """What it is, in a word or two, as `served_by` and the log say it."""
         if self.version:
             return f"version {self.version}" if self.version > 0 else "newest other version"
-        return (
-            f"model {self.model}"
-            if self.model
-            else "constant"
-            if self.constant is not None
-            else f"function {self.function}"
-            if self.function
-            else "cache"
-        )
+        if self.model:
+            return f"model {self.model}"
+        if self.constant is not None:
+            return "constant"
+        return f"function {self.function}" if self.function else "cache"
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,11 +54,7 @@ class Sampler:
         self.plan = plan
         self._ratio = plan.ratio
         self._bound = round(plan.ratio * _LIMIT)
-        root = (
-            (False if plan.ratio == 0 else True if plan.ratio == 1 else None)
-            if plan.traces
-            else False
-        )
+        root = {0.0: False, 1.0: True}.get(plan.ratio) if plan.traces else False
         verdict = (True, False) if plan.traces else (False, False)
         self._by_parent: tuple[bool | None, ...] = (
             (root, *verdict) if plan.parent_based else (root, root, root)

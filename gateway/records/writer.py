@@ -333,18 +333,7 @@ class RecordWriter:
             cells, at, REQUEST, status, flags, len(request_id), row, *fields, peer, reason
         )
         if flags & (HAS_IDS | HAS_PARENT):
-            trace_id, span_id = (
-                (own.trace_id, own.span_id)
-                if own is not None
-                else (parent.trace_id if parent is not None else b"", _NO_ID)
-            )
-            REQUEST_IDS.pack_into(
-                cells,
-                at + REQUEST_PLAIN.size,
-                trace_id,
-                span_id,
-                parent.span_id if parent is not None else _NO_ID,
-            )
+            _pack_ids(cells, at + REQUEST_PLAIN.size, own, parent)
         if request_id:
             cells[at + REQUEST_ID_AT : at + REQUEST_ID_AT + len(request_id)] = request_id
         self._publish_soon()
@@ -358,9 +347,26 @@ class RecordWriter:
         return f"<RecordWriter {self._ring!r}>"
 
 
+def _pack_ids(
+    cells: memoryview, at: int, own: SpanContext | None, parent: SpanContext | None
+) -> None:
+    """The trace's id, the request's span and its parent's; zeros for what there is not."""
+    trace_id = b""
+    span_id = _NO_ID
+    if own is not None:
+        trace_id = own.trace_id
+        span_id = own.span_id
+    elif parent is not None:
+        trace_id = parent.trace_id
+    parent_id = parent.span_id if parent is not None else _NO_ID
+    REQUEST_IDS.pack_into(cells, at, trace_id, span_id, parent_id)
+
+
 def _callers_choice(parent: SpanContext | None) -> int:
     """The caller's sampling decision."""
-    return NO_PARENT if parent is None else PARENT_SAMPLED if parent.sampled else PARENT_NOT_SAMPLED
+    if parent is None:
+        return NO_PARENT
+    return PARENT_SAMPLED if parent.sampled else PARENT_NOT_SAMPLED
 
 
 def _id_text(field: bytes) -> bytes:

@@ -22,7 +22,8 @@ REPEATS = 9
 AT_ONCE_S = 2.0  # a busy machine
 # Of a thousand connections or so that are reset, gRPC's core overlooks one when its I/O is done by
 # polling, and closes it by its keepalive.
-OVERLOOKED, KEEPALIVE_S = 1, 60 + 20
+OVERLOOKED = 1
+KEEPALIVE_S = 60 + 20
 
 # MiB. 36 on the completion queue if what belongs to a call waits for the garbage collector.
 # grpc.aio keeps 3 to 4 for each thousand calls that are cancelled while they wait (grpc/grpc#43360,

@@ -201,13 +201,9 @@ class Traffic:
         )
 
     def _gauge(self, slot, second: int, now_ns: int, wave: float) -> None:
-        breaker = (
-            "closed"
-            if second % 60 not in range(20, 55) or slot.slot
-            else "open"
-            if second % 60 < 27
-            else "open, to try"
-        )
+        breaker = "open" if second % 60 < 27 else "open, to try"
+        if second % 60 not in range(20, 55) or slot.slot:
+            breaker = "closed"
         queued = self.random.randrange(0, int(14 * wave))
         versions = [
             gauged(

@@ -114,11 +114,8 @@ def _of_breakers(standing: Iterable[Standing]) -> Iterator[Notice]:
     opened = sum(map(bool, states))
     to_try = sum(each == {TO_TRY} for each in states)
     if opened:
-        tried = (
-            f", {'which' if to_try == opened else f'{to_try} of which'} the next request tries"
-            if to_try
-            else ""
-        )
+        which = "which" if to_try == opened else f"{to_try} of which"
+        tried = f", {which} the next request tries" if to_try else ""
         yield _notice(
             "warning", f"{_count(opened, 'version has', 'versions have')} an open breaker{tried}."
         )

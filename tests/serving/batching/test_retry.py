@@ -94,7 +94,8 @@ def test_the_last_part_carries_what_all_taught_in_the_generation_of_the_first_ba
     bisection = Bisection(3)
     bisection.divide(2)
     first, last = (failed(queued(1), WRONG, generation=9) for _ in range(2))
-    first.elapsed_s, last.elapsed_s = 5.0, 1.0
+    first.elapsed_s = 5.0
+    last.elapsed_s = 1.0
     if first_answered:
         bisection.part_answered(first)
     else:

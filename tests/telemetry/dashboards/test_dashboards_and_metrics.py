@@ -249,8 +249,9 @@ def test_every_alert_is_tried():
 def test_an_alert_rings_for_what_it_is_meant_for_and_for_nothing_less(
     promtool, tmp_path, alert, rings
 ):
+    case = 0 if rings else 1
     series = [
-        {"series": name, "values": values if isinstance(values, str) else values[0 if rings else 1]}
+        {"series": name, "values": values if isinstance(values, str) else values[case]}
         for name, values in TRIALS[alert].items()
     ]
     trial = {

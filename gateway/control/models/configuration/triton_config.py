@@ -169,12 +169,19 @@ def datatype_name(value: int) -> Datatype | None:
     return cast("Datatype", "BYTES" if name == "STRING" else name)
 
 
+def _warmup_data(tensor: Any) -> Literal["zero", "random"] | None:
+    """None: the file has it."""
+    if tensor.random_data:
+        return "random"
+    return None if tensor.input_data_file else "zero"
+
+
 def _warmup(request: Any) -> WarmupRequest:
     inputs = {
         name: WarmupTensor(
             datatype=datatype_name(tensor.data_type),
             shape=tuple(tensor.dims) or None,
-            data="random" if tensor.random_data else None if tensor.input_data_file else "zero",
+            data=_warmup_data(tensor),
             file=tensor.input_data_file or None,
         )
         for name, tensor in sorted(request.inputs.items())
