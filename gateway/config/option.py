@@ -11,8 +11,7 @@ nothing for their descriptions.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 DURATION: Final = "DURATION"
 """Of a field in seconds that people write with a unit: `500us`, `5s`."""
@@ -24,8 +23,7 @@ PATHS: Final = frozenset({FILE, FOLDER})
 """Of paths: relative ones in a configuration file start at its folder."""
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One option: what it means, and how it is written."""
 
     help: str

@@ -1,7 +1,7 @@
 """All that people may set of a gateway: `gateway serve`'s options, keys of the `--config` file.
 
-Each group stands where the options of its process stand and is handed to that process as it is. A
-group says its `title` in `--help`; several may share one.
+Read in the main process. Each group stands where the options of its process stand and is handed to
+that process as it is. A group says its `title` in `--help`; several may share one.
 """
 
 from __future__ import annotations

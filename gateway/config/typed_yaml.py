@@ -1,7 +1,8 @@
 """YAML texts as typed structs, with every fault in them named by its path.
 
-Fields are msgspec structs, their tuples and dicts, plain values, and types with a classmethod
-`parse` (`Duration`, `ByteSize`). A key with nothing behind it is as good as not written.
+Read in the main process. Fields are msgspec structs, their tuples and dicts, plain values, and
+types with a classmethod `parse` (`Duration`, `ByteSize`). A key with nothing behind it is as good
+as not written.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Values of server options that are not simply numbers or texts: how each is read."""
+"""How the main process reads server options that are not simply numbers or texts."""
 
 from __future__ import annotations
 

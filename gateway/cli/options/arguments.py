@@ -1,4 +1,4 @@
-"""Declared options as arguments of a command."""
+"""Declared options as arguments of a command, on the command line."""
 
 from __future__ import annotations
 

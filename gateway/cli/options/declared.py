@@ -1,11 +1,11 @@
-"""The options of `gateway serve` as `ServerOptions` declares them, and values read by them."""
+"""The options of the command line and of the `--config` file, as `ServerOptions` declares them."""
 
 from __future__ import annotations
 
 import functools
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import Enum
 from typing import Annotated, Any, Literal
 
@@ -19,8 +19,7 @@ from gateway.config.typed_yaml import decode_values
 _WRITTEN = {DURATION: Duration, SIZE: ByteSize}
 
 
-@dataclass(frozen=True, slots=True)
-class DeclaredOption:
+class DeclaredOption(msgspec.Struct, frozen=True):
     """One option, and the field that holds it."""
 
     key: str

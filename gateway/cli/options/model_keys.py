@@ -1,11 +1,10 @@
-"""The keys of `model.yaml` as the structs of its configuration declare them."""
+"""The keys of `model.yaml` as their structs declare them, for what the command line writes."""
 
 from __future__ import annotations
 
 import dataclasses
 import typing
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -19,8 +18,7 @@ from gateway.control.models.configuration.protection_configuration import Protec
 _FORMATS = ((Duration, format_duration), (ByteSize, format_bytes))
 
 
-@dataclass(frozen=True, slots=True)
-class ModelKey:
+class ModelKey(msgspec.Struct, frozen=True):
     """One key, or the same key of several sections."""
 
     paths: tuple[str, ...]

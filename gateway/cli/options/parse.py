@@ -1,4 +1,4 @@
-"""Options as people write them: the keys of a YAML file, and options of the same names."""
+"""Options as people write them: on the command line, and as keys of a YAML file."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Tables of the READMEs that are made from the declarations of options.
 
-`python -m gateway.cli.reports.option_tables` writes them between their marks, in a checkout.
+`python -m gateway.cli.reports.option_tables` on a command line
+writes them between their marks, in a checkout.
 """
 
 from __future__ import annotations

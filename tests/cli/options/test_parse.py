@@ -1,6 +1,7 @@
 """Settings from a file and from the command line."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import gateway.config
 from gateway.cli.command_errors import CommandError
 from gateway.cli.commands.serve import add_arguments, merge, read_settings
 from gateway.cli.options.compose import compose
@@ -498,6 +500,15 @@ def test_a_file_that_is_no_mapping_is_refused_by_name(tmp_path, content):
         fault.startswith(f"{tmp_path}/gateway.yaml: ")
         for fault in faults(tmp_path, "--models", tmp_path, file=content)
     )
+
+
+def test_the_example_of_the_readme_is_a_file_that_can_be_read(tmp_path):
+    readme = Path(gateway.config.__file__).parent / "README.md"
+    (example,) = re.findall(r"```yaml\n(.*?)```", readme.read_text(), re.DOTALL)
+    (tmp_path / "models").mkdir()
+    made = settings(tmp_path, file=example)
+    assert made.models == tmp_path / "models"
+    assert made.control.stop.drain_delay_s == 10.0
 
 
 def test_an_empty_file_says_nothing(tmp_path):

@@ -1,4 +1,4 @@
-"""Numbers and texts of `model.yaml` that have bounds."""
+"""Numbers and texts of `model.yaml` that have bounds, as the main process reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot hold together in what is said of a model, whatever its graph is like."""
+"""What the main process finds that cannot hold together in what is said of a model."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """How requests of one model travel together, wait, and run, as far as it is configured.
 
-A field is None where nothing was said. `model.yaml` writes these structs as they stand here (a
-duration as a text with its unit, under the name without `_s`; a size likewise); `config.pbtxt` is
-translated into them. What each key means, and what holds where it is left out, stands in its
-`Option`, from which the tables of the README are made; `PLAN` is what a section comes to, whose
-fields of the same names give the defaults that no `Option` says.
+Read in the main process. A field is None where nothing was said. `model.yaml` writes these structs
+as they stand here (a duration as a text with its unit, under the name without `_s`; a size
+likewise); `config.pbtxt` is translated into them. What each key means, and what holds where it is
+left out, stands in its `Option`, from which the tables of the README are made; `PLAN` is what a
+section comes to, whose fields of the same names give the defaults that no `Option` says.
 """
 
 from __future__ import annotations

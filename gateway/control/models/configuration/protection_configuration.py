@@ -1,7 +1,7 @@
 """How one model is meant to be protected, as far as it is configured.
 
-The sections of `model.yaml` that `config.pbtxt` has no words for. See
-`gateway.control.models.configuration.execution_configuration` for how sections are written; what
+Read in the main process: the sections of `model.yaml` that `config.pbtxt` has no words for.
+`gateway.control.models.configuration.execution_configuration` says how sections are written; what
 may be written shorter (`breaker: off`, a remote's bare address) has a classmethod `parse`.
 """
 

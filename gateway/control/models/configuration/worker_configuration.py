@@ -1,6 +1,7 @@
 """What runs a model's batches, as far as it is configured.
 
-See `gateway.control.models.configuration.execution_configuration` for how sections are written.
+Read in the main process. `gateway.control.models.configuration.execution_configuration` says how
+sections are written.
 """
 
 from __future__ import annotations

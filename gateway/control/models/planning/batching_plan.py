@@ -13,7 +13,7 @@ from dataclasses import replace
 from gateway.control.models.configuration.configuration import ModelConfiguration
 from gateway.control.models.configuration.execution_configuration import Batching
 from gateway.control.models.planning.cost_curve import loop_batch_size, useful_batch_size
-from gateway.control.models.planning.said_values import said_values
+from gateway.control.models.planning.given_values import given_values
 from gateway.control.models.planning.tensor_specs import free_sizes
 from gateway.core.plan import BatchingPlan, Findings, GraphTensor
 from gateway.onnx.model_faults import PlanFault
@@ -144,7 +144,7 @@ def _with_settings(configured: Batching, plan: BatchingPlan, findings: Findings)
     plan = replace(
         plan,
         loop_batch_size=loop_batch_size(findings.cost_us, limit),
-        **said_values(configured, "max_batch_size"),
+        **given_values(configured, "max_batch_size"),
     )
     if not plan.dynamic:  # nothing is waited for
         return replace(plan, useful_batch_size=1, max_queue_delay_s=0.0, preferred_batch_sizes=())

@@ -14,8 +14,8 @@ from gateway.control.models.configuration.admission_configuration import Admissi
 from gateway.control.models.configuration.protection_configuration import Fallback
 from gateway.control.models.configuration.worker_configuration import Remote, Workers
 from gateway.control.models.planning.constant_answer import constant_faults
+from gateway.control.models.planning.given_values import given_values
 from gateway.control.models.planning.output_guard_plan import plan_output_guard
-from gateway.control.models.planning.said_values import said_values
 from gateway.control.models.sources.found import FoundModel
 from gateway.control.models.sources.sidecars import inside
 from gateway.core.plan import TensorSpec
@@ -44,8 +44,8 @@ def plan_protection(
     configured = model.configuration
     faults = list[str]()
     plan = ProtectionPlan(
-        breaker=replace(BreakerPlan(), **said_values(configured.breaker)),
-        retry=replace(RetryPlan(), **said_values(configured.retry)),
+        breaker=replace(BreakerPlan(), **given_values(configured.breaker)),
+        retry=replace(RetryPlan(), **given_values(configured.retry)),
         fallback=_links(configured.fallback or (), version),
         output_guard=plan_output_guard(configured.output_guard, outputs, faults),
         admission=_admission(configured.admission),
@@ -67,7 +67,7 @@ def _links(fallbacks: Sequence[Fallback], version: int) -> tuple[FallbackLink, .
 def _link(configured: Fallback) -> FallbackLink:
     link = replace(
         FallbackLink(),
-        **said_values(configured, "version", "cache", "on"),
+        **given_values(configured, "version", "cache", "on"),
         version=int(configured.version or 0),
     )
     if configured.on is not None:
@@ -133,7 +133,7 @@ def _answers_everything_of(first: Fallback, second: Fallback) -> bool:
 
 
 def _admission(configured: Admission) -> AdmissionPlan:
-    plan = replace(AdmissionPlan(), **said_values(configured, "quota"))
+    plan = replace(AdmissionPlan(), **given_values(configured, "quota"))
     if configured.quota is None:
         return plan
     # a second's worth would never come to a request
@@ -149,7 +149,7 @@ def _admission(configured: Admission) -> AdmissionPlan:
 def _workers(configured: Workers | None, instances: int) -> ProcessWorkersPlan | None:
     if configured is None or configured.kind == "thread":
         return None
-    return replace(ProcessWorkersPlan(), **{"count": instances, **said_values(configured, "kind")})
+    return replace(ProcessWorkersPlan(), **{"count": instances, **given_values(configured, "kind")})
 
 
 def _remotes(
@@ -170,7 +170,7 @@ def _remote(
 ) -> RemotePlan:
     plan = replace(
         RemotePlan(str(configured.address)),
-        **said_values(configured, "address", "version", "tls_ca", "token_env"),
+        **given_values(configured, "address", "version", "tls_ca", "token_env"),
         version=str(configured.version or ""),
     )
     try:

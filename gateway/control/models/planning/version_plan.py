@@ -11,9 +11,9 @@ from gateway.control.models.configuration.configuration import ModelConfiguratio
 from gateway.control.models.configuration.execution_configuration import Queue
 from gateway.control.models.configuration.warmup import warmup_batch_sizes, warmup_inputs
 from gateway.control.models.planning.batching_plan import plan_batching
+from gateway.control.models.planning.given_values import given_values
 from gateway.control.models.planning.model_config import model_config
 from gateway.control.models.planning.protection_plan import plan_protection
-from gateway.control.models.planning.said_values import said_values
 from gateway.control.models.planning.tensor_specs import BatchAxis, tensor_specs, with_labels
 from gateway.control.models.sources.found import FoundModel, FoundVersion
 from gateway.core.plan import (
@@ -144,7 +144,7 @@ def plan_session(configuration: ModelConfiguration, cores: int) -> SessionPlan:
     share = max(cores // instances, 1) if instances else 1
     return replace(
         SessionPlan(),
-        **said_values(
+        **given_values(
             configured, "intra_op_threads", "inter_op_threads", "execution_mode", "options"
         ),
         intra_op_threads=_threads(configured.intra_op_threads, cores, share),
@@ -168,7 +168,7 @@ def _configured_instances(configuration: ModelConfiguration) -> int | None:
 
 def plan_queue(configured: Queue, defaults: QueuePlan) -> QueuePlan:
     """How requests wait: as configured, else as the defaults have it."""
-    return replace(defaults, **said_values(configured))
+    return replace(defaults, **given_values(configured))
 
 
 def _threads(configured: int | None, cores: int, otherwise: int) -> int:

@@ -1,4 +1,4 @@
-"""What a section of a configuration says, as values of the plan's fields of the same names."""
+"""What a section of a configuration gives, as values of the fields of its plan. Main process."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import msgspec
 from gateway.config.quantities import ByteSize, Duration
 
 
-def said_values(section: msgspec.Struct, *left_out: str) -> dict[str, Any]:
-    """What is said in a section, by field, in plain values, without the fields `left_out`.
+def given_values(section: msgspec.Struct, *left_out: str) -> dict[str, Any]:
+    """What is given in a section, by field, in plain values, without the fields `left_out`.
 
     An option whose plan has a field of the same name needs no more to get there.
     """
