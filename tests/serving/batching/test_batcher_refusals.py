@@ -131,7 +131,7 @@ def test_who_is_refused_takes_no_room_and_leaves_no_timer():
         made = batcher(PuppetWorkers())
         await fate(made, due(0.1), due(0.2), due(-1.0))
         assert made.idle
-        assert made._window.bytes == 0
+        assert made._batch_queue.bytes == 0
         assert made._timer._timer is None
 
     run(main())
@@ -209,7 +209,7 @@ def test_who_would_be_answered_too_late_when_its_turn_comes_is_not_run():
         assert (await early).outputs[0].tolist() == [[4]]
         assert model.batches == [[-1], [2]]
         assert made.idle
-        assert made._window.bytes == 0
+        assert made._batch_queue.bytes == 0
 
     run(main())
 

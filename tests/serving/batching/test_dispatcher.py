@@ -452,12 +452,12 @@ def test_a_queue_that_raises_leaves_nobody_waiting_and_no_place_taken():
     async def main():
         workers = PuppetWorkers()
         made = batcher(workers)
-        made._window._delay_s = "broken"
+        made._batch_queue._delay_s = "broken"
         (task,) = await done(start(made, request(1)))
         assert type(task.exception()) is GatewayError
         assert made.idle
         assert workers.free == 1
-        made._window._delay_s = 0.0
+        made._batch_queue._delay_s = 0.0
         (task,) = start(made, request(2))
         await turns()
         workers.finish()
