@@ -205,7 +205,7 @@ def test_a_repository_that_cannot_be_read_for_a_while_takes_nothing_away(gateway
     ) as running:
         stub = GRPCInferenceServiceStub(connect(running))
         models.rename(models.parent / "unmounted")
-        running.wait_text("(taken for gone, and what is live goes on)")
+        running.wait_text("(is not available; live versions stay served)")
         until_s = time.monotonic() + 0.5
         while time.monotonic() < until_s:
             assert factor_of(stub.ModelInfer(multiply("scale", 1.0), timeout=10), 1.0) == 2.0
@@ -213,7 +213,7 @@ def test_a_repository_that_cannot_be_read_for_a_while_takes_nothing_away(gateway
         graphs.scale(models, "scale", version=2, factor=3.0)
 
         until(lambda: factor_of(stub.ModelInfer(multiply("scale", 1.0), timeout=10), 1.0) == 3.0)
-        assert running.text().count("taken for gone") == 1
+        assert running.text().count("is not available; live versions stay served") == 1
 
 
 def test_a_version_put_at_the_top_by_mistake_takes_no_model_away(gateway, models, connect):
