@@ -97,6 +97,8 @@ def run(command, gateway, folder=ROOT):
 
 
 def test_every_command_of_a_readme_is_run_by_a_test():
+    if not (ROOT / "gateway").is_dir():
+        pytest.skip("an installed gateway is tried, beside the tests alone")
     of_tests = {*SERVE, *MAKE_SERVE, *ASK, *CALLS_OF_GHZ, *OF_THE_WALKTHROUGH, *RUN_ELSEWHERE}
     assert set(commands()) - of_tests == set()
     assert set(RUN_ELSEWHERE) <= set(commands())
