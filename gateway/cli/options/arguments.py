@@ -45,7 +45,7 @@ def _behaviour(option: DeclaredOption) -> dict[str, Any]:
 def _number(text: str) -> int | str:
     """A whole number where the text is one.
 
-    Whoever checks it says what is wrong with anything else.
+    The check of the value reports what is wrong with anything else.
     """
     digits = text.removeprefix("-")
     # 64 bits

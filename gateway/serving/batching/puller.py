@@ -35,8 +35,8 @@ _TURN_NS: Final = 1_000_000  # runs on the loop before everything else gets its 
 class Puller:
     """Gives the waiting requests of one version to free instances.
 
-    Whoever it takes from the queue is answered, or waits again: what is raised on the way fails
-    the requests that were taken. `runner` runs small batches on the loop itself, where the plan
+    A request that it takes from the queue is answered, or waits again: what is raised on the way
+    fails those that were taken. `runner` runs small batches on the loop itself, where the plan
     says so.
     """
 

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Client:
-    """Whoever reads the stream; a queue of its own, so that nobody waits for another."""
+    """A reader of the stream; a queue of its own, so that nobody waits for another."""
 
     def __init__(self, transport: asyncio.BaseTransport | None) -> None:
         self._transport = transport
