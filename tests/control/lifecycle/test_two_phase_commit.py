@@ -94,6 +94,8 @@ class World:
             match action:
                 case Send(slot, message):
                     self.processes[slot].inbox.append(message)
+                    if isinstance(message, Commit):
+                        self.lacking.get(slot, set()).difference_update(message.live)
                 case Joined(slot):
                     self.joined.add(slot)
                 case Lacking(slot, errors):
@@ -126,11 +128,9 @@ class World:
                 live = {
                     key: p for key, p in self.processes[slot].live.items() if key[0] == change.model
                 }
-                missing = {key for key in mine if key in self.lacking.get(slot, ())} - set(
-                    settled.live
-                )
-                assert {k: p for k, p in mine.items() if k not in missing} == {
-                    k: p for k, p in live.items() if k not in missing
+                lacking = self.lacking.get(slot, set())
+                assert {k: p for k, p in mine.items() if k not in lacking} == {
+                    k: p for k, p in live.items() if k not in lacking
                 }
 
     def begin(self, change: Change) -> None:
@@ -306,6 +306,27 @@ def test_a_change_during_a_restart_reaches_the_process_that_restarts():
     world.run()
 
     assert world.processes[0].live == world.two_phase_commit.committed == {("m", 2): plan("m", 2)}
+
+
+def test_a_process_that_cannot_open_what_is_being_committed_joins_without_it():
+    world = start_world()
+    world.begin(Change(1, "m", (plan("m", 1),)))
+    for slot in (0, 1):
+        world.step(slot)
+        world.step(slot)
+        world.answer(slot)
+    world.start(2)  # the versions are committed, but no process has answered to that yet
+    world.step(2)
+    world.step(2, failing=True)
+    while world.step(2):
+        pass
+    assert 2 in world.joined
+
+    world.run()
+
+    assert world.settled[1].live == (("m", 1),)
+    assert world.two_phase_commit.lacking == {("m", 1): {2: "broken"}}
+    assert not world.processes[2].live
 
 
 def test_what_is_unloaded_during_a_restart_is_not_brought_back():
