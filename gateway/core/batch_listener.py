@@ -1,7 +1,8 @@
-"""What listens to the batches of a version: counters, journal, circuit breaker, retry budget.
+"""What listens to the batches of a version in a serving process.
 
-A batch is reported twice, when it begins to run and when it is over; where it failed and is run
-again in parts, each part is a batch of its own.
+Counters, record writer, circuit breaker and retry budget do. A batch is reported twice, when it
+begins to run and when it is over; where it failed and is run again in parts, each part is a batch
+of its own.
 """
 
 from __future__ import annotations

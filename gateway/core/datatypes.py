@@ -1,4 +1,4 @@
-"""The protocol's datatypes and the numpy dtypes that hold them.
+"""The protocol's datatypes and the numpy dtypes that hold them, for every process.
 
 Names and sizes: Open Inference Protocol, "Tensor Data Types"; BF16 is Triton's addition. BYTES
 elements are of any length and are held as Python `str` objects in arrays of dtype object, because

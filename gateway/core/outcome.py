@@ -1,4 +1,4 @@
-"""What the run of a batch showed about the instance that ran it."""
+"""What the run of a batch in a serving process showed about the instance that ran it."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""What is known of a version before it serves.
+"""What is known of a version before it serves: its findings and its plan.
 
-What its graph and its trial runs showed, and how it is to be served.
-
-`Findings` are made once per file, by inspection, and cached by the file's hash. A `VersionPlan` is
-made from the findings and the configuration, and is all that a serving process needs to bring a
-version up. Both are frozen, made of plain values, and travel pickled.
+`Findings` say what its graph and its trial runs showed. The inspection process makes them once per
+file, and they are cached by the file's hash. The main process makes a `VersionPlan` from the
+findings and the configuration; it is all that a serving process needs to bring a version up. Both
+are frozen, made of plain values, and travel pickled.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one shape that everything between the wire and the workers has."""
+"""The one shape that everything between wire and workers has in a serving process."""
 
 from __future__ import annotations
 

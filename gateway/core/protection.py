@@ -1,6 +1,7 @@
 """How one version is protected: what its configuration comes to.
 
-Frozen, of plain values; travels pickled inside a `VersionPlan`.
+The main process makes it and the serving processes follow it. It is frozen, of plain values, and
+travels pickled inside a `VersionPlan`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""One request and its answer, as everything between the wire and the workers sees them."""
+"""One request and its answer, as everything between wire and workers sees them.
+
+They live in one serving process and never leave it.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Where a request stands in a trace.
+"""Where a request stands in a trace, in the words of W3C Trace Context.
 
-In the words of W3C Trace Context (https://www.w3.org/TR/trace-context/).
+A serving process reads it from the caller's headers, and the telemetry process makes spans of it.
+Source: https://www.w3.org/TR/trace-context/.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
-"""A result that somebody waits for.
+"""A result that somebody waits for, and coroutines that are driven by hand until it is there.
 
-Coroutines driven by hand until they wait for something else.
-
-A `Waiter` is what a request awaits while it is queued. It is awaited like a future and works under
-`asyncio.Task` as one. A `Driven` coroutine that awaits it is resumed directly, inside `settle`,
-without a trip through the event loop, which saves the 2-4 us a request that a Task and its future
-cost. A driven coroutine that awaits anything else is handed, as it stands, to a Task that goes on
-with it.
+Used in serving processes, once or twice for every request. A `Waiter` is what a request awaits
+while it is queued. It is awaited like a future and works under `asyncio.Task` as one. A `Driven`
+coroutine that awaits it is resumed directly, inside `settle`, without a trip through the event
+loop, which saves the 2-4 us a request that a Task and its future cost. A driven coroutine that
+awaits anything else is handed, as it stands, to a Task that goes on with it.
 
 Before that hand-over `asyncio.current_task()` is None: code that needs it (`asyncio.timeout`, a
 TaskGroup) awaits `become_task()` first.

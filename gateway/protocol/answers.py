@@ -54,11 +54,13 @@ class AnswerEncoder:
             head = self._heads.get((outputs, array.shape))
             if head is not None:
                 return b"".join((id_field, head[0], array.tobytes()))
-        key = (
-            (outputs, *(array.shape for array in arrays))
-            if len(arrays) != 1
-            else (outputs, arrays[0].shape)
-        )
+        return self._encode_raw(id_field, outputs, arrays)
+
+    def _encode_raw(
+        self, id_field: bytes, outputs: tuple[int, ...], arrays: tuple[Array, ...]
+    ) -> bytes:
+        """The response with raw contents, for any number of outputs."""
+        key = (outputs, *(array.shape for array in arrays))
         heads = self._heads.get(key)
         if heads is None:
             heads = self._make_heads(key, outputs, arrays)

@@ -1,4 +1,7 @@
-"""What protections decide, as events for readers outside the process."""
+"""What protections decide, as events.
+
+Written by a serving process into its records, and read by the telemetry process.
+"""
 
 from __future__ import annotations
 

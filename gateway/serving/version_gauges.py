@@ -1,4 +1,4 @@
-"""A served version as it is watched: where its gauges are read from."""
+"""Where the gauges of a served version are read from, in its serving process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""One batch: the requests that travel together, from the moment they are taken to their answers."""
+"""One batch: the requests that are run together, from being taken to being answered.
+
+It lives in one serving process; the dispatcher owns it.
+"""
 
 from __future__ import annotations
 

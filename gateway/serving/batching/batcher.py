@@ -1,8 +1,9 @@
 """Requests wait here until an instance is free to run them; then all that wait go together.
 
-Pull, not push: first the free instance, then the batch, so it is as large as the load made it and
-nobody waits for a timer (`max_queue_delay` is for models where a fuller batch pays). Here requests
-arrive; `queue` decides who goes, `puller` has them run.
+Each served version has one in each serving process. Pull, not push: first the free instance, then
+the batch, so it is as large as the load made it and nobody waits for a timer (`max_queue_delay` is
+for models where a fuller batch pays). Here requests arrive; `queue` decides who goes, `puller` has
+them run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A batch that failed and is run again in parts.
+"""A batch that failed in a serving process and is run again in parts.
 
 What its parts came to is learnt once, when the last of them is over.
 """

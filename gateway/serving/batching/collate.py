@@ -1,4 +1,4 @@
-"""Many requests' tensors into one batch, and its outputs apart again."""
+"""Many requests' tensors into one batch, and its outputs apart again, in a serving process."""
 
 from __future__ import annotations
 

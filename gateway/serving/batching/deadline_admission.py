@@ -1,6 +1,6 @@
-"""Refuses at arrival who would be answered too late.
+"""Refuses requests on arrival that would be answered too late, in a serving process.
 
-So that those who can be answered in time are not held up.
+So those that can be answered in time are not held up by others that cannot.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Answers requests whose time is over while they wait, also while no instance is free."""
+"""Answers requests whose time is over while they wait in a serving process.
+
+Also while no instance is free, when nothing else would look at the queue.
+"""
 
 from __future__ import annotations
 

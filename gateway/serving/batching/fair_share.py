@@ -1,4 +1,7 @@
-"""Which priority level goes next: the most urgent, but none gets less than its share for long."""
+"""Which priority level goes next: the most urgent, but none gets less than its share for long.
+
+A decision without a clock, made in a serving process for each batch of a version with levels.
+"""
 
 from __future__ import annotations
 

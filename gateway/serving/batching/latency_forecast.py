@@ -1,15 +1,12 @@
-"""How long the waiting requests of a version will take.
+"""How long the waiting requests of a version will take, seen from one serving process.
 
-The measured cost curve, corrected by what is seen.
-
-While requests wait all the time, the pace at which batches end says everything: the runs, what
-Python adds to each request, and what other versions take of the machine. Without such a pace, or
-when it is old, the curve speaks.
+It goes by the measured cost curve, corrected by what is seen. While requests wait all the time,
+the pace at which batches end says everything: the runs, what Python adds to each request, and what
+other versions take of the machine. Without such a pace, or when it is old, the curve speaks.
 
 Refusing costs time as well, so a server that refuses looks slow, and would refuse still more. Two
-things
-prevent that: only batches that are at least half full tell the pace, and what counts is the best
-pace of the last seconds.
+things prevent that: only batches that are at least half full tell the pace, and what counts is the
+best pace of the last seconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How much of the event loop's time the runs of one version may take."""
+"""How much of a serving process's event loop the runs of one version may take."""
 
 from __future__ import annotations
 

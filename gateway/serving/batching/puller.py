@@ -1,7 +1,7 @@
-"""Takes the next batch from the queue when there is who runs it, and has it run.
+"""Takes the next batch from the queue as soon as an instance can run it, and has it run.
 
 The shell around three decisions: the queue says who goes, `retry` what becomes of a batch that
-failed, the dispatcher settles. Everything runs on the event loop's thread.
+failed, the dispatcher settles. Everything runs on the serving process's event loop.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who waits, and who goes now: decisions without clocks, loops or models.
+"""Who waits in a serving process, and who goes now: decisions without clocks, loops or models.
 
 Requests whose datatypes and non-batch shapes agree, and whose priority level is the same, share a
 line. A batch is taken from the line whose first request is most urgent: lowest priority level (but
@@ -89,8 +89,8 @@ class BatchQueue:
     def next_batch(self, now: float, answered_at: float | None = None) -> Decision:
         """The next batch, if it is time; it and the expired wait no longer.
 
-        `answered_at`: when a batch taken now has its answers; whose deadline
-        is earlier has expired already.
+        `answered_at`: when a batch taken now has its answers; a request whose deadline is earlier
+        has expired already.
         """
         decision = Decision()
         if self._delay_s:
@@ -134,7 +134,8 @@ class BatchQueue:
         )
 
     def _fill(self, line: QueueLine, now: float, decision: Decision) -> None:
-        taken = 0
+        """Takes the batch from the line; without a batch axis a second request is always over 0."""
+        passed = 0
         limit = self.limit
         batch = decision.batch
         rows = 0
@@ -154,20 +155,20 @@ class BatchQueue:
                 size += entry.input_bytes
                 if entry.deadline != math.inf:
                     self.timed_rows -= entry.rows
-                if not limit:  # no batch axis: each goes alone
-                    taken += 1
-                    break
-            taken += 1
-        if self._shares is not None:
-            self._shares.served(
-                line.level, max(1, rows), {other.level for other in self._lines.values()}
-            )
-        del line.entries[:taken]
-        line.rows -= rows
-        self.rows -= rows
-        self.bytes -= size
-        self.count -= len(batch)
+            passed += 1
         decision.rows = rows
+        self._leave(line, passed, decision, size)
+
+    def _leave(self, line: QueueLine, passed: int, decision: Decision, size: int) -> None:
+        """The first `passed` entries of the line stand in it no more; the batch counts no more."""
+        if self._shares is not None:
+            levels = {other.level for other in self._lines.values()}
+            self._shares.served(line.level, max(1, decision.rows), levels)
+        del line.entries[:passed]
+        line.rows -= decision.rows
+        self.rows -= decision.rows
+        self.bytes -= size
+        self.count -= len(decision.batch)
         if not line.entries:
             del self._lines[line.key]
 

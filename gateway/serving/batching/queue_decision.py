@@ -1,4 +1,4 @@
-"""What a queue has decided, for its caller to act on."""
+"""What a queue of a serving process has decided, for its caller to act on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One line of a queue: the waiting requests that may share a batch."""
+"""One line of a serving process's queue: the waiting requests that may share a batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A request that waits: the one record of it between its arrival and its answer."""
+"""A request that waits in a serving process.
+
+The one record of it between its arrival and its answer.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,7 @@ class QueuedRequest(Waiter[Prediction]):
     """A request that waits for its prediction.
 
     `dequeued`: the queue has handed it out, or forgotten it. `bisection`: its batch failed, and it
-    is
-    run again in a part of that. `on_leave` is called with it when its caller goes unanswered.
+    is run again in a part of that. `on_leave` is called with it when its caller goes unanswered.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""Whether a batch that failed is run again, and in which parts.
+"""Whether a batch that failed in a serving process is run again, and in which parts.
 
 A batch that fails for a reason that may be one request's is bisected: halves, until the guilty
 request fails alone with its own message and all others are answered. A batch whose instance was
@@ -10,8 +10,7 @@ There are five cases, in this order:
 | it failed with | and | its requests | what is learnt |
 |---|---|---|---|
 | `DeadlineExpired` | | fail | nothing: the instance was not given the time |
-| anything else | all callers have left | are over | not reported: whose fault it was stays unknown
-|
+| anything else | all callers have left | are over | nothing: whose fault it was stays unknown |
 | `InstanceFailed` | attempts and budget are left | are run again | with the last part |
 | another error | it has several requests | are run again | with the last part |
 | any of the two | neither | fail | a failure, unless another part was answered |

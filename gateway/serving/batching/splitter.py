@@ -1,4 +1,4 @@
-"""A request of more rows than a batch holds is run in parts."""
+"""A request of more rows than a batch holds is run in parts, within one serving process."""
 
 from __future__ import annotations
 

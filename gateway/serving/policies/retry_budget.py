@@ -1,4 +1,4 @@
-"""How many runs may be repeated.
+"""How many runs of a version a serving process may repeat.
 
 A share of the first ones, so that retries cannot overload the model themselves.
 """

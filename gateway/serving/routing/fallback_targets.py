@@ -1,4 +1,4 @@
-"""The live versions that fallbacks turn to."""
+"""The live versions that the fallbacks of a serving process turn to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The versions of one process between "prepared" and "closed".
+"""The versions of one serving process between "prepared" and "closed".
 
 Nothing is live before it is warm, nothing is closed before it is drained.
 """

@@ -26,6 +26,22 @@ _POLL_S: Final = 1.0  # an operator may take back what was forced
 _SMOOTHING: Final = 0.2  # weight of the newest run in the time an instance is expected to take
 
 
+class Once:
+    """A function that is called the first time only; `called`: it was."""
+
+    __slots__ = ("_function", "called")
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function = function
+        self.called = False
+
+    def __call__(self) -> None:
+        """Calls it, unless that was done before."""
+        if not self.called:
+            self.called = True
+            self._function()
+
+
 class Slot:
     """One instance with its circuit breaker, and what it has to do."""
 
@@ -65,26 +81,22 @@ class Slot:
             return
         generation = self.gate.begin()
         began = self._now()
-        ended = False
 
         def over() -> None:
-            nonlocal ended
-            if ended:
-                return
-            ended = True
             try:
                 self._record_outcome(generation, work, self._now() - began)
                 self.gate.release(ticket)
             finally:
                 self._over(done)
 
+        end = Once(over)
         try:
-            self.instance.run(work, over)
+            self.instance.run(work, end)
         except Exception as error:  # noqa: BLE001  # the batch must come to an end
             _log.exception("%s raised instead of failing a batch. This is a bug.", self.name)
-            if not ended:
+            if not end.called:
                 work.fail(InstanceFailed(f"{self.name} raised {type(error).__name__}: {error}"))
-                asyncio.get_running_loop().call_soon(over)
+                asyncio.get_running_loop().call_soon(end)
 
     def _refuse(self, work: Work, done: Callable[[], None]) -> None:
         why = f"{self.instance.name} is not used {_until(self.gate.retry_in_s)}"

@@ -1,4 +1,4 @@
-"""How many requests, and how much input, may be inside at the same time."""
+"""How many requests, and how much input, may be inside a serving process at the same time."""
 
 from __future__ import annotations
 

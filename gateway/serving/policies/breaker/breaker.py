@@ -1,4 +1,7 @@
-"""Asks the circuit breaker of a version before a request is queued for it."""
+"""Asks the circuit breaker of a version before a request is queued for it.
+
+A layer of a version's stack in every serving process.
+"""
 
 from __future__ import annotations
 

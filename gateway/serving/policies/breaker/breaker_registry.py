@@ -1,4 +1,4 @@
-"""All circuit breakers of a process, by what they guard."""
+"""All circuit breakers of a serving process, by what they guard."""
 
 from __future__ import annotations
 

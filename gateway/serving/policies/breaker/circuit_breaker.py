@@ -1,16 +1,7 @@
 """A circuit breaker: whether a version, or an instance of it, is asked at all.
 
-pybreaker keeps counts, thresholds and states. This gate keeps the time, the single probe and the
-generation, because pybreaker as it stands
-- goes by the wall clock, and lets everybody through once it is half-open: it is never asked whether
-  a call may go, only given outcomes;
-- counts calls that began before it opened, and starts its timeout anew: an outcome counts only in
-  the generation it began in;
-- takes an excluded exception for a success and a cancellation for a failure: where nothing was
-  learnt nothing is reported to it;
-- holds a lock during a call and raises through it: outcomes are reported by functions that return
-or raise at
-  once, outside of every `await`.
+Each serving process has its own. This gate keeps the time, the single probe and the generation;
+pybreaker keeps counts, thresholds and states (`pybreaker_state` says why they are apart).
 """
 
 from __future__ import annotations
@@ -18,9 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from typing import Final, NoReturn
-
-import pybreaker
+from typing import Final
 
 from gateway.core.batch_listener import BatchListener, BatchView
 from gateway.core.outcome import Outcome
@@ -34,32 +23,14 @@ from gateway.records.breaker_state import (
     Snapshot,
     Transition,
 )
-from gateway.serving.policies.breaker.failure_window import FailureWindowStorage
+from gateway.serving.policies.breaker.probe import PASS, Probe, Ticket
+from gateway.serving.policies.breaker.pybreaker_state import PybreakerState
 
 __all__ = ["PASS", "CircuitBreaker", "Forced", "Outcome", "Snapshot", "Ticket", "Transition"]
 
 _log = logging.getLogger(__name__)
 
 _LONGEST_ERROR: Final = 300  # characters of a failure's text that are kept; some are pages
-
-
-class Ticket:
-    """Leave to ask, given back by `release`."""
-
-    __slots__ = ("probe",)
-
-    def __init__(self, *, probe: bool) -> None:
-        self.probe = probe
-
-
-PASS: Final = Ticket(probe=False)
-
-
-class _Failed(Exception):
-    """How a failure is reported to pybreaker.
-
-    The error itself must not pass through its frames, or its traceback would keep them.
-    """
 
 
 class CircuitBreaker(BatchListener):
@@ -70,8 +41,7 @@ class CircuitBreaker(BatchListener):
 
     `closed`: everything passes; the only thing that is read for every request. `now` is monotonic.
     `on_event` is called with every transition. A circuit breaker that is not enabled stays closed,
-    whatever fails; an
-    operator can force it open all the same.
+    whatever fails; an operator can force it open all the same.
     """
 
     def __init__(
@@ -87,13 +57,8 @@ class CircuitBreaker(BatchListener):
         self._on_event = on_event
         self.key: BreakerKey = ("", 0, "")
         """What it guards, where it is set."""
-        self._storage = FailureWindowStorage(plan, now)
-        self._breaker = pybreaker.CircuitBreaker(
-            self._storage.fail_max,
-            plan.reset_timeout_s,
-            state_storage=self._storage,
-            throw_new_error_on_trip=False,
-        )
+        self._pybreaker = PybreakerState(plan, now)
+        self._probe = Probe()
         self.closed = True
         self.state: str = CLOSED
         self.forced: Forced = ""
@@ -102,9 +67,6 @@ class CircuitBreaker(BatchListener):
         self._counts_outcomes = plan.enabled
         self._generation = 0
         self._retry_at = -math.inf
-        self._probe: Ticket | None = None
-        self._abandoned = False
-        self._trials = 0
         self._opened = 0
         self._last_error = ""
 
@@ -114,29 +76,27 @@ class CircuitBreaker(BatchListener):
     def admits(self) -> bool:
         """`admit` would give a ticket now."""
         if self.state == HALF_OPEN:
-            return self._probe is None or (self._abandoned and self._now() >= self._retry_at)
+            return self._probe.is_free or (self._probe.abandoned and self._now() >= self._retry_at)
         return self.closed or self._now() >= self._retry_at
 
     def admit(self) -> Ticket | None:
         """Leave to ask, or None.
 
-        The one who gets leave while it is half-open is the probe, and no other
-        gets it until the probe is back.
+        The request that gets leave while it is half-open is the probe, and no other gets it until
+        the probe is back.
         """
         if self.closed:
             return PASS
         if not self.admits:
             return None
         if self.state == OPEN:
-            self._breaker.half_open()
+            self._pybreaker.half_open()
             self._moved("one request is let through as a probe")
-        self._probe = Ticket(probe=True)
-        self._abandoned = False
         self._retry_at = self._now() + self._plan.reset_timeout_s
-        return self._probe
+        return self._probe.give()
 
     def release(self, ticket: object) -> None:
-        """The request with this ticket has ended, however.
+        """The request with this ticket has ended, in whatever way.
 
         The next may probe if nothing was learnt.
 
@@ -144,15 +104,13 @@ class CircuitBreaker(BatchListener):
         longest for the reset timeout: a model that hangs gets one probe in that time, not one for
         each caller who gives up.
         """
-        if ticket is self._probe:
-            self._abandoned = True
-            self._give_back()
+        self._probe.abandon(ticket)
 
     # Per batch.
 
     def batch_started(self, batch: BatchView) -> None:
         """A batch of the version starts to run."""
-        self._trials += 1
+        self._probe.trials += 1
         batch.generation = self._generation
 
     def batch_finished(self, batch: BatchView) -> None:
@@ -163,7 +121,7 @@ class CircuitBreaker(BatchListener):
 
     def begin(self) -> int:
         """The generation that a batch belongs to which starts to run now."""
-        self._trials += 1
+        self._probe.trials += 1
         return self._generation
 
     def end(
@@ -175,20 +133,21 @@ class CircuitBreaker(BatchListener):
         """
         if generation != self._generation:
             return
-        self._trials -= 1
+        self._probe.trials -= 1
         if not self._counts_outcomes:
             return
         if outcome is Outcome.SUCCESS and not 0 < self._plan.slow_call_s < elapsed_s:
-            self._breaker.call(_succeed)
+            self._pybreaker.succeed()
         elif outcome is Outcome.NEUTRAL:
-            self._give_back()
+            self._probe.give_back()
         else:
-            self._fail(
+            self._last_error = (
                 _text(error)
                 if outcome is Outcome.FAILURE
                 else f"it took {elapsed_s:.3g} s, longer than {self._plan.slow_call_s:g} s"
             )
-        if self._storage.state != self.state:
+            self._pybreaker.fail()
+        if self._pybreaker.state != self.state:
             self._moved(self._explanation())
 
     # For operators.
@@ -202,9 +161,9 @@ class CircuitBreaker(BatchListener):
             return
         self.forced = which
         if which == "open":
-            self._breaker.open()
+            self._pybreaker.open()
         else:
-            self._breaker.close()
+            self._pybreaker.close()
         self._moved(
             f"an operator forced it {which}" if which else "an operator set it to automatic"
         )
@@ -219,16 +178,14 @@ class CircuitBreaker(BatchListener):
 
     def snapshot(self) -> Snapshot:
         """How it stands."""
-        storage = self._storage
-        window = self._storage.window
-        window.slide(self._now())
+        consecutive, batches, failures = self._pybreaker.counts()
         return Snapshot(
             self.name,
             self.state,
             self.forced,
-            storage.consecutive,
-            window.outcomes,
-            window.failures,
+            consecutive,
+            batches,
+            failures,
             self.retry_in_s,
             self._opened,
             _one_line(self._last_error),
@@ -240,34 +197,19 @@ class CircuitBreaker(BatchListener):
             f"<CircuitBreaker {self.name} {self.state}{', forced' if self.forced else ''}{retry}>"
         )
 
-    def _fail(self, text: str) -> None:
-        self._last_error = text
-        try:  # noqa: SIM105  # contextlib.suppress costs 0.6 us
-            self._breaker.call(_fail)
-        except _Failed:
-            pass
-
-    def _give_back(self) -> None:
-        if self._abandoned and not self._trials:
-            self._probe = None
-            self._abandoned = False
-
     def _explanation(self) -> str:
-        if self._storage.state == CLOSED:
+        """Why pybreaker has moved by itself."""
+        if self._pybreaker.state == CLOSED:
             return "the probe was answered"
-        return (
-            f"{'the probe failed' if self.state == HALF_OPEN else self._storage.reason()}; last "
-            f"error: {_one_line(self._last_error)}"
-        )
+        reason = "the probe failed" if self.state == HALF_OPEN else self._pybreaker.reason()
+        return f"{reason}; last error: {_one_line(self._last_error)}"
 
     def _moved(self, reason: str) -> None:
         """Follows pybreaker into its state, and reports it."""
         old = self.state
-        self.state = self._storage.state
+        self.state = self._pybreaker.state
         self._generation += 1
-        self._probe = None
-        self._abandoned = False
-        self._trials = 0
+        self._probe.reset()
         self.closed = self.state == CLOSED
         self._counts_outcomes = self._plan.enabled and not self.forced and self.state != OPEN
         at = self._now()
@@ -276,7 +218,7 @@ class CircuitBreaker(BatchListener):
             self.why_open = reason
             self._retry_at = math.inf if self.forced else at + self._plan.reset_timeout_s
         elif self.closed:
-            self._storage.clear()
+            self._pybreaker.clear()
         _log.log(
             logging.WARNING if self.state == OPEN else logging.INFO,
             "circuit breaker for model %s is %s: %s",
@@ -288,15 +230,6 @@ class CircuitBreaker(BatchListener):
             self._on_event(
                 Transition(self.name, old, self.state, reason, at, self.retry_in_s, self.key)
             )
-
-
-def _succeed() -> None:
-    """What pybreaker calls to learn of a success."""
-
-
-def _fail() -> NoReturn:
-    """What pybreaker calls to learn of a failure."""
-    raise _Failed
 
 
 def _text(error: Exception | None) -> str:

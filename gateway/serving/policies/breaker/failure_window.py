@@ -1,11 +1,9 @@
-"""The counts behind a circuit.
+"""The counts behind a circuit breaker of a serving process.
 
-Failures in a row, and the share of failures in a sliding window, kept where
-pybreaker looks for its counter.
-
-pybreaker compares one number, the `counter` of its storage, with `fail_max`, and counts failures in
-a row only. This storage also keeps a window of outcomes; where their share of failures is too high,
-it answers `fail_max`, and pybreaker opens.
+Failures in a row, and the share of failures in a sliding window, are kept where pybreaker looks for
+its counter. pybreaker compares one number, the `counter` of its storage, with `fail_max`, and
+counts failures in a row only. Where the share of failures in the window is too high, this storage
+answers `fail_max`, and pybreaker opens.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Refuses at once where nobody is left who could run a request."""
+"""Refuses at once where no instance is left that could run a request.
+
+A layer of a version's stack in every serving process.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A version's fallback chain as its plan says it."""
+"""Makes a version's fallback chain in a serving process, as its plan says."""
 
 from __future__ import annotations
 

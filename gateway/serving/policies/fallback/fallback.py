@@ -1,4 +1,7 @@
-"""What answers in a version's place when it cannot: the links of its chain, one after the other."""
+"""What answers in a version's place when it cannot: the links of its chain, one after the other.
+
+A layer of a version's stack in every serving process.
+"""
 
 from __future__ import annotations
 

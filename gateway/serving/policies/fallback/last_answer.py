@@ -1,4 +1,7 @@
-"""The last good answer to each input, for the time when there is no better one."""
+"""The last good answer to each input, for the time when there is no better one.
+
+Kept by each serving process, of what it answered itself.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Links of a fallback chain that answer without another version.
+"""Links of a fallback chain that answer within the serving process, without another version.
 
 A constant, a function, a remembered answer.
 """

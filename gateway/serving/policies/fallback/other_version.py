@@ -1,6 +1,6 @@
-"""The link of a fallback chain that asks another version.
+"""The link of a fallback chain that asks another version, live in the same serving process.
 
-Of the same model or of another with the same interface.
+It is one of the same model, or of another model with the same interface.
 """
 
 from __future__ import annotations

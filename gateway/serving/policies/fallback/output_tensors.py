@@ -1,6 +1,6 @@
-"""Values that people write, in configuration or in a function of theirs.
+"""Values that people write, as tensors of an output.
 
-As tensors of an output.
+They stand in the configuration, or are what a function of theirs returns in a serving process.
 """
 
 from __future__ import annotations

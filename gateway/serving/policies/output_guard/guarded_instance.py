@@ -1,4 +1,4 @@
-"""The output guard around an instance that runs elsewhere."""
+"""The output guard of a serving process around an instance that runs elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Refuses outputs that are no answer: NaN, infinity, values out of the declared range."""
+"""Refuses outputs that are no answer: NaN, infinity, values out of the declared range.
+
+Used in serving processes, for each batch of a version that asks for it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ModelInfer and ModelStreamInfer."""
+"""The RPCs ModelInfer and ModelStreamInfer, answered by a serving process."""
 
 from __future__ import annotations
 
