@@ -2,8 +2,8 @@
 
 Every process knows it.
 
-A class says by its attributes what follows from it, and inherits what it does not
-say; nothing else lists errors::
+A class says by its attributes what follows from it, and inherits what it does not say; nothing else
+lists errors::
 
     class                   status             reason           caller_fault fallback_kind
     GatewayError            INTERNAL           internal

@@ -100,8 +100,8 @@ class BatchingPlan:
     dynamic: bool = True
     """Requests share a run.
 
-    False: each runs alone, of up to max_batch_size rows (useful_batch_size
-    is 1 and nothing is waited for).
+    False: each runs alone, of up to max_batch_size rows (useful_batch_size is 1 and nothing is
+    waited for).
     """
     splits: bool = False
     """A request of more rows is run in parts instead of being refused.

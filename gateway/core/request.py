@@ -107,11 +107,10 @@ class InferenceRequest:
     as the request is.
 
     What is known of it besides: `caller`; `run`, its last; `retries`, how often one failed and it
-    was run again; `events`, events: what was decided about it; `context`, its own span once
-    somebody
-    needed it; `version`, the live version that it was routed to, None before that; `parent`, the
-    request that it is a part of, or that it stands for with another version: what is seen of it
-    belongs to that.
+    was run again; `events`, what was decided about it; `context`, its own span once somebody needed
+    it; `version`, the live version that it was routed to, None before that; `parent`, the request
+    that it is a part of, or that it stands for with another version: what is seen of it belongs to
+    that.
     """
 
     __slots__ = (

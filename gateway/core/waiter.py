@@ -121,8 +121,8 @@ class Waiter(Generic[T]):
 class Driven:
     """A coroutine that is driven by hand; subclasses say what happens at its end.
 
-    `start` runs it until it first waits. `_finished` and `_failed` are
-    called once, maybe inside `start`.
+    `start` runs it until it first waits. `_finished` and `_failed` are called once, maybe inside
+    `start`.
     """
 
     __slots__ = ("_coroutine", "_task", "_waiter")

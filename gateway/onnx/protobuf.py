@@ -7,8 +7,8 @@ protobuf would see is seen here: messages are entered wherever they may hold a t
 times (protobuf merges repeated ones). For the same reason a tensor's `data_location` is not asked:
 it may stand in another part of the message than the name does.
 
-The file is read by `pread`, not mapped: a mapped file that somebody cuts short
-takes the process with it (SIGBUS).
+The file is read by `pread`, not mapped: a mapped file that somebody cuts short takes the process
+with it (SIGBUS).
 """
 
 from __future__ import annotations

@@ -25,8 +25,7 @@ class Dispatcher:
     """Sees the batches of one version through.
 
     A request that it is given is answered once, or returned to be queued again; a caller that has
-    left
-    meanwhile is left out of either.
+    left meanwhile is left out of either.
 
     `listeners` are called in their order; one that raises is logged, and keeps nobody from an
     answer. `retries`: how many batches may be run again because instances failed under them.

@@ -11,8 +11,8 @@ from collections.abc import Collection, Sequence
 class FairShare:
     """Levels are served by urgency.
 
-    A level that waits earns its share of every row served, and goes
-    first once it has earned a batch.
+    A level that waits earns its share of every row served, and goes first once it has earned a
+    batch.
 
     What is earned is worth at most two batches, and nothing once nobody of the level waits: a share
     is not saved up for later.

@@ -18,8 +18,8 @@ _SAVED_S: Final = 10.0
 class RetryBudget(BatchListener):
     """A bucket of tokens.
 
-    Each first run puts in `budget` of one, a second puts in
-    `budget_floor`, a repeated run takes one out.
+    Each first run puts in `budget` of one, a second puts in `budget_floor`, a repeated run takes
+    one out.
     """
 
     def __init__(self, plan: RetryPlan, now: Callable[[], float]) -> None:

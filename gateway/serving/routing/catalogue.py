@@ -14,8 +14,8 @@ _LEAVING: Final = "it is UNLOADING"
 class Catalogue:
     """The live versions of all models.
 
-    `generation` grows with every change: what was resolved under an
-    older one is to be resolved anew.
+    `generation` grows with every change: what was resolved under an older one is to be resolved
+    anew.
     """
 
     def __init__(self) -> None:

@@ -12,8 +12,8 @@ from gateway.serving.policies.breaker.circuit_breaker import CircuitBreaker
 class BreakerRegistry:
     """Makes circuit breakers, and keeps all of one key as an operator has set them.
 
-    There may be two of one key: while a version is loaded anew, the old one still
-    answers when the new one is made.
+    There may be two of one key: while a version is loaded anew, the old one still answers when the
+    new one is made.
     """
 
     def __init__(self, now: Callable[[], float], on_event: Callable[[Transition], None]) -> None:
