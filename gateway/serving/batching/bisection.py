@@ -5,8 +5,18 @@ What its parts came to is learnt once, when the last of them is over.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from gateway.core.outcome import Outcome
 from gateway.serving.batching.batch import Batch
+
+T = TypeVar("T")
+
+
+def halves(entries: list[T]) -> list[list[T]]:
+    """The parts that a failed batch is run again in; one part where it has one request."""
+    middle = (len(entries) + 1) // 2
+    return [part for part in (entries[:middle], entries[middle:]) if part]
 
 
 class Bisection:

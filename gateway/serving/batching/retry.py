@@ -25,7 +25,7 @@ from typing import Final
 from gateway.core.errors import DeadlineExpired, InstanceFailed
 from gateway.core.outcome import Outcome
 from gateway.serving.batching.batch import Batch
-from gateway.serving.batching.bisection import Bisection
+from gateway.serving.batching.bisection import Bisection, halves
 from gateway.serving.batching.queued_request import QueuedRequest
 from gateway.serving.policies.retry_budget import RetryBudget
 
@@ -59,7 +59,7 @@ class Retry:
             bisection.part_failed(batch)
             return ()
         batch.run_again = [entry.request for entry in alive]
-        parts = _halves(alive)
+        parts = halves(alive)
         bisection.divide(len(parts))
         for part in parts:
             key = (next(_OWN),)
@@ -78,8 +78,3 @@ class Retry:
 
     def __repr__(self) -> str:
         return f"<Retry {self._attempts} attempts, {self._budget!r}>"
-
-
-def _halves(entries: list[QueuedRequest]) -> list[list[QueuedRequest]]:
-    middle = (len(entries) + 1) // 2
-    return [part for part in (entries[:middle], entries[middle:]) if part]
