@@ -7,6 +7,7 @@ elements.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -181,7 +182,9 @@ def classify(array: Array, count: int, labels: Sequence[str], *, batched: bool) 
     """
     if array.dtype.kind not in "fiub" and array.dtype.kind != "V":
         raise InvalidRequest(f"classification needs numbers, the output holds {array.dtype}")
-    rows = array.reshape(array.shape[0], -1) if batched and array.ndim else array.reshape(1, -1)
+    # the row's size is counted: numpy cannot infer it where there are no rows
+    shape = (len(array), math.prod(array.shape[1:])) if batched and array.ndim else (1, array.size)
+    rows = array.reshape(shape)
     top = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :count]
     out = np.empty(top.shape, object)
     for r, indexes in enumerate(top):

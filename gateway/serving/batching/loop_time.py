@@ -29,6 +29,13 @@ class LoopTime:
         self._overstays = 0.0
         self.rows = rows
 
+    def takes(self, rows: int) -> bool:
+        """A batch of so many rows runs on the loop.
+
+        One of no rows does not: no trial run says what it takes, and some graphs work without rows.
+        """
+        return 0 < rows <= self.rows
+
     def ran(self, ran_ns: int) -> None:
         """A run on the loop took so much CPU time, in nanoseconds."""
         if ran_ns > _OVERSTAY_NS:

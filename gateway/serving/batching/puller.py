@@ -90,8 +90,10 @@ class Puller:
         try:
             while queue.count:
                 slot = None
-                if queue.next_rows() > self.loop_time.rows and (slot := self._acquire()) is None:
-                    return
+                if not self.loop_time.takes(queue.next_rows()):
+                    slot = self._acquire()
+                    if slot is None:
+                        return
                 decision = self._next_batch(slot)
                 if not decision.batch:
                     self._wait(decision, slot)

@@ -19,7 +19,7 @@ from gateway.core.request import Array
 from gateway.onnx.reference import load_reference, reference_of_warmup
 from gateway.onnx.samples import find_sample, sample_rows, sample_tensors
 from gateway.onnx.session import Session
-from gateway.serving.runtime.runner import VersionRunner
+from gateway.serving.runtime.runner import VersionRunner, reshape
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +79,8 @@ def warm_up(plan: VersionPlan, runner: VersionRunner) -> None:
     batched = plan.batching.max_batch_size > 0
 
     def run(feed: dict[str, Array]) -> list[Array]:
-        return runner.run(feed, wanted, len(next(iter(feed.values()))) if batched and feed else -1)
+        rows = len(next(iter(feed.values()))) if batched and feed else -1
+        return runner.run(_as_called(plan, feed), wanted, rows)
 
     reference, _ = load_reference(plan.reference, tensors) if plan.reference else ({}, ())
     for warmup in plan.warmup_inputs:
@@ -95,3 +96,12 @@ def warm_up(plan: VersionPlan, runner: VersionRunner) -> None:
         kind, _, _ = find_sample(run, plan.inputs, 1 if batched else None, reference, rng)
         for size in plan.warmup_batch_sizes if batched else ():
             run(sample_rows(plan.inputs, size, reference, rng, kind))
+
+
+def _as_called(plan: VersionPlan, feed: dict[str, Array]) -> dict[str, Array]:
+    """Samples have the graph's shapes; a runner is given those that callers see."""
+    return feed | {
+        spec.name: reshape(feed[spec.name], spec.model_shape, spec.shape)
+        for spec in plan.inputs
+        if spec.model_shape is not None and spec.name in feed
+    }

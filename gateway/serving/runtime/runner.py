@@ -30,7 +30,9 @@ class VersionRunner:
         self._all = tuple(range(len(plan.outputs)))
         self._names = {self._all: [spec.name for spec in plan.outputs]}
         self._reshaped_inputs = {
-            spec.name: spec for spec in plan.inputs if spec.model_shape is not None
+            spec.name: (spec.shape, spec.model_shape)
+            for spec in plan.inputs
+            if spec.model_shape is not None
         }
         self._reshapes_outputs = any(spec.model_shape is not None for spec in plan.outputs)
 
@@ -40,24 +42,24 @@ class VersionRunner:
         Raises ModelFailed, also where the first axis of an output is not `rows` long (-1: there is
         no such axis).
         """
-        for name, spec in self._reshaped_inputs.items():
+        for name, (seen, wanted_shape) in self._reshaped_inputs.items():
             if name in feed:
-                feed[name] = _reshape(feed[name], spec.model_shape, rows)
+                feed[name] = reshape(feed[name], seen, wanted_shape)
         names = self._names.get(wanted) or self._name(wanted)
         if self._session is None:
             raise ModelFailed(
                 f"'{self._plan.model}' version {self._plan.version} is closed. This is a bug."
             )
         outputs = self._session.run(feed, names)
-        if self._reshapes_outputs:
-            outputs = [
-                self._as_seen(array, self._outputs[i], rows)
-                for i, array in zip(wanted, outputs, strict=True)
-            ]
         if rows >= 0:
             for array in outputs:
                 if not array.shape or array.shape[0] != rows:
                     raise ModelFailed(self._wrong_rows(outputs, wanted, rows))
+        if self._reshapes_outputs:
+            return [
+                self._as_seen(array, self._outputs[i])
+                for i, array in zip(wanted, outputs, strict=True)
+            ]
         return outputs
 
     def close(self) -> None:
@@ -73,8 +75,18 @@ class VersionRunner:
             self._names[wanted] = names
         return names
 
-    def _as_seen(self, array: Array, spec: TensorSpec, rows: int) -> Array:
-        return array if spec.model_shape is None else _reshape(array, spec.shape, rows)
+    def _as_seen(self, array: Array, spec: TensorSpec) -> Array:
+        """The output in the shape that callers see; its rows are counted before, in the graph's."""
+        if spec.model_shape is None:
+            return array
+        try:
+            return reshape(array, spec.model_shape, spec.shape)
+        except ValueError as error:
+            raise ModelFailed(
+                f"'{self._plan.model}' version {self._plan.version} returned '{spec.name}' in the "
+                f"shape {list(array.shape)}, which cannot be reshaped from "
+                f"{list(spec.model_shape)} to {list(spec.shape)}, as it is configured"
+            ) from error
 
     def _wrong_rows(self, outputs: list[Array], wanted: tuple[int, ...], rows: int) -> str:
         shapes = ", ".join(
@@ -91,10 +103,14 @@ class VersionRunner:
         return f"<VersionRunner {self._plan.model} {self._plan.version}>"
 
 
-def _reshape(array: Array, shape: tuple[int, ...] | None, rows: int) -> Array:
-    """The array in a configured shape, whose first size is the batch where there is one.
+def reshape(array: Array, given: tuple[int, ...], wanted: tuple[int, ...]) -> Array:
+    """The array, which has the configured shape `given`, in the configured shape `wanted`.
 
-    One free size is inferred.
+    The free sizes (-1) of both, the batch's among them, keep their order, as in Triton. Raises
+    ValueError where the array has another number of axes or elements.
     """
-    assert shape is not None
-    return array.reshape((rows, *shape[1:]) if rows >= 0 else shape)
+    if len(array.shape) != len(given):
+        raise ValueError(f"{len(array.shape)} axes instead of {len(given)}")
+    free = [size for size, fixed in zip(array.shape, given, strict=True) if fixed < 0]
+    sizes = iter(free)
+    return array.reshape([next(sizes) if size < 0 else size for size in wanted])

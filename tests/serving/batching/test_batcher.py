@@ -222,6 +222,23 @@ def test_a_cheap_batch_runs_on_the_loop_without_a_worker():
     run(main())
 
 
+def test_a_batch_of_no_rows_is_not_taken_for_a_small_one():
+    """No trial run says what it costs, and a graph may work without rows: it goes to a worker."""
+
+    async def main():
+        workers = PuppetWorkers()
+        model = Doubler()
+        made = batcher(workers, runner=model, loop_batch_size=8)
+        tasks = start(made, request(1, 0))
+        await turns()
+        assert model.batches == []
+        workers.finish()
+        assert (await tasks[0]).outputs[0].shape == (0, 1)
+        assert made.idle
+
+    run(main())
+
+
 def test_versions_without_a_batch_axis_run_each_request_alone_on_their_instances():
     async def main():
         workers = PuppetWorkers(5)

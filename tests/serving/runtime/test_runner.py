@@ -1,18 +1,21 @@
 """What ONNX Runtime answers is what the runner answers, bit for bit, for every kind of tensor."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from gateway.core.datatypes import datatype_of_onnx, numpy_dtype
 from gateway.core.errors import ModelFailed
 from gateway.core.plan import BatchingPlan, SessionPlan, TensorSpec, VersionPlan
 from gateway.onnx.session import Session, SessionNotOpened
-from gateway.serving.runtime.runner import VersionRunner
+from gateway.serving.runtime.runner import VersionRunner, reshape
 
 TYPES = {
     "BOOL": TensorProto.BOOL, "INT8": TensorProto.INT8, "INT16": TensorProto.INT16,
@@ -140,6 +143,44 @@ def test_an_output_without_the_batchs_rows_is_the_models_failure(tmp_path):
     made = runner(path, [("x", "FP32", (-1, 2))], [("y", "FP32", (-1, 2))], batch=8)
     with pytest.raises(ModelFailed, match="Set max_batch_size to 0"):
         made.run({"x": np.ones((3, 2), "f4")}, (0,), 3)
+
+
+def test_rows_are_counted_in_the_graphs_shape_before_an_output_is_reshaped(tmp_path):
+    """Reshaped first, the columns of a transposed output would count as rows."""
+    node = helper.make_node("Transpose", ["x"], ["y"], perm=[1, 0])
+    path = model(tmp_path, [node], [("x", 1, ["N", "F"])], [("y", 1, ["F", "N"])])
+    x = (TensorSpec("x", "FP32", (-1, 4)),)
+    y = (TensorSpec("y", "FP32", (-1, 1, -1), model_shape=(-1, -1)),)
+    plan = VersionPlan("m", 1, path, "", x, y, BatchingPlan(max_batch_size=8))
+    made = VersionRunner(plan, Session(path, SessionPlan()))
+    with pytest.raises(ModelFailed, match=r"2 rows and returned 'y' \[4, 2\]"):
+        made.run({"x": np.ones((2, 4), "f4")}, (0,), 2)
+
+
+def test_an_output_that_cannot_be_reshaped_as_configured_names_both_shapes(tmp_path):
+    path = identity(tmp_path, "FP32", ["N", "F"])
+    x = (TensorSpec("x", "FP32", (-1, -1)),)
+    y = (TensorSpec("y", "FP32", (-1, 2, 2), model_shape=(-1, 4)),)
+    plan = VersionPlan("m", 1, path, "", x, y, BatchingPlan(max_batch_size=8))
+    made = VersionRunner(plan, Session(path, SessionPlan()))
+    with pytest.raises(ModelFailed, match=r"\[2, 3\].* from \[-1, 4\] to \[-1, 2, 2\]"):
+        made.run({"x": np.ones((2, 3), "f4")}, (0,), 2)
+
+
+@given(st.lists(st.integers(0, 3), max_size=3), st.data())
+def test_free_sizes_keep_their_order_in_a_reshape(free, data):
+    """Whatever stands between them is folded or unfolded."""
+    pieces = [data.draw(st.sampled_from([(), (1,), (2, 3), (6,), (3, 1, 2)])) for _ in free]
+    folded = [(math.prod(piece),) for piece in pieces]
+    seen = [part for size, piece in zip(free, pieces, strict=True) for part in (-1, *piece)]
+    graphs = [part for size, piece in zip(free, folded, strict=True) for part in (-1, *piece)]
+    sizes = iter(free)
+    x = np.arange(math.prod([*free, *map(math.prod, pieces)])).reshape(
+        [next(sizes) if part < 0 else part for part in seen]
+    )
+    there = reshape(x, tuple(seen), tuple(graphs))
+    assert [size for size, part in zip(there.shape, graphs, strict=True) if part < 0] == free
+    assert np.array_equal(reshape(there, tuple(graphs), tuple(seen)), x)
 
 
 def test_configured_shapes_are_translated_both_ways(tmp_path):

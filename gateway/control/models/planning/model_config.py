@@ -73,7 +73,11 @@ def _set_tensor(tensor: Any, spec: TensorSpec, *, batched: bool) -> None:
     tensor.name = spec.name
     tensor.data_type = _data_type(spec.datatype)
     tensor.dims.extend(spec.shape[first:])
-    if spec.model_shape is not None:
+    if not tensor.dims:
+        # a size at least, as Triton's own ModelConfig has it: clients count on that
+        tensor.dims.append(1)
+        tensor.reshape.SetInParent()
+    elif spec.model_shape is not None:
         tensor.reshape.SetInParent()
         tensor.reshape.shape.extend(spec.model_shape[first:])
 

@@ -6,7 +6,6 @@ what the graph leaves free and may reshape; where it contradicts the graph, that
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -188,14 +187,20 @@ def _check_agreement(graph: Shape, lead: Shape, rows: Shape, wanted: Shape, what
 
 
 def _check_reshape(shape: Shape, reshape: Shape, what: str) -> None:
-    free = shape.count(-1)
-    fixed = math.prod(size for size in shape if size != -1)
-    if (
-        reshape.count(-1) != free
-        or free > 1
-        or math.prod(size for size in reshape if size != -1) != fixed
-    ):
+    """As Triton: free sizes keep their order, and the sizes between them their product."""
+    if _products(shape) != _products(reshape):
         raise PlanFault(
-            f"{what}: a tensor of shape {list(shape)} cannot be reshaped to {list(reshape)}: "
-            f"both must have as many elements, and at most one free size each"
+            f"{what}: a tensor of shape {list(shape)} cannot be reshaped to {list(reshape)}: both "
+            "need as many free sizes (-1), and before, between and behind these as many elements"
         )
+
+
+def _products(shape: Shape) -> list[int]:
+    """The products of the sizes before, between and behind the free ones."""
+    products = [1]
+    for size in shape:
+        if size == -1:
+            products.append(1)
+        else:
+            products[-1] *= size
+    return products

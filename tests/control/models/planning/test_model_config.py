@@ -53,6 +53,14 @@ def test_a_version_that_is_not_batched_has_whole_shapes_and_no_dynamic_batching(
     assert config.input[0].optional
 
 
+def test_a_tensor_of_one_axis_has_a_size_as_triton_has_it():
+    """Every label of scikit-learn is [N]; clients take a tensor without dims for undefined."""
+    label = answered(found=findings(outputs=(graph_tensor("label", ("n",), "tensor(int64)"),)))
+    assert list(label.output[0].dims) == [1]
+    assert label.output[0].HasField("reshape")
+    assert not label.output[0].reshape.shape
+
+
 @given(
     st.dictionaries(st.sampled_from([1, 2, 4, 8, 16, 32, 64]), st.floats(0.1, 1e6)),
     st.text(max_size=5),

@@ -3,6 +3,7 @@
 It is refused where the two contradict each other.
 """
 
+import json
 import pickle
 from dataclasses import replace
 
@@ -321,6 +322,28 @@ def test_reshaped_tensors_have_both_shapes_with_the_batch_axis():
     made = plan(f"batching: {{max_batch_size: 0}}\n{text}", alone)
     assert (made.inputs[0].shape, made.inputs[0].model_shape) == ((784,), (1, 28, 28))
     assert (made.outputs[0].shape, made.outputs[0].model_shape) == ((1,), ())
+
+
+@pytest.mark.parametrize(
+    ("graph", "shape", "reshape", "served"),
+    [
+        (("a", 3, "h", "w"), "[3, -1, -1]", "[1, 3, -1, -1]", True),
+        (("a", "h", 6, "w"), "[-1, -1, 2, 3, -1]", "[-1, -1, 6, -1]", True),
+        (("a", 6, "h"), "[-1, 2, -1, 3]", "[-1, 6, -1]", False),
+        (("a", 2, "h"), "[-1, 2]", "[-1, 2, -1]", False),
+    ],
+)
+def test_free_sizes_keep_their_place_between_the_others_as_in_triton(graph, shape, reshape, served):
+    found = findings(inputs=(graph_tensor("x", graph),), **UNBATCHED)
+    text = (
+        "batching: {max_batch_size: 0}\n"
+        f"inputs: [{{name: x, shape: {shape}, reshape: {reshape}}}]"
+    )
+    if served:
+        assert list(plan(text, found).inputs[0].shape) == json.loads(shape)
+        return
+    with pytest.raises(PlanFault, match="cannot be reshaped"):
+        plan(text, found)
 
 
 def test_optional_inputs_are_optional_unless_configured_otherwise():
