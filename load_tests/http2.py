@@ -60,7 +60,6 @@ class Answer(NamedTuple):
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    """The bytes of one HTTP/2 frame."""
     return _HEAD.pack(len(payload) >> 16, len(payload) & 0xFFFF, kind, flags, stream) + payload
 
 

@@ -160,7 +160,6 @@ def fielded(folder: Path, cores: Cores, calls: int, turns: int) -> Iterator[Fiel
 
 
 def main() -> None:
-    """Measures what the command line asks for and prints the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

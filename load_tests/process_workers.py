@@ -156,7 +156,6 @@ async def measure(version: VersionPlan, *, seconds: float, turns: int) -> None:
 
 
 def main() -> None:
-    """Measures what the command line asks for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -73,7 +73,6 @@ def run(chosen: Mapping[str, Trial], gateways: Gateways) -> list[Finding]:
 
 
 def main() -> None:
-    """Runs the trials that the command line asks for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
