@@ -28,7 +28,6 @@ SHARED_NAMES = {
 
 
 def distribution(module):
-    """The distribution that brings a module."""
     shared = [name for name in SHARED_NAMES if f"{module}.".startswith(f"{name}.")]
     top = module.partition(".")[0]
     return (

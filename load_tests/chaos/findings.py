@@ -67,7 +67,7 @@ def broken(trial: str, error: BaseException) -> Finding:
 
 
 def table(findings: Sequence[Finding], *, short: bool) -> str:
-    """One line a finding, columns aligned."""
+    """The findings as text, a line each, in aligned columns."""
     heads = ("trial", "must", "measured", "")
     rows = [heads] + [
         (f.trial, f.must, f.measured.replace("\n", " "), f.verdict(short=short)) for f in findings
@@ -80,7 +80,7 @@ def table(findings: Sequence[Finding], *, short: bool) -> str:
 
 
 def fallen_short(findings: Sequence[Finding], *, short: bool) -> list[Finding]:
-    """Those that are judged and do not hold."""
+    """The findings that are judged and do not hold."""
     return [finding for finding in findings if finding.verdict(short=short) == "SHORT"]
 
 

@@ -126,7 +126,6 @@ def standard(tmp_path_factory) -> Iterator[Answers]:
 
 @pytest.fixture(scope="module")
 def seldom(tmp_path_factory) -> Iterator[Answers]:
-    """The graphs of `seldom_seen`."""
     cases = list(seldom_seen())
     with Answers(tmp_path_factory.mktemp("seldom"), iter(cases)) as answers:
         assert len(answers.cases) == len(cases), "ONNX Runtime runs them all"

@@ -46,8 +46,6 @@ exporters:
 
 
 class Jaeger:
-    """A running Jaeger."""
-
     def __init__(self, ports):
         self.grpc, self.http = (f"http://127.0.0.1:{ports[name]}" for name in ("grpc", "http"))
         """Endpoints for spans over OTLP."""

@@ -78,7 +78,7 @@ class RawClient:
         self._flush()
 
     def window(self, stream):
-        """The bytes that may be sent on a stream now."""
+        """The bytes that this client may send on a stream now."""
         return self._http2.local_flow_control_window(stream)
 
     def end(self, stream):

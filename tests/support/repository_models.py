@@ -79,7 +79,7 @@ def constant_model(*names: str) -> onnx.ModelProto:
 
 
 def external(tensor: TensorProto, location: str) -> None:
-    """Makes a tensor refer to a file."""
+    """Makes a tensor refer to the file at this location."""
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
     for key, value in (("location", location), ("offset", "0"), ("length", "32")):

@@ -70,7 +70,6 @@ def configure(client):
 
 
 def change_log(client):
-    """Changes log settings alone."""
     return client.update_log_settings(
         {"log_info": False, "log_verbose_level": 2, "log_format": "ISO8601"}, as_json=True
     )

@@ -56,7 +56,6 @@ class Synchronous:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator:
-    """The client under test."""
     made = Synchronous() if CLIENT == "grpc.aio" else LIBRARY.InferenceServerClient(ADDRESS)
     yield made
     made.close()

@@ -35,7 +35,7 @@ QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]] + 
 
 @pytest.fixture
 def metrics():
-    """All series there are."""
+    """Metrics in which every series exists."""
     made = Metrics(Spans())
     made.table.writer(0, ROW).record_failure(1, 0.1)
     made.say(0, gauges(100))
