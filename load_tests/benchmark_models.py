@@ -4,16 +4,16 @@
 - `mid`: 512-1024-1024-1024-128 perceptron, 10 MB; matrix products dominate.
 - `large`: 150 528 floats in (600 KB, an image's worth), the maxima of 84
   groups out; copying dominates.
-- `slow`: one row at a time only, about 5 ms a run on one core; what overload does to a
-  model that no batching can help.
+- `slow`: one row at a time only, about 5 ms a run on one core; it shows what overload
+  does to a model that no batching can help.
 - `small_000`, `mid_000`, ...: copies of these two with weights of their own.
 
-For the fault trials there are models of four floats besides: `build_scale` multiplies,
-`build_fragile` does so until it is given too much.
+The fault trials have models of four floats besides: `build_scale` makes one that multiplies,
+`build_fragile` one that multiplies and fails on a value that is too large.
 
     .venv/bin/python -m load_tests.benchmark_models DIR [--copies 97]
 
-writes DIR/models/NAME/1/model.onnx for a server, and DIR/payloads/NAME.bin and
+The program writes DIR/models/NAME/1/model.onnx for a server, and DIR/payloads/NAME.bin and
 NAME.framed for ghz and h2load.
 """
 
@@ -42,14 +42,14 @@ OUTPUT = "probs"
 
 
 def copy_name(number: int, of: str = "small") -> str:
-    """Names of equal length, so that the replies of all copies have one size."""
+    """Names a copy; all names have one length, so that the replies of all copies have one size."""
     return f"{of}_{number:03}"
 
 
 def build(folder: Path, *, copies: int = 0, copies_of_mid: int = 0) -> None:
-    """Writes small, mid, large, slow and so many copies of small and mid.
+    """Writes small, mid, large and slow, `copies` copies of small and `copies_of_mid` of mid.
 
-    A copy has the same shapes. Each is FOLDER/NAME/1/model.onnx.
+    A copy has the same shapes as its original. Each model is FOLDER/NAME/1/model.onnx.
     """
     for name in ("small", *map(copy_name, range(copies))):
         _save(folder, name, *_perceptron(name, SMALL), SMALL[0], SMALL[-1])
@@ -67,7 +67,7 @@ def build(folder: Path, *, copies: int = 0, copies_of_mid: int = 0) -> None:
 
 
 def build_scale(folder: Path, name: str, *, version: int = 1, factor: float) -> None:
-    """FOLDER/NAME/VERSION/model.onnx, which multiplies by the factor."""
+    """Writes FOLDER/NAME/VERSION/model.onnx, which multiplies by the factor."""
     weights = [numpy_helper.from_array(np.array([factor], np.float32), "factor")]
     _save(
         folder,
@@ -81,9 +81,10 @@ def build_scale(folder: Path, name: str, *, version: int = 1, factor: float) -> 
 
 
 def build_fragile(folder: Path, name: str, *, version: int = 1, factor: float) -> None:
-    """The same for whole numbers from 0 up to the limit; a larger one fails the run it is in.
+    """Writes a model that multiplies whole numbers from 0 up to FRAGILE_LIMIT by the factor.
 
-    A reference sample of good ones lies beside it.
+    A larger number fails the run that it is in.
+    A reference sample of numbers that it accepts lies beside the model.
     """
     table = numpy_helper.from_array((np.arange(FRAGILE_LIMIT) * factor).astype(np.float32), "table")
     nodes = [
@@ -98,7 +99,7 @@ def build_fragile(folder: Path, name: str, *, version: int = 1, factor: float) -
 
 
 def _products() -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-    """A row becomes a square matrix, which is multiplied by others."""
+    """Makes the graph of `slow`: a row becomes a square matrix, which is multiplied by others."""
     rng = np.random.default_rng(5)
     first = rng.standard_normal((SLOW_WIDTH, SLOW_SIDE), np.float32) / 8
     weights = [numpy_helper.from_array(first, "first")]
@@ -123,7 +124,7 @@ def _products() -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
 def _perceptron(
     name: str, widths: tuple[int, ...]
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-    # weights of its own: an answer from the wrong model shows
+    # weights of its own, so that an answer from the wrong model shows
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     nodes = []
     weights = []

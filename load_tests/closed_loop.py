@@ -1,6 +1,6 @@
 """A closed loop over several payloads.
 
-So many calls are always in flight, each answer starts the next call.
+A fixed number of calls is always in flight: each answer starts the next call.
 
 h2load does the same for one payload and at less cost; this one exists for loads that touch many
 models in turn. Every reply is checked by value after the run.
@@ -61,7 +61,7 @@ class ClosedLoop:
         for lane in max_concurrency:
             self._fill(lane)
             lane.flush()
-        with contextlib.suppress(TimeoutError):  # the counts tell of calls that were never answered
+        with contextlib.suppress(TimeoutError):  # the counts show calls that were never answered
             async with asyncio.timeout(LONGEST_S):
                 await self._done.wait()
         took = perf_counter() - start
@@ -97,7 +97,10 @@ class ClosedLoop:
 async def run_closed_loop(
     address: str, payloads: Sequence[Payload], *, connections: int, streams: int, calls: int
 ) -> Slice:
-    """Runs the load once; the fault names a wrong reply or the statuses of calls that failed."""
+    """Runs the load once.
+
+    The slice's fault names a wrong reply, or the statuses of calls that failed.
+    """
     load = ClosedLoop(payloads, calls=calls, streams=streams)
     took = await load.run(address, connections)
     faults = faults_of(load.replies)

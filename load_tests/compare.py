@@ -1,6 +1,6 @@
-"""The gateway beside its yardsticks in one run.
+"""Compares the gateway with its yardsticks in one run.
 
-Servers on one core, the generator on another, taking turns in short slices.
+The servers share one core, the generator has another, and they take turns in short slices.
 
     .venv/bin/python -m load_tests.compare [--loads
     small,mid,large,alone,hundred,spread,start] [--turns 20] [--short]
@@ -46,7 +46,7 @@ def chosen_loads(text: str) -> list[str]:
 
 
 def run(bench: Bench, load: str) -> Table:
-    """One load, start to end."""
+    """Runs one load from start to end."""
     if load == "hundred":
         return compare_hundred(bench)
     if load == "spread":

@@ -1,6 +1,6 @@
-"""Figures from samples.
+"""Figures computed from samples: percentiles, and medians with an interval.
 
-Percentiles, and the median with an interval that needs no assumption about the noise.
+The interval needs no assumption about the noise.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ COVERAGE = 0.95
 
 @dataclass(frozen=True)
 class MedianInterval:
-    """A median and two order statistics that hold the true one between them.
+    """A median, and two order statistics that hold the true one between them.
 
-    They do so with the probability `coverage`.
+    They hold it with the probability `coverage`.
     """
 
     median: float
@@ -76,7 +76,7 @@ def _tail(n: int, k: int) -> float:
 def percentile(ordered: Sequence[float], percent: float) -> float:
     """The smallest value that at least `percent` of the ascending values do not exceed.
 
-    NaN of nothing.
+    It is NaN where there are no values.
     """
     if not ordered:
         return math.nan
@@ -84,7 +84,7 @@ def percentile(ordered: Sequence[float], percent: float) -> float:
 
 
 def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> MedianInterval:
-    """The median of ours over theirs, turn by turn.
+    """The median of the ratios of ours to theirs, turn by turn.
 
     What slows a machine for a while slows both halves of a turn.
     """
@@ -96,7 +96,7 @@ def take_turns(
 ) -> dict[str, list[T]]:
     """Runs every contestant once a turn, another one first each time.
 
-    What the `warm_up` turns gave is dropped.
+    Results of the first `warm_up` turns are dropped.
     """
     names = list(contestants)
     results: dict[str, list[T]] = {name: [] for name in names}

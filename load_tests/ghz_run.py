@@ -1,12 +1,12 @@
-"""Runs ghz scenarios (load_tests/ghz/*.json) against a gateway that it starts.
+"""Runs ghz scenarios (load_tests/ghz/*.json) against a gateway.
 
-Or against --address.
+It starts the gateway itself, unless --address names one that runs.
 
     .venv/bin/python -m load_tests.ghz_run [SCENARIO ...] [--short]
     [--address HOST:PORT] [--out DIR]
 
-Exits with 1 if any call failed. ghz looks at statuses, not at answers; so one call of each model is
-compared by value before and after.
+It exits with 1 if any call failed. ghz looks at statuses, not at answers; so one call of each model
+is compared by value before and after.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ INSTALL = "make tools"
 
 @dataclass(frozen=True)
 class GhzReport:
-    """What ghz found. Latencies are of the calls answered with OK."""
+    """What ghz found; the latencies are those of calls answered with OK."""
 
     calls: int
     calls_per_s: float
@@ -76,9 +76,9 @@ def run_ghz(
     duration: str | None = None,
     core: int | None = None,
 ) -> GhzReport:
-    """One run of a scenario; a scenario without data of its own sends the payload.
+    """Runs a scenario once; one without data of its own sends the payload.
 
-    `duration` replaces the scenario's.
+    `duration` replaces the scenario's own.
     """
     command = [str(GHZ), "--config", str(scenario), "-O", "json", "-o", str(out)]
     if "data" not in json.loads(scenario.read_text()):

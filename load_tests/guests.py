@@ -1,9 +1,9 @@
-"""Clients that do what clients do.
+"""Clients of every kind, as a server meets them.
 
 Some stay and wait for every answer, some cancel, run out of time, hang up, or ask for nonsense.
 
-All wait for an answer now and then, however they go on: who never does is a flood, not a guest, and
-shows only how much is too much.
+Each of them waits for an answer now and then, whatever else it does: a client that never waits is a
+flood, and shows only how much is too much.
 """
 
 from __future__ import annotations
@@ -37,9 +37,8 @@ STREAMED = 8
 class Guest:
     """One connection on which up to `streams` calls are in flight, to the payloads in turn.
 
-    A call may end with the `fitting` statuses.
-
-    `faults` keeps what came otherwise: another status, or a wrong answer.
+    A call may end with any of the statuses in `fitting`.
+    `faults` counts what came otherwise: another status, or a wrong answer.
     """
 
     name = "stays"
@@ -64,7 +63,7 @@ class Guest:
         )
 
     async def run(self, address: str, seconds: float) -> None:
-        """Calls for so long, and then waits for what is in flight."""
+        """Calls for `seconds`, and then waits for what is in flight."""
         (lane,) = await open_lanes(address, 1, self._on_answers, timeout_ms=self.timeout_ms)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -94,7 +93,7 @@ class Guest:
     def _on_answers(self, lane: Lane, answers: list[Answer]) -> None:
         for answer in answers:
             payload = self._begun.pop((id(lane), answer.stream), None)
-            if payload is None:  # the lane was left
+            if payload is None:  # a call of a lane that was closed since
                 continue
             self.statuses[answer.status] += 1
             if answer.status not in self.fitting:
@@ -115,7 +114,7 @@ class Guest:
 
 
 class Fickle(Guest):
-    """Cancels calls in flight, some just sent."""
+    """A client that cancels calls in flight, some of them just sent."""
 
     name = "cancels"
 
@@ -133,7 +132,7 @@ class Fickle(Guest):
 
 
 class Hurried(Guest):
-    """Its calls have a deadline that is too short for some."""
+    """A client whose calls have a deadline that is too short for some of them."""
 
     name = "has no time"
     fitting = frozenset({OK, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED})
@@ -141,12 +140,12 @@ class Hurried(Guest):
 
 
 class Vanishing(Guest):
-    """Hangs up in the middle of everything, and comes again."""
+    """A client that hangs up in the middle of everything, and comes again."""
 
     name = "hangs up"
 
     async def run(self, address: str, seconds: float) -> None:
-        """Comes and goes for so long."""
+        """Connects and hangs up again and again for `seconds`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while True:
@@ -162,7 +161,7 @@ class Vanishing(Guest):
 
 
 class Mistaken(Guest):
-    """Asks for models and shapes that there are not."""
+    """A client that asks for models and shapes that do not exist."""
 
     name = "is mistaken"
     fitting = frozenset({NOT_FOUND, INVALID_ARGUMENT})
@@ -183,7 +182,7 @@ class Mistaken(Guest):
 
 
 class Streaming:
-    """Streams of inference and watches of health over grpc.aio, left in the middle."""
+    """A client of grpc.aio that leaves streams of inference and watches of health in the middle."""
 
     name = "streams"
 
@@ -199,7 +198,7 @@ class Streaming:
         return f"<Streaming: {dict(self.statuses)}, {self.cancelled} cancelled>"
 
     async def run(self, address: str, seconds: float) -> None:
-        """Opens and leaves streams for so long."""
+        """Opens and leaves streams for `seconds`."""
         async with grpc.aio.insecure_channel(address) as channel:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):

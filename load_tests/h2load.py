@@ -1,4 +1,4 @@
-"""h2load as a gRPC generator.
+"""Runs h2load as a gRPC generator.
 
 It sends one prebuilt message over and over, at less cost than any other client here.
 
@@ -31,7 +31,7 @@ INSTALL = "apt-get install nghttp2-client"
 
 @dataclass(frozen=True)
 class Shape:
-    """How calls are offered: so many connections, streams in flight on each, calls in a slice."""
+    """How calls are offered: connections, streams in flight on each, calls of a slice."""
 
     model: str
     connections: int
@@ -59,9 +59,9 @@ class Output:
     calls_per_s: float
 
     def fault(self, calls: int, reply_bytes: int) -> str:
-        """What is wrong with the run.
+        """What is wrong with the run; empty when nothing is.
 
-        Empty when each of `calls` replies had its `reply_bytes` of DATA.
+        Each of `calls` replies must have had its `reply_bytes` of DATA.
         """
         if self.succeeded != calls or self.failed:
             return f"{self.succeeded} of {calls} calls ended, {self.failed} failed"
@@ -85,22 +85,22 @@ def parse_output(text: str) -> Output:
 
 
 def parse_log(text: str) -> list[float]:
-    """Ascending latencies in ms from --log-file.
+    """Ascending latencies in milliseconds, read from the file of --log-file.
 
-    Lines of start (us), HTTP status and duration (us).
+    Its lines have start (us), HTTP status and duration (us).
     """
     return sorted(int(line.split("\t")[2]) / 1e3 for line in text.splitlines())
 
 
 def run_h2load(address: str, framed: Path, shape: Shape, reply_bytes: int) -> Slice:
-    """One run against HOST:PORT with the framed message in a file.
+    """Runs h2load once against HOST:PORT with the framed message in a file.
 
-    On the core this process is bound to.
+    It runs on the core that this process is bound to.
     """
     if shutil.which("h2load") is None:
         raise SystemExit(f"h2load is not installed: {INSTALL}")
     log = framed.with_suffix(".log")
-    log.unlink(missing_ok=True)  # h2load appends
+    log.unlink(missing_ok=True)  # h2load appends to a log that is there
     counts = ["-c", str(shape.connections), "-m", str(shape.streams), "-n", str(shape.calls)]
     counts += [f"--rps={shape.rate / shape.connections:.0f}"] if shape.rate else []
     headers = ["-H", "content-type: application/grpc", "-H", "te: trailers"]

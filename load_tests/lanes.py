@@ -1,4 +1,4 @@
-"""Connections of the raw client under asyncio: the closed and the open loop share them."""
+"""Connections of the raw client under asyncio, shared by the closed and the open loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STATUS_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 class Lane(asyncio.Protocol):
     """One connection to the server.
 
-    `on_answers(lane, answers)` is called after each burst from the server, ended calls or none.
+    `on_answers(lane, answers)` is called after each burst from the server, also without answers.
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class Lane(asyncio.Protocol):
         self.flush()
 
     def data_received(self, data: bytes) -> None:
-        """Hands ended calls on.
+        """Passes the calls that ended with these bytes to the listener.
 
-        Closes the connection when the server sends what this client cannot read.
+        The connection is closed when the server sends what this client cannot read.
         """
         try:
             answers = self.connection.receive(data)
@@ -76,7 +76,7 @@ class Lane(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Drops the connection without a word."""
+        """Drops the connection at once, without a goodbye."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -88,11 +88,11 @@ async def open_lanes(
     *,
     timeout_ms: int = 0,
 ) -> list[Lane]:
-    """`count` lanes to HOST:PORT, each with the server's limits known.
+    """Opens `count` lanes to HOST:PORT and waits until the server has sent its limits on each.
 
-    ConnectionError if it sends none.
+    ConnectionError is raised if it sends none.
 
-    `timeout_ms` is the deadline that calls tell the server; 0 tells none.
+    `timeout_ms` is the deadline that calls tell the server; 0: none.
     """
     host, _, port = address.rpartition(":")
     loop = asyncio.get_running_loop()

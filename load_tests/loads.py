@@ -1,4 +1,4 @@
-"""The loads of `compare`: who takes part, what is sent, and whose figure is divided by whose."""
+"""The loads of `compare`: the contestants, what is sent, and which figures are compared."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from load_tests.tables import Pairs
 
-    Entry = tuple[str, Path, Payload]  # command, models, what is sent
+    Entry = tuple[str, Path, Payload]  # the command, the folder of models, what is sent
 
 # copies of small beside small, mid and large
 FEW_COPIES = 5
@@ -38,7 +38,7 @@ class Bench:
     turns: int
     folder: Path
     server_core: int
-    shrink: int  # slices have so many times fewer calls
+    shrink: int  # a slice has so many times fewer calls
 
     @property
     def few(self) -> Path:
@@ -57,19 +57,19 @@ class Bench:
     def serve(
         self, stack: contextlib.ExitStack, name: str, command: str, models: Path, payload: Payload
     ) -> Server:
-        """A server that lives as long as the stack."""
+        """Starts a server that runs until the stack is closed."""
         return stack.enter_context(
             serving(command, models, payload, self.folder / f"{name}.log", core=self.server_core)
         )
 
     def build_models(self) -> None:
-        """Writes both folders."""
+        """Writes the models of both folders."""
         build(self.few, copies=FEW_COPIES)
         build(self.hundred, copies=HUNDRED)
 
 
 def compare_shape(bench: Bench, load: str) -> Table:
-    """small, mid, large, alone: the gateway against the yardsticks, h2load as the generator."""
+    """Compares the gateway with the yardsticks on small, mid, large and alone, driven by h2load."""
     shape = SHAPES[load]
     commands = (
         bench.ours()
@@ -92,7 +92,7 @@ def compare_shape(bench: Bench, load: str) -> Table:
 
 
 def compare_hundred(bench: Bench) -> Table:
-    """One model of a hundred that are loaded against the same model of eight."""
+    """Compares a model that is one of a hundred loaded with the same model among eight."""
     name = copy_name(0)
     entries = {
         f"{variant}, {label}": (command, folder, make_payload(folder, name))
@@ -131,9 +131,9 @@ def _compare(
 
 
 def compare_spread(bench: Bench) -> Table:
-    """Calls that go to a hundred models in turn against calls to one of them.
+    """Compares calls that go to a hundred models in turn with calls to one of them.
 
-    In the same server by the same generator.
+    The server and the generator are the same.
     """
     payloads = [make_payload(bench.hundred, copy_name(number)) for number in range(HUNDRED)]
     calls = SHAPES["small"].calls // bench.shrink
@@ -162,9 +162,9 @@ def compare_spread(bench: Bench) -> Table:
 
 
 def compare_start(bench: Bench, models: Path) -> Table:
-    """A start of the gateway on `models`, its cache warm.
+    """Compares a start of the gateway on `models`, its cache warm, with that of a plain script.
 
-    Against a plain script that opens the same files.
+    The script opens the same files.
     """
     log = bench.folder / "start.log"
     cache = bench.folder / "cache"

@@ -1,6 +1,6 @@
-"""Many small models at once.
+"""Loads many small models at once.
 
-How long they take to load, and what they cost a serving process while they are idle.
+It measures how long they take to load, and what they cost a serving process while they are idle.
 
 The gateway is started twice on the same folder: first it has to inspect every model, then it knows
 them all. Beside that stands a start with a single model. Both cores are used, as in production;
@@ -41,17 +41,17 @@ class Start:
     seconds: float
     live: int
     threads: int
-    """Of the serving process that has most."""
+    """Threads of the serving process that has most."""
     resident_mib: float
-    """Likewise."""
+    """Memory of the serving process that has most."""
     progress: tuple[str, ...]
-    """What was said while models loaded."""
+    """The progress lines that the gateway logged while its models loaded."""
 
 
 def start(models: Path, names: list[str], cache: Path, log: Path, processes: str) -> Start:
     """Starts the gateway, waits until it is ready, asks some of the models and stops it.
 
-    SystemExit where an answer is wrong.
+    SystemExit is raised where an answer is wrong.
     """
     command = shlex.join(
         [
@@ -126,9 +126,9 @@ def main() -> None:
 
 
 def run(folder: Path, count: int, processes: str) -> None:
-    """Prints one line a start.
+    """Measures all starts and prints one line for each.
 
-    SystemExit where not every model is live, or idle models cost threads.
+    SystemExit is raised where not every model is live, or where idle models cost threads.
     """
     build(folder / "one")
     build(folder / "many", copies=count)

@@ -1,6 +1,7 @@
-"""What it costs to be seen.
+"""What tracing and scraping cost.
 
-The gateway traced, traced by ratio and scraped, beside the same gateway without, in one run.
+The gateway traced, traced by ratio and scraped is compared with the same gateway without, in one
+run.
 
     .venv/bin/python -m load_tests.observed [--turns 12] [--calls 40000] [--seconds 60] [--short]
 
@@ -8,7 +9,7 @@ Servers share one core with all their processes, the one that encodes and export
 generator has the other, with a receiver that decodes and counts every span. A slice lasts a second
 or more and a pause follows it, so that what one gateway still has to export is not paid in the
 slice of another. At the end one gateway is traced for `--seconds`, and every call must have come to
-a span. Exits with 1 where a row falls short.
+a span. The program exits with 1 where a row falls short.
 """
 
 from __future__ import annotations
@@ -56,7 +57,10 @@ class Field:
     turns: int
 
     def slice_of(self, name: str, calls: int = 0, rate: float = 0) -> Slice:
-        """One run, a closed loop where there is no rate; SystemExit where a reply was wrong."""
+        """Runs one slice, as a closed loop where no rate is given.
+
+        SystemExit is raised where a reply was wrong.
+        """
         server = self.servers[name]
         shape = replace(SHAPES["small"], calls=calls or self.calls, rate=rate)
         with scraping(server) if name == SCRAPED else contextlib.nullcontext():
@@ -71,7 +75,7 @@ class Field:
 
 @contextlib.contextmanager
 def scraping(server: Server) -> Iterator[None]:
-    """Asks for /metrics at once, and every second, as Prometheus at its quickest."""
+    """Asks for /metrics at once and then every second, as often as a Prometheus may."""
     over = threading.Event()
 
     def scrape() -> None:
@@ -91,7 +95,7 @@ def scraping(server: Server) -> Iterator[None]:
 
 
 def rates(field: Field) -> Iterator[Finding]:
-    """Calls a second of each against those of `off`, turn by turn."""
+    """Compares the rate of each gateway with that of `off`, turn by turn."""
     runs = take_turns({name: partial(field.slice_of, name) for name in field.servers}, field.turns)
     per_s = {name: [run.calls_per_s for run in taken] for name, taken in runs.items()}
     for name, least in LEAST_RATE.items():
@@ -106,7 +110,7 @@ def rates(field: Field) -> Iterator[Finding]:
 
 
 def latencies(field: Field) -> Iterator[Finding]:
-    """p90 at half of what `off` can bear."""
+    """Compares the p90 of traced calls with that of `off`, at half of the rate of `off`."""
     rate = field.slice_of(OFF).calls_per_s / 2
     runs = take_turns(
         {name: partial(field.slice_of, name, rate=rate) for name in (OFF, TRACED)},
@@ -120,11 +124,11 @@ def latencies(field: Field) -> Iterator[Finding]:
 
 
 def losses(field: Field, seconds: float) -> Iterator[Finding]:
-    """Every call of a long load comes to a span."""
+    """Checks that every call of a long load came to a span."""
     calls = int(field.slice_of(TRACED).calls_per_s * seconds)
     before = field.receiver.settled()
     found = field.slice_of(TRACED, calls)
-    asked = calls + 1  # and the one that shows the size of a reply
+    asked = calls + 1  # and the call that shows the size of a reply
     arrived = field.receiver.settled() - before
     yield exactly(
         TRACED, f"spans lost of {asked} calls at {found.calls_per_s:.0f}/s", asked - arrived, 0
@@ -133,7 +137,7 @@ def losses(field: Field, seconds: float) -> Iterator[Finding]:
 
 @contextlib.contextmanager
 def fielded(folder: Path, cores: Cores, calls: int, turns: int) -> Iterator[Field]:
-    """All gateways at once, on the server's core."""
+    """Starts all gateways at once, on the server's core."""
     build(folder / "models")
     payload = make_payload(folder / "models", "small")
     with Receiver(cores.generator) as receiver, contextlib.ExitStack() as stack:
@@ -156,7 +160,6 @@ def fielded(folder: Path, cores: Cores, calls: int, turns: int) -> Iterator[Fiel
 
 
 def main() -> None:
-    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -101,7 +101,7 @@ def _message() -> bytes:
 
 
 async def _time(one: Callable[[], Coroutine[Any, Any, Any]]) -> float:
-    """Microseconds a request, driven as the transport drives it, in bursts."""
+    """Microseconds a request, driven in bursts as the transport drives it."""
     began = time.perf_counter()
     for _ in range(_ROUNDS):
         ends: list[Any] = []
@@ -176,7 +176,6 @@ async def measure(turns: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measures and prints."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

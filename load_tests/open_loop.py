@@ -1,9 +1,9 @@
-"""An open loop: calls leave at a fixed rate whatever the server does.
+"""An open loop: calls leave at a fixed rate, whatever the server does.
 
-As independent callers' calls would.
+That is how the calls of independent callers come.
 
 Latency counts from the moment a call was meant to leave, not from when it left: a server (or a
-generator) that stalls cannot hide the calls that were due meanwhile. Each call has a deadline, told
+generator) that stalls cannot hide the calls that were due meanwhile. Each call has a deadline, sent
 to the server and kept here; goodput is what was answered right within it.
 
     .venv/bin/python -m load_tests.open_loop [--rate 5000] [--seconds 5] [--deadline-ms 100]
@@ -43,30 +43,30 @@ if TYPE_CHECKING:
 DEADLINE_EXCEEDED: int = grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
 PERCENTS = (50, 90, 99, 99.9, 100)
 SPIN_S = 0.0015
-_TRIES = 8  # to find one whose time is not over
+_TRIES = 8  # attempts to find a call whose time is not over
 VARIANTS = 16  # different rows, so that an answer given to the wrong call shows
 
 
 @dataclass
 class Call:
-    """One call of the schedule; times in seconds from the start of the load."""
+    """One call of the schedule; its times are in seconds from the start of the load."""
 
     intended_s: float
     payload: Payload
     left_s: float = np.nan
     ended_s: float = np.nan
     status: int = -1
-    """gRPC's; -1: has not ended."""
+    """The gRPC status code; -1 until the call has ended."""
     reply: bytes = b""
     sent_by: tuple[Lane, int] | None = None
-    """Connection and stream; None: has not left."""
+    """Connection and stream; None until the call has left."""
 
 
 class QueuedRequest:
-    """Calls that wait for room.
+    """Calls that wait for room on a connection.
 
-    The first come goes first, as in gRPC's C core, or anybody, as among
-    grpc-go's callers (`shuffled`).
+    The first to come is the first to go, as in gRPC's C core.
+    Where they are `shuffled` any of them may be next, as among the callers of grpc-go.
     """
 
     def __init__(self, *, shuffled: bool) -> None:
@@ -82,14 +82,14 @@ class QueuedRequest:
         return len(self._calls)
 
     def add(self, call: Call) -> None:
-        """A call waits."""
+        """Puts a call into the queue."""
         self._calls.append(call)
 
     @property
     def next(self) -> Call:
-        """Whoever goes first; a call whose time is over never does.
+        """The call that goes next; one whose time is over never does.
 
-        Ask whether there is one before.
+        There must be one: ask `bool(queue)` before.
         """
         if self._random is not None and len(self._calls) > 1:
             for _ in range(_TRIES):
@@ -100,7 +100,7 @@ class QueuedRequest:
         return self._calls[0]
 
     def take(self) -> Call:
-        """The call that `next` named."""
+        """Removes the call that `next` named and returns it."""
         return self._calls.popleft()
 
 
@@ -109,7 +109,7 @@ def intended_times(
 ) -> NDArray[np.float64]:
     """When calls are meant to leave, in seconds.
 
-    Evenly spaced, or as a Poisson process of the same mean rate.
+    The calls are evenly spaced, or come as a Poisson process of the same mean rate.
     """
     if not poisson:
         return np.arange(int(rate * seconds)) / rate
@@ -121,13 +121,14 @@ def intended_times(
 class OpenLoop:
     """Sends each call at its intended time over the next lane with room.
 
-    Without room it waits here, its deadline running.
+    A call without room waits here while its deadline runs.
     """
 
     def __init__(self, calls: Sequence[Call], *, deadline_s: float, shuffled: bool = False) -> None:
-        """`shuffled`: who waits for room goes in random order, as grpc-go's callers do.
+        """Takes the calls of the schedule, each of which has `deadline_s` from its intended time.
 
-        Else first come, first served, as in gRPC's C core.
+        Calls that wait for room leave in random order where they are `shuffled`, as in grpc-go.
+        Otherwise the first to come is the first to go, as in gRPC's C core.
         """
         self.calls = calls
         self.deadline_s = deadline_s
@@ -144,7 +145,7 @@ class OpenLoop:
         )
 
     async def run(self, address: str, connections: int) -> None:
-        """Runs the whole schedule; afterwards every call has ended, one way or another."""
+        """Runs the whole schedule; every call has ended when it returns."""
         timeout_ms = max(1, round(self.deadline_s * 1e3))
         self._max_concurrency = await open_lanes(
             address, connections, self._on_answers, timeout_ms=timeout_ms
@@ -159,7 +160,7 @@ class OpenLoop:
             self._expire(now)
             self._send()
             early = self.calls[due].intended_s - self._now() if due < len(self.calls) else SPIN_S
-            # asyncio's timers are a millisecond coarse, so the last bit is waited for by looking:
+            # asyncio's timers are a millisecond coarse, so the last bit is waited for by polling;
             # the generator has a core to itself.
             await asyncio.sleep(early - SPIN_S if early > SPIN_S else 0)
         for lane in self._max_concurrency:
@@ -212,7 +213,7 @@ class OpenLoop:
 
 @dataclass(frozen=True)
 class Report:
-    """What an open loop found. Latencies are of the calls answered, from their intended times."""
+    """What an open loop found; latencies are of the calls answered, from their intended times."""
 
     offered_per_s: float
     goodput_per_s: float

@@ -1,4 +1,4 @@
-"""An OTLP/gRPC receiver in a process of its own, which decodes every span and counts."""
+"""An OTLP/gRPC receiver in a process of its own, which decodes and counts every span."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _STILL_S: Final = 3.0
 
 
 class Receiver:
-    """Receives while it is entered; on one core, where one is named.
+    """Receives while it is entered, on one core where one is named.
 
-    `endpoint` is what exporters are told.
+    `endpoint` is the address that exporters must be given.
     """
 
     def __init__(self, core: int | None = None) -> None:
@@ -44,21 +44,21 @@ class Receiver:
 
     @property
     def endpoint(self) -> str:
-        """As OTEL_EXPORTER_OTLP_ENDPOINT has it."""
+        """Its address, as OTEL_EXPORTER_OTLP_ENDPOINT has it."""
         return f"http://127.0.0.1:{self._port.value}"
 
     @property
     def spans(self) -> int:
-        """Of every kind, so far."""
+        """How many spans of every kind have come so far."""
         return int(self._spans.value)
 
     @property
     def requests(self) -> int:
-        """SERVER spans so far."""
+        """How many SERVER spans have come so far."""
         return int(self._requests.value)
 
     def settled(self) -> int:
-        """SERVER spans once no more have come for a while."""
+        """How many SERVER spans have come, once no more come for a while."""
         seen = -1
         while seen != self.requests:
             seen = self.requests

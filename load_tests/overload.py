@@ -1,6 +1,6 @@
-"""Twice as many calls as can be served, each with a deadline.
+"""Offers twice as many calls as can be served, each with a deadline.
 
-What is still answered in time, and what is left when it is over.
+It measures what is still answered in time, and what is left when the load is over.
 
 Capacity is measured first, by a closed loop on the same server; then an open loop offers twice
 that. Goodput is what was answered right and within the deadline, as a share of the capacity.
@@ -42,7 +42,7 @@ LONE_CALLS = 300
 
 @dataclass(frozen=True)
 class Trial:
-    """What one model came to."""
+    """The figures of one model."""
 
     model: str
     capacity_per_s: float
@@ -54,12 +54,12 @@ class Trial:
 
     @property
     def goodput(self) -> float:
-        """Share of the capacity."""
+        """The goodput as a share of the capacity."""
         return self.report.goodput_per_s / self.capacity_per_s
 
     @property
     def faults(self) -> list[str]:
-        """What fell short, figures first."""
+        """Each figure that fell short, with what was measured and what must be."""
         least = MUST[self.model]
         p50_ms = self.report.latency_ms["p50"]
         slower = self.lone_after_ms / self.lone_before_ms
@@ -85,7 +85,7 @@ class Trial:
 
 
 def lone_p50_ms(address: str, payload: Payload) -> float:
-    """The median of calls made one after the other."""
+    """The median latency of calls made one after the other, in milliseconds."""
     times = []
     with grpc.insecure_channel(address) as channel:
         call = channel.unary_unary(METHOD)

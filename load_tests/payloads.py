@@ -1,6 +1,6 @@
-"""Requests with the answers they must get.
+"""Requests with the answers that they must get.
 
-One serialised ModelInferRequest each, and the checks of what came back.
+Each is one serialised ModelInferRequest; checks of what came back stand beside it.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ ABSOLUTE = 1e-6
 
 @dataclass(frozen=True)
 class Payload:
-    """One request for `model` and the values of the answer.
+    """One request for `model` and the values that its answer must have.
 
-    As ONNX Runtime gives them for the request alone.
+    The values are those of ONNX Runtime for the request alone.
     """
 
     model: str
@@ -45,7 +45,7 @@ class Payload:
 
     @cached_property
     def framed(self) -> bytes:
-        """The message behind gRPC's five bytes: not compressed, and its length."""
+        """The message behind gRPC's five bytes: the mark for not compressed, and its length."""
         return b"\0" + struct.pack(">I", len(self.message)) + self.message
 
 
@@ -54,7 +54,7 @@ def make_payload(
 ) -> Payload:
     """A request of `rows` normal random rows for FOLDER/MODEL/1/model.onnx.
 
-    One float input, one float output.
+    The model has one float input and one float output.
 
     With `echo` the expected answer is the first ten floats of each row, as the
     yardstick's `--echo` gives them.
@@ -111,7 +111,7 @@ def fault_of_message(reply: bytes, payload: Payload) -> str:
 
 
 def fault_of_framed(reply: bytes, payload: Payload) -> str:
-    """The same for a reply as it came off the wire, behind its five-byte prefix."""
+    """What is wrong with a reply as it came off the wire, behind its five-byte prefix."""
     if (
         len(reply) < PREFIX_BYTES
         or reply[0]
@@ -124,7 +124,7 @@ def fault_of_framed(reply: bytes, payload: Payload) -> str:
 def faults_of(replies: Sequence[tuple[bytes, Payload]]) -> list[str]:
     """What is wrong with each wrong reply.
 
-    Equal bytes for one payload are looked at once: few replies differ.
+    Replies with the same bytes for one payload are compared once, since few replies differ.
     """
     known: dict[tuple[bytes, int], str] = {}
     faults = []

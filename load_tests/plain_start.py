@@ -1,6 +1,6 @@
-"""What starting costs without a gateway.
+"""What a start costs without a gateway.
 
-Imports grpc, numpy and ONNX Runtime and opens the given models, nothing else.
+It imports grpc, numpy and ONNX Runtime and opens the given models, nothing else.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What a worker process costs a batch.
 
-The same batches on a thread of this process and in a process of their own, turn by turn.
+The same batches run on a thread of this process and in a process of their own, turn by turn.
 
-One batch at a time, the next one handed over when the event loop hears that the last is done. Every
-answer is compared with a plain run's.
+One batch runs at a time; the next one is handed over when the event loop hears that the last is
+done. Every answer is compared with a plain run's.
 
     .venv/bin/python -m load_tests.process_workers [--seconds 0.3] [--turns 5]
 """
@@ -56,7 +56,7 @@ class Rows:
         self.requests: Sequence[InferenceRequest] = ()
 
     def collate(self, room: Room | None = None) -> dict[str, Array]:
-        """A copy of the rows."""
+        """Copies the rows, into `room` where one is given."""
         if room is not None:
             feed = {name: room(array.shape, array.dtype) for name, array in self._feed.items()}
             for name, array in feed.items():
@@ -65,16 +65,16 @@ class Rows:
         return {name: array.copy() for name, array in self._feed.items()}
 
     def finish(self, outputs: list[Array]) -> None:
-        """Kept for the comparison."""
+        """Keeps the outputs for the comparison."""
         self.outputs = outputs
 
     def fail(self, error: Exception) -> None:
-        """Kept for the comparison."""
+        """Keeps the error for the comparison."""
         self.error = error
 
 
 def plan(models: Path, name: str) -> VersionPlan:
-    """A version as the gateway would serve it, in one worker process."""
+    """The plan of a version as the gateway would serve it, in one worker process."""
     width, answer = SIZES[name]
     specs = (TensorSpec(INPUT, "FP32", (-1, width)),), (TensorSpec(OUTPUT, "FP32", (-1, answer)),)
     path = str((models / name / "1" / "model.onnx").resolve())
@@ -94,7 +94,7 @@ def plan(models: Path, name: str) -> VersionPlan:
 async def batch_us(
     run: Callable[[Rows, Callable[[], None]], None], rows: Array, expected: Array, seconds: float
 ) -> float:
-    """Microseconds a batch, one after the other; SystemExit where an answer is wrong."""
+    """Microseconds a batch, one after the other; SystemExit is raised where an answer is wrong."""
     over = asyncio.Event()
     count = 0
     work = Rows(rows)
@@ -125,7 +125,7 @@ def plain_us(runner: VersionRunner, rows: Array) -> float:
 
 
 async def measure(version: VersionPlan, *, seconds: float, turns: int) -> None:
-    """Prints a line for each batch size."""
+    """Measures and prints a line for each batch size."""
     runner = VersionRunner(version, Session(version.path, version.session))
     rng = np.random.default_rng(0)
     async with ProcessWorkers(version) as processes, ThreadWorkers(1) as threads:
@@ -156,7 +156,6 @@ async def measure(version: VersionPlan, *, seconds: float, turns: int) -> None:
 
 
 def main() -> None:
-    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

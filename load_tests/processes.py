@@ -1,4 +1,4 @@
-"""What the kernel tells of a gateway's processes."""
+"""What the kernel shows of a gateway's processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Usage:
-    """What one process holds."""
+    """What one process holds: threads, memory and descriptors."""
 
     threads: int
     resident_mib: float
@@ -32,7 +32,7 @@ def serving_pids(group: int) -> list[int]:
 
 
 def usage(pid: int) -> Usage:
-    """Now; raises OSError when the process is gone."""
+    """What the process holds now; raises OSError when it is gone."""
     fields = dict(
         line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
     )

@@ -1,6 +1,6 @@
-"""Servers under load.
+"""Servers under load, each on a core of its own where there are enough.
 
-Started on a core of their own, ready when a request is answered, stopped and measured.
+A server is ready when it has answered a request; its memory is measured, and it is stopped.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ class Server:
     process: subprocess.Popen[bytes]
     address: str
     http: str = ""
-    """HOST:PORT of its HTTP side, where it was told one."""
+    """HOST:PORT of its HTTP side; empty where its command line names none."""
 
     def memory_mib(self) -> float:
-        """Memory of all its processes, shared pages counted once (PSS)."""
+        """Memory of all its processes, shared pages counted once (PSS), in MiB."""
         sizes = [
             _pss_kib(path)
             for path in Path("/proc").glob("[0-9]*")
@@ -97,7 +97,7 @@ def started(
 ) -> Iterator[Server]:
     """Starts a server without waiting for it.
 
-    Stops it (SIGTERM) and whatever it started at the end.
+    At the end it is stopped by SIGTERM, with every process that it started.
 
     `command` is a command line, no shell, with {models}, {port} and {http} to fill in, run in the
     checkout's folder; `env` is added to the environment.
@@ -132,9 +132,9 @@ def started(
 def serving(
     command: str, models: Path, payload: Payload, log: Path, *, core: int | None = None
 ) -> Iterator[Server]:
-    """A started server that has answered `payload` right.
+    """Starts a server and waits until it has answered `payload` right.
 
-    SystemExit with its last words when it does not.
+    SystemExit with the last lines of its log is raised when it does not.
     """
     with started(command, models, log, core=core) as server:
         until = time.monotonic() + UP_WITHIN_S
@@ -162,7 +162,7 @@ def ask(address: str, payload: Payload, *, timeout_s: float = 20) -> bytes:
 def check(address: str, payload: Payload, *, timeout_s: float = 20) -> int:
     """Asks once, compares by value and returns the size of the reply on the wire.
 
-    SystemExit when it is wrong.
+    SystemExit is raised when the reply is wrong.
     """
     reply = ask(address, payload, timeout_s=timeout_s)
     if fault := fault_of_message(reply, payload):
@@ -171,7 +171,7 @@ def check(address: str, payload: Payload, *, timeout_s: float = 20) -> int:
 
 
 def add_target_options(parser: argparse.ArgumentParser) -> None:
-    """--address for a server that runs already, --gateway for how to start one."""
+    """Adds --address for a server that runs already, and --gateway for how to start one."""
     parser.add_argument(
         "--address",
         help="HOST:PORT of a server on the models of "

@@ -1,4 +1,4 @@
-"""A while of everything that clients do, and what it leaves behind in the serving process.
+"""Runs a load of everything that clients do, and looks what it leaves in the serving process.
 
 Guests of every kind (see `load_tests.guests`) share one serving process: calls that are waited for
 must be answered, and right; the others may end as they were made to. Memory must not grow once it
@@ -31,7 +31,7 @@ GROWTH_MIB = 24.0
 
 
 def guests(payloads: dict[str, Payload]) -> list[Guest | Streaming]:
-    """One or more of each kind."""
+    """Makes one or more guests of each kind."""
     small = [payload for name, payload in payloads.items() if name.startswith("small")]
     mid = [payloads["mid"]]
     return [
@@ -50,7 +50,7 @@ def guests(payloads: dict[str, Payload]) -> list[Guest | Streaming]:
 async def soak(
     address: str, pid: int, everybody: list[Guest | Streaming], seconds: float
 ) -> list[Usage]:
-    """Runs the load; returns what the process held from moment to moment."""
+    """Runs the load and returns what the process held from moment to moment."""
     samples: list[Usage] = []
 
     async def sample() -> None:
@@ -65,7 +65,7 @@ async def soak(
 
 
 async def settled(pid: int, before: Usage, linger_s: float) -> Usage:
-    """What is left when the connections of the load are gone, or after so long."""
+    """What the process holds when the connections of the load are gone, or after `linger_s`."""
     left = usage(pid)
     for _ in range(round(linger_s / SAMPLE_S)):
         if left.descriptors <= before.descriptors:
@@ -76,9 +76,9 @@ async def settled(pid: int, before: Usage, linger_s: float) -> Usage:
 
 
 def growth_mib(samples: list[Usage]) -> float:
-    """The median of the last quarter over that of the second.
+    """The growth of memory, from the median of the second quarter to that of the last, in MiB.
 
-    By then the pools and arenas have their size.
+    In the second quarter the pools and arenas have their size already.
     """
     quarter = max(1, len(samples) // 4)
     sizes = [sample.resident_mib for sample in samples]

@@ -4,7 +4,7 @@
 
 Chunks as the serving processes write them under load are read from a ring, made into spans and
 encoded; with --export they are also sent over OTLP/gRPC to a receiver in a process of its own,
-which decodes and counts them. Prints the process's CPU time in microseconds a request.
+which decodes and counts them. The program prints the process's CPU time in microseconds a request.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CHUNK_S: Final = 0.1
 
 
 class Writer:
-    """Writes rings as a serving process at so many requests a second would."""
+    """Writes rings as a serving process does under load, with `requests` in each chunk."""
 
     def __init__(self, requests: int, batch: int, peers: int) -> None:
         self._requests = requests
@@ -50,7 +50,7 @@ class Writer:
         self._ring.write_event(encode(NameAssigned("version", 0, "small/1")))
 
     def chunk(self) -> Chunk:
-        """What was written in a tenth of a second."""
+        """Writes what a tenth of a second brings, and returns it as a chunk."""
         ring = self._ring
         now = time.monotonic_ns()
         for i in range(self._requests):
@@ -117,11 +117,11 @@ def encode_only(chunks: Iterator[Chunk], *, all_children: bool) -> Iterator[tupl
 def encode_and_export(
     chunks: Iterator[Chunk], *, all_children: bool
 ) -> Iterator[tuple[float, int, int]]:
-    """CPU seconds of each chunk, its export included, and spans.
+    """CPU seconds of each chunk, its export included, and its spans.
 
-    At the end it is checked that all have arrived.
+    At the end it checks that all spans have arrived.
     """
-    # what it costs is measured without it as well
+    # imported here, since the cost is measured without it as well
     from gateway.telemetry.tracing.exporter import SpanExport  # noqa: PLC0415
 
     with Receiver() as receiver:

@@ -1,6 +1,6 @@
 """How long a start takes.
 
-From the start of the process to the first answer, and until every model has answered.
+It counts from the start of the process to the first answer, and until every model has answered.
 
 The gateway is started once before, so its findings about the models are in its cache, as they are
 on a server that starts again. Beside it stands a plain script that opens the same versions. Both
@@ -49,7 +49,7 @@ ITEM_BYTES = {
 
 @dataclass(frozen=True)
 class Start:
-    """Seconds from the start of the process."""
+    """The times of one start, in seconds from the start of the process."""
 
     first_s: float
     all_s: float
@@ -64,7 +64,7 @@ class LiveVersion:
 
 
 def start_gateway(command: str, models: Path, log: Path, cache: Path, live: LiveVersion) -> Start:
-    """One start of the gateway, timed and stopped again.
+    """Starts the gateway once, measures the start and stops it again.
 
     `cache` holds what it knows from earlier starts.
     """
@@ -83,7 +83,7 @@ def start_gateway(command: str, models: Path, log: Path, cache: Path, live: Live
 
 
 def start_plain(live: LiveVersion) -> Start:
-    """One run of the plain script, until it says that all sessions are open."""
+    """Runs the plain script once, until it reports that all sessions are open."""
     script = Path(__file__).with_name("plain_start.py")
     begun = time.perf_counter()
     subprocess.run(
@@ -98,9 +98,9 @@ def start_plain(live: LiveVersion) -> Start:
 def warm_cache(command: str, models: Path, log: Path, cache: Path) -> LiveVersion:
     """Starts the gateway once, so that it inspects everything, and asks what it serves.
 
-    Its bytecode is there, as pip leaves it.
+    Its bytecode is compiled before, as pip does when it installs a package.
     """
-    # whether or not Python may write it by itself
+    # needed where Python may not write bytecode by itself
     compileall.compile_dir(str(Path(gateway.__file__).parent), quiet=1)
     with _open_port(command, models, log, cache) as (server, stub):
         index: list[pb.RepositoryIndexResponse.ModelIndex] = []
@@ -127,9 +127,9 @@ def warm_cache(command: str, models: Path, log: Path, cache: Path) -> LiveVersio
 
 
 def make_request(metadata: pb.ModelMetadataResponse, models: Path) -> pb.ModelInferRequest:
-    """One row for a model.
+    """A request of one row for a model.
 
-    The first of MODELS/NAME/reference.npz where there is one, else zeros and empty strings.
+    The row is the first of MODELS/NAME/reference.npz, or zeros and empty strings without that file.
     """
     reference = models / metadata.name / "reference.npz"
     rows = np.load(reference) if reference.exists() else {}
@@ -162,7 +162,7 @@ def _raw(row: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bytes:
 def _open_port(
     command: str, models: Path, log: Path, cache: Path
 ) -> Iterator[tuple[Server, GRPCInferenceServiceStub]]:
-    """A started gateway as soon as its port takes connections.
+    """Starts a gateway and waits until its port takes connections.
 
     A channel that was refused once would wait a second before it tries again.
     """

@@ -1,4 +1,4 @@
-"""What a load gave, as a table: a row for each contestant, and the ratios that count."""
+"""The table of a load: a row for each contestant, and the ratios that count."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Row:
     """One contestant of a load.
 
-    Medians over its slices, the first fault of any, memory of its server.
+    It has medians over its slices, the first fault of any, and the memory of its server.
     """
 
     calls_per_s: float
@@ -32,7 +32,7 @@ class Row:
 class Table:
     """What one load gave.
 
-    A row a contestant (a time each, in seconds, where starts are compared), and
+    There is a row for each contestant (a time each, in seconds, where starts are compared), and
     ratios of `figure` between pairs.
     """
 
@@ -67,9 +67,9 @@ def tabulate(
     memory_mib: Mapping[str, float],
     pairs: Pairs,
 ) -> Table:
-    """Medians of each contestant.
+    """Makes the table of a load from the slices of each contestant.
 
-    For each pair of names the ratio of the first to the second.
+    For each pair of names it has the ratio of the first to the second.
     """
     rows = {
         name: Row(
@@ -88,7 +88,7 @@ def tabulate(
 
 
 def tabulate_times(load: str, times_s: Mapping[str, Sequence[float]], pairs: Pairs) -> Table:
-    """The same for contestants that only take time."""
+    """Makes the table of a load whose contestants only take time."""
     ratios = {f"{a} / {b}": paired_ratio(times_s[a], times_s[b]) for a, b in pairs}
     return Table(
         load, "seconds", {}, ratios, {name: median(taken) for name, taken in times_s.items()}

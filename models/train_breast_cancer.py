@@ -1,6 +1,6 @@
-"""Breast cancer: boosted trees over thirty measurements.
+"""Trains the breast cancer model: boosted trees over thirty measurements.
 
-As scikit-learn's converter writes them.
+The graph is what scikit-learn's converter writes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def train() -> Model:
 
 
 def boosted_trees(features: NDArray[np.float32], diagnoses: NDArray[np.int64]) -> onnx.ModelProto:
-    """A hundred trees of depth three, each grown on a random four fifths of the patients."""
+    """Grows a hundred trees of depth three, each on a random four fifths of the patients."""
     fitted = GradientBoostingClassifier(subsample=0.8, random_state=0).fit(features, diagnoses)
     graph: onnx.ModelProto = to_onnx(
         fitted,

@@ -1,6 +1,6 @@
-"""Handwritten digits.
+"""Trains the digits model on handwritten digits.
 
-The same question answered by a linear model (version 1) and by a small network (version 2).
+A linear model (version 1) and a small network (version 2) answer the same question.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def train() -> Model:
 
 
 def softmax_regression(images: NDArray[np.float32], digits: NDArray[np.int64]) -> onnx.ModelProto:
-    """A linear model of the 64 pixels."""
+    """Trains a linear model of the 64 pixels."""
     fitted = LogisticRegression(C=10, max_iter=1000).fit(_pixels(images), digits)
     return assemble(
         SOFTMAX_REGRESSION, white=np.array(WHITE), weights=fitted.coef_, bias=fitted.intercept_
@@ -77,14 +77,14 @@ def softmax_regression(images: NDArray[np.float32], digits: NDArray[np.int64]) -
 
 
 def network(images: NDArray[np.float32], digits: NDArray[np.int64]) -> onnx.ModelProto:
-    """A network that also saw every image moved by one pixel each way.
+    """Trains a network that also saw every image moved by one pixel each way.
 
-    Position is what the linear model stumbles over.
+    The linear model errs most where a digit is not in the middle.
     """
     moved = _moved(images)
     fitted = MLPClassifier((256,), alpha=0.01, max_iter=60, n_iter_no_change=60, random_state=0)
     with warnings.catch_warnings():
-        # sixty passes are meant: more of them gain nothing
+        # sixty passes are meant to be all, since more of them gain nothing
         warnings.simplefilter("ignore", ConvergenceWarning)
         fitted.fit(_pixels(moved), np.tile(digits, len(moved) // len(images)))
     hidden_weights, weights = fitted.coefs_

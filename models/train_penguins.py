@@ -1,4 +1,7 @@
-"""Penguins: six inputs of three types, strings among them, and a string as the answer."""
+"""Trains the penguins model: six inputs of three types, and a string as the answer.
+
+Two of the inputs are strings as well.
+"""
 
 from __future__ import annotations
 
@@ -76,10 +79,7 @@ def train() -> Model:
 
 
 def load_penguins() -> tuple[Rows, NDArray[np.int64]]:
-    """The penguins that were weighed, measured and sexed.
-
-    Their sex as an index into `SEXES`.
-    """
+    """The penguins that were weighed, measured and sexed, and the sex as an index into `SEXES`."""
     table = importlib.metadata.distribution("palmerpenguins").locate_file(
         "palmerpenguins/data/penguins.csv"
     )
@@ -95,7 +95,7 @@ def load_penguins() -> tuple[Rows, NDArray[np.int64]]:
 
 
 def regression(penguins: Rows, sexes: NDArray[np.int64]) -> onnx.ModelProto:
-    """A linear model of which species, which island and four standardised measures."""
+    """Trains a linear model of which species, which island and four standardised measures."""
     measures = np.stack([penguins[name].astype(np.float64) for name in MEASURES], axis=1)
     mean = measures.mean(axis=0)
     deviation = measures.std(axis=0)

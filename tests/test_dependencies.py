@@ -18,7 +18,7 @@ MODULES = {  # where the name of a module is not that of its distribution
     "importlinter": "import-linter",
     "prometheus_client": "prometheus-client",
 }
-# one name for many distributions, and who brings each; the longest that fits counts
+# one name is shared by many distributions; the longest prefix that fits names the one that counts
 SHARED_NAMES = {
     "opentelemetry": "opentelemetry-sdk",
     "opentelemetry.proto": "opentelemetry-exporter-otlp-proto-grpc",
@@ -28,7 +28,6 @@ SHARED_NAMES = {
 
 
 def distribution(module):
-    """Who brings a module."""
     shared = [name for name in SHARED_NAMES if f"{module}.".startswith(f"{name}.")]
     top = module.partition(".")[0]
     return (

@@ -1,4 +1,4 @@
-"""The floors of the house: who may import whom, and what the main process does without."""
+"""The layers of the gateway: which may import which, and what the main process never loads."""
 
 import os
 import shutil

@@ -24,7 +24,7 @@ def nodes(path):
 
 
 def reads_its_own_targets(statement):
-    """A swap, and whatever else needs the old value of a target on the right side."""
+    """Whether the right side needs the old value of a target, as a swap does."""
     names = {ast.unparse(target) for target in statement.targets[0].elts}
     held = {ast.unparse(t.value) for t in statement.targets[0].elts if isinstance(t, ast.Subscript)}
     return any(
@@ -35,7 +35,10 @@ def reads_its_own_targets(statement):
 
 
 def several_assignments(statement):
-    """`a = b = x`, or `a, b = x, y` where both sides could as well stand one below the other."""
+    """Whether a statement makes several assignments that could stand on lines of their own.
+
+    These are `a = b = x`, and `a, b = x, y` where neither side needs the other.
+    """
     if not isinstance(statement, ast.Assign):
         return False
     if len(statement.targets) > 1:

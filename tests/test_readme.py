@@ -1,4 +1,4 @@
-"""What the READMEs tell people to type exists."""
+"""The commands, options and names in the READMEs exist."""
 
 import ast
 import re
@@ -29,7 +29,7 @@ def name(file):
 
 
 def code(file):
-    """All that stands in code blocks and code spans, one command or word each."""
+    """The text of all code blocks and code spans, one command or word each."""
     text = file.read_text()
     blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     indented = re.findall(r"^    (\S.*)$", text, re.MULTILINE)
@@ -104,7 +104,7 @@ def test_options_that_a_readme_names_by_themselves_are_the_servers():
 def test_programs_of_the_load_tests_and_their_options_exist(file):
     for text in code(file):
         for module, line in re.findall(r"-m (load_tests\.\w+)([^`']*)", text):
-            if module != "load_tests.tools":  # takes none and has no help
+            if module != "load_tests.tools":  # this command takes none and has no help
                 assert set(OPTION.findall(line)) <= options(module), text
 
 
@@ -132,7 +132,7 @@ def texts_of_the_code():
 
 
 def fixed_parts(text):
-    """What of a quoted text is the same for every model, number and reason."""
+    """The parts of a quoted text that are the same for every model, number and reason."""
     values = (
         r"\.\.\.|(?:model )?'m'|NaN|HOST:PORT|\b[\d.]+\b|[()\[\]:;,]|SIGSEGV|model.onnx|"
         r"the gateway|any number of|worker|version \d|'x-tenant'|'y'|in parts"

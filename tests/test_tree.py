@@ -1,4 +1,4 @@
-"""The tree: every file is found by its name, and every test beside the file it is about."""
+"""The tree: every file is found by its name, and every test stands in the folder of its subject."""
 
 from collections import Counter
 from pathlib import Path
@@ -29,9 +29,9 @@ def twice(files):
 
 
 def subjects(folder):
-    """What a test in this folder of tests may be about.
+    """The names that a test in this folder of tests may be about.
 
-    What stands in the folder that it mirrors, or that folder as a whole.
+    These are the entries of the folder that it mirrors, or that folder as a whole.
     """
     mirrored = (ROOT if folder.parts[0] in BESIDE else HOUSE) / folder
     entries = mirrored.iterdir() if mirrored.is_dir() else ()

@@ -1,1 +1,1 @@
-"""Faults of every kind while a load runs: who is answered, rightly and in time."""
+"""Fault trials: faults of every kind while a load runs, and what its callers get."""

@@ -1,10 +1,10 @@
-"""Faults of every kind while a load runs.
+"""Runs the fault trials: faults of every kind while a load runs.
 
-Who was answered, rightly and in time, and what is left when it is over.
+They show which calls were answered, rightly and in time, and what is left when a trial is over.
 
-Each trial has gateways of its own. Prints a table (trial, what it must show, whether it does, what
-was measured) and exits with 1 where a row falls short. The short form judges only what is not a
-time: replies, failed calls, counts.
+Each trial has gateways of its own. The program prints a table (trial, what it must show, whether it
+does, what was measured) and exits with 1 where a row falls short. The short form judges only what
+is not a time: replies, failed calls, counts.
 
     .venv/bin/python -m load_tests.chaos [--short] [--trials
     overload,killed] [--overload-seconds 60]
@@ -32,7 +32,7 @@ Trial = Callable[[Gateways], Iterator[Finding]]
 
 
 def trials(overload_s: float) -> dict[str, Trial]:
-    """All of them by name, in the order in which they run."""
+    """All trials by name, in the order in which they run."""
     return {
         "refused": too_much_load.refused,
         "outstanding": too_much_load.outstanding,
@@ -49,9 +49,9 @@ def trials(overload_s: float) -> dict[str, Trial]:
 
 
 def run(chosen: Mapping[str, Trial], gateways: Gateways) -> list[Finding]:
-    """What all trials found.
+    """Runs the chosen trials and returns what they found.
 
-    One that breaks off is a row of its own and keeps the others from nothing.
+    A trial that breaks off becomes a row of its own; the others run all the same.
     """
     findings: list[Finding] = []
     for name, trial in chosen.items():
@@ -73,7 +73,6 @@ def run(chosen: Mapping[str, Trial], gateways: Gateways) -> list[Finding]:
 
 
 def main() -> None:
-    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

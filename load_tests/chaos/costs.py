@@ -1,6 +1,6 @@
-"""What protections cost while nothing is wrong.
+"""Fault trials: what the protections cost while nothing is wrong.
 
-Worker processes against threads, everything on against everything off.
+Worker processes are compared with threads, and all protections on with all of them off.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OFF = "breaker: off\n"
 
 
 def process_workers(gateways: Gateways) -> Iterator[Finding]:
-    """The same model in worker processes and in threads, all on the server's core."""
+    """Compares the same model in worker processes and in threads, all on the server's core."""
     for model, least in LEAST_RATE_OF_PROCESSES.items():
         yield from _compared(
             gateways,
@@ -40,7 +40,7 @@ def process_workers(gateways: Gateways) -> Iterator[Finding]:
 
 
 def protections(gateways: Gateways) -> Iterator[Finding]:
-    """All protections on against all off."""
+    """Compares all protections on with all of them off."""
     yield from _compared(
         gateways,
         "protections on against off",

@@ -1,6 +1,6 @@
-"""Fault trials: a version that always fails, with a fallback and without.
+"""Fault trials: models that fail.
 
-Requests that fail whoever travels with them.
+A version always fails, with a fallback and without; one request fails the batch that it is in.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COMPANY = (
 
 
 def with_fallback(gateways: Gateways) -> Iterator[Finding]:
-    """A version that always fails, and an older one that answers for it."""
+    """A version always fails, and an older one answers for it."""
     trial = "fails 100 %, fallback"
     settings = "versions: all\nfallback: [{version: 1}]\nbreaker: {reset_timeout: 600s}\n"
     good = scaled(BROKEN, 3.0, BROKEN_FACTOR)
@@ -74,9 +74,9 @@ def with_fallback(gateways: Gateways) -> Iterator[Finding]:
 
 
 def without_fallback(gateways: Gateways) -> Iterator[Finding]:
-    """The same with nobody to answer for it.
+    """A version always fails, and nothing answers for it.
 
-    Who asks is refused at once, and one request each interval is let through to try.
+    Callers are refused at once, and one request in each interval is let through to probe.
     """
     trial = "fails 100 %, no fallback"
     seconds = gateways.seconds(20.0, 4.0)
@@ -140,7 +140,7 @@ def without_fallback(gateways: Gateways) -> Iterator[Finding]:
 
 
 def poisoned(gateways: Gateways) -> Iterator[Finding]:
-    """One request in each batch that fails the whole run."""
+    """One request in each batch fails the whole run."""
     good = [scaled(FRAGILE, float(n), BROKEN_FACTOR) for n in range(BATCH - 1)]
     poison = scaled(FRAGILE, TOO_MUCH, BROKEN_FACTOR)
     rounds = 20 if gateways.short else 200

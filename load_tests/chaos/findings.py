@@ -1,4 +1,4 @@
-"""What the fault trials found, against what they must show: a table, and what falls short."""
+"""What the fault trials found, against what they must show, as a table."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Verdict = Literal["ok", "SHORT", "-"]
 class Finding:
     """One row of the table.
 
-    `timed`: a time, or a ratio of times or rates, which a short run on a
-    busy machine says nothing about.
+    `timed` marks a time, or a ratio of times or rates: a short run on a busy machine says
+    nothing about those.
     """
 
     trial: str
@@ -24,7 +24,7 @@ class Finding:
     timed: bool = True
 
     def verdict(self, *, short: bool) -> Verdict:
-        """`-` where the short form does not judge."""
+        """The verdict for the table: `ok`, `SHORT`, or `-` where the short form does not judge."""
         if short and self.timed:
             return "-"
         return "ok" if self.holds else "SHORT"
@@ -67,7 +67,7 @@ def broken(trial: str, error: BaseException) -> Finding:
 
 
 def table(findings: Sequence[Finding], *, short: bool) -> str:
-    """One line a finding, columns aligned."""
+    """The findings as text, a line each, in aligned columns."""
     heads = ("trial", "must", "measured", "")
     rows = [heads] + [
         (f.trial, f.must, f.measured.replace("\n", " "), f.verdict(short=short)) for f in findings
@@ -80,7 +80,7 @@ def table(findings: Sequence[Finding], *, short: bool) -> str:
 
 
 def fallen_short(findings: Sequence[Finding], *, short: bool) -> list[Finding]:
-    """Those that are judged and do not hold."""
+    """The findings that are judged and do not hold."""
     return [finding for finding in findings if finding.verdict(short=short) == "SHORT"]
 
 

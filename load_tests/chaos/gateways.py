@@ -1,6 +1,6 @@
-"""Where the fault trials happen.
+"""The gateways of the fault trials, each with the models and settings of one trial.
 
-Gateways with models and settings of a trial's own, and what is seen of their processes.
+It also shows what is seen of their processes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CHANGES_WITHIN_S = 20
 class Gateways:
     """What all trials share.
 
-    The models to choose from, a folder for files, the cores, and whether the short form runs.
+    These are the models to choose from, a folder for files, the cores, and the form that runs.
     """
 
     models: Path
@@ -44,11 +44,11 @@ class Gateways:
     short: bool
 
     def seconds(self, full: float, short: float) -> float:
-        """How long something lasts in this form."""
+        """How long something lasts in the form that runs."""
         return short if self.short else full
 
     def payloads(self, model: str) -> list[Payload]:
-        """Different rows, so that an answer given to the wrong call shows."""
+        """Requests of different rows, so that an answer given to the wrong call shows."""
         return [make_payload(self.models, model, seed=seed) for seed in range(VARIANTS)]
 
     @contextlib.contextmanager
@@ -61,9 +61,9 @@ class Gateways:
         processes: int = 1,
         core: int | None = None,
     ) -> Iterator[Gateway]:
-        """A gateway that has answered `first` and serves all models of `settings`.
+        """Starts a gateway that serves all models of `settings` and has answered `first`.
 
-        Each with its model.yaml. `core`: default the server's.
+        A setting is the text of the model's model.yaml. `core` is the server's by default.
         """
         folder = self.folder / name
         for model, text in settings.items():
@@ -91,17 +91,17 @@ class Gateway:
 
     @property
     def address(self) -> str:
-        """HOST:PORT."""
+        """The gRPC address, HOST:PORT."""
         return self.server.address
 
     @property
     def serving_pids(self) -> list[int]:
-        """Its serving processes."""
+        """The ids of its serving processes."""
         return serving_pids(self.server.process.pid)
 
     @property
     def worker_pids(self) -> list[int]:
-        """Worker processes of its first serving process."""
+        """The ids of the worker processes of its first serving process."""
         found = []
         for task in Path(f"/proc/{self.serving_pids[0]}/task").iterdir():
             for child in (task / "children").read_text().split():
@@ -111,7 +111,7 @@ class Gateway:
         return sorted(found)
 
     def cpu_s(self) -> float:
-        """Processor time of its serving processes so far."""
+        """Processor time of its serving processes so far, in seconds."""
         ticks = 0
         for pid in self.serving_pids:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -128,7 +128,7 @@ class Gateway:
             )
 
     def breakers(self, model: str, version: str) -> list[control.ProcessBreaker]:
-        """How the breaker of a version stands in each process."""
+        """The state of a version's circuit breaker in each process."""
         with grpc.insecure_channel(self.address) as channel:
             stub = GatewayControlStub(channel)  # type: ignore[no-untyped-call]
             answer = stub.ListBreakers(
@@ -142,7 +142,7 @@ class Gateway:
         ]
 
     def force_open(self, model: str) -> None:
-        """Opens the breakers of a model's versions for good."""
+        """Opens the circuit breakers of a model's versions for good."""
         with grpc.insecure_channel(self.address) as channel:
             stub = GatewayControlStub(channel)  # type: ignore[no-untyped-call]
             stub.SetBreaker(
@@ -153,7 +153,7 @@ class Gateway:
 def scaled(model: str, value: float, factor: float, *, version: str = "") -> Payload:
     """A request for a model of `benchmark_models.build_scale` or `build_fragile`.
 
-    The answer of the one that has this factor.
+    The answer that it must get is that of a model with this factor.
     """
     x = np.full((1, FRAGILE_WIDTH), value, np.float32)
     request = inference_pb2.ModelInferRequest(

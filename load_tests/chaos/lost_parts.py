@@ -1,6 +1,6 @@
-"""Fault trials: worker processes that are killed, a remote server that freezes.
+"""Fault trials: processes, servers and clients that are lost.
 
-Clients that vanish.
+Worker processes are killed, a remote server freezes, and clients vanish.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LEAST_GOODPUT = 0.95
 MOST_GROWTH = 1.1
 DEADLINE_MS = 200
 MOST_LATE_MS = 50
-# the default of calls on one connection
+# 86 connections of 48 calls, the server's default limit, come to 4 128
 LANES = 86
 STREAMS = 48
 SETTLED_AFTER = 5  # disconnects until memory counts
@@ -40,7 +40,7 @@ SETTLED_AFTER = 5  # disconnects until memory counts
 def killed_workers(gateways: Gateways) -> Iterator[Finding]:
     """One of two worker processes is killed again and again.
 
-    The load is half of what both can bear.
+    The load is half of what both together can serve.
     """
     trial = "killed workers"
     payloads = gateways.payloads("mid")
@@ -84,9 +84,9 @@ async def _steady(
 
 
 async def _kill(gateway: Gateway, seconds: float) -> int:
-    """Kills a worker each interval, the others' turn next.
+    """Kills one worker in each interval, in turn, and returns how many it has killed.
 
-    One that is alone is spared, since one of two is what must be bearable.
+    A worker that is alone is spared, since the trial is about the loss of one of two.
     """
     killed = 0
     for _ in range(int(seconds / KILL_EVERY_S) - 1):
@@ -99,9 +99,9 @@ async def _kill(gateway: Gateway, seconds: float) -> int:
 
 
 def frozen_remote(gateways: Gateways) -> Iterator[Finding]:
-    """A server that runs one model for the gateway stops without a word.
+    """A remote server that runs one model for the gateway freezes, its connections left open.
 
-    Another model is served meanwhile.
+    The gateway serves another model meanwhile.
     """
     trial = "frozen remote"
     mids = gateways.payloads("mid")
@@ -222,14 +222,14 @@ def mass_disconnect(gateways: Gateways) -> Iterator[Finding]:
 
 
 async def _vanish(address: str, payload: Payload) -> int:
-    """How many calls were in flight when the connections were dropped."""
+    """Drops connections with calls in flight, and returns how many calls that were."""
     max_concurrency = await open_lanes(address, LANES, lambda _lane, _answers: None)
     for lane in max_concurrency:
         for _ in range(STREAMS):
             if lane.connection.has_room(payload.framed):
                 lane.connection.call(payload.framed)
         lane.flush()
-    await asyncio.sleep(0.15)  # so that the server has begun with many and not heard of others
+    await asyncio.sleep(0.15)  # the server has begun many calls by now and not read others
     in_flight = sum(lane.connection.in_flight for lane in max_concurrency)
     for lane in max_concurrency:
         lane.abort()

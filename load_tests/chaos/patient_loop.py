@@ -1,6 +1,6 @@
-"""A closed loop that keeps how every call ended, refused ones as well, and never cancels.
+"""A closed loop that never cancels and keeps how every call ended, refused calls as well.
 
-What a caller sees who only waits.
+It shows what callers see that only wait.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from load_tests.lanes import Lane, by_name, open_lanes
 from load_tests.payloads import Payload, faults_of
 
 STUCK_AFTER_S = 15
-"""Without any answer."""
+"""The load counts as stuck after so long without any answer."""
 POLL_S = 0.005
 
 
 class Ended(NamedTuple):
-    """One call: when it began and ended (`time.perf_counter`).
+    """How one call ended.
 
-    Its gRPC status, the reply as it came off the wire.
+    `began_s` and `ended_s` are times of `time.perf_counter`, `status` is the gRPC status code, and
+    `reply` is the message as it came off the wire.
     """
 
     began_s: float
@@ -37,12 +38,12 @@ class Ended(NamedTuple):
 
 
 class Asking:
-    """Keeps up to `streams` calls in flight on each connection.
+    """Keeps up to `streams` calls in flight on each connection, the payloads in turn.
 
-    As far as the server's own limit allows; payloads in turn.
+    A connection has fewer where the server's own limit is lower.
 
-    Ends after `calls` calls or `seconds`, whichever comes first, once everything that was sent has
-    been answered. `pause_s` passes between an answer and the call that follows it.
+    The loop ends after `calls` calls or `seconds`, whichever comes first, once all that was sent
+    has been answered. `pause_s` passes between an answer and the call that follows it.
     """
 
     def __init__(
@@ -72,9 +73,10 @@ class Asking:
         return f"<Asking: {self._sent} sent, {len(self._begun)} in flight>"
 
     async def run(self, address: str, connections: int, *, timeout_ms: int = 0) -> Asking:
-        """Runs to the end.
+        """Runs the loop to its end.
 
-        `timeout_ms` is the deadline told to the server, which is not kept here. 0: none.
+        `timeout_ms` is the deadline that calls tell the server; the client does not keep it.
+        0: the calls have none.
         """
         max_concurrency = await open_lanes(
             address, connections, self._on_answers, timeout_ms=timeout_ms
@@ -99,12 +101,12 @@ class Asking:
 
     @property
     def statuses(self) -> Counter[int]:
-        """How many calls ended in which way."""
+        """How many calls ended with each gRPC status."""
         return Counter(call.status for call in self.ended)
 
     @property
     def named(self) -> str:
-        """The same by name, with those that never ended."""
+        """The counts of `statuses` under their names, with the calls that never ended."""
         return str(by_name(self.statuses)) + (
             f", {self.unanswered} never answered" if self.unanswered else ""
         )
@@ -116,12 +118,12 @@ class Asking:
 
     @property
     def wrong(self) -> list[str]:
-        """Faults of replies that say they are answers."""
+        """The faults of replies that came with status OK."""
         return faults_of([(call.reply, call.payload) for call in self.ended if call.status == OK])
 
     @property
     def goodput_per_s(self) -> float:
-        """Answered rightly."""
+        """Calls answered rightly in each second of the run."""
         return (self._sent - self.failed) / self.took_s
 
     def latency_ms(self, percent: float, status: int = OK) -> float:
@@ -134,7 +136,10 @@ class Asking:
         )
 
     async def _end(self) -> None:
-        """Returns when all is over, or nothing happens any more, of which `unanswered` tells."""
+        """Returns when all calls have ended, or when none has ended for a while.
+
+        `unanswered` counts those that are left.
+        """
         seen = -1
         while not self._over.is_set() and len(self.ended) != seen:
             seen = len(self.ended)
@@ -143,7 +148,7 @@ class Asking:
                     await self._over.wait()
 
     async def _watch(self) -> None:
-        """Looks how late it is woken."""
+        """Measures how late the event loop wakes this task."""
         while True:
             asleep = perf_counter()
             await asyncio.sleep(POLL_S)
@@ -193,7 +198,7 @@ class Asking:
 def ask(address: str, payloads: Sequence[Payload], **options: float) -> Asking:
     """Runs one load by itself.
 
-    `connections`, `streams`, `calls`, `seconds`, `timeout_ms` as above.
+    The options are `connections` and `timeout_ms` of `Asking.run`, and all of `Asking`.
     """
     connections = int(options.pop("connections", 4))
     timeout_ms = int(options.pop("timeout_ms", 0))

@@ -23,16 +23,17 @@ OVERLOAD_S = 60.0
 SHORT_OVERLOAD_S = 3.0
 LEAST_GOODPUT_OUTSTANDING = 0.9
 MOST_REFUSAL_COST = {"mid": 0.6, "small": 1.0}
-"""Of `small`, two thirds of a served call are gRPC's core, which a refused one pays as well.
+"""Most of the server's time for a refused call, as a share of that for a served one.
 
-Nothing on this side of it can come to 0.6.
+A served call of `small` spends two thirds of it in gRPC's core, which a refused call pays as well;
+nothing that the gateway does can bring that model to 0.6.
 """
 HELD = 8
 FULL = (
     "batching: {max_queue_delay: 600s, preferred_batch_sizes: [64], max_batch_size: 64}\n"
     f"admission: {{max_in_flight: {HELD}}}\n"
 )
-"""Calls that wait for more company than may come in: as many as may be in flight are, for good."""
+"""A model.yaml whose batches wait for more rows than can come: its calls stay in flight."""
 
 
 def overloaded(gateways: Gateways, seconds: float) -> Iterator[Finding]:
@@ -75,9 +76,9 @@ def overloaded(gateways: Gateways, seconds: float) -> Iterator[Finding]:
 
 
 def outstanding(gateways: Gateways) -> Iterator[Finding]:
-    """4 096 calls without deadlines.
+    """4 096 calls without deadlines are outstanding at once.
 
-    All of them at the server, and most of them waiting on the client's side of few connections.
+    On 86 connections all of them are at the server; on 4 most of them wait on the client's side.
     """
     payloads = gateways.payloads("small")
     seconds = gateways.seconds(2.0, 0.5)
@@ -112,7 +113,7 @@ def outstanding(gateways: Gateways) -> Iterator[Finding]:
 
 
 def refused(gateways: Gateways) -> Iterator[Finding]:
-    """Processor time of the server for a call that it refuses, beside one that it serves."""
+    """Compares the server's processor time for a call that it refuses with one that it serves."""
     for model, most in MOST_REFUSAL_COST.items():
         yield from _refused(gateways, model, most)
 
@@ -167,7 +168,7 @@ async def _costs(
 
 @contextlib.asynccontextmanager
 async def _held(address: str, payload: Payload) -> AsyncIterator[None]:
-    """As many calls as may be in flight wait.
+    """As many calls as may be in flight wait at the server while this is entered.
 
     Raises ConnectionError where one of them was answered.
     """
@@ -177,7 +178,7 @@ async def _held(address: str, payload: Payload) -> AsyncIterator[None]:
         for _ in range(HELD):
             lane.connection.call(payload.framed)
         lane.flush()
-        await asyncio.sleep(0.5)  # nothing tells a caller that his call waits
+        await asyncio.sleep(0.5)  # nothing tells a caller that its call waits
         if answered:
             raise ConnectionError(
                 "calls that should wait were answered: "

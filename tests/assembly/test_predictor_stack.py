@@ -1,4 +1,4 @@
-"""What the requests of a version go through, and in which order."""
+"""Which predictors the requests of a version go through, and in which order."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ QUOTA = AdmissionPlan(quota_key="x-team", quota_per_s=1.0, max_in_flight=5)
 
 
 class NoInstances:
-    """All of them are down."""
+    """Instances that are all down."""
 
     max_concurrency = 1
 

@@ -25,7 +25,7 @@ class Command:
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
-    """Where all commands of these tests keep findings: every model is inspected once."""
+    """The folder of findings that all commands share, so that each model is inspected once."""
     return tmp_path_factory.mktemp("cache")
 
 
@@ -47,7 +47,7 @@ def gateway(cache):
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory, cache):
-    """A gateway on models/."""
+    """A gateway that serves models/."""
     running = serve(tmp_path_factory.mktemp("served"), cache, "--models", "models")
     yield running
     assert running.stop() == 0

@@ -94,7 +94,7 @@ def test_the_version_names_what_a_gateway_is_made_of(gateway):
 def loaded(code):
     """Heavy modules that are imported after the code has run.
 
-    Or when it starts the first serving process, where it is ended.
+    The code ends early where it starts the first serving process.
     """
     probe = f"""
 import contextlib, io, json, os, sys

@@ -1,4 +1,4 @@
-"""OpenTelemetry's variables and our own words over them."""
+"""OpenTelemetry's variables, and the gateway's own options beside them."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Gateways of their own for tests; what they said is shown where a test fails."""
+"""Gateways of a test's own, whose logs are shown where the test fails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.running import RunningGateway
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Findings about models that several tests use: inspecting them once is enough."""
+    """A cache of findings that several tests share, so that each model is inspected once."""
     return tmp_path_factory.mktemp("findings")
 
 
@@ -28,7 +28,7 @@ def models(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def gateway(tmp_path: Path, models: Path, cache: Path) -> Iterator[Callable[..., RunningGateway]]:
-    """Makes gateways on `models`, not yet started; ends them."""
+    """Makes gateways on `models`, which the test starts, and ends them."""
     made: list[RunningGateway] = []
 
     def make(

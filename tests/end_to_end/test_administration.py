@@ -1,4 +1,4 @@
-"""Who may change the server."""
+"""Which callers may change the server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ BEARER = (("authorization", f"Bearer {TOKEN}"),)
 
 
 def own_address() -> str:
-    """An address of this machine that is not loopback; empty where it has none. Nothing is sent."""
+    """An address of this machine that is not loopback; empty where it has none.
+
+    Finding it sends nothing.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))

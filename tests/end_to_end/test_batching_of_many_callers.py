@@ -1,4 +1,4 @@
-"""Requests of many callers travel together, and nobody can tell."""
+"""Requests of many callers run in common batches, and each is answered as if it ran alone."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tests.support.tensor_bytes import difference
 CONNECTIONS = 12
 SHIPPED = ("digits/1", "digits/2", "breast_cancer/1", "penguins/1")
 TOLERANCE = 1e-5
-"""Of an output's largest value: how far rows run together may be from rows run alone."""
+"""How far rows run together may be from rows run alone, as a share of an output's largest value."""
 
 
 def build(repository: Path) -> None:
-    """Models that batch, that group, and that must not."""
+    """Writes models that batch, models that group, and models that must do neither."""
     repository.mkdir()
     for name in ("digits", "breast_cancer", "penguins"):
         (repository / name).symlink_to(ROOT / "models" / name)
@@ -57,9 +57,9 @@ def build(repository: Path) -> None:
 
 
 def images(repository: Path) -> None:
-    """`total` is the sum of each image of any size.
+    """Writes a model whose `total` is the sum of each image of any size.
 
-    Products that come to nothing take so long that requests must wait for each other.
+    Products whose result is not used take so long that requests must wait for each other.
     """
     nodes = [
         helper.make_node("ReduceSum", ["pixels", "axes"], ["sum"], keepdims=0),
@@ -106,7 +106,7 @@ class Model:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory, cache) -> Iterator[RunningGateway]:
-    """Two serving processes."""
+    """A gateway of two serving processes."""
     folder = tmp_path_factory.mktemp("batching")
     build(folder / "models")
     with RunningGateway(
@@ -128,7 +128,7 @@ def stub(served) -> Iterator[GRPCInferenceServiceStub]:
 
 
 def model_of(served: RunningGateway, name: str, version: str = "1", rows: int = 200) -> Model:
-    """A model with distinct random rows: mixed from its reference sample where it has one."""
+    """A model with distinct random rows, mixed from its reference sample where it has one."""
     folder = served.log.parent / "models" / name
     rng = np.random.default_rng(len(name))
     # as the gateway opens it
@@ -154,9 +154,9 @@ def model_of(served: RunningGateway, name: str, version: str = "1", rows: int = 
 async def ask_all(
     served: RunningGateway, requests: Sequence[pb.ModelInferRequest]
 ) -> list[pb.ModelInferResponse | grpc.aio.AioRpcError]:
-    """All of them at once, over connections that the kernel spreads over the processes.
+    """Sends all requests at once, over connections that the kernel spreads over the processes.
 
-    Answers, or errors, in the requests' order.
+    It returns answers, or errors, in the requests' order.
     """
     alone = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
     channels = [
@@ -176,7 +176,7 @@ async def ask_all(
 def ask_at_once(
     served: RunningGateway, requests: Sequence[pb.ModelInferRequest]
 ) -> list[pb.ModelInferResponse]:
-    """The answers; an error is raised."""
+    """Sends all requests at once and returns the answers; an error is raised."""
     answers = asyncio.run(ask_all(served, requests))
     for answer in answers:
         if isinstance(answer, BaseException):
@@ -185,7 +185,10 @@ def ask_at_once(
 
 
 def far(got: np.ndarray, want: np.ndarray) -> float:
-    """How far apart, in parts of the largest value; what is not a float must be equal."""
+    """How far two arrays are apart, as a share of the largest value.
+
+    What is not a float must be equal.
+    """
     if want.dtype.kind != "f":
         return 0.0 if not difference(got, want) else np.inf
     return (
@@ -208,9 +211,9 @@ def batch_counts(stats: pb.ModelStatistics) -> dict[int, int]:
 
 @pytest.mark.parametrize("which", [*SHIPPED, "echo/1", "slow/1"])
 def test_of_hundreds_at_once_each_gets_its_own_answer(served, stub, which):
-    """Random rows, from one to five of them, under random ids.
+    """The requests have one to five random rows and random ids.
 
-    And what is counted is what was sent.
+    What the gateway counts is what was sent.
     """
     model = model_of(served, *which.split("/"))
     dice = random.Random(which)
@@ -263,7 +266,7 @@ def test_alone_a_request_is_answered_as_onnx_runtime_does_bit_for_bit(served, st
 
 
 def test_a_request_of_a_thousand_rows_is_run_in_parts_and_answered_as_one(served, stub):
-    """More rows than a batch holds, while others ask for one row each."""
+    """It has more rows than a batch holds, while others ask for one row each."""
     for which in ("echo/1", "digits/2", "penguins/1"):
         model = model_of(served, *which.split("/"), rows=1000)
         before = statistics(stub, model.name, model.version)
@@ -342,9 +345,9 @@ def test_images_of_several_sizes_are_grouped(served, stub):
 
 @pytest.mark.parametrize("model", ["running_sum", "less_the_mean", "quantised"])
 def test_a_model_whose_rows_know_of_each_other_is_run_once_a_request(served, stub, model):
-    """The first axis is time, or the model looks over it.
+    """The model's first axis is time, or the model computes across its rows.
 
-    Together, callers would get each other's values.
+    In one batch, callers would get each other's values.
     """
     config = stub.ModelConfig(pb.ModelConfigRequest(name=model)).config
     assert (config.max_batch_size, config.HasField("dynamic_batching")) == (0, False)

@@ -1,6 +1,6 @@
-"""The telemetry process of a real gateway.
+"""The telemetry process of a real gateway, and how it ends.
 
-What it cannot export does not end it, and what is left at the end goes out.
+Spans that it cannot export do not end it, and those that are left at the end go out.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def models(tmp_path):
 
 @contextmanager
 def hanging_receiver():
-    """An endpoint that takes connections and says nothing."""
+    """An endpoint that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 

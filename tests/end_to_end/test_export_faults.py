@@ -1,6 +1,6 @@
-"""A real gateway whose exports go wrong.
+"""A real gateway whose exports fail.
 
-No secret is said, and what is lost is counted, shown and told.
+No secret is logged, and what is lost is counted, shown and logged.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ QUICK = ("--processes", "1", "--drain-delay", "0s")
 
 @pytest.fixture
 def gateway(tmp_path, cache):
-    """Gives a gateway of one model."""
+    """Makes a gateway of one model."""
     graphs.scale(tmp_path / "models", "scale", factor=2.0)
 
     def make(*options, **environment):

@@ -1,6 +1,6 @@
-"""What is wrong, odd or hostile in a message is answered in words.
+"""What is wrong, odd or hostile in a message is answered with a clear error.
 
-Never by a fault of the gateway's own.
+It never leads to a fault of the gateway's own.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ def transport(request) -> str:
 
 @pytest.fixture(scope="module")
 def served(transport, tmp_path_factory, cache) -> Iterator[RunningGateway]:
-    """One process with a message limit of 1 MiB; its log must not tell of a fault of its own."""
+    """A gateway of one process with a message limit of 1 MiB.
+
+    Its log must show no fault of its own.
+    """
     folder = tmp_path_factory.mktemp("edges")
     models = folder / "models"
     graphs.scale(models, "double")
@@ -100,7 +103,7 @@ def stub(channel) -> GRPCInferenceServiceStub:
 
 
 def refusal(call, *arguments, **named) -> tuple[grpc.StatusCode, str]:
-    """Status and text."""
+    """The status and the text of the call's error."""
     with pytest.raises(grpc.RpcError) as raised:
         call(*arguments, timeout=20, **named)
     return raised.value.code(), raised.value.details()
@@ -235,7 +238,7 @@ def mutated(message: bytes, how: list[tuple[str, int, bytes]]) -> bytes:
 
 
 def meant(message: bytes) -> tuple[str, np.ndarray]:
-    """The id, and the answer to a message that is in order, as protobuf reads it."""
+    """The id of a message that is in order, and its answer, as protobuf reads it."""
     asked = pb.ModelInferRequest.FromString(message)
     tensors = {
         tensor.name: from_raw(data, tensor.datatype, tuple(tensor.shape))
@@ -255,9 +258,9 @@ def meant(message: bytes) -> tuple[str, np.ndarray]:
 )
 @given(st.sampled_from(sorted(VALID)), mutations)
 def test_a_damaged_message_is_refused_or_answered_for_what_it_says(channel, model, how):
-    """Damage may leave a message in order.
+    """A damaged message may still be in order.
 
-    It is then read as protobuf reads it, also where it is laid out like one that was met before.
+    It is then read as protobuf reads it, also where its layout is that of an earlier message.
     """
     infer_bytes(channel, VALID[model])
     damaged = mutated(VALID[model], how)
@@ -285,10 +288,7 @@ def test_no_message_makes_another_method_fail(channel, method, message):
 
 
 def test_a_message_means_the_same_however_its_fields_are_laid_out(channel):
-    """Protobuf lets fields come in any order, repeat, be unknown.
-
-    Be written in more bytes than needed.
-    """
+    """Protobuf lets fields come in any order, repeat, be unknown or take more bytes than needed."""
     whole = request("pair", {"left": ROW, "right": ROW * 10}, id="odd")
     tensors = whole.inputs
     values = whole.raw_input_contents
@@ -641,9 +641,9 @@ def test_a_compressed_message_counts_as_what_it_becomes(stub):
 
 
 def test_a_kserve_client_loads_and_unloads_by_the_first_field(channel, stub):
-    """Its model_name has the number that repository_name has here.
+    """Field 1 of KServe's requests is model_name, and has the number of repository_name here.
 
-    It reads model_name and isLoaded out of the answer.
+    The client reads model_name and isLoaded out of the answer.
     """
     loaded = channel.unary_unary(SERVICE + "RepositoryModelLoad")(b"\x0a\x06double", timeout=30)
     assert loaded == b"\x0a\x06double\x10\x01"
@@ -663,9 +663,9 @@ def test_a_kserve_client_loads_and_unloads_by_the_first_field(channel, stub):
 
 
 def test_a_stream_that_ends_at_its_first_error_leaves_nothing_behind(stub):
-    """Three hundred more requests are on their way.
+    """Three hundred more requests are on their way when the stream ends.
 
-    The log, looked at in the end, has no word of them.
+    The log, which is checked at the end, must not mention them.
     """
     bad = request("nobody", {"x": ROW})
     for _ in range(3):

@@ -1,6 +1,6 @@
 """The serving process that is started before the command line is read.
 
-It learns everything else by its link, and ends where it is not needed.
+It gets everything else over its link, and ends where it is not needed.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def test_a_serving_process_brings_no_grpc_before_it_has_its_settings():
     ],
 )
 def test_a_gateway_that_does_not_come_to_serving_leaves_no_process_behind(words, status, tmp_path):
-    """Whoever holds the pipe's other end would keep the reader waiting."""
+    """A process that is left and holds the pipe's other end would keep the reader waiting."""
     read_fd, write_fd = os.pipe()
     process = subprocess.Popen(
         [sys.executable, "-m", "gateway", "serve", *words],

@@ -22,7 +22,7 @@ def served(models):
 def test_a_port_that_another_program_holds_is_an_error_that_says_what_to_do(
     gateway, option, shares
 ):
-    """Also where that program would share it (SO_REUSEPORT): it would take half of the calls."""
+    """A program that shares the port (SO_REUSEPORT) would take half of the calls."""
     with socket.socket() as holder:
         if shares:
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

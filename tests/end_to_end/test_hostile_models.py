@@ -22,9 +22,9 @@ SECRET = b"\x2a\0\0\0" * 4
 
 
 def deadly(repository: Path, name: str, *, opening: bool) -> None:
-    """INT64_MIN / -1, which x86 answers with SIGFPE.
+    """Writes a model that divides INT64_MIN by -1, which x86 answers with SIGFPE.
 
-    Of constants, folded while the file is opened, or of what the input seems to decide.
+    The operands are constants, folded while the file is opened, or depend on the input.
     """
     values = (("least", -(2**63)), ("minus", -1), ("zero", 0))
     constants = [numpy_helper.from_array(np.array([value], "i8"), key) for key, value in values]
@@ -44,7 +44,7 @@ def deadly(repository: Path, name: str, *, opening: bool) -> None:
 
 
 def with_external_data(repository: Path, name: str, location: str) -> None:
-    """`y = x + w`, the four values of w in another file."""
+    """Writes `y = x + w`, with the four values of w in another file."""
     weights = TensorProto(
         name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL
     )
@@ -63,7 +63,7 @@ def with_external_data(repository: Path, name: str, location: str) -> None:
 
 
 def without_tensors(repository: Path, name: str) -> None:
-    """A sequence comes out."""
+    """Writes a model whose output is a sequence."""
     output = helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, None)
     graph = helper.make_graph(
         [helper.make_node("SequenceConstruct", ["x"], ["y"])],
@@ -80,7 +80,7 @@ def without_tensors(repository: Path, name: str) -> None:
 
 @pytest.fixture
 def hostile(models):
-    """What stands in the reason for each bad model, beside two good ones."""
+    """Writes bad models beside two good ones, and returns the reason that is expected for each."""
     graphs.scale(models, "good", factor=2.0)
     graphs.scale(models, "zoo", factor=3.0)
     (models.parent / "secret").write_bytes(SECRET)
@@ -126,10 +126,7 @@ def hostile(models):
 def test_bad_models_are_told_with_their_reasons_and_keep_nobody_from_being_served(
     gateway, hostile, connect
 ):
-    """No serving process ever opens a file that killed.
-
-    Or was refused by, the one that inspected it.
-    """
+    """No serving process opens a file that ended the inspecting process, or was refused by it."""
     with gateway("--processes", "2") as running:
         pids = running.serving_pids()
         channel = connect(running)

@@ -1,4 +1,4 @@
-"""A serving process dies at once, with no word, while callers go on."""
+"""A serving process is killed while callers go on."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from tests.support.connections import connect_to_each
 
 DEATHS = 3
 RECONNECTED_S = 5.0
-"""A client that is quick enough still finds the dead process's port, is reset.
+"""The time in which a client reconnects.
 
-Waits a second or so before it tries again.
+It may find the dead process's port at first, is reset, and waits a second or so to try again.
 """
 
 
 class Samples:
-    """What ModelStatistics says from moment to moment.
+    """Keeps the samples of ModelStatistics over time.
 
-    In a thread of its own, over a channel that is given to it.
+    A thread of its own takes them over the channel that it is given.
     """
 
     def __init__(self, channel: grpc.Channel, model: str) -> None:
@@ -62,9 +62,9 @@ def served(gateway, models):
 
 
 def test_only_calls_on_its_connections_fail_and_everything_goes_on(served, connect):
-    """Their status is UNAVAILABLE; they reconnect; the process is replaced.
+    """These calls end with UNAVAILABLE, their callers reconnect, and the process is replaced.
 
-    What is counted never goes back; what processes say is agreed.
+    No counter goes back, and all processes agree afterwards.
     """
     answered = 0
     failed = 0
@@ -107,7 +107,7 @@ def test_only_calls_on_its_connections_fail_and_everything_goes_on(served, conne
 
     counted = answered_so_far(connect(served), "scale")
     assert failed
-    # a call that failed may have been run, its answer lost on the way
+    # a failed call may have been run, and its answer lost on the way
     assert answered <= counted <= answered + failed
 
 
@@ -145,7 +145,7 @@ def test_a_request_that_kills_onnx_runtime_costs_one_process_for_a_moment(gatewa
 
 
 def agree(served, connect) -> None:
-    """Every process says the same of models and readiness."""
+    """Checks that every process answers the same about models and readiness."""
     for channels in connect_to_each(served, connect).values():
         stub = GRPCInferenceServiceStub(channels[0])
         assert stub.ServerReady(pb.ServerReadyRequest(), timeout=5).ready

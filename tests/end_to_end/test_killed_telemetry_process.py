@@ -1,4 +1,4 @@
-"""The telemetry process dies at once, with no word, while callers go on."""
+"""The telemetry process is killed while callers go on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def served(gateway, models):
 
 
 def answered_by_now(served):
-    """What /metrics says; None where nobody answers."""
+    """The text of /metrics; None where nothing answers."""
     with (
         contextlib.suppress(urllib.error.URLError, ConnectionError),
         urllib.request.urlopen(f"http://127.0.0.1:{served.http_port}/metrics") as reply,

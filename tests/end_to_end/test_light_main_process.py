@@ -1,6 +1,6 @@
 """The main process stays small while it serves.
 
-What is heavy is for the serving processes and for inspection.
+Heavy libraries are loaded by the serving processes and by inspection only.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""The live page of a real gateway under load, in a real browser; `gateway top` beside it.
+"""The live page of a real gateway under load, in a real browser, and `gateway top` beside it.
 
-And what both say when a process is killed.
+Both show it when a process is killed.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ PAUSE_S = 0.002
 
 @contextlib.contextmanager
 def callers(running, count=4):
-    """Calls of two models for as long as this is entered.
+    """Callers of two models call as long as this is entered.
 
     Every twentieth call is of a model that is not there.
     """

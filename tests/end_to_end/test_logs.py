@@ -1,6 +1,6 @@
 """What a real gateway writes to its log.
 
-In one form, with what is known of each request, and without anybody's secrets.
+All records have one form, with what is known of each request, and without secrets.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from tests.support.checkout import ROOT
 from tests.support.infer_calls import request
 from tests.support.running import RunningGateway
 
-STRING = 8  # of ONNX's element types
+STRING = 8  # datatypes by the numbers of ONNX's element types
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = ("traceparent", f"00-{TRACE}-b7ad6b7169203331-01")
 OPTIONS = ("--processes", "2", "--drain-delay", "0s")
 
 
 class LoggingGateway(RunningGateway):
-    """Its log is what came on stderr; stdout goes to a file beside it."""
+    """A gateway whose stderr is its log; its stdout goes to a file beside it."""
 
     def start(self) -> LoggingGateway:
         with self.log.open("ab") as err, self.log.with_suffix(".out").open("ab") as out:
@@ -50,14 +50,14 @@ class LoggingGateway(RunningGateway):
         return [record for record in found if wanted.items() <= record.items()]
 
     def wait_served(self) -> LoggingGateway:
-        """Returns when it says that it serves."""
+        """Waits until the log says that the gateway serves."""
         until(lambda: "gateway is serving" in self.log.with_suffix(".out").read_text(), 60)
         return self
 
 
 @pytest.fixture
 def logging_gateway(tmp_path, models, cache):
-    """Starts gateways whose log is looked at; ends them."""
+    """Starts gateways whose log is looked at, and ends them."""
     started = []
 
     def start(*options, **more):
@@ -87,7 +87,7 @@ def failure_of(call) -> grpc.RpcError:
 
 @pytest.fixture
 def fragile(models: Path) -> str:
-    """A model that fails on a large index, and may."""
+    """Writes a model that fails on a large index."""
     graphs.fragile(models, "fragile", factor=3.0)
     np.savez(models / "fragile" / "reference.npz", x=np.arange(32, dtype="f4").reshape(8, 4))
     (models / "fragile" / "model.yaml").write_text("breaker: off\n")
@@ -269,7 +269,7 @@ def test_no_secret_and_no_payload_is_in_a_log_of_everything(
 
 
 def calls(fragile: str) -> list[pb.ModelInferRequest]:
-    """Right and wrong in many ways, all with words that are nobody's business."""
+    """Requests that are right, and wrong in many ways, all with words that must not be logged."""
     secret = np.array([[SECRETS["payload"]]], object)
     right = request("echo", {"x": secret})
     shape = request("echo", {"x": secret})

@@ -1,6 +1,6 @@
 """Many models at once.
 
-`load_tests.many_models` takes the times with a thousand; here it is asked whether it holds at all.
+`load_tests.many_models` measures times with a thousand; here the same program must pass with fewer.
 """
 
 from __future__ import annotations
@@ -14,10 +14,7 @@ COUNT = 100
 
 
 def test_all_of_many_models_are_live_and_cost_no_threads_of_their_own():
-    """The program itself fails where a model is not live, an answer is wrong.
-
-    Or threads grow with models.
-    """
+    """The program fails where a model is not live, an answer is wrong, or models cost threads."""
     done = subprocess.run(
         [
             sys.executable,

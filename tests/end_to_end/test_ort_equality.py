@@ -1,6 +1,6 @@
 """Any ONNX model whose inputs and outputs are tensors is served as it is.
 
-Answers what ONNX Runtime answers, bit for bit.
+The answers are those of ONNX Runtime, bit for bit.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from tests.support.running import RunningGateway
 from tests.support.tensor_bytes import difference
 
 EVERY_CASE = bool(os.environ.get("GATEWAY_EVERY_ONNX_CASE"))
-"""All node tests, some 1600, and all networks, in a minute; without it a sample of them."""
+"""Whether all node tests, some 1600, and all networks run, in a minute; otherwise a sample does."""
 ONE_OF = 1 if EVERY_CASE else 5
 NETWORKS = () if EVERY_CASE else ("light_squeezenet", "light_shufflenet")
 UNSERVED_TYPES = ("float8", "float4", "int4", "int2")
 IDS = ("", "", "a", "ab", "abc", "abcd", "abcd")
-"""The length of the id moves the tensors in the message, off every alignment.
+"""Ids of different lengths move the tensors in the message, off every alignment.
 
-A message laid out like one before is read another way.
+A message laid out like an earlier one is read another way, so some lengths come twice.
 """
 
 
@@ -52,7 +52,7 @@ class Answers:
         try:
             reference = OrtReference(case.model)
         except Exception:  # noqa: BLE001
-            # whatever ONNX Runtime has against a case that is not ours
+            # an error of ONNX Runtime in a case is no fault of the gateway
             return
         if odd := sorted(
             kind
@@ -66,7 +66,7 @@ class Answers:
             wanted, *again = [reference.run(case.feed) for _ in range(4)]
         except Exception:  # noqa: BLE001
             return
-        # random numbers are nobody's to repeat
+        # random outputs cannot be compared
         if not any(differences(other, wanted) for other in again):
             case.save(self.repository)
             self.cases[case.name] = case
@@ -126,7 +126,6 @@ def standard(tmp_path_factory) -> Iterator[Answers]:
 
 @pytest.fixture(scope="module")
 def seldom(tmp_path_factory) -> Iterator[Answers]:
-    """The graphs of `seldom_seen`."""
     cases = list(seldom_seen())
     with Answers(tmp_path_factory.mktemp("seldom"), iter(cases)) as answers:
         assert len(answers.cases) == len(cases), "ONNX Runtime runs them all"
@@ -161,7 +160,7 @@ def test_what_is_seldom_seen_is_answered_as_onnx_runtime_does(seldom, name):
 
 
 def test_rank_and_zero_sizes_come_back_as_they_are(seldom):
-    """Said apart from the comparison: nothing between makes a vector of a scalar."""
+    """Shapes are tested apart from values: nothing on the way may make a vector of a scalar."""
     shapes = {
         name: list(seldom.stub.ModelInfer(request(name, seldom.cases[name].feed)).outputs[0].shape)
         for name in seldom.cases

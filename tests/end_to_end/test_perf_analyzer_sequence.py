@@ -1,8 +1,7 @@
-"""perf_analyzer (`-i grpc --service-kind triton`).
+"""The calls of perf_analyzer (`-i grpc --service-kind triton`), as version 2.60 sends them.
 
-Its calls as version 2.60 sends them, and the conclusions that it draws from the answers.
-
-Where a perf_analyzer is installed it is run as well.
+The tests draw the same conclusions from the answers. Where a perf_analyzer is installed it is run
+as well.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ DURATIONS = (
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory, cache) -> Iterator[RunningGateway]:
-    """The shipped models, by two processes."""
+    """A gateway that serves the shipped models in two processes."""
     with RunningGateway(
         ROOT / "models",
         tmp_path_factory.mktemp("perf") / "gateway.log",
@@ -58,7 +57,7 @@ def stub(served) -> Iterator[GRPCInferenceServiceStub]:
 class Analyzer:
     """The calls, in perf_analyzer's order.
 
-    `__init__` asks what it must know, `profile` measures windows.
+    `__init__` asks for what it must know, `profile` measures windows.
     """
 
     def __init__(self, stub: GRPCInferenceServiceStub, model: str, batch: int = 1) -> None:
@@ -75,13 +74,13 @@ class Analyzer:
             stub.ServerMetadata(pb.ServerMetadataRequest(), timeout=10).extensions
         )
         self.inputs = [self._input(tensor) for tensor in self.metadata.inputs]
-        # a sorted map in perf_analyzer, and always all of them
+        # perf_analyzer has a sorted map here, and always sends all inputs
         self.outputs = sorted(tensor.name for tensor in self.metadata.outputs)
 
     def _input(self, tensor: pb.ModelMetadataResponse.TensorMetadata) -> tuple[str, str, list[int]]:
-        """It looks each input of the metadata up in the config.
+        """The name, datatype and shape of an input, which is looked up in the configuration.
 
-        Drops the batch axis where there is one.
+        The batch axis is dropped where there is one.
         """
         (config,) = [each for each in self.config["input"] if each["name"] == tensor.name]
         assert not config["is_shape_tensor"]
@@ -97,7 +96,7 @@ class Analyzer:
         return tensor.name, tensor.datatype, [self._batch, *shape]
 
     def request(self, *, named: bool = False) -> pb.ModelInferRequest:
-        """An inference request; `named`: with an id, as in streams."""
+        """An inference request; `named` gives it an id, as in streams."""
         message = pb.ModelInferRequest(
             model_name=self.model, id=str(next(self._ids)) if named else ""
         )
@@ -113,7 +112,10 @@ class Analyzer:
         return message
 
     def statistics(self) -> pb.ModelStatistics:
-        """Of the version it takes to be served: the highest of those that are told, as numbers."""
+        """The statistics of the version that it takes to be served.
+
+        It is the one with the highest number.
+        """
         response = self._stub.ModelStatistics(
             pb.ModelStatisticsRequest(name=self.model), timeout=10
         )
@@ -126,14 +128,14 @@ class Analyzer:
         return self._stub.ModelInfer(self.request(), timeout=10)
 
     def check(self, response: pb.ModelInferResponse) -> None:
-        """It reads `raw_output_contents` by index, without looking at how many there are."""
+        """Reads `raw_output_contents` by index, without looking at how many there are."""
         assert [tensor.name for tensor in response.outputs] == self.outputs
         assert len(response.raw_output_contents) == len(response.outputs)
         assert all(int(tensor.shape[0]) == self._batch for tensor in response.outputs)
 
 
 def grown(before: pb.ModelStatistics, after: pb.ModelStatistics) -> dict[str, tuple[int, int]]:
-    """Growth of every count and its nanoseconds; the rest by name, with 0."""
+    """The growth of every count and its nanoseconds; other counts have 0 nanoseconds."""
     found = {
         name: (
             getattr(after.inference_stats, name).count

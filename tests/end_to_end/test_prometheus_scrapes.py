@@ -1,6 +1,6 @@
 """A real Prometheus sees what two serving processes did together.
 
-Whatever becomes of one of them.
+It does so whatever becomes of one of them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def metrics(served, query=""):
 
 
 def answered_by_now(served):
-    """What is shown at this moment, whenever Prometheus asked last."""
+    """What /metrics shows at this moment, independent of the last scrape."""
     families = text_string_to_metric_families(metrics(served))
     of = {"model": "scale", "status": "OK"}
     return sum(
@@ -115,8 +115,8 @@ def test_a_process_that_is_killed_takes_no_counts_with_it(served, prometheus, co
     def counted():
         return prometheus.value(f"sum({ANSWERED})")
 
-    # A call whose answer was lost on its way may have been counted; one that was answered has been,
-    # or died in the gateway's hand.
+    # A call whose answer was lost on its way may have been counted. An answered call is counted,
+    # unless its process was killed before it could.
     until(lambda: answered - len(channels) <= counted() <= answered + lost)
     settled = until(lambda: (now := counted()) == answered_by_now(served) and now)
     channel = connect(served)

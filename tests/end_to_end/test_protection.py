@@ -1,4 +1,4 @@
-"""What keeps answering while something fails: a real gateway, real models, real faults."""
+"""Versions keep answering while something fails: a real gateway, real models, real faults."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def configure(models, name, text):
 
 
 def sample(models, name):
-    """A reference sample, so that inspection tries rows the model accepts."""
+    """Writes a reference sample, so that inspection tries rows that the model accepts."""
     np.savez(models / name / "reference.npz", x=np.arange(32, dtype="f4").reshape(8, 4))
 
 
 def outcome(call):
-    """The status of a call, with its text; OK where it was answered."""
+    """The status of a call with its text; OK where it was answered."""
     try:
         call()
     except grpc.RpcError as error:
@@ -53,7 +53,7 @@ def breakers(channel, model):
 
 
 def children(pid, word):
-    """Processes started by a process, whose command has the word."""
+    """The processes started by a process whose command has the word."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     started = [child for task in tasks for child in (task / "children").read_text().split()]
     return [int(child) for child in started if word in Path(f"/proc/{child}/cmdline").read_bytes()]

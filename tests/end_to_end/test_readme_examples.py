@@ -1,4 +1,4 @@
-"""What the READMEs show works as it is written, but for the addresses."""
+"""The commands and programs of the READMEs work as they are written, but for the addresses."""
 
 import os
 import re
@@ -76,7 +76,7 @@ def adapted(command, grpc, http):
 
 
 def run(command, gateway, folder=ROOT):
-    """A line of a README, in a shell; returns what it printed."""
+    """Runs a line of a README in a shell and returns what it printed."""
     line = adapted(command, gateway.address, f"127.0.0.1:{gateway.http_port}")
     environment = {
         **os.environ,
@@ -125,7 +125,7 @@ def test_make_serves_the_models(command, tmp_path):
         pytest.skip("the checkout has no .venv of its own: make setup")
     given = re.search(r'ARGS="(.*)"', command)
     options = f"--port {free_port()} --http-port {free_port()} {given[1] if given else ''}"
-    # as typed, also where `make test` runs this
+    # runs as typed, also where `make test` runs this
     outside_of_make = {name: value for name, value in os.environ.items() if "MAKE" not in name}
     with (tmp_path / "log").open("w+") as log:
         made = subprocess.Popen(

@@ -39,7 +39,7 @@ def served(gateway, models):
 def test_versions_swap_atomically_and_nobody_notices(served, models, connect):
     """Every answer is of the old or of the new version.
 
-    A call that begins when the load has returned gets the new one, in every process.
+    A call that begins when the load has returned is answered by the new one, in every process.
     """
     infer = over([connect(served) for _ in range(4)])
     stub = GRPCInferenceServiceStub(connect(served))
@@ -66,9 +66,9 @@ def test_versions_swap_atomically_and_nobody_notices(served, models, connect):
 
 
 def test_an_unload_refuses_what_comes_later_and_nothing_else(served, connect):
-    """Calls are refused only between the asking for the unload and the end of the load.
+    """Calls are refused only between the request for the unload and the end of the load.
 
-    None is answered once the unload has returned.
+    No call is answered once the unload has returned.
     """
     infer = over([connect(served) for _ in range(4)])
     stub = GRPCInferenceServiceStub(connect(served))
@@ -105,13 +105,13 @@ def test_an_unload_refuses_what_comes_later_and_nothing_else(served, connect):
 
 @pytest.mark.parametrize("change", ["unload", "load"])
 def test_a_call_in_flight_is_answered_by_the_version_that_took_it(served, models, connect, change):
-    """The old version drains: shown as UNLOADING as long as it answers, then gone."""
+    """The old version drains: it is shown as UNLOADING as long as it answers, then it is gone."""
     stub = GRPCInferenceServiceStub(connect(served))
     calls = [
         GRPCInferenceServiceStub(connect(served)).ModelInfer.future(take_time("patient", 600_000))
         for _ in range(2)
     ]
-    time.sleep(0.3)  # until all are inside; that they are shows below
+    time.sleep(0.3)  # waits until all are inside; that they are shows below
 
     if change == "load":
         graphs.patient(models, "patient", version=2)
@@ -152,9 +152,9 @@ def test_a_load_that_fails_leaves_what_was_serving_and_says_why(served, models, 
 
 
 def test_a_load_during_which_a_process_dies_changes_nothing_anywhere(served, models, connect):
-    """All or none: version 2 goes live in both processes or in neither.
+    """Version 2 goes live in both processes or in neither.
 
-    What every process answers is agreed afterwards.
+    All processes agree on it afterwards.
     """
     graphs.patient(models, "patient", version=2)
     (models / "patient" / "warmup").mkdir()

@@ -1,4 +1,4 @@
-"""Two gateways, one of them told to stop while callers of both go on."""
+"""One of two gateways is told to stop while callers of both go on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.callers import Callers, answered_so_far, take_time, until
 from tests.support.failover import OPTIONS, WatchingClient
 
 STOPS = int(os.environ.get("GATEWAY_TEST_STOPS", "4"))
-"""One takes about three seconds; GATEWAY_TEST_STOPS=20 for more certainty."""
+"""How many stops are tried, some three seconds each; GATEWAY_TEST_STOPS=20 gives more certainty."""
 SERVE = ("--processes", "1", "--drain-delay", "700ms", "--http-port", "off")
 CLIENT_SIDE_HEALTH = json.dumps(
     {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
@@ -26,7 +26,7 @@ CLIENT_SIDE_HEALTH = json.dumps(
 def two(gateway, models):
     graphs.scale(models, "scale", factor=2.0)
     graphs.patient(models, "patient")
-    first = gateway(*SERVE).start().wait_ready()  # alone: it inspects for both
+    first = gateway(*SERVE).start().wait_ready()  # alone, since it inspects for both
     second = gateway(*SERVE).start().wait_ready()
     return first, second
 
@@ -35,7 +35,7 @@ def two(gateway, models):
 def test_callers_that_watch_health_lose_no_call(two):
     """Each gateway in turn is stopped by SIGTERM and started again.
 
-    Calls that were accepted are answered, those of a second and a half as well.
+    Calls that were accepted are answered, even those that take a second and a half.
     """
     exits = []
     took_long = []
@@ -63,9 +63,9 @@ def test_callers_that_watch_health_lose_no_call(two):
 
 
 def test_grpcs_own_health_checking_loses_no_call(two):
-    """The same for callers that leave the watching to gRPC.
+    """No call is lost either where callers leave the watching to gRPC.
 
-    round_robin over both addresses, with healthCheckConfig.
+    They use round_robin over both addresses, with healthCheckConfig.
     """
     target = "ipv4:" + ",".join(one.address for one in two)
     with grpc.insecure_channel(

@@ -16,9 +16,9 @@ SECONDS = float(os.environ.get("GATEWAY_TEST_SOAK_SECONDS", "4"))
 @pytest.mark.timeout(90 + 2 * SECONDS)
 @pytest.mark.parametrize("transport", ["completion-queue", "aio"])
 def test_callers_that_wait_are_answered_and_the_others_leave_nothing_behind(transport):
-    """The program itself fails where a call that was waited for was not answered, or not rightly.
+    """The program fails where a call that was waited for was not answered, or not rightly.
 
-    Where memory grows, or the process dies.
+    It also fails where memory grows, or the process dies.
     """
     command = [
         sys.executable,

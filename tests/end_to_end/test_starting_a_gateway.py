@@ -1,4 +1,4 @@
-"""What a gateway does while it starts, and whom it lets decide about its models."""
+"""What a gateway does while it starts, and who decides about its models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
 
 def slow_to_load(repository: Path, name: str, count: int = 10, version: int = 1) -> None:
-    """A model that is warmed up for seconds: so many runs of a fifth of a second."""
+    """Writes a model whose warm-up takes seconds: `count` runs of a fifth of a second."""
     graphs.patient(repository, name, version)
     (repository / name / "warmup").mkdir()
     (repository / name / "warmup" / "rounds").write_bytes(np.int64(200_000).tobytes())
@@ -44,7 +44,7 @@ def live(channel: grpc.Channel) -> set[str]:
 
 
 def test_while_models_load_the_port_is_open_and_says_so(gateway, models, connect):
-    """What is loaded is served, what is not yet says that it is loading.
+    """A model that is loaded is served, the others answer that they are loading.
 
     ServerReady waits for the whole pass.
     """

@@ -21,10 +21,10 @@ from tests.support.callers import Callers, over, take_time, until
 
 A_SECOND = 900_000
 AN_HOUR = 3_000_000_000
-"""Rounds of a patient model, about."""
+"""About an hour, in rounds of a patient model."""
 CUT_OFF = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 SOON_S = 15
-"""At once, on a busy machine; all delays that must not be waited for are longer."""
+"""The time of an immediate end on a busy machine; every delay that must not pass is longer."""
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def http(gateway, path: str) -> int:
 
 
 def begin_call(channel, rounds: int, timeout: float | None = 60):
-    """A call that is inside a serving process."""
+    """Begins a call and waits until it is inside a serving process."""
     stub = GRPCInferenceServiceStub(channel)
     stub.ModelInfer(take_time("patient", 1), timeout=30)
     call = stub.ModelInfer.future(take_time("patient", rounds), timeout=timeout)

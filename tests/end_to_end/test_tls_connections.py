@@ -1,4 +1,4 @@
-"""TLS from the files named on the command line to the client's check of them."""
+"""TLS, from the files named on the command line to the client's check of them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def serve(gateway, models, files, authority):
 
 
 def ask(running, authority: trustme.CA, client: trustme.LeafCert | None = None) -> float:
-    """Calls with these roots, and with a certificate where there is one."""
+    """Makes a call with these roots, and with a client's certificate where there is one."""
     key, chain = (
         (client.private_key_pem.bytes(), client.cert_chain_pems[0].bytes())
         if client

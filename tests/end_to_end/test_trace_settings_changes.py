@@ -1,6 +1,6 @@
-"""Which traces are exported is changed while a real gateway serves, by tritonclient.
+"""tritonclient changes which traces are exported while a real gateway serves.
 
-In all its processes.
+A change takes effect in all of its processes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BEGUN = {"trace_mode": ["opentelemetry"], "trace_level": ["TIMESTAMPS"], "trace_
 
 @contextmanager
 def tritonclient(address):
-    """Gives a function that reads trace settings, or changes some: what tritonclient saw."""
+    """Makes a function that reads or changes trace settings and returns what tritonclient saw."""
     command = [sys.executable, "-m", "tests.support.trace_settings_program", address]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -70,9 +70,9 @@ class Traced:
         }
 
     def seen(self):
-        """Of what each process is asked now, that which is exported.
+        """What is exported of calls that each process gets now.
 
-        A call, one that fails, and one in a caller's sampled trace.
+        The calls are a plain one, one that fails, and one in a caller's sampled trace.
         """
         self._asked += 1
         pids = []
@@ -89,7 +89,7 @@ class Traced:
                 call = stub.ModelInfer.future(message, metadata=metadata, timeout=20)
                 assert (call.code() is grpc.StatusCode.OK) == (model == "scale")
             pids.append(pid)
-            # the last: what its process had to export before it has come when it has
+            # the last call: when it has come, so has all that its process had to export before
             marks.add(message.id)
         until(lambda: marks <= self.exported())
         exported = self.exported()

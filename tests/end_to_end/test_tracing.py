@@ -1,6 +1,7 @@
 """A real Jaeger shows what went through real gateways.
 
-One trace for each request, whoever began it, and the way to its batch and back.
+Each request has one trace, whether the caller or the gateway began it, with links to its batch and
+back.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ def jaeger(tmp_path_factory):
 
 @pytest.fixture
 def serve(models, tmp_path, cache, request):
-    """Starts gateways whose traces go to an endpoint.
+    """Starts gateways that export their traces to an endpoint.
 
-    Their service is called as the test and the gateway are.
+    The name of their service is made of the test's and the gateway's.
     """
 
     @contextmanager
@@ -55,9 +56,9 @@ def serve(models, tmp_path, cache, request):
 
 @pytest.fixture
 def caller(jaeger):
-    """Makes a call inside a span of the caller's own, which Jaeger is told of as well.
+    """Makes a call inside a span of the caller's own, which is exported to Jaeger as well.
 
-    Gives the trace's id.
+    It returns the trace's id.
     """
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
     from opentelemetry.propagate import inject
@@ -90,7 +91,7 @@ def one(spans, name, service=None):
 
 
 def sample(models, name):
-    """A reference sample, so that inspection tries rows the model accepts."""
+    """Writes a reference sample, so that inspection tries rows that the model accepts."""
     np.savez(models / name / "reference.npz", x=np.arange(32, dtype="f4").reshape(8, 4))
 
 
@@ -244,7 +245,7 @@ def test_a_caller_decides_what_is_sampled_and_what_fails_is_kept_where_the_gatew
         assert (
             stub.ModelInfer.future(multiply("fragile", 500.0), timeout=20).exception() is not None
         )
-        assert running.stop() == 0  # and what it exports is there
+        assert running.stop() == 0  # and what it exports has come
     spans = [
         span
         for trace in jaeger.traces(running.service, 2, operation=METHOD)

@@ -1,6 +1,6 @@
 """tritonclient, unchanged, blocking and aio, against a gateway.
 
-Every call it has and every datatype of the protocol.
+The tests make every call that it has, with every datatype of the protocol.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ max_queue_size: 500 allow_timeout_override: true } }
 
 
 def build(repository: Path) -> None:
-    """The models that `tritonclient_program.py` calls."""
+    """Writes the models that `tritonclient_program.py` calls."""
     for model in ("digits", "breast_cancer", "penguins"):
         shutil.copytree(ROOT / "models" / model, repository / model)
     for datatype, element in ELEMENTS.items():

@@ -1,4 +1,4 @@
-"""A client with a thousand calls in flight is gone from one moment to the next."""
+"""A client with a thousand calls in flight vanishes at once."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tests.support.checkout import ROOT
 
 CALLS = 1000
 CONNECTIONS = 4
-ROUNDS = 60_000  # of which 1000 calls take a second or more, in batches of 64
+ROUNDS = 60_000  # 1000 calls of this many rounds take a second or more, in batches of 64
 WARM_UP = 3
 REPEATS = 9
-AT_ONCE_S = 2.0  # a busy machine
-# Of a thousand connections or so that are reset, gRPC's core overlooks one when its I/O is done by
+AT_ONCE_S = 2.0  # long, for a busy machine
+# Of about a thousand connections that are reset, gRPC's core overlooks one when its I/O is done by
 # polling, and closes it by its keepalive.
 OVERLOOKED = 1
 KEEPALIVE_S = 60 + 20
 
-# MiB. 36 on the completion queue if what belongs to a call waits for the garbage collector.
+# MiB. 36 on the completion queue if the objects of a call wait for the garbage collector.
 # grpc.aio keeps 3 to 4 for each thousand calls that are cancelled while they wait (grpc/grpc#43360,
 # up to 1.83.1).
 MAY_GROW = {"completion-queue": 20, "aio": 50}
@@ -50,7 +50,10 @@ def served(gateway, models, transport):
 
 
 def vanish(address: str, after_s: float) -> None:
-    """A client makes its calls and is killed while they wait, so long after the last was sent."""
+    """Starts a client that makes its calls, and kills it while they wait.
+
+    `after_s` is the time from its last call to its death.
+    """
     client = subprocess.Popen(
         [
             sys.executable,
@@ -85,9 +88,9 @@ def connections_of(pid: int) -> int:
 
 @pytest.mark.timeout(120 + KEEPALIVE_S)
 def test_the_gateway_forgets_them_and_serves_others_at_once(served, may_grow_mib, connect):
-    """It lives, its queue empties without running what nobody waits for.
+    """The gateway lives, and its queue empties without running calls that nobody waits for.
 
-    Its memory does not grow from time to time.
+    Its memory does not grow from one time to the next.
     """
     (pid,) = served.serving_pids()
     channel = connect(served)

@@ -99,7 +99,7 @@ class Recorder:
 
 
 class Pair:
-    """The control process's end of a link, and a serving process's end that serves."""
+    """The main process's end of a link, and a serving process's end that serves."""
 
     async def __aenter__(self):
         ours, theirs = socket.socketpair()

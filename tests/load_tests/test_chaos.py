@@ -1,4 +1,4 @@
-"""How the fault trials judge, and that a load without deadlines tells how every call ended."""
+"""How the fault trials judge, and that a load without deadlines keeps how every call ended."""
 
 import math
 

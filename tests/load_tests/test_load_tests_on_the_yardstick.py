@@ -21,7 +21,7 @@ from tests.support.checkout import ROOT
 
 
 def missing(program, install):
-    """Skips on a developer's machine; in CI a program that is not there is a failure."""
+    """Skips the test on a developer's machine; in CI a missing program is a failure."""
     text = f"{program} is not installed: {install}"
     if os.environ.get("CI") == "true":
         pytest.fail(text)

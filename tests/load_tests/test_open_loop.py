@@ -1,4 +1,4 @@
-"""An open loop that no stall can deceive."""
+"""An open loop, whose figures show every stall."""
 
 import asyncio
 import struct
@@ -23,9 +23,9 @@ def right_reply(payload):
 
 
 class StallingServer(asyncio.Protocol):
-    """Answers every call at once.
+    """Answers every call at once, up to a stall.
 
-    But from call number `stall_at` on it stands still for `stall_s` (0: for ever).
+    From call number `stall_at` on it stands still for `stall_s` (0: for ever).
     """
 
     def __init__(self, reply, stall_at, stall_s):
@@ -93,9 +93,9 @@ class TestOpenLoop:
         assert gaps.std() == pytest.approx(gaps.mean(), rel=0.05)
 
     def test_latency_counts_from_the_intended_time(self, payload):
-        """Ten calls due while a generator stood still left together, were answered in 1 ms.
+        """Ten calls that were due while a generator stood still are late by what they waited.
 
-        Are late by what they waited.
+        They left together and were answered in 1 ms.
         """
         framed = right_reply(payload)
         calls = [

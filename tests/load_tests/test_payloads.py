@@ -51,7 +51,7 @@ class TestReplies:
         assert len(faults_of([(b"", payload)] * 3)) == 3
 
     def test_two_rows_of_one_model_have_different_answers(self, models):
-        """Otherwise an answer given to the wrong caller would not show."""
+        """If they had the same, an answer given to the wrong caller would not show."""
         a, b = (make_payload(models, "small", seed=seed) for seed in (0, 1))
         assert not np.allclose(a.expected, b.expected, rtol=1e-2)
         assert not np.allclose(

@@ -34,7 +34,7 @@ class TestOutputOfOtherTools:
         assert output.fault(40, 79) == ""
 
     def test_h2load_successes_with_too_few_bytes_are_a_fault(self):
-        """GRPC errors come as HTTP 200 without DATA, and h2load calls them successes."""
+        """Errors of gRPC come as HTTP 200 without DATA, and h2load calls them successes."""
         assert "got 3160" in parse_output(H2LOAD_OUTPUT).fault(40, 80)
         assert "40 of 41" in parse_output(H2LOAD_OUTPUT).fault(41, 79)
 

@@ -1,4 +1,4 @@
-"""Records are written as lines, whatever stands in them."""
+"""Records are written as lines, whatever they contain."""
 
 import json
 import logging

@@ -1,6 +1,6 @@
-"""The first record of a kind is logged at once, however many there are.
+"""The first record of a kind is logged at once.
 
-The others are logged as a number every ten seconds.
+The others are logged as a number every ten seconds, however many they are.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ def run(main):
 
 
 def happen(limited, kind, words=""):
-    """One more of the kind; true: it was the first."""
+    """Records one more of the kind; true: it was the first."""
     if limited.counted(kind, words):
         return False
     limited.begin(kind, logging.WARNING, "things happened", {"model": kind})

@@ -1,4 +1,4 @@
-"""The models that ship answer as their README says, whatever company a row travels in."""
+"""The models that ship answer as their README says, whatever other rows are in the batch."""
 
 import csv
 import importlib.util
@@ -92,9 +92,9 @@ def test_labelled_rows_are_answered_as_rightly_as_stated(version):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_decision_is_the_likeliest_class(version):
-    """The second output says in its own type what the probabilities say.
+    """The second output names the class that has the highest probability.
 
-    Its type is an index, or the label itself.
+    It is an index, or the label itself.
     """
     name = version.partition("/")[0]
     told = answers(opened(version), reference(name))
@@ -189,10 +189,7 @@ def test_the_csv_of_penguins_says_what_its_json_says():
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_readme_states_the_accuracy_that_was_measured(version):
-    """The share of held-out rows answered rightly stands in the file itself.
-
-    In the README's table.
-    """
+    """The share of held-out rows answered rightly stands in the file itself and in the README."""
     stated = re.search(
         rf"^\| `{version}` .*?(\d+\.\d) %",
         (MODELS / "README.md").read_text(encoding="utf-8"),
@@ -229,7 +226,7 @@ def built(tmp_path_factory):
 
 
 class TestBuild:
-    """What rebuilding gives; needs the packages that the models are trained with."""
+    """The results of a rebuild; it needs the packages that the models are trained with."""
 
     pytestmark = pytest.mark.skipif(
         any(
@@ -240,7 +237,7 @@ class TestBuild:
     )
 
     def test_a_second_build_gives_the_same_bytes_and_check_says_so(self, built):
-        """In another process, with another order of Python's sets."""
+        """The second build runs in another process, where Python's sets have another order."""
         checked = run_build("--into", built, "--check", hash_seed="2")
 
         assert checked.returncode == 0, checked.stdout
@@ -263,7 +260,7 @@ class TestBuild:
     def test_the_models_that_ship_answer_as_those_built_here(self, built):
         """Another processor or another scikit-learn may change a weight's last bits.
 
-        Hardly an answer.
+        The answers hardly change.
         """
         for version in VERSIONS:
             rows = reference(version.partition("/")[0])

@@ -146,7 +146,7 @@ def test_a_file_that_ends_earlier_than_its_size_said_is_a_fault():
 
 
 def check(data: bytes) -> None:
-    """All that a full parser would follow is found, or the file is refused."""
+    """Checks that all references of a full parser are found, or that the file is refused."""
     try:
         seen = locations(data)
     except OnnxFileFault:

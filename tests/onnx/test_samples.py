@@ -1,4 +1,4 @@
-"""Samples fit the graph, whatever it leaves open."""
+"""Samples fit the graph, whichever dimensions it leaves open."""
 
 from __future__ import annotations
 

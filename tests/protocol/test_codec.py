@@ -170,7 +170,7 @@ def two(rows, seed, request_id, *, text="hé"):
 @settings(max_examples=200)
 @given(SIZES, SIZES, st.text(max_size=3), st.text(max_size=3), st.integers(0, 9))
 def test_a_layout_reads_what_parsing_reads(rows, other_rows, request_id, other_id, seed):
-    """A message that is recognised by another's layout means what parsing it says."""
+    """A message that is recognised by another's layout reads as it does when it is parsed."""
     made = codec(*TWO, max_batch_size=8)
     layouts = Layouts()
     read(made, two(rows, 0, request_id), learn=(layouts, "t"))
@@ -190,7 +190,7 @@ def test_a_layout_reads_what_parsing_reads(rows, other_rows, request_id, other_i
 @settings(max_examples=400)
 @given(st.data())
 def test_a_message_changed_anywhere_is_never_taken_for_another(data):
-    """Flip any byte: either the layout is not found, or what it reads is what parsing reads."""
+    """With any byte changed, the layout is not found, or it reads what parsing reads."""
     made = codec(*TWO, max_batch_size=8)
     layouts = Layouts()
     original = two(2, 1, "id-1")

@@ -91,7 +91,7 @@ def test_the_committed_stubs_are_up_to_date() -> None:
 
 
 class RecordingChannel:
-    """Notes the paths that a stub asks a channel for."""
+    """A channel that keeps the paths that a stub asks it for."""
 
     def __init__(self) -> None:
         self.unary: set[str] = set()

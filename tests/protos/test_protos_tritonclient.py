@@ -1,7 +1,4 @@
-"""A third party's client and its files meet our messages.
-
-Tritonclient's stubs, config.pbtxt texts.
-"""
+"""What tritonclient's stubs and config.pbtxt files say is read as the same messages here."""
 
 import importlib.util
 import subprocess
@@ -115,9 +112,9 @@ needs_tritonclient = pytest.mark.skipif(
 
 
 def ask_tritonclient(code: str, *arguments: str, given: bytes = b"") -> bytes:
-    """Run code in a process of its own, because its stubs and ours declare the same symbols.
+    """Runs code in a process of its own and returns what it writes.
 
-    Return what it writes.
+    Its own process is needed because tritonclient's stubs and ours declare the same symbols.
     """
     preamble = (
         "import sys; from google.protobuf import text_format; from tritonclient.grpc import "
@@ -162,7 +159,7 @@ def test_what_is_built_here_is_read_by_tritonclient_as_the_same_message(sample: 
 
 
 def declared(messages, prefix: str = "") -> dict[str, tuple]:
-    """Return what is declared of every field and enum value, by its full name."""
+    """What is declared of every field and enum value, by its full name."""
     found: dict[str, tuple] = {}
     for message in messages:
         path = f"{prefix}{message.name}"

@@ -1,4 +1,4 @@
-"""The shared counters: one writer a row and slot, sums that never go back."""
+"""The shared counters: each row and slot has one writer, and sums never go back."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ GAUGES = VersionGauges(1, "m", 1, 2, 512, 3, 1, "closed", "", ())
 
 
 class Version:
-    """One that can be looked at from the second time on."""
+    """A version whose gauges cannot be read the first time."""
 
     def __init__(self):
         self.samples = 0

@@ -1,6 +1,6 @@
-"""Whose cells they are, and what their numbers stand for.
+"""Cells know their process, and their numbers have names.
 
-Known to a reader that came later, and after a ring was full.
+A reader that came later knows both, and so does one after a ring was full.
 """
 
 import os
@@ -36,7 +36,7 @@ class Process:
         return at >= 0
 
     def read(self):
-        """All chunks that there are."""
+        """All chunks that are there."""
         self.ring.publish()
         chunks = [self.reader.read() for _ in range(2 + CELLS // (1 << 14))]
         return [chunk for chunk in chunks if chunk is not None]

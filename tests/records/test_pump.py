@@ -1,4 +1,4 @@
-"""All rings are read to their end, and what found no room in them is told of once."""
+"""All rings are read to their end, and what found no room in them is reported once."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ class Counter:
 
 @pytest.fixture
 def rings():
-    """Two writers, and what reads them for a counter."""
+    """Two writers, and a reader of their rings for a counter."""
     fd = os.memfd_create("rings")
     size_rings_file(fd, SLOTS)
     counter = Counter()

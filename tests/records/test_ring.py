@@ -42,7 +42,7 @@ def write(writer, number, kind=REQUEST):
 
 
 def read(reader):
-    """All that there is: the first look only sees it."""
+    """Reads all that is there: the first read only sees it."""
     chunks = [reader.read() for _ in range(3)]
     return [chunk for chunk in chunks if chunk is not None]
 

@@ -1,4 +1,4 @@
-"""Who is seen in traces."""
+"""Which requests are seen in traces."""
 
 import pickle
 import random

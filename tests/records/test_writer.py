@@ -1,4 +1,4 @@
-"""What a serving process writes of its requests: who gets a cell, and what stands in it."""
+"""What a serving process writes about its requests: which get a cell, and what it holds."""
 
 import asyncio
 import os
@@ -225,10 +225,10 @@ async def test_a_failure_says_why_and_whose_it_was(desk):
 @desk(SamplingPlan(traces=True))
 async def test_what_is_told_of_one_request_is_never_anothers_where_the_ring_is_full(desk):
     desk.answered()
-    await desk.read()  # and its caller has a number
+    await desk.read()  # the caller has a number from now on
     while (at := desk.ring.offset()) >= 0:
         desk.ring.cells[at] = MORE
-    # room for one cell: for what is told of it, or for itself
+    # leaves room for one cell: for the request's event, or for the request
     RingReader(desk.fd, 0).advance(desk.ring.written - CELLS + 1)
     failure = Failure(Call(), ModelFailed("one caller's trouble"), 13, time.monotonic())
     failure.request = desk.request()

@@ -1,4 +1,4 @@
-"""What happened to breakers and workers, as it is written down for the page."""
+"""Events of breakers and workers, as they are recorded for the page."""
 
 import asyncio
 import os

@@ -1,11 +1,11 @@
-"""Circuits on a clock that tests move."""
+"""Circuit breakers on a clock that tests move."""
 
 from gateway.core.protection import BreakerPlan
 from gateway.serving.policies.breaker.circuit_breaker import CircuitBreaker, Outcome
 
 
 class Clock:
-    """Monotonic seconds, moved by hand."""
+    """A clock of monotonic seconds that is moved by hand."""
 
     def __init__(self, at=1000.0):
         self.at = at
@@ -15,7 +15,7 @@ class Clock:
 
 
 class Transitions(list):
-    """Transitions in the order they came; called by a circuit."""
+    """A listener of a circuit breaker that keeps the transitions in their order."""
 
     def __call__(self, transition):
         self.append(transition)
@@ -26,7 +26,7 @@ class Transitions(list):
 
 
 def breaker(**plan):
-    """A circuit, its clock and what it told."""
+    """A circuit breaker, its clock and the transitions that it reports."""
     clock = Clock()
     transitions = Transitions()
     return CircuitBreaker("m 1", BreakerPlan(**plan), clock, transitions), clock, transitions

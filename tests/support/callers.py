@@ -1,6 +1,6 @@
 """Callers of a gateway under test.
 
-Requests whose answers tell who answered, and loads that keep every outcome.
+Their requests have answers that show which version answered; their loads keep every outcome.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def until(what: Callable[[], T], timeout_s: float = 30, pause_s: float = 0.02) -
 
 
 def multiply(model: str, x: float, *, version: str = "", width: int = 4) -> pb.ModelInferRequest:
-    """A row of x for a model of `graphs.scale`."""
+    """A request with a row of x for a model of `graphs.scale`."""
     request = pb.ModelInferRequest(
         model_name=model,
         model_version=version,
@@ -48,7 +48,7 @@ def multiply(model: str, x: float, *, version: str = "", width: int = 4) -> pb.M
 
 
 def take_time(model: str, rounds: int) -> pb.ModelInferRequest:
-    """A call of a model of `graphs.patient`; a round takes a microsecond or so."""
+    """A request for a model of `graphs.patient`; each round takes a microsecond or so."""
     request = pb.ModelInferRequest(
         model_name=model, raw_input_contents=[np.array([[rounds]], "i8").tobytes()]
     )
@@ -57,9 +57,9 @@ def take_time(model: str, rounds: int) -> pb.ModelInferRequest:
 
 
 def factor_of(response: pb.ModelInferResponse, x: float) -> float:
-    """What the model multiplied x with.
+    """The factor by which the model multiplied x.
 
-    The same for every value, or it is no answer to that request.
+    It must be the same for every value of the answer.
     """
     y = np.frombuffer(response.raw_output_contents[0], "f4")
     factors = set((y / np.float32(x)).tolist())
@@ -68,7 +68,7 @@ def factor_of(response: pb.ModelInferResponse, x: float) -> float:
 
 
 def index(channel: grpc.Channel) -> dict[str, tuple[str, str]]:
-    """RepositoryIndex: `model/version` to state and reason."""
+    """The state and reason of each `model/version`, by RepositoryIndex."""
     response = GRPCInferenceServiceStub(channel).RepositoryIndex(
         pb.RepositoryIndexRequest(), timeout=10
     )
@@ -78,9 +78,9 @@ def index(channel: grpc.Channel) -> dict[str, tuple[str, str]]:
 
 
 def answered_so_far(channel: grpc.Channel, model: str) -> int:
-    """The calls of a model, over all versions and processes.
+    """How many calls of a model ModelStatistics counts as answered.
 
-    That ModelStatistics counts as answered.
+    It counts over all versions and processes.
     """
     response = GRPCInferenceServiceStub(channel).ModelStatistics(
         pb.ModelStatisticsRequest(name=model), timeout=10
@@ -131,7 +131,7 @@ class Callers:
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """All of them, by the time of their end."""
+        """All outcomes, by the time of their end."""
         return sorted(
             itertools.chain.from_iterable(map(list, self._outcomes)),
             key=lambda outcome: outcome.ended_s,
@@ -143,7 +143,7 @@ class Callers:
         return [outcome for outcome in self.outcomes if outcome.code is not grpc.StatusCode.OK]
 
     def answered(self, since_s: float = 0.0) -> list[Outcome]:
-        """The calls that were answered, of those that began since."""
+        """The calls that were answered, among those that began at `since_s` or later."""
         return [
             outcome
             for outcome in self.outcomes
@@ -151,7 +151,7 @@ class Callers:
         ]
 
     def go_on(self, calls: int = 20) -> None:
-        """Returns when so many more calls have begun and been answered, some of each caller."""
+        """Waits until `calls` more calls have begun and been answered, some of each caller."""
         now = time.monotonic()
         until(
             lambda: (
@@ -181,7 +181,7 @@ class Callers:
                 if self._leaving.wait(self._pause_s) if self._pause_s else self._leaving.is_set():
                     return
                 self._outcomes[caller].append(self._call(caller, float(number * (caller + 1))))
-        except BaseException as fault:  # noqa: BLE001  # told by the main thread
+        except BaseException as fault:  # noqa: BLE001  # raised by the main thread
             self._faults.append(fault)
 
     def _call(self, caller: int, x: float) -> Outcome:
@@ -202,6 +202,6 @@ class Callers:
 def over(
     channels: Iterable[grpc.Channel], timeout_s: float = 30
 ) -> Callable[[int, pb.ModelInferRequest], pb.ModelInferResponse]:
-    """Calls over channels: each caller over its own, or in turn where there are fewer."""
+    """Makes calls over channels: each caller has its own, or shares one where there are fewer."""
     stubs = [GRPCInferenceServiceStub(channel) for channel in channels]
     return lambda caller, request: stubs[caller % len(stubs)].ModelInfer(request, timeout=timeout_s)

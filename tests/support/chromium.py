@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to over its DevTools protocol."""
+"""A headless Chromium that is driven over its DevTools protocol."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ START_S = 60
 
 
 def chromium() -> str:
-    """The program; a test without it is skipped, but never where it counts."""
+    """The path of Chromium; a test without it is skipped, and in CI it fails."""
     found = (
         shutil.which("chromium")
         or shutil.which("chromium-browser")
@@ -38,7 +38,7 @@ def chromium() -> str:
 class Browser:
     """One window with one page.
 
-    `faults` holds what the page's console and network said that is no good.
+    `faults` holds the errors of the page's console and network.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -66,7 +66,7 @@ class Browser:
             "about:blank",
         ]
         with (self._folder.parent / f"{self._folder.name}.log").open("wb") as log:
-            # a fork at start
+            # only a fork, at the start
             self._process = subprocess.Popen(  # noqa: ASYNC220
                 command, stdout=log, stderr=log, start_new_session=True
             )
@@ -92,7 +92,7 @@ class Browser:
         await self._stack.aclose()
 
     async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """One command; its answer."""
+        """Sends one command and returns its answer."""
         number = next(self._numbers)
         answer = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
@@ -128,7 +128,7 @@ class Browser:
         )
 
     async def value(self, expression: str) -> Any:
-        """What a JavaScript expression, or a promise, comes to."""
+        """The value of a JavaScript expression, or of the promise that it gives."""
         answer = await self.call(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
         )
@@ -146,7 +146,7 @@ class Browser:
         return value
 
     async def texts(self, selector: str) -> list[str]:
-        """What is to be read in every element that is chosen and shown."""
+        """The text of every element that the selector chooses and that is shown."""
         chosen = (
             f"[...document.querySelectorAll({json.dumps(selector)}"
             ")].filter((node) => node.checkVisibility())"

@@ -19,9 +19,9 @@ ESTABLISHED = "01"
 def connect_to_each(
     gateway: RunningGateway, connect: Callable[[RunningGateway], grpc.Channel], each: int = 1
 ) -> dict[int, list[grpc.Channel]]:
-    """At least `each` channels to every serving process, by process id.
+    """Opens at least `each` channels to every serving process, and returns them by process id.
 
-    Which process takes a connection is the kernel's choice.
+    The kernel chooses the process of a connection, so there may be more than asked for.
     """
     found: dict[int, list[grpc.Channel]] = {pid: [] for pid in gateway.serving_pids()}
     while min(map(len, found.values())) < each:
@@ -41,7 +41,7 @@ def client_ports(server_port: int) -> set[int]:
 
 
 def owner_of(server_port: int, client_port: int, pids: Iterable[int]) -> int:
-    """The process whose connection it is; 0 while none has accepted it."""
+    """The process that has accepted the connection; 0 while none has."""
     inode = next(
         (
             inode

@@ -16,7 +16,7 @@ UNLIMITED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_le
 
 
 def wait_until(holds, within_s=10.0):
-    """Waits for something outside this process; returns the last value."""
+    """Waits until something outside this process holds; returns the last value."""
     give_up = time.monotonic() + within_s
     while not (value := holds()) and time.monotonic() < give_up:
         time.sleep(0.005)
@@ -24,7 +24,7 @@ def wait_until(holds, within_s=10.0):
 
 
 class Server:
-    """A running `contract_server.py`."""
+    """A running `contract_server.py`, with the options of its transport."""
 
     def __init__(self, transport, **options):
         transport, io_mode = transport.split("/")
@@ -58,7 +58,7 @@ class Server:
         self.port = started.get("port")
 
     def do(self, command, **arguments):
-        """Sends a command, and returns its answer."""
+        """Sends a command and returns its answer."""
         self._process.stdin.write(json.dumps({"do": command, **arguments}) + "\n")
         self._process.stdin.flush()
         return self._line()
@@ -79,11 +79,11 @@ class Server:
         return self.state()["seen"].get(what, 0)
 
     def wait_for(self, what, count=1, within_s=10.0):
-        """Waits until something has been seen so often."""
+        """Waits until the server has counted `what` so often."""
         assert wait_until(lambda: self.seen(what) >= count, within_s), self.state()
 
     def is_idle(self, within_s=10.0):
-        """Whether no call is open, at once or soon."""
+        """Whether no call is open, now or within this time."""
         return wait_until(lambda: self.state()["open"] == 0, within_s)
 
     def stderr(self):
@@ -91,7 +91,7 @@ class Server:
         return self._errors.read()
 
     def exit(self):
-        """Ends the process, and returns its exit code."""
+        """Ends the process and returns its exit code."""
         if self._process.poll() is None:
             with contextlib.suppress(BrokenPipeError, AssertionError):
                 self.do("exit")

@@ -1,7 +1,8 @@
 """A server in a process of its own, for the tests of the transports' contract.
 
 Its command line has the transport and the options. It takes commands as lines of JSON on standard
-input and answers each with one line on standard output; the first line out is its port.
+input and answers each with one line on standard output; the first line on standard output is its
+port.
 """
 
 import asyncio
@@ -37,7 +38,7 @@ class Records(logging.Handler):
 
 
 class Service:
-    """Methods that do what contracts speak of; `seen` counts what happened to them."""
+    """Methods that do what the contract speaks of; `seen` counts what happened to their calls."""
 
     def __init__(self):
         from gateway.core.waiter import Waiter
@@ -117,7 +118,7 @@ class Service:
         return b""
 
     async def unary_slow(self, _call, message):
-        """Answers after so many seconds."""
+        """Answers after as many seconds as the message says."""
         self.seen["started"] += 1
         waiter = self._waiter()
         asyncio.get_running_loop().call_later(float(message), waiter.settle, None)
@@ -139,7 +140,7 @@ class Service:
         await call.send(self._description(call))
 
     async def stream_count(self, call):
-        """As many messages as the caller's first one says."""
+        """Sends as many messages as the caller's first one says."""
         for number in range(int(await call.receive())):
             await call.send(b"%d" % number)
 
@@ -147,15 +148,15 @@ class Service:
         await call.send(bytes(int(await call.receive())))
 
     async def stream_three(self, call):
-        """Ends after three messages, whatever the caller would still send."""
+        """Ends after three messages, even where the caller would send more."""
         for _ in range(3):
             await call.send(await call.receive())
 
     async def stream_ignore(self, call):
-        """Reads nothing, and ends when the caller's first message would be there."""
+        """Reads nothing and ends at once."""
 
     async def stream_fail(self, call):
-        """Echoes until a message that describes a failure."""
+        """Echoes messages until one describes a failure."""
         while (message := await call.receive()) is not None:
             if message.startswith(b"{"):
                 raise failure(json.loads(message))
@@ -171,7 +172,7 @@ class Service:
         await self._wait(call, ready_and_wait())
 
     async def stream_flood(self, call):
-        """Sends messages of 64 KiB until it is stopped."""
+        """Sends messages of 64 KiB until the call is cancelled."""
         try:
             while True:
                 await call.send(bytes(1 << 16))
@@ -182,7 +183,7 @@ class Service:
 
 
 def failure(described):
-    """The exception a message describes."""
+    """The exception that a message describes."""
     from gateway.core import errors
     from gateway.serving.wire.transport.interface import CallEnded
 
@@ -265,14 +266,14 @@ async def serve(transport, options_text, records):
 
 
 def command_lines():
-    """A queue that standard input's lines come through; its end counts as `exit`."""
+    """A queue of the commands on standard input, whose end ends the process."""
     loop = asyncio.get_running_loop()
     queue = asyncio.Queue()
 
     def read():
         for line in sys.stdin:
             loop.call_soon_threadsafe(queue.put_nowait, json.loads(line))
-        os._exit(3)  # the test has gone
+        os._exit(3)  # the test has ended
 
     threading.Thread(target=read, daemon=True).start()
     return queue

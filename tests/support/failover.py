@@ -24,9 +24,9 @@ OPTIONS = [
 
 
 class WatchingClient:
-    """Sends each call to the next of the servers whose health says SERVING, once.
+    """Sends each call once, to the next of the servers whose health is SERVING.
 
-    Nothing is repeated.
+    No call is repeated.
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:
@@ -41,11 +41,11 @@ class WatchingClient:
         ]
 
     def infer(self, _caller: int, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
-        """One answer; raises grpc.RpcError."""
+        """Makes one call and returns its answer; raises grpc.RpcError."""
         return self._stubs[self._next()].ModelInfer(request, timeout=30)
 
     def serving(self, number: int) -> bool:
-        """The server's last word on its health."""
+        """Whether the last health that the server sent is SERVING."""
         return self._serving[number].is_set()
 
     def _next(self) -> int:

@@ -1,4 +1,4 @@
-"""Versions that answer and fail as told, live in a real catalogue, and requests to them."""
+"""Versions that answer and fail as a test wants, live in a real catalogue, and requests to them."""
 
 import asyncio
 import math
@@ -48,7 +48,7 @@ def version_plan(
 
 
 def request(plan, *arrays, rows=1, deadline=math.inf, outputs=None, names=None):
-    """A request of the arrays, for the inputs of these names; without arrays, one of zeros."""
+    """A request with these arrays for the inputs of these names; without arrays, one of zeros."""
     names = names or tuple(s.name for s in plan.inputs)
     arrays = arrays or tuple(
         np.zeros((rows, *s.shape[1:]), numpy_dtype(s.datatype)) for s in plan.inputs
@@ -69,7 +69,7 @@ def request(plan, *arrays, rows=1, deadline=math.inf, outputs=None, names=None):
 
 
 class Inside:
-    """A Predictor that raises what it is told to, or doubles the first input."""
+    """A Predictor that raises the error that it is given, or else doubles the first input."""
 
     def __init__(self, error=None, parameters=None):
         self.error = error
@@ -101,7 +101,7 @@ class Counts:
 
 
 class CatalogueResolver:
-    """The live versions of a catalogue, none of which has a fallback."""
+    """Resolves the live versions of a catalogue, none of which has a fallback."""
 
     def __init__(self, *lives):
         self.catalogue = Catalogue()
@@ -121,7 +121,7 @@ def live(plan, inner):
 
 
 def batcher(plan, runner, workers: ThreadWorkers):
-    """The real way down to a runner, in threads."""
+    """A real batcher on a runner, in threads."""
     retries = RetryBudget(plan.protection.retry, time.monotonic)
     breaker = CircuitBreaker("m", plan.protection.breaker, time.monotonic, lambda _transition: None)
     return Batcher(

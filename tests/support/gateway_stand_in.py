@@ -1,4 +1,4 @@
-"""A control process on a folder of text files for models, with stand-ins as serving processes.
+"""A main process on a folder of text files for models, with stand-ins as serving processes.
 
 A file is a model and its lines are versions: `1 ok`, `2 fail`, `3 crash`, `4 slow`, `5
 unplannable`, `6 while FILE`; with `7 unserved` the model is of a kind that is not served.

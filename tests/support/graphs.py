@@ -23,7 +23,7 @@ def save(path: Path, nodes, inputs, outputs, initializers=(), opset=17) -> Path:
 def scale(
     repository: Path, name: str, version: int = 1, factor: float = 2.0, width: int = 4
 ) -> Path:
-    """`y = factor * x`, FP32 [N, width]."""
+    """Writes `y = factor * x`, FP32 [N, width]."""
     weights = numpy_helper.from_array(np.array([factor], "f4"), "factor")
     return save(
         repository / name / str(version) / "model.onnx",
@@ -35,7 +35,7 @@ def scale(
 
 
 def identity(repository: Path, name: str, element_type: int, shape, version: int = 1) -> Path:
-    """`y = x` of any element type."""
+    """Writes `y = x` of any element type."""
     node = helper.make_node("Identity", ["x"], ["y"])
     return save(
         repository / name / str(version) / "model.onnx",
@@ -48,7 +48,7 @@ def identity(repository: Path, name: str, element_type: int, shape, version: int
 def slow(
     repository: Path, name: str, version: int = 1, repeats: int = 40, width: int = 512
 ) -> Path:
-    """A chain of matrix products that keeps a core busy for some milliseconds.
+    """Writes a chain of matrix products that keeps a core busy for some milliseconds.
 
     `y` has the rows of `x`.
     """
@@ -72,7 +72,7 @@ def slow(
 
 
 def patient(repository: Path, name: str, version: int = 1, reference_rounds: int = 400) -> Path:
-    """`y = x`, INT64 [N, 1], after as many rounds of a loop as the largest value of x.
+    """Writes `y = x`, INT64 [N, 1], after as many rounds of a loop as the largest value of x.
 
     A call takes as long as its caller wants. A reference sample of `reference_rounds` lies beside
     the model, so that inspection sees how long it takes.
@@ -118,7 +118,7 @@ def patient(repository: Path, name: str, version: int = 1, reference_rounds: int
 def fragile(
     repository: Path, name: str, version: int = 1, factor: float = 2.0, limit: int = 100
 ) -> Path:
-    """`y = factor * x` for whole x from 0 up to the limit, FP32 [N, 4].
+    """Writes `y = factor * x` for whole x from 0 up to the limit, FP32 [N, 4].
 
     A larger x fails the run that it is in.
     """
@@ -138,7 +138,7 @@ def fragile(
 
 
 def logarithm(repository: Path, name: str, version: int = 1) -> Path:
-    """`y = log x`, FP32 [N, 4]: NaN for a negative x."""
+    """Writes `y = log x`, FP32 [N, 4]: NaN for a negative x."""
     shape = ["N", 4]
     node = helper.make_node("Log", ["x"], ["y"])
     return save(

@@ -47,7 +47,7 @@ def request(
 def outputs(response: pb.ModelInferResponse) -> dict[str, np.ndarray]:
     """The tensors of an answer, from raw or typed contents.
 
-    An answer that has both, or too few, is an error.
+    It is an error if an answer has both, or too few.
     """
     raw_entries = list(response.raw_output_contents)
     assert not raw_entries or len(raw_entries) == len(response.outputs), "one raw entry an output"

@@ -121,7 +121,7 @@ def time_first() -> ModelProto:
 def positions_of_nonzero() -> ModelProto:
     """A model whose number of output rows depends on the data.
 
-    Two axes are swapped, so that the free one is first.
+    A transpose puts the free axis first.
     """
     nodes = [node("NonZero", ["x"], ["i"]), node("Transpose", ["i"], ["y"])]
     return model(nodes, [tensor("x", F32, ["N", 4])], [tensor("y", I64, ["K", 2])])
@@ -199,9 +199,9 @@ def endless() -> ModelProto:
 
 
 def dies_opening() -> ModelProto:
-    """INT64_MIN / -1 of constants, which ONNX Runtime folds while it opens the file.
+    """A model that divides the constants INT64_MIN and -1, which x86 answers with SIGFPE.
 
-    x86 answers with SIGFPE.
+    ONNX Runtime folds constants while it opens the file.
     """
     made = [constant("least", [-(2**63)], np.int64), constant("minus", [-1], np.int64)]
     nodes = [node("Div", ["least", "minus"], ["d"]), node("Add", ["x", "d"], ["y"])]
@@ -209,7 +209,10 @@ def dies_opening() -> ModelProto:
 
 
 def dies_running() -> ModelProto:
-    """The same division of a value that the input seems to decide."""
+    """A model that divides INT64_MIN by -1 when it runs.
+
+    The input seems to decide the value, so ONNX Runtime cannot fold it.
+    """
     made = [
         constant("least", [-(2**63)], np.int64),
         constant("minus", [-1], np.int64),

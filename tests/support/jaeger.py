@@ -1,4 +1,4 @@
-"""Jaeger, as `make tools` builds it, on ports of its own, and what its query API answers.
+"""Jaeger, as `make tools` builds it, on ports of its own, and the answers of its query API.
 
 It keeps all spans in memory.
 """
@@ -19,8 +19,8 @@ from tests.support.checkout import ROOT
 
 JAEGER = ROOT / ".tools" / "bin" / "jaeger"
 
-# What its built-in configuration has, without other receivers, without batching (a span is to be
-# found at once) and on 127.0.0.1 alone.
+# The built-in configuration of Jaeger on 127.0.0.1 alone, without its other receivers, and without
+# batching, so that a span is found at once.
 _CONFIGURATION = """
 service:
   extensions: [jaeger_storage, jaeger_query]
@@ -46,21 +46,19 @@ exporters:
 
 
 class Jaeger:
-    """A running one."""
-
     def __init__(self, ports):
         self.grpc, self.http = (f"http://127.0.0.1:{ports[name]}" for name in ("grpc", "http"))
-        """Endpoints for OTLP."""
+        """Endpoints for spans over OTLP."""
         self._query = f"http://127.0.0.1:{ports['query']}/api"
 
     def trace(self, trace_id, spans=1, timeout_s=20):
-        """The trace of this id (hexadecimal), as soon as it has so many spans: a list of `Span`."""
+        """The spans of the trace with this id (hexadecimal), as soon as there are so many."""
         return self._wait_for(
             lambda: self._trace(trace_id), lambda found: len(found) >= spans, timeout_s
         )
 
     def traces(self, service, count=1, timeout_s=20, **search):
-        """Traces of a service, as soon as there are so many, as lists of `Span`.
+        """Traces of a service, each a list of `Span`, as soon as there are so many.
 
         `search` has parameters of Jaeger's query, such as operation.
         """
@@ -76,7 +74,7 @@ class Jaeger:
         try:
             return [span for trace in self._get(f"/traces/{trace_id}") for span in _spans(trace)]
         except urllib.error.HTTPError as error:
-            if error.code == 404:  # not there yet
+            if error.code == 404:  # the trace has not come yet
                 return []
             raise
 
@@ -93,7 +91,7 @@ class Jaeger:
         return found
 
     def answers(self):
-        """Whether it is there."""
+        """Whether its query API answers."""
         try:
             self._get("/services")
         except OSError:
@@ -102,7 +100,7 @@ class Jaeger:
 
 
 class Span:
-    """One span as Jaeger tells it."""
+    """One span as Jaeger shows it."""
 
     def __init__(self, data, service):
         self.trace_id = data["traceID"]
@@ -142,7 +140,7 @@ def _free_ports(*names):
 
 @contextmanager
 def running_jaeger(folder):
-    """Starts one; skips where it is not installed, but in CI that is a failure."""
+    """Starts Jaeger; without it the test is skipped, and in CI it fails."""
     if not JAEGER.exists():
         text = "Jaeger is not installed: make tools"
         if os.environ.get("CI") == "true":
@@ -165,4 +163,4 @@ def running_jaeger(folder):
                 time.sleep(0.05)
             yield jaeger
         finally:
-            process.kill()  # told to end, it waits ten seconds for those who send it spans
+            process.kill()  # after SIGTERM it waits ten seconds for those who send it spans

@@ -1,4 +1,4 @@
-"""A page of a gateway that is only numbers, served over real HTTP and kept moving."""
+"""A page of a gateway that exists only as numbers, served over real HTTP and kept moving."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.live_parts import Clock, Numbers, gauged
 
 
 class WallClock(Clock):
-    """Time as it is."""
+    """The real time, monotonic and of the day."""
 
     def __init__(self) -> None:
         self._zero_s = time.time() - time.monotonic()
@@ -74,7 +74,7 @@ class Feed:
         return str(self._server.make_url("/"))
 
     async def stop(self) -> None:
-        """The port is closed, what was asked is ended."""
+        """Closes the port and ends the requests that are open."""
         await self._server.close()
 
 
@@ -85,7 +85,7 @@ NAMES = (
 
 
 class Traffic:
-    """What a day of a busy gateway looks like, a second at a time."""
+    """The numbers of a busy gateway, a second at a time."""
 
     def __init__(self, models: int = len(NAMES), clock: Clock | None = None) -> None:
         self.random = random.Random(5)
@@ -114,7 +114,7 @@ class Traffic:
         )
 
     def second(self) -> None:
-        """One second's worth."""
+        """Writes what one second brings."""
         second = next(self._seconds)
         now_ns = self.numbers.clock.ns()
         wave = 1 + 0.3 * math.sin(second / 17) + 0.1 * self.random.random()
@@ -219,7 +219,7 @@ class Traffic:
         slot.gauges(now_ns, tuple(versions), cpu_s=second * 0.61, in_flight=queued + 9)
 
     async def go_on(self) -> None:
-        """For ever, a second a second."""
+        """Writes one second's numbers every second, for ever."""
         while True:
             self.second()
             await asyncio.sleep(1)

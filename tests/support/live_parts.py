@@ -1,6 +1,6 @@
-"""A gateway that is only numbers.
+"""The parts of a gateway that exists only as numbers.
 
-A statistics table that is counted in, rings that are written to, a clock that stands still.
+Counters are written to a statistics table, events to rings, and the clock is moved by hand.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ UNAVAILABLE = VersionState.UNAVAILABLE
 
 
 class Clock:
-    """Both clocks, moved by hand."""
+    """The monotonic clock and the time of the day, moved by hand."""
 
     def __init__(self, now_s: float = 1000.0) -> None:
         self.now_s = now_s
@@ -60,7 +60,7 @@ class Clock:
 
 
 class Slot:
-    """One serving process: what it counts and what it writes down."""
+    """One serving process: the counters and the rings that it writes."""
 
     def __init__(self, table: StatisticsTable, rings_fd: int, slot: int) -> None:
         self.table = table
@@ -76,7 +76,7 @@ class Slot:
     def answer(
         self, row: int, requests: int, took_s: float, *, rows: int = 1, queue_s: float = 0.0
     ) -> None:
-        """A batch of so many requests that were answered."""
+        """Counts a batch of requests that were answered."""
         counters = self.table.writer(self.slot, row)
         for _ in range(requests):
             counters.record_request(took_s, queue_s)
@@ -109,7 +109,7 @@ class Slot:
         request_id="",
         detail=None,
     ):
-        """A request that somebody may want to look at."""
+        """Writes the cell of a request."""
         if detail is not None:
             self._write(detail)
         at = self._writer.offset()
@@ -163,9 +163,9 @@ class Slot:
         )
 
     def tell(self, live: LiveState) -> None:
-        """Lets the state read what was written."""
+        """Publishes what was written and passes it to the live state."""
         self._writer.publish()
-        self._reader.read()  # what is seen at one look is read at the next
+        self._reader.read()  # the first read sees what is there, the second returns it
         while (chunk := self._reader.read()) is not None:
             live.consume(chunk)
 
@@ -191,7 +191,7 @@ def gauged(
 
 
 class Numbers:
-    """The parts, and a state that reads them."""
+    """The statistics table, the slots and the clock, with a live state that reads them."""
 
     def __init__(
         self,
@@ -236,7 +236,7 @@ class Numbers:
         return Overview(**{**values, **changes})
 
     def second(self, count: int = 1) -> None:
-        """So many seconds pass, each with a look."""
+        """Lets `count` seconds pass, with a reading of all slots after each."""
         for _ in range(count):
             self.clock.now_s += 1
             for slot in self.slots:

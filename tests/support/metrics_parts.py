@@ -1,4 +1,4 @@
-"""A statistics table, what two processes and the main process say, and the metrics made of it."""
+"""A statistics table, messages of two serving processes and the main process, and their metrics."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ OVERVIEW = Overview(
 
 
 class Metrics:
-    """Stands where the telemetry process will: whatever it is given is real."""
+    """The metrics of the telemetry process, made of a real statistics table and real messages."""
 
     def __init__(self, spans=None) -> None:
         self.fd = os.memfd_create("statistics")
@@ -99,7 +99,7 @@ class Metrics:
         return parsed(self.text(whose))
 
     def values(self, name, whose=NamesOf.GATEWAY, **labels) -> list[float]:
-        """Of all series of the name that have these labels."""
+        """The values of all series of this name that have these labels."""
         wanted = set(labels.items())
         return [
             value
@@ -113,11 +113,11 @@ class Metrics:
 
 
 def parsed(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """What a parser of prometheus_client sees; no series may come twice."""
+    """All samples as the parser of prometheus_client reads them; no series may come twice."""
     found: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            # which the parser adds
+            # the parser adds `_total` to the names of counters
             name = (
                 sample.name.removesuffix("_total") if family.name.startswith("nv_") else sample.name
             )

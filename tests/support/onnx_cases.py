@@ -1,7 +1,7 @@
 """Models with an input for each, for comparisons with ONNX Runtime.
 
-They are the ONNX standard's own, one small graph for each operator and option, and graphs with what
-is seldom seen.
+They are the ONNX standard's own, one small graph for each operator and option, and graphs with
+features that are seldom seen.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Case:
     feed: dict[str, np.ndarray] = field(default_factory=dict)
 
     def save(self, repository: Path) -> None:
-        """Puts the model into a repository, as version 1."""
+        """Saves the model in a repository, as version 1."""
         path = repository / self.name / "1" / "model.onnx"
         path.parent.mkdir(parents=True)
         path.write_bytes(self.model.SerializeToString())
@@ -42,7 +42,7 @@ class Case:
 def node_cases() -> Iterator[Case]:
     """The ONNX node tests whose inputs and outputs are declared as tensors."""
     with warnings.catch_warnings():
-        # numpy's, about the overflows and divisions that the cases are about
+        # numpy warns of the overflows and divisions that the cases are about
         warnings.simplefilter("ignore")
         from onnx.backend.test.case.node import collect_testcases
 
@@ -88,7 +88,7 @@ def converted_cases() -> Iterator[Case]:
 def light_cases(*names: str) -> Iterator[Case]:
     """The well-known networks that ship with onnx, by name; without names, all of them.
 
-    Their weights are made when they are opened.
+    Their weights are made when a case is opened.
     """
     folder = Path(onnx.__file__).parent / "backend/test/data/light"
     for path in sorted(folder.glob("*.onnx")):

@@ -1,4 +1,4 @@
-"""ONNX Runtime's own answers, asked for without anything of the gateway."""
+"""ONNX Runtime's own answers, computed without any code of the gateway."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.support.tensor_bytes import BF16
 
 
 class OrtReference:
-    """A model in ONNX Runtime, with the options it has by itself.
+    """A model in ONNX Runtime with its default options.
 
-    `threads` inside a run, 0: one a core. Sums that are shared out over threads (those of tree
-    ensembles) come out otherwise by their number.
+    `threads` is the number of threads inside a run; 0: one a core. Sums that are shared out over
+    threads (those of tree ensembles) differ with that number.
     """
 
     def __init__(self, model: onnx.ModelProto | bytes | str, threads: int = 0) -> None:
@@ -33,7 +33,7 @@ class OrtReference:
         }
 
     def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """All outputs by name."""
+        """Runs the model and returns all outputs by name."""
         if "tensor(bfloat16)" not in self.types.values():
             return dict(zip(self.outputs, self.session.run(None, dict(feed)), strict=True))
         values = self.session.run_with_ort_values(

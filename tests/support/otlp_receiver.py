@@ -1,4 +1,4 @@
-"""OTLP receivers of the two protocols that keep what they are sent."""
+"""OTLP receivers, over gRPC and over HTTP, that keep what they are sent."""
 
 import gzip
 import threading
@@ -29,7 +29,7 @@ class Received:
 
 @contextmanager
 def grpc_receiver():
-    """Yields what is received and the endpoint."""
+    """Runs a receiver over gRPC; yields what it receives and its endpoint."""
     received = Received()
 
     def export(request, context):
@@ -62,7 +62,7 @@ def grpc_receiver():
 
 @contextmanager
 def http_receiver():
-    """Yields what is received and the endpoint."""
+    """Runs a receiver over HTTP; yields what it receives and its endpoint."""
     received = Received()
 
     class Receiver(BaseHTTPRequestHandler):

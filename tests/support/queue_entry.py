@@ -1,4 +1,4 @@
-"""What stands in a queue, without a request."""
+"""An entry of a queue, without a request behind it."""
 
 import math
 from dataclasses import dataclass

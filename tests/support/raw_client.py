@@ -1,6 +1,6 @@
 """A gRPC client that speaks HTTP/2 by itself.
 
-So it can stop, vanish or misbehave at any byte.
+It can stop, vanish or misbehave at any byte.
 """
 
 import socket
@@ -17,7 +17,7 @@ GOAWAY = 7  # a frame's type
 
 
 def framed(message):
-    """A message as it travels: not compressed, its length, itself."""
+    """A message as it travels: the mark for not compressed, its length and its bytes."""
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
@@ -59,7 +59,7 @@ class RawClient:
         self._socket.close()
 
     def begin(self, path, *headers):
-        """Sends a call's headers; its stream."""
+        """Sends a call's headers and returns its stream."""
         stream = self._http2.get_next_available_stream_id()
         fixed = (
             (":method", "POST"),
@@ -78,7 +78,7 @@ class RawClient:
         self._flush()
 
     def window(self, stream):
-        """The bytes that may be sent on a stream now."""
+        """The bytes that this client may send on a stream now."""
         return self._http2.local_flow_control_window(stream)
 
     def end(self, stream):
@@ -95,7 +95,10 @@ class RawClient:
         self._flush()
 
     def read_until(self, holds, within_s=10.0):
-        """Reads until this holds, the time is over or the server has closed; whether it holds."""
+        """Reads until `holds` returns true, the time is over or the server has closed.
+
+        It returns whether `holds` returns true then.
+        """
         give_up = time.monotonic() + within_s
         while not holds() and not self.closed and (left := give_up - time.monotonic()) > 0:
             self._socket.settimeout(left)
@@ -112,7 +115,10 @@ class RawClient:
         return holds()
 
     def ended(self, stream, within_s=10.0):
-        """Reads until the stream is over; its trailers, or its reset's code, or None."""
+        """Reads until the stream is over.
+
+        It returns the stream's trailers, or the code of its reset, or None where neither came.
+        """
         self.read_until(lambda: stream in self.trailers or stream in self.resets, within_s)
         return self.trailers.get(stream, self.resets.get(stream))
 
@@ -124,7 +130,7 @@ class RawClient:
     def _without_goaway(self, data):
         """The whole frames that have come, without GOAWAY.
 
-        h2 takes it for the connection's end, but streams that are open may go on.
+        h2 takes a GOAWAY for the connection's end, but streams that are open may go on.
         """
         self._unread += data
         passed = b""
@@ -167,7 +173,7 @@ class RawClient:
 
 
 def bytes_of_a_call(path, message):
-    """All that a client sends for one call on a connection of its own."""
+    """All bytes that a client sends for one call on a connection of its own."""
     http2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
     http2.initiate_connection()
     fixed = (

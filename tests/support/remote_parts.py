@@ -1,4 +1,4 @@
-"""A work, a server that answers what a test says, and remote instances run to their end."""
+"""Works, a server that answers as a test wants, and remote instances that run the works."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SERVICE_UNKNOWN = HealthCheckResponse.SERVICE_UNKNOWN
 
 
 def version(name="m", datatype="FP32", shape=(-1, 4), batch=64) -> VersionPlan:
-    """A version with an input x and an output y of one form."""
+    """A version whose input x and output y have the same datatype and shape."""
     return VersionPlan(
         name,
         1,
@@ -39,7 +39,7 @@ def version(name="m", datatype="FP32", shape=(-1, 4), batch=64) -> VersionPlan:
 
 
 class Piece:
-    """A work of one input; counts how often it was settled."""
+    """A work of one input, which counts how often it was settled."""
 
     def __init__(self, x, *, deadline_in_s=math.inf, wanted=(0,), axis=True, input_bytes=None):
         self.x = x
@@ -71,9 +71,9 @@ def rows(count, width=4) -> np.ndarray:
 
 
 def start(instance, work) -> asyncio.Future[None]:
-    """Runs the work; the future is done when `done` was called.
+    """Runs the work; the future is done when the instance has called `done`.
 
-    That must not happen twice, nor inside `run`.
+    The instance must not call it twice, nor inside `run`.
     """
     over = asyncio.get_running_loop().create_future()
     instance.run(work, lambda: over.set_result(None))
@@ -82,7 +82,7 @@ def start(instance, work) -> asyncio.Future[None]:
 
 
 async def result(instance, work):
-    """The outputs of the work; raises its error."""
+    """Runs the work and returns its outputs; raises its error."""
     await start(instance, work)
     assert work.settled == 1
     if work.error is not None:
@@ -100,7 +100,7 @@ async def until(true, timeout_s=20.0, what="it"):
 
 @asynccontextmanager
 async def remote(address, of=None, metadata=None, **plan):
-    """A started instance on channels of its own."""
+    """Starts a remote instance on channels of its own."""
     hook = {} if metadata is None else {"metadata": metadata}
     async with (
         Channels() as channels,
@@ -110,7 +110,7 @@ async def remote(address, of=None, metadata=None, **plan):
 
 
 def doubled(request: pb.ModelInferRequest) -> pb.ModelInferResponse:
-    """`y = 2 * x`, as a server answers it."""
+    """The answer of a server that computes `y = 2 * x`."""
     x = np.frombuffer(request.raw_input_contents[0], "f4").reshape(request.inputs[0].shape)
     response = pb.ModelInferResponse(
         model_name=request.model_name, model_version="1", raw_output_contents=[(x * 2).tobytes()]
@@ -124,7 +124,7 @@ class Stand:
 
     `infer` makes a response (or bytes) of request and context; `ready` is whether the model is
     ready, or a function that returns it; `health` is a list that a Watch repeats and then follows
-    (see `says`); None: there is no Watch.
+    (see `says`); None: the server has no Watch.
     """
 
     def __init__(

@@ -26,9 +26,9 @@ def linear_model(rows=None, columns=4, outputs=3) -> onnx.ModelProto:
 
 
 def constant_model(*names: str) -> onnx.ModelProto:
-    """A graph with tensors everywhere that ONNX has room for them.
+    """A graph with tensors in every place where ONNX has them.
 
-    That is in node attributes, subgraphs, sparse initialisers, functions and training.
+    These are node attributes, subgraphs, sparse initialisers, functions and training.
     """
 
     def tensor(name):
@@ -79,7 +79,7 @@ def constant_model(*names: str) -> onnx.ModelProto:
 
 
 def external(tensor: TensorProto, location: str) -> None:
-    """Makes a tensor refer to a file."""
+    """Makes a tensor refer to the file at this location."""
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
     for key, value in (("location", location), ("offset", "0"), ("length", "32")):
@@ -104,7 +104,7 @@ def write(path: Path, text: str | bytes) -> Path:
 def tensor_names(message) -> set[str]:
     """The `location` of every tensor that ONNX Runtime would read from a file.
 
-    The tensor may stand anywhere in a parsed message.
+    Such a tensor is found anywhere in a parsed message.
     """
     found = set()
     if isinstance(message, TensorProto):

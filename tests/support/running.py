@@ -29,7 +29,7 @@ def free_port() -> int:
 
 
 class RunningGateway:
-    """`gateway serve` on ports of its own; `log` holds all that it printed."""
+    """`gateway serve` on ports of its own; `log` is the file of all that it prints."""
 
     def __init__(
         self,
@@ -64,11 +64,11 @@ class RunningGateway:
         return self
 
     def wait_ready(self, timeout_s: float = START_S) -> RunningGateway:
-        """Returns when ServerReady says so."""
+        """Waits until ServerReady answers that the gateway is ready."""
         until = time.monotonic() + timeout_s
         with self.channel(
             **{"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 100}
-        ) as channel:  # else a second
+        ) as channel:  # the default would be a second
             stub = GRPCInferenceServiceStub(channel)
             while True:
                 with contextlib.suppress(grpc.RpcError):
@@ -83,7 +83,7 @@ class RunningGateway:
                 time.sleep(0.05)
 
     def wait_text(self, pattern: str, timeout_s: float = START_S) -> str:
-        """Returns when it has printed what matches the pattern: the pattern's group."""
+        """Waits until the log matches the pattern, and returns the pattern's first group."""
         until = time.monotonic() + timeout_s
         while (found := re.search(pattern, self.text())) is None:
             assert self.process is not None
@@ -125,7 +125,7 @@ class RunningGateway:
         self.process.send_signal(signal.SIGTERM)
 
     def stop(self, timeout_s: float = 40) -> int:
-        """SIGTERM, and the exit status."""
+        """Sends SIGTERM, waits for the end and returns the exit status."""
         assert self.process is not None
         if self.process.poll() is None:
             self.terminate()

@@ -1,4 +1,4 @@
-"""A gateway of real processes, with a stand-in for what serves, as tests talk to it."""
+"""A gateway of real processes, with stand-ins for the serving processes, and connections to it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ PATIENCE_S = 20.0
 
 
 def until(holds, patience_s: float = PATIENCE_S):
-    """Asks again and again until the answer is true, and returns it.
+    """Repeats the question until the answer is true, and returns the answer.
 
-    For what other processes do in their own time.
+    It waits for what other processes do in their own time.
     """
     end_s = time.monotonic() + patience_s
     while time.monotonic() < end_s:
@@ -33,7 +33,7 @@ def until(holds, patience_s: float = PATIENCE_S):
 
 
 class Gateway:
-    """A running gateway, spoken to in lines."""
+    """A running gateway that is asked in lines of text."""
 
     def __init__(self, models: Path, **options) -> None:
         self.models = models
@@ -77,7 +77,7 @@ class Gateway:
             return connection.ask(*words)
 
     def states(self) -> list[dict]:
-        """One of every process that listens, by slot."""
+        """One state of every process that listens, by slot."""
         found: dict[int, dict] = {}
         for _ in range(100):
             state = self.ask("state")
@@ -90,11 +90,11 @@ class Gateway:
         return [state["live"] for state in self.states()]
 
     def pid_of(self, slot: int) -> int:
-        """Of the process in the slot; 0: it does not listen."""
+        """The id of the process in the slot; 0: it does not listen."""
         return next((state["pid"] for state in self.states() if state["slot"] == slot), 0)
 
     def begin_call(self, duration_s: float) -> Connection:
-        """A connection whose call has reached its process and is answered after so long."""
+        """A connection whose call has reached its process and is answered after `duration_s`."""
         connection = self.connect()
         slot = connection.ask("state")["slot"]
         connection.send("infer", "m", str(duration_s))
@@ -122,7 +122,7 @@ class Gateway:
 
 
 class Connection:
-    """One connection, which lives on one process."""
+    """One connection, whose lines one process answers."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)

@@ -1,4 +1,4 @@
-"""A real Prometheus that scrapes gateways, for tests that ask it."""
+"""A real Prometheus that scrapes gateways, for tests that query it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INTERVAL = "500ms"
 class Prometheus:
     """Scrapes `/metrics` of these HTTP ports every half second.
 
-    Evaluates the rules that are shipped.
+    It also evaluates the rules that ship with the gateway.
     """
 
     def __init__(self, folder: Path, ports: Sequence[int], path: str = "/metrics") -> None:
@@ -81,7 +81,7 @@ class Prometheus:
         print((self._folder / "prometheus.log").read_text())
 
     def values(self, query: str) -> dict[tuple[tuple[str, str], ...], float]:
-        """What the query comes to now, by labels."""
+        """The current values of the query, by their labels."""
         answer = json.loads(self._get(f"/api/v1/query?{urllib.parse.urlencode({'query': query})}"))
         assert answer["status"] == "success", answer
         return {
@@ -90,7 +90,7 @@ class Prometheus:
         }
 
     def value(self, query: str) -> float:
-        """The one number that it comes to; -1: there is none."""
+        """The one current value of the query; -1 where there is none."""
         found = list(self.values(query).values())
         assert len(found) <= 1, found
         return found[0] if found else -1.0

@@ -1,6 +1,6 @@
 """All services behind a real server in a thread.
 
-Stand-ins take the place of the control process and of the models.
+Stand-ins take the place of the main process and of the models.
 """
 
 import asyncio
@@ -92,7 +92,7 @@ def plan(model="m", version=1, *, row=-1, batched=True) -> VersionPlan:
 
 
 class Doubling:
-    """A predictor that needs no model, and counts as a batcher does."""
+    """A predictor that needs no model and counts as a batcher does."""
 
     def __init__(self, statistics):
         self._statistics = statistics
@@ -125,7 +125,7 @@ def live(of: VersionPlan, statistics=None) -> LiveVersion:
 
 
 class LedControlSide:
-    """A control process that notes what it is asked, and answers as the test wants."""
+    """A control link that keeps what it is asked, and answers as the test wants."""
 
     def __init__(self):
         self.asked = []
@@ -149,9 +149,9 @@ class Blind:
 
 
 class Served:
-    """The services of one process; `do` carries something out on its event loop."""
+    """The services of one process; `do` calls a function on its event loop."""
 
-    # frozen
+    # the default is frozen
     def __init__(
         self,
         options: AuthorizationOptions = AuthorizationOptions(),  # noqa: B008
@@ -200,7 +200,7 @@ class Served:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        os.close(self.table.fd)  # the map itself goes with the last who counts in it
+        os.close(self.table.fd)  # the map itself is closed with the last object that counts in it
 
     async def _start(self):
         self.server = self._transport(methods(self.services), TransportOptions())
@@ -231,7 +231,7 @@ class Served:
         self.do(self.state.publish, Publish(self._sequence, ready, index, trace, log))
 
     def start_up(self, *plans):
-        """As after a start: these are live, and all is ready."""
+        """Makes these versions live and the server ready, as after a start."""
         self.make_live(*plans)
         self.publish(
             *(IndexEntry(each.model, str(each.version), VersionState.READY) for each in plans)
@@ -259,7 +259,7 @@ class Served:
 
 
 def wait_until(holds, within_s=10.0):
-    """Waits for something that other threads or processes do; whether it came."""
+    """Waits until something holds that other threads or processes do; returns whether it does."""
     give_up = time.monotonic() + within_s
     while not (value := holds()) and time.monotonic() < give_up:
         time.sleep(0.005)
@@ -283,7 +283,7 @@ class PuppetCall:
 
 
 def two_versions():
-    """`m` with versions 1 and 2, and `single` without a batch axis."""
+    """Plans of `m` with versions 1 and 2, and of `single` without a batch axis."""
     return plan("m", 1, row=0), plan("m", 2, row=1), plan("single", 7, row=2, batched=False)
 
 

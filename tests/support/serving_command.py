@@ -1,4 +1,4 @@
-"""`gateway serve` as a process, for tests of those who ask it."""
+"""`gateway serve` as a process, for tests of commands that ask a gateway."""
 
 import os
 import re
@@ -12,7 +12,7 @@ MODELS = ROOT / "models"
 
 
 class Served:
-    """A gateway that runs: `banner` is what it printed, `address` where it says it is."""
+    """A running gateway: `banner` is what it printed, `address` its gRPC address."""
 
     def __init__(self, process, stdout, stderr):
         self._process = process

@@ -24,7 +24,7 @@ from gateway.serving.policies.breaker.breaker_registry import BreakerRegistry
 
 
 class StandIn:
-    """Behaves as the plans' paths and the settings have it.
+    """Behaves as the settings and the paths of the plans tell it to.
 
     A path is what happens while preparing: `fail`, `crash`, `slow`, or `while FILE` (as long as
     that file exists).
@@ -59,7 +59,7 @@ class StandIn:
                 os.kill(os.getpid(), signal.SIGSEGV)
             if plan.path in ("fail", f"fail in {self.start.slot}"):
                 errors.append((plan.key, "it is broken"))
-            # at once
+            # the check does not wait
             if plan.path.startswith("while ") and not os.path.exists(  # noqa: ASYNC240, PTH110
                 plan.path.removeprefix("while ")
             ):

@@ -1,4 +1,4 @@
-"""Chunks as serving processes write them: cells and notes through a real ring."""
+"""Chunks as serving processes write them, with cells and events through a real ring."""
 
 import math
 import os
@@ -28,7 +28,7 @@ PLAIN_IDS = (bytes(16), bytes(8), bytes(8))
 
 
 class Slot:
-    """One serving process and the reader of its ring."""
+    """One serving process's ring and its reader."""
 
     def __init__(self, seed=b"0123456789abcdef", number=0):
         fd = os.memfd_create("rings")
@@ -39,7 +39,7 @@ class Slot:
         self.began(seed)
 
     def began(self, seed):
-        """A serving process begins to write."""
+        """Writes what a serving process writes first: its start and the names of its numbers."""
         self.note(ProcessStarted(7, seed))
         for number, peer in enumerate(
             (
@@ -150,7 +150,7 @@ class Slot:
         )
 
     def chunk(self):
-        """What was written since the last chunk."""
+        """Publishes and returns what was written since the last chunk."""
         self._ring.publish()
         assert self._reader.read() is None
         return self._reader.read()

@@ -1,4 +1,4 @@
-"""Spans of chunks, parsed."""
+"""The spans of chunks, parsed."""
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
@@ -17,7 +17,7 @@ OFFSET_NS = 1_700_000_000_000_000_000
 
 
 def spans_of(*chunks, links=128, all_children=True):
-    """All spans of these chunks of a slot, as messages."""
+    """All spans of these chunks of one slot, as protobuf messages."""
     rows = SlotRows(links)
     encoder = SpanEncoder(*encode_origin(RESOURCE, SCOPE), SERVER, all_children=all_children)
     encoded = [one for chunk in chunks for one in encoder.encode(rows.consume(chunk, OFFSET_NS))]

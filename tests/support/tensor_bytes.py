@@ -1,6 +1,6 @@
 """Tensors as the protocol's raw bytes, and compared bit for bit.
 
-Nothing here uses the gateway's own codec or anything else of it.
+No code of the gateway is used here, its codec least of all.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _DATATYPES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def datatype_of(array: np.ndarray) -> str:
-    """The protocol's name; text of any kind is BYTES."""
+    """The protocol's name of the datatype; text of any kind is BYTES."""
     return "BYTES" if array.dtype.kind in "OUS" else _DATATYPES[array.dtype]
 
 
 def raw(array: np.ndarray) -> bytes:
-    """Raw contents."""
+    """The tensor as raw contents."""
     if datatype_of(array) != "BYTES":
         return array.tobytes()
     elements = [
@@ -38,7 +38,7 @@ def raw(array: np.ndarray) -> bytes:
 
 
 def from_raw(data: bytes, datatype: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The tensor; BYTES as an array of bytes objects."""
+    """The tensor of raw contents; BYTES become an array of bytes objects."""
     if datatype != "BYTES":
         return np.frombuffer(data, DTYPES[datatype]).reshape(shape)
     elements = []

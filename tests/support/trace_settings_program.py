@@ -2,8 +2,8 @@
 
 It runs in a process of its own, because tritonclient's stubs and ours declare the same symbols:
 ``python -m tests.support.trace_settings_program ADDRESS``. A line of JSON on stdin holds the
-arguments of a change, an empty object those of a question, `model_name` in either; a line of JSON
-on stdout answers it: the settings, or status and text of the error.
+arguments of a change, an empty object those of a question, and `model_name` in either. A line of
+JSON on stdout answers it: the settings, or status and text of the error.
 """
 
 from __future__ import annotations

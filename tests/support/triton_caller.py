@@ -1,4 +1,4 @@
-"""Calls a server by tritonclient, and prints what it answered as JSON.
+"""Calls a server by tritonclient and prints its answers as JSON.
 
 It runs in a process of its own, because tritonclient's stubs and ours declare the same symbols:
 ``python -m tests.support.triton_caller ADDRESS FUNCTION``.
@@ -13,7 +13,7 @@ from tritonclient.utils import InferenceServerException
 
 
 def refusal(call, *arguments, **named):
-    """Status and text of the error."""
+    """The status and text of the call's error; None where it has none."""
     try:
         call(*arguments, **named)
     except InferenceServerException as error:
@@ -22,7 +22,7 @@ def refusal(call, *arguments, **named):
 
 
 def describe(client):
-    """What a user looks at first."""
+    """Asks what a user asks first: health, metadata, configuration and index."""
     return {
         "live": client.is_server_live(),
         "ready": client.is_server_ready(),
@@ -38,7 +38,7 @@ def describe(client):
 
 
 def statistics(client):
-    """All of them, one, and one that is not there."""
+    """Asks for the statistics of all versions, of one, and of one that is not there."""
     return {
         "all": client.get_inference_statistics(as_json=True),
         "one": client.get_inference_statistics("m", "2", as_json=True),
@@ -47,7 +47,7 @@ def statistics(client):
 
 
 def change(client):
-    """Loads and unloads."""
+    """Loads and unloads models."""
     client.load_model("m")
     client.load_model("m", config='{"max_batch_size": 4}')
     client.unload_model("m")
@@ -57,7 +57,7 @@ def change(client):
 
 
 def configure(client):
-    """Trace and log settings."""
+    """Reads and changes trace and log settings."""
     return {
         "trace": client.get_trace_settings(as_json=True),
         "log": client.get_log_settings(as_json=True),
@@ -70,14 +70,13 @@ def configure(client):
 
 
 def change_log(client):
-    """Log settings alone."""
     return client.update_log_settings(
         {"log_info": False, "log_verbose_level": 2, "log_format": "ISO8601"}, as_json=True
     )
 
 
 def share(client):
-    """Shared memory."""
+    """Calls the methods of shared memory."""
     return {
         "status": refusal(client.get_system_shared_memory_status),
         "register": refusal(client.register_cuda_shared_memory, "r", b"aGFuZGxl", 0, 8),
@@ -86,7 +85,7 @@ def share(client):
 
 
 def profile(client):
-    """The calls of perf_analyzer, in its order, with its conclusions."""
+    """Makes the calls of perf_analyzer in its order, and draws its conclusions."""
     server = client.get_server_metadata(as_json=True)
     metadata = client.get_model_metadata("m", as_json=True)
     config = client.get_model_config("m", as_json=True)["config"]

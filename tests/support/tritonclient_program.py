@@ -1,8 +1,8 @@
 """What a user of tritonclient sees of a gateway.
 
 pytest runs it in a process of its own, because tritonclient's stubs and ours declare the same
-symbols. GATEWAY_CLIENT names the client (`grpc` or `grpc.aio`), GATEWAY_ADDRESS is where the
-gateway is, GATEWAY_MODELS what it serves. Nothing of the gateway is imported here.
+symbols. GATEWAY_CLIENT names the client (`grpc` or `grpc.aio`), GATEWAY_ADDRESS is the address of
+the gateway, GATEWAY_MODELS the folder of its models. No code of the gateway is imported here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LIBRARY = importlib.import_module(f"tritonclient.{CLIENT}")
 
 
 class Synchronous:
-    """The aio client, each call driven to its end, so that one test tells of both clients."""
+    """The aio client, each call driven to its end, so that one test covers both clients."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -56,14 +56,13 @@ class Synchronous:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator:
-    """The client under test."""
     made = Synchronous() if CLIENT == "grpc.aio" else LIBRARY.InferenceServerClient(ADDRESS)
     yield made
     made.close()
 
 
 def inputs(**arrays: np.ndarray) -> list:
-    """InferInputs."""
+    """The arrays as tritonclient's InferInput objects."""
     return [
         triton.InferInput(
             name, list(array.shape), np_to_triton_dtype(array.dtype)
@@ -73,12 +72,12 @@ def inputs(**arrays: np.ndarray) -> list:
 
 
 def row(*values: float) -> np.ndarray:
-    """A row of FP32."""
+    """An array of one row of FP32."""
     return np.array([values], "f4")
 
 
 def refusal(call: Callable, *arguments, **named) -> tuple[str, str]:
-    """Status, without its class, and text of the error."""
+    """The status, without its class, and the text of the call's error."""
     with pytest.raises(InferenceServerException) as raised:
         call(*arguments, **named)
     return raised.value.status().removeprefix("StatusCode."), raised.value.message()
@@ -105,8 +104,8 @@ def counts(client, model: str, version: str) -> dict[str, int]:
 def stream(client, requests: list[dict], *, server_ends: bool = False, **options) -> list:
     """The answers of a stream in their order: results, and errors as `(status or None, text)`.
 
-    `server_ends`: the aio client does not end the stream, because it takes a write to a stream that
-    is over for an INTERNAL error of its core.
+    With `server_ends` the aio client does not end the stream: its core takes a write to a stream
+    that is over for an INTERNAL error.
     """
     found = []
     if isinstance(client, Synchronous):
@@ -388,7 +387,7 @@ def test_priorities_are_taken(client):
 
 
 def test_a_timeout_on_the_server_ends_a_request_that_waits(client):
-    """A microsecond is over before any worker is free."""
+    """The timeout is a microsecond, which is over before any worker is free."""
     status, text = refusal(
         client.infer, "limited", inputs(x=row(1, 2, 3, 4)), timeout=1, request_id="late"
     )
@@ -462,7 +461,7 @@ def test_a_model_that_fails_says_so(client):
 
 
 def test_a_stream_answers_in_the_order_of_the_requests(client):
-    """The first takes the longest; each has its own answer and its id."""
+    """The first request takes the longest; each has its own answer and its id."""
     rounds = [50_000, 1, 10_000, 2, 3]
     requests = [
         {"model_name": "patient", "inputs": inputs(x=np.array([[n]])), "request_id": f"r{n}"}

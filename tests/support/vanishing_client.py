@@ -1,8 +1,8 @@
-"""A client with many calls in flight, to be killed.
+"""A client with many calls in flight, which a test kills.
 
 ``python -m tests.support.vanishing_client HOST:PORT CALLS CONNECTIONS < message`` sends the message
-from stdin (a serialised ModelInferRequest) in CALLS calls, prints that it has, and waits; it reads
-no answer.
+from stdin (a serialised ModelInferRequest) in CALLS calls, prints `sent`, and waits; it reads no
+answer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from load_tests.payloads import METHOD
 
 
 def connect(address: str) -> tuple[socket.socket, Connection]:
-    """A connection whose server has told its limits."""
+    """Opens a connection and waits until the server has sent its limits."""
     host, _, port = address.rpartition(":")
     connected = socket.create_connection((host, int(port)))
     connection = Connection(address, METHOD)

@@ -12,7 +12,10 @@ async def _nothing():
 
 
 def make_live(plan, inner, counts, *, without_fallback=None, close=_nothing):
-    """`without_fallback`: what others' fallbacks are answered by; None: `inner`."""
+    """Makes a version live around the predictor `inner`.
+
+    `without_fallback` is the predictor that the fallbacks of other versions use; None: `inner`.
+    """
     inside = Inside()
     return LiveVersion(
         plan,

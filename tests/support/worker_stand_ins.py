@@ -26,7 +26,7 @@ from gateway.serving.runtime.process.worker_messages import (
 
 
 class Echo:
-    """Answers `y = x + x` without a session; does what `x[0, 0]` says."""
+    """Answers `y = x + x` without a session; a negative `x[0, 0]` says how it misbehaves."""
 
     def __init__(self, arena):
         self.arena = arena
@@ -74,7 +74,7 @@ def slow(link, arena):
 
 
 def only_first(link, arena):
-    """Opens where the plan's path is not there yet, and leaves it there."""
+    """Opens only once: it leaves a file at the plan's path, and exits where that file exists."""
     marker = Path(handed_over(arena).path)
     if marker.exists():
         os._exit(8)
@@ -89,7 +89,7 @@ def mumbles(link, arena):
 
 
 def lies(link, arena):
-    """Says its outputs stand where nothing is."""
+    """Answers with outputs that lie outside of the shared memory."""
     link.send(encode(Opened()))
     while packet := link.recv(1 << 18):
         run = decode_run(packet)
@@ -105,7 +105,7 @@ def lies(link, arena):
 
 
 def tells_bound(link, arena):
-    """Serves, and writes how many shapes are bound after each batch into the model's folder."""
+    """Serves, and writes into a file beside the model what is bound after each batch."""
     plan = handed_over(arena)
     model = ArenaModel(plan, Session(plan.path, plan.session), arena)
 

@@ -112,7 +112,7 @@ def some(rows=2):
 
 
 async def over(instance, work):
-    """Runs the work, and returns its outputs or raises its error."""
+    """Runs the work and returns its outputs, or raises its error."""
     done = asyncio.Event()
     instance.run(work, done.set)
     await asyncio.wait_for(done.wait(), 30)
@@ -131,7 +131,7 @@ async def until(condition, within_s=30.0):
 
 @contextlib.asynccontextmanager
 async def open_workers(plan, entry="gateway.serving.runtime.process.worker:serve"):
-    """Workers that are up, and the events of all of them so far."""
+    """Starts workers; yields them and the events of all of them so far."""
     events = []
     async with ProcessWorkers(plan, on_event=events.append, entry=entry) as workers:
         yield workers, events
@@ -149,11 +149,11 @@ def is_there(pid):
 
 
 STRANGERS = set()
-"""Processes that other tests keep."""
+"""Child processes that other tests keep."""
 
 
 def children():
-    """Ids of the processes of this one that the running test has started, zombies too."""
+    """The ids of this process's children that the running test has started, zombies too."""
     found = set()
     for task in Path("/proc/self/task").iterdir():
         with contextlib.suppress(FileNotFoundError):
@@ -162,7 +162,7 @@ def children():
 
 
 def know_strangers():
-    """Notes the processes that run now, as those of other tests."""
+    """Keeps the children that run now as those of other tests."""
     STRANGERS.clear()
     STRANGERS.update(children())
 

@@ -1,4 +1,4 @@
-"""What the HTTP port answers to those who look elsewhere, or want to change something."""
+"""What the HTTP port answers to unknown paths and to methods that would change something."""
 
 import asyncio
 
@@ -23,7 +23,7 @@ async def metrics(_):
 
 
 def asked(method, path):
-    """Status, headers and body of an answer; the body read where it is JSON."""
+    """Status, headers and body of an answer; a JSON body is parsed."""
 
     async def main():
         async with (

@@ -1,4 +1,4 @@
-"""`gateway breakers` against a server that answers for a gateway."""
+"""`gateway breakers` against a server that answers in place of a gateway."""
 
 import concurrent.futures
 import math
@@ -42,7 +42,7 @@ LISTED = pb.ListBreakersResponse(
 
 
 class ServedBreakers(gateway_control_pb2_grpc.GatewayControlServicer):
-    """Answers as it is reported, and keeps what it was asked."""
+    """Answers with the breakers that a test sets, and keeps what it was asked."""
 
     def __init__(self):
         self.listed = LISTED
@@ -81,7 +81,7 @@ class ServedIndex(inference_pb2_grpc.GRPCInferenceServiceServicer):
 
 @pytest.fixture
 def asked_server():
-    """A server of both services; `address` is where."""
+    """A server of both services; `address` is its gRPC address."""
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
     served = ServedBreakers()
     gateway_control_pb2_grpc.add_GatewayControlServicer_to_server(served, server)

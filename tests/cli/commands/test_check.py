@@ -14,7 +14,7 @@ from gateway.core.plan import BatchingPlan, SessionPlan, VersionPlan
 
 
 def save(path, shape, node="Relu"):
-    """`y = node(x)` over FP32 of this shape."""
+    """Writes a model of `y = node(x)` over FP32 of this shape."""
     tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node(node, ["x"], ["y"])], "g", tensors[:1], tensors[1:])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +25,7 @@ def save(path, shape, node="Relu"):
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """One model of each fate."""
+    """A repository with one model for each result of a check."""
     root = tmp_path_factory.mktemp("repository")
     save(root / "good" / "1" / "model.onnx", ["N", 4])
     save(root / "good" / "2" / "model.onnx", ["N", 4], "Abs")
@@ -149,10 +149,7 @@ def test_a_folder_without_models_is_a_fault_and_one_that_is_not_there_too(gatewa
 
 
 def test_progress_is_told_where_it_takes_long(gateway, tmp_path):
-    """A chain of matrix products, some 50 GFLOP for a full batch.
-
-    Keeps the inspecting process busy for seconds.
-    """
+    """A chain of matrix products, 50 GFLOP for a full batch, keeps inspection busy for seconds."""
     width = 1024
     depth = 400
     weights = numpy_helper.from_array(
@@ -179,7 +176,7 @@ def test_progress_is_told_where_it_takes_long(gateway, tmp_path):
 
 
 def test_what_check_has_found_need_not_be_found_again(gateway, repository, tmp_path):
-    """The findings are in the cache that it is given.
+    """The findings are in the cache that the command is given.
 
     The second run reads what the first measured.
     """

@@ -33,7 +33,7 @@ def infer(gateway, served):
 
 
 def expected(model, version, inputs):
-    """What ONNX Runtime answers."""
+    """What ONNX Runtime answers to these inputs."""
     session = onnxruntime.InferenceSession(
         MODELS / model / str(version) / "model.onnx", providers=["CPUExecutionProvider"]
     )
@@ -314,10 +314,7 @@ def test_each_status_comes_with_what_to_do_about_it(code, details, secure, text)
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
-    """A root, and a certificate under it for localhost, as server and as client.
-
-    With their keys.
-    """
+    """A root, and certificates under it for localhost, as server and as client, with their keys."""
     folder = tmp_path_factory.mktemp("certificates")
     (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
     for line in (
@@ -397,7 +394,7 @@ def test_the_call_with_tritons_client_that_the_banner_pastes_runs_as_written(ser
     ],
 )
 def test_the_examples_of_the_help_run_as_written(served, line, tmp_path, cache, monkeypatch):
-    """In the folder of the checkout.
+    """The examples run in the folder of the checkout.
 
     Only the address is the test's, and one example leaves a name to fill in.
     """

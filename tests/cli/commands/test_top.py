@@ -1,4 +1,4 @@
-"""`gateway top` against a server that answers for a gateway."""
+"""`gateway top` against a server that answers in place of a gateway."""
 
 import http.server
 import json
@@ -89,7 +89,7 @@ STATE = {
 
 
 class Answering:
-    """An HTTP server; `answer` is status and body of every answer."""
+    """An HTTP server; `answer` is the status and the body of every answer."""
 
     def __init__(self):
         self.answer = 200, json.dumps(STATE).encode()
@@ -319,7 +319,7 @@ def test_in_a_terminal_it_follows_says_when_nobody_answers_and_ends_with_ctrl_c(
         "200ms",
     ]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "150", "LINES": "30"}
-    # whatever a shell starts in the background ignores it, and what that starts
+    # a program that a shell starts in the background ignores SIGINT, and so do its children
     signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, cwd=ROOT, env=environment

@@ -1,4 +1,4 @@
-"""What a gateway says when it has started."""
+"""What a gateway prints when it has started."""
 
 import dataclasses
 from pathlib import Path

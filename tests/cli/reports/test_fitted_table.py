@@ -13,7 +13,7 @@ CELLS = st.text(st.sampled_from("abc漢é-"), min_size=0, max_size=30)
 
 
 def shown(table, width):
-    """Its lines, header first, without those that are blank or a rule."""
+    """The table's lines, header first, without those that are blank or a rule."""
     out = io.StringIO()
     Console(file=out, width=width, color_system=None).print(table)
     return [line for line in out.getvalue().splitlines() if line.strip(" ─")]

@@ -1,4 +1,4 @@
-"""How a version is protected is said in a few words."""
+"""The protection of a version is described in a few words."""
 
 import asyncio
 import json

@@ -15,13 +15,13 @@ INTEGERS = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UIN
 DATATYPES = (*ITEM_BYTES, "BYTES")
 
 
-# other programs on the machine are no fault of the tensors
+# the time that other programs take on the machine is no fault of the tensors
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_what_an_array_says_as_lists_comes_back_as_the_array(data):
-    """Every datatype but BF16, every rank.
+    """Nested lists and the array itself give the same tensor.
 
-    Nested lists and the array itself give the same tensor.
+    This is tried for every datatype but BF16, and for every rank.
     """
     datatype = data.draw(st.sampled_from([name for name in DATATYPES if name != "BF16"]))
     shape = data.draw(hnp.array_shapes(min_dims=0, max_dims=3, max_side=4))

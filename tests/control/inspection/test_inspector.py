@@ -1,4 +1,4 @@
-"""Inspection in processes of its own: a model that ends, hangs or breaks one gives a sentence."""
+"""Inspection in processes of its own: a model that ends, hangs or breaks one is given a reason."""
 
 from __future__ import annotations
 
@@ -399,7 +399,10 @@ def alive(pid):
 
 
 def busy(pid):
-    """The process has used more processor time than a start takes: it is in the endless loop."""
+    """Whether the process has used more processor time than a start takes.
+
+    It is in the endless loop then.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""What is forced, and how the reports of all processes come together."""
+"""Forced breakers, and how the reports of all processes come together."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_process_that_does_not_answer_in_time_is_silent():
         await asyncio.sleep(0)
         processes.board.reported(1, BreakerReport(1, REPORT))
         assert (await survey).reports == {0: None, 1: REPORT}
-        processes.board.reported(0, BreakerReport(1, REPORT))  # too late
+        processes.board.reported(0, BreakerReport(1, REPORT))  # the message comes too late
 
     asyncio.run(run())
 

@@ -11,7 +11,7 @@ from tests.support.running_gateway import until
 def breakers(gateway):
     """The state and mode of every breaker by process, as one process answers for all.
 
-    None: that process did not answer.
+    The value is None for a process that did not answer.
     """
     return {int(slot): report for slot, report in gateway.ask("breakers")["reports"].items()}
 

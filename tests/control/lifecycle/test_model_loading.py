@@ -1,4 +1,4 @@
-"""One model loaded: rows of the statistics table are given to what is served, and are bounded."""
+"""A load of one model: each version that is served takes one of a bounded number of rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Models:
 
 
 class Process:
-    """A serving process that opens whatever it is told to; it drains when it is let to."""
+    """A serving process that opens every version that it gets; it drains when the test lets it."""
 
     def __init__(self, fleet):
         self.fleet = fleet
@@ -142,7 +142,7 @@ async def test_the_row_of_a_version_that_still_drains_is_given_to_nobody(world):
     await world.load("n", 1)
     await world.unload("m")
     world.source.broken = {2}
-    await world.load("m", 1, 2)  # fails as a whole while version 1 drains
+    await world.load("m", 1, 2)  # the change fails as a whole while version 1 drains
 
     refused = await world.load("o", 1)
     assert (refused.errors, world.cleared) == ({1: FULL}, [])

@@ -1,4 +1,4 @@
-"""The index of models: what state each version is in, and what makes a gateway ready."""
+"""The index of models: the state of each version, and what makes a gateway ready."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes over all processes: in all or in none, whichever process dies, and at any time."""
+"""Changes over all processes: they take effect in all or in none, whichever process dies."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ class Process:
         else:
             opened = self.prepared.pop(message.change_id, {})
             for key in message.retire:
-                del self.live[key]  # a KeyError here: it was told to retire what it does not have
+                del self.live[key]  # KeyError: it does not have what it must retire
             for key in message.live:
-                self.live[key] = opened[key]  # or to commit what it has not prepared
+                self.live[key] = opened[key]  # KeyError: it has not prepared what it must commit
             self.answers.append(Committed(message.change_id))
             self.draining.append(message.change_id)
 
@@ -160,7 +160,7 @@ class World:
         self.do(tell(slot, message))
 
     def step(self, slot: int, failing: bool = False) -> bool:
-        """Something happens in the process, if anything can."""
+        """Lets one thing happen in the process, if anything can."""
         process = self.processes[slot]
         if process.inbox:
             process.receive()
@@ -355,7 +355,7 @@ def test_what_is_unloaded_late_in_a_restart_is_taken_away_again():
     while ("m", 1) not in world.processes[0].live:
         world.step(0)
     assert isinstance(first, Prepare)
-    assert 0 not in world.joined  # it lacks what came meanwhile
+    assert 0 not in world.joined  # it still lacks the version that came meanwhile
     world.begin(Change(3, "m"))
     world.run()
 
@@ -489,7 +489,7 @@ def test_without_a_process_a_load_waits_and_an_unload_does_not():
 
 
 class AnythingHappens(RuleBasedStateMachine):
-    """Loads, unloads, failures, deaths and restarts in any order.
+    """Loads, unloads, failures, deaths and restarts come in any order.
 
     Every message may be delivered at any moment.
     """
@@ -556,7 +556,7 @@ class AnythingHappens(RuleBasedStateMachine):
                 }
 
     def teardown(self):
-        """At the end every change is over once, all processes agree, nothing is left prepared."""
+        """Checks that each change is over once, processes agree and nothing is left prepared."""
         for slot in range(2):
             self.start(slot)
         self.world.run()

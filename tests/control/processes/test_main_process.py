@@ -243,7 +243,7 @@ class TestLacking:
         assert not gateway.ask("state")["ready"]
         assert _http(gateway, "/v2/models/m/ready")[0] == 200
         assert gateway.live() == [before[0], []]
-        # tried again, in vain
+        # the restarted process tries again, in vain
         until(lambda: "model m version 1 is not served: its file is gone" in gateway.log)
         file.touch()
 

@@ -20,7 +20,7 @@ from gateway.control.processes.spawning import Spawner
 
 
 def tell(link_fd, files, _watch):
-    """An entry that sends over the link what it was started with, and ends as it is ordered to."""
+    """An entry that sends what it was started with over the link, and ends as it is ordered to."""
     with socket.socket(fileno=link_fd) as link:
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         link.sendall(

@@ -43,7 +43,7 @@ def declared(write):
 
 
 def owners():
-    """Of each word of a row the counter that it belongs to; None: it is nobody's."""
+    """The counter of each word of a row; None where the word belongs to no counter."""
     found = [None] * HEAD_WORDS + ["batches"] * (ROW_WORDS - HEAD_WORDS)
     for place in PLACES:
         for at in range(place.start, place.end):

@@ -347,9 +347,9 @@ EVENTS = st.lists(
 def test_whoever_leaves_whenever_every_other_caller_is_answered_exactly_once(
     events, useful, delay, loop_rows
 ):
-    """Any callers cancel, expire or stay, in any order.
+    """Callers cancel, expire or stay, in any order.
 
-    Each ends once with its own answer, and nothing is left.
+    Each of them ends once, with its own answer, and nothing is left.
     """
 
     async def main():

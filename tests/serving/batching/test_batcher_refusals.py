@@ -1,6 +1,6 @@
-"""Whose deadline cannot be kept is refused at arrival.
+"""A request whose deadline cannot be kept is refused at arrival.
 
-Nobody is refused for what was seen long ago.
+No request is refused for measurements that are old.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from tests.support.batcher_parts import (
     turns,
 )
 
-SECOND_A_RUN = ((1, 1e6),)  # of which half a second is believed while no run is seen
+SECOND_A_RUN = ((1, 1e6),)  # half of it is believed while no run is seen
 
 
 def batcher(workers, cost_us=SECOND_A_RUN, *, model=None, queue=None, **admission):
@@ -53,12 +53,12 @@ def batcher(workers, cost_us=SECOND_A_RUN, *, model=None, queue=None, **admissio
 
 
 def due(after_s, value=1, **options):
-    """A request whose caller waits for so long."""
+    """A request whose caller waits for `after_s`."""
     return request(value, deadline=asyncio.get_running_loop().time() + after_s, **options)
 
 
 async def fate(made, *requests):
-    """What became of requests at arrival: the errors' classes, and None for those who wait."""
+    """What became of requests at arrival: the class of the error, or None for one that waits."""
     tasks = start(made, *requests)
     await turns()
     return [type(task.exception()) if task.done() else None for task in tasks]
@@ -104,7 +104,7 @@ def test_a_request_whose_time_is_over_is_refused():
 def test_a_wait_of_more_than_half_of_the_slack_is_overload_and_one_that_is_too_long_is_too_late(
     after_s, expected
 ):
-    """One runs, one with a deadline waits: 0.25 s and 0.5 s of wait before a run of 0.5 s."""
+    """One request runs, one with a deadline waits: 0.25 s and 0.5 s before a run of 0.5 s."""
 
     async def main():
         made = batcher(PuppetWorkers())
@@ -201,7 +201,7 @@ def test_who_would_be_answered_too_late_when_its_turn_comes_is_not_run():
         await turns()
         late, early = start(made, due(3.0), due(3.5, 2))
         await asyncio.sleep(2.7)
-        workers.finish()  # and fails, which says nothing of how long runs take
+        workers.finish()  # a failed run, which says nothing of how long runs take
         await turns()
         assert isinstance(failing.exception(), ModelFailed)
         assert isinstance(late.exception(), DeadlineExpired)
@@ -288,7 +288,7 @@ def test_under_a_backlog_a_lower_level_is_served_by_its_share():
         for _ in range(20):
             workers.finish()
             await turns()
-        # the 5th, 9th, 13th and 17th: what is earned comes before what is paid
+        # the 5th, 9th, 13th and 17th: a share is earned before it is spent
         assert model.batches.count([2]) == 4
         for task in tasks:
             task.cancel()

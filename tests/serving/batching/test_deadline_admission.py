@@ -1,4 +1,4 @@
-"""A request that nobody waits behind is run even where its answer may come a little late."""
+"""A request that no other waits behind is run even where its answer may come a little late."""
 
 from dataclasses import replace
 

@@ -1,6 +1,6 @@
 """What becomes of a batch that fails.
 
-Whose fault it was is found out, lost instances are made up for, and breakers hear of it once.
+Bisection finds the guilty request, lost instances are made up for, and breakers hear of it once.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ from tests.support.batcher_parts import (
 
 
 class OutcomeListener:
-    """Keeps what it is told, of a version's batches or of an instance's."""
+    """Keeps the outcomes that it gets, of a version's batches or of an instance's."""
 
     def __init__(self):
         self.told = []
@@ -412,7 +412,7 @@ def test_a_run_that_ends_with_neither_outputs_nor_an_error_has_failed():
 
 
 class BrokenSlots(ThreadSlots):
-    """Threads that cannot be given a batch, or cannot even be asked."""
+    """Slots of threads that cannot be given a batch, or cannot even be asked for room."""
 
     def __init__(self, workers, broken):
         super().__init__(Doubler(), workers, 1)

@@ -8,7 +8,7 @@ from gateway.serving.batching.fair_share import FairShare, default_shares
 
 
 def serve(shares, waiting, turns, rows=8):
-    """Serves full batches while all of these levels wait; which level went at each turn."""
+    """Serves full batches while all of these levels wait; returns the level of each turn."""
     order = []
     for _ in range(turns):
         order.append(shares.choose(waiting))

@@ -1,6 +1,6 @@
-"""Runs and waits as they are predicted.
+"""How long runs and waits take, as forecast.
 
-The curve, corrected by what was seen of late, and forgotten when that is old.
+The forecast is the measured curve, corrected by recent runs, which are forgotten when they are old.
 """
 
 import itertools
@@ -27,7 +27,7 @@ def as_the_curve(made, now=NOW):
 
 
 def paced(made, interval_s, rows, batches=3, start=NOW, run_s=0.1):
-    """Batches that end at this interval while requests wait; returns when the last one ended."""
+    """Ends batches at this interval while requests wait; returns when the last one ended."""
     for number in range(batches):
         made.ran(rows, run_s, start + number * interval_s, backlog=True)
     return start + (batches - 1) * interval_s
@@ -64,7 +64,7 @@ def test_the_first_run_that_is_seen_corrects_the_whole_curve_at_once():
 def test_one_run_that_is_too_long_changes_nothing_and_one_that_is_too_short_counts_for_a_tenth():
     """The best of the last seconds counts.
 
-    Who is slow because he refuses others must not refuse more.
+    A version that is slow because it refuses others must not refuse more.
     """
     made = as_the_curve(forecast())
     made.ran(1, 1.1, NOW + 0.1, backlog=False)

@@ -1,6 +1,6 @@
-"""What the window does with deadlines, priority levels and those who come back.
+"""What the queue does with deadlines, priority levels and requests that come back.
 
-Nobody is lost, nobody is counted twice.
+No request is lost, and none is counted twice.
 """
 
 import math
@@ -125,7 +125,7 @@ def test_requests_of_two_levels_never_share_a_batch():
 
 
 def backlogged(made, levels, turns, rows):
-    """Takes batches while so many of every level always wait; rows that each level got."""
+    """Takes batches while requests of every level wait; returns the rows that each level got."""
     got = dict.fromkeys(levels, 0)
     waiting = dict.fromkeys(levels, 0)
     for _ in range(turns):

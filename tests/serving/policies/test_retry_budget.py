@@ -1,4 +1,4 @@
-"""Repeated runs are a share of the first ones, and a few a second besides."""
+"""Repeated runs are limited to a share of the first ones, and a few a second besides."""
 
 import pytest
 from hypothesis import given

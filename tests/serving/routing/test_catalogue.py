@@ -1,6 +1,6 @@
 """Names resolve to live versions.
 
-Swaps are at once, and what went out is closed when it is empty.
+Swaps take effect at once, and a version that went out is closed when it is empty.
 """
 
 import asyncio

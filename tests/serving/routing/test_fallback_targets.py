@@ -1,6 +1,6 @@
-"""Fallbacks turn to whoever is live at that moment, without its own fallbacks.
+"""Fallbacks use a version that is live at that moment, without that version's own fallbacks.
 
-It is not closed under them.
+The version is not closed while they use it.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""A route picks the version of each request; whoever answered is who is told, counted and written.
+"""A route picks the version of each request; the one that answers is named and counted.
 
-With the real service, journal, counters and codecs.
+The service, journal, counters and codecs are the real ones.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from tests.support.versions import make_live
 
 
 class Times:
-    """A version's inside: multiplies, and fails for NaN."""
+    """The predictor of a version: it multiplies, and fails for NaN."""
 
     def __init__(self, factor):
         self._factor = factor

@@ -16,7 +16,7 @@ def served(request):
 
 @pytest.fixture
 def refused():
-    """Calls, and returns the status and the text of the refusal."""
+    """Makes calls and returns the status and the text of their refusal."""
 
     def call(method, request, **arguments):
         with pytest.raises(grpc.RpcError) as caught:

@@ -1,4 +1,4 @@
-"""What ended a request is logged by whose fault it is, and never in a flood."""
+"""The error that ended a request is logged by whose fault it is, and never in a flood."""
 
 import asyncio
 import logging

@@ -66,7 +66,7 @@ def test_a_health_that_comes_back_before_anybody_saw_it_leave_is_no_change():
 
 
 def test_thousands_of_watches_are_told_a_few_at_a_turn():
-    """What else the loop has to do comes in between."""
+    """The loop does its other work in between."""
 
     async def run():
         state, _, health = parts()

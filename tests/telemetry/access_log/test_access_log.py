@@ -290,7 +290,7 @@ def test_what_is_kept_of_each_choice():
         log = AccessLog(choice, "human", writer=Lines())
         log.consume(chunk)
         counts[choice] = log.written
-    # whatever is there for no other reason was drawn by the serving process
+    # a cell without another reason is there because the serving process drew its request
     assert counts == {"off": 0, "errors": 3, "full": 103, "0.1": 103}
 
 

@@ -1,4 +1,4 @@
-"""What exporters write into the log: once a minute, and no token of theirs."""
+"""Exporters' faults are logged once a minute, and no token is in them."""
 
 import io
 import logging

@@ -1,4 +1,4 @@
-"""Lines go to whoever reads them, whole, and nobody waits for a reader."""
+"""Lines go to every kind of reader, whole, and nothing waits for a reader."""
 
 import contextlib
 import os
@@ -57,7 +57,7 @@ def test_a_reader_who_stands_still_costs_lines_and_keeps_nobody_waiting(pipe):
     assert not taken[-1]
     assert (1 << 20) // 1000 <= sum(taken) < 1500
     lost = writer.lost
-    assert 900 < lost <= sum(taken)  # nobody will write them any more
+    assert 900 < lost <= sum(taken)  # nothing will write them any more
     os.close(source)
     writer.close(20)
     assert writer.lost == lost

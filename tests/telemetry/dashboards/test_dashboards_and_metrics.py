@@ -1,6 +1,6 @@
-"""What monitors a gateway asks for metrics that there are, in words that Prometheus understands.
+"""Dashboards and alerts query metrics that exist, in expressions that Prometheus understands.
 
-Rings when it should.
+The alerts fire when they should.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]] + 
 
 @pytest.fixture
 def metrics():
-    """All series there are."""
+    """Metrics in which every series exists."""
     made = Metrics(Spans())
     made.table.writer(0, ROW).record_failure(1, 0.1)
     made.say(0, gauges(100))
@@ -234,9 +234,9 @@ TRIALS = {
     },
     "GatewayNotReady": {'gateway_ready{instance="g:8002",job="gateway"}': ("0x60", "0 0 1x60")},
 }
-"""For each alert what is seen, a sample a minute.
+"""For each alert the series that it sees, a sample a minute.
 
-Where two things are named, the first rings and the second does not.
+Where two are named, the alert fires for the first and not for the second.
 """
 
 
@@ -264,7 +264,7 @@ def test_an_alert_rings_for_what_it_is_meant_for_and_for_nothing_less(
 
     tried = promtool("test", "rules", path)
 
-    # Where nothing is expected and it rings, promtool shows the alert with its texts filled in.
+    # Where an alert fires that should not, promtool shows it with its texts filled in.
     assert (tried.returncode != 0) is rings, tried.stdout + tried.stderr
     assert ("got:[" in tried.stdout + tried.stderr) is rings
     assert "error expanding template" not in tried.stdout + tried.stderr

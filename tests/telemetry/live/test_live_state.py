@@ -1,6 +1,6 @@
-"""The gateway at one moment.
+"""The state of the gateway at one moment.
 
-From counters, cells and gauges that were really written, on a clock moved by hand.
+It is made of counters, cells and gauges that were really written, on a clock moved by hand.
 """
 
 import json

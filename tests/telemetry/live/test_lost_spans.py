@@ -1,4 +1,4 @@
-"""Spans that are lost are a notice for a minute."""
+"""Lost spans are shown as a notice for a minute."""
 
 from dataclasses import dataclass, field
 

@@ -30,7 +30,7 @@ def run(what):
 
 
 async def messages(response, count):
-    """So many messages of the stream: kind and JSON."""
+    """The next `count` messages of the stream: kind and JSON."""
     found = []
     while len(found) < count:
         text = (await response.content.readuntil(b"\n\n")).decode()

@@ -1,6 +1,6 @@
 """What /metrics shows of a gateway.
 
-Sums over processes, no series of what is gone, no name that a client made up.
+It has sums over processes, no series of versions that are gone, and no name that a client made up.
 """
 
 from __future__ import annotations

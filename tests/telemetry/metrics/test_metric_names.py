@@ -1,4 +1,4 @@
-"""Names of metrics, their labels, and the words that labels have."""
+"""Names of metrics, their labels, and the values that labels have."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ RESOURCE = Resource.create({"service.name": "somebody"})
 
 
 def encoded(portions=PORTIONS):
-    """As it stands on the wire, by name of metric."""
+    """The metrics as they stand on the wire, by name."""
     request = encode_metrics(metrics_data(portions, RESOURCE, 5, 9))
     return {
         metric.name: metric
@@ -141,7 +141,7 @@ def test_the_text_for_prometheus_shows_the_same_numbers():
 
 
 class Kept(MetricExporter):
-    """Keeps what it is given; refuses it, or worse, where it was told to."""
+    """An exporter that keeps what it is given, or refuses it, or fails as the test wants."""
 
     def __init__(self, *results) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The text that Prometheus reads is what prometheus_client itself would have written."""
+"""The text for Prometheus is what prometheus_client itself would have written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HISTOGRAM = Family("took_seconds", "How long.", Kind.HISTOGRAM, "took", "s", (0.
 
 
 class Written:
-    """The same numbers, told to the library."""
+    """The same numbers, given to prometheus_client."""
 
     def __init__(self, text, number, counts, total) -> None:
         self.families = [

@@ -1,6 +1,6 @@
 """The page in a real browser.
 
-Numbers move, nothing complains, a phone has room for it, and it is honest when the gateway goes.
+Its numbers move, the console has no errors, it fits a phone, and it says so when the gateway goes.
 """
 
 import asyncio

@@ -86,7 +86,7 @@ batches = st.fixed_dictionaries(
 
 
 def plain(span):
-    """A span in one form: attributes sorted, and no status where it means nothing."""
+    """A span in one form: attributes are sorted, and a status without meaning is left out."""
     copy = Span()
     copy.CopyFrom(span)
     del copy.attributes[:]

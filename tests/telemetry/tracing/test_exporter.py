@@ -1,4 +1,4 @@
-"""Spans reach whatever exporter is named; what does not is counted and said."""
+"""Spans reach any exporter that is named; those that do not are counted and logged."""
 
 import json
 import logging
@@ -73,7 +73,7 @@ def test_the_official_exporters_send_the_bytes_with_their_own_headers(
 
 
 def test_the_private_names_that_are_leaned_on_are_there():
-    """Where this fails, exporting goes on, at twenty times the cost.
+    """Where this test fails, exporting goes on, at twenty times the cost.
 
     See gateway/telemetry/tracing/otlp_bytes.py.
     """

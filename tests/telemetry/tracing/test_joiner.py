@@ -1,4 +1,4 @@
-"""Which requests and batches are exported, and that they find each other."""
+"""Which requests and batches are exported, and that they are linked to each other."""
 
 import pytest
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""Two configurations make one, or a fault for each fact they say differently."""
+"""Two configurations make one, or there is a fault for each fact in which they differ."""
 
 import msgspec
 import pytest
@@ -63,7 +63,7 @@ CONFIGURATIONS = st.builds(
 
 
 def facts(value, path=()) -> dict[tuple, object]:
-    """Everything that a configuration says, by its path."""
+    """Every fact of a configuration, by its path."""
     if value is None:
         return {}
     if isinstance(value, msgspec.Struct) and not isinstance(value, WarmupRequest):

@@ -1,4 +1,4 @@
-"""Configurations of existing Triton repositories are understood, or the reason why not is said."""
+"""Configurations of existing Triton repositories are understood, or the reason why not is given."""
 
 import pytest
 
@@ -135,7 +135,7 @@ IO = 'input { name: "x" dims: [ -1, 4 ] } output { name: "y" dims: [ -1, 3 ] }'
 def test_what_is_not_said_means_what_triton_means_by_it(tmp_path, text, max_batch_size, dynamic):
     """Without `dynamic_batching` a complete configuration runs each request alone.
 
-    An incomplete one is completed from the graph.
+    An incomplete configuration is completed from the graph.
     """
     implied = read(tmp_path, text).implied.batching
     assert (implied.max_batch_size, implied.dynamic) == (max_batch_size, dynamic)

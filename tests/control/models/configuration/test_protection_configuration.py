@@ -1,6 +1,6 @@
 """The sections of model.yaml about protection are read strictly.
 
-Each fault by its key, and nothing shown that may be a secret.
+Each fault is named by its key, and nothing is shown that may be a secret.
 """
 
 import pytest

@@ -23,7 +23,7 @@ MADE_OTHERWISE = {
     Workers: {"kind"},
     Remote: {"token_env"},
 }
-"""Fields that their plan has in another form."""
+"""Fields that have another form in the plan than in model.yaml."""
 
 
 def test_what_is_not_given_stays_as_the_plan_has_it():

@@ -1,6 +1,6 @@
-"""A version is protected as model.yaml has it.
+"""A version is protected as its model.yaml says.
 
-That is checked against its outputs and the versions beside it.
+The file is checked against the version's outputs and the versions beside it.
 """
 
 import math

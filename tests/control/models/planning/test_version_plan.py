@@ -1,6 +1,6 @@
-"""A version's plan follows from what is configured and what was found out.
+"""A version's plan follows from its configuration and its findings.
 
-It is refused where the two contradict each other.
+A version is refused where the two contradict each other.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A folder of models is scanned: one bad model hides no other, and what is wrong is reported."""
+"""A folder of models is scanned: a bad model hides no other, and faults are reported."""
 
 import os
 import pickle

@@ -27,7 +27,7 @@ def quota(per_s=10.0, burst=0.0, key="x-team"):
 
 
 def allowed(made, caller="a", times=1):
-    """How many of so many requests are let through."""
+    """How many of `times` requests are let through."""
     passed = 0
     for _ in range(times):
         try:

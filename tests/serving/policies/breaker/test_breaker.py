@@ -1,6 +1,6 @@
-"""The Predictor before a circuit.
+"""The predictor in front of a circuit breaker.
 
-Who is let through, what the others are told, and what it costs.
+It lets requests through or refuses them, and a refusal is cheap.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ def request():
 
 
 class Inside:
-    """Answers when it is let; may be made to fail."""
+    """A predictor that answers when it is let; a test may make it fail."""
 
     def __init__(self):
         self.asked = 0

@@ -1,4 +1,4 @@
-"""All circuit breakers of a process, and the operator's word about them."""
+"""All circuit breakers of a process, and the modes that an operator forces."""
 
 from gateway.core.protection import BreakerPlan
 from gateway.serving.policies.breaker.breaker_registry import BreakerRegistry

@@ -135,7 +135,7 @@ def test_a_probe_that_is_cancelled_before_it_ran_is_given_back():
     second = gate.admit()
     assert second is not None
     assert second.probe
-    gate.release(first)  # of a probe that is over: gives back nothing that is another's
+    gate.release(first)  # a probe that is over gives back no other's place
     assert gate.admit() is None
 
 
@@ -275,7 +275,7 @@ def test_the_wall_clock_plays_no_part():
     assert gate.admit().probe
     fail(gate)
     assert gate.retry_in_s == 3600
-    # a clock that goes back, though none such should be given, waits and breaks nothing
+    # a clock must not go back; if one does, the breaker waits and nothing breaks
     clock.at -= 100
     assert gate.admit() is None
 
@@ -353,7 +353,7 @@ def test_forcing_what_holds_already_changes_nothing():
     gate, clock, transitions = breaker(consecutive_failures=1, reset_timeout_s=5)
     fail(gate)
     clock.at += 1
-    gate.force("")  # as every publication of the control side does
+    gate.force("")  # as every publication of the main process does
     assert gate.state == "open"
     assert gate.retry_in_s == 4
     assert transitions.states == ["open"]
@@ -385,7 +385,7 @@ def test_repr_tells_the_live_state():
 
 
 def finished(subject, outcome, generation=None):
-    """A batch of a version that begins and ends at once; None: what it taught is not known yet."""
+    """Begins and ends a batch of a version at once; outcome None: it is not known yet."""
     batch = SimpleNamespace(outcome=outcome, elapsed_s=0.001, error=ValueError("no memory"))
     subject.batch_started(batch)
     if generation is not None:

@@ -1,4 +1,4 @@
-"""The circuit against a reference.
+"""The circuit breaker, compared with a reference.
 
 The reference keeps every outcome in a list and has no library behind it.
 """
@@ -27,7 +27,7 @@ PLANS = st.builds(
 
 
 class Reference:
-    """What the circuit should be, in as few words as possible."""
+    """What the circuit breaker should be, in as few words as possible."""
 
     def __init__(self, plan, clock):
         self.plan = plan

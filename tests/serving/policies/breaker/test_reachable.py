@@ -1,4 +1,4 @@
-"""While nobody is left who could run a request it is refused before it waits."""
+"""While no instance is left that could run a request, it is refused before it waits."""
 
 import asyncio
 import inspect
@@ -13,7 +13,7 @@ PLAN = version_plan()
 
 
 class Instances:
-    """Says why none is left; empty: one is."""
+    """Instances that report why none is left; empty: one is."""
 
     def __init__(self):
         self.why = ""

@@ -1,6 +1,6 @@
-"""A version that cannot answer is answered for, by the first link that may and can.
+"""A version that cannot answer is answered for by the first link that may and can.
 
-Else its own error stands.
+Without such a link its own error stands.
 """
 
 import asyncio
@@ -96,7 +96,7 @@ def test_every_error_has_its_kind(error, kind):
 
 
 class Says:
-    """A link that says what it is told to."""
+    """A link that answers as the test wants."""
 
     def __init__(self, name, error=None, **plan):
         self.plan = FallbackLink(function=name, **plan)

@@ -1,6 +1,7 @@
-"""What was answered to an input is remembered.
+"""The last answer to an input is remembered, and stands in for the version.
 
-The same input, no other, not too old, within its bytes and its share of the time.
+It is given to the same input and to no other, while it is not too old; the store keeps to its bytes
+and to its share of the time.
 """
 
 import asyncio

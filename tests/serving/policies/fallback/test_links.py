@@ -1,6 +1,6 @@
-"""A constant, a function or a remembered answer stands in.
+"""A constant, a function or a remembered answer stands in for a version.
 
-In the form the version would have given.
+Its answer has the form that the version's would have.
 """
 
 import asyncio

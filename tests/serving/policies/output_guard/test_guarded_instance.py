@@ -1,4 +1,4 @@
-"""An instance behind the output guard is the same instance, but for answers that are none."""
+"""An instance behind the output guard is the same instance, except that bad outputs are refused."""
 
 import math
 

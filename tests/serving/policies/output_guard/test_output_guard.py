@@ -1,6 +1,6 @@
-"""Outputs that are no answer are refused, with their place.
+"""Outputs that are no answer are refused, and the refusal names their place.
 
-The batch mates of a guilty request are answered.
+The other requests of the batch are answered.
 """
 
 import asyncio
@@ -227,7 +227,7 @@ def test_the_batch_mates_of_a_request_whose_answer_is_refused_are_answered():
 
 
 class Noted:
-    """A work of rows that somebody else runs."""
+    """A work of rows, which keeps what becomes of it."""
 
     rows = 2
     wanted = (0,)

@@ -1,6 +1,6 @@
 """Worker processes that die, hang, grow and fail to start.
 
-The processes are real; some run entries of these tests.
+The processes are real; some run entries of `tests.support.worker_stand_ins`.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class TestDeath:
             before = counts()
             async with open_workers(plan) as (workers, events):
                 (instance,) = workers.instances
-                # no waiting between the lives
+                # no waiting between the starts
                 instance._thread._lifecycle._restarts.died = lambda _served_s: 0.0
                 await over(instance, some())
                 open_before = counts()

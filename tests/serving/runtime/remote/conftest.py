@@ -1,4 +1,4 @@
-"""Gateways that tests use as remotes; what is shared is in `tests.support.remote_parts`."""
+"""Servers that tests use as remotes; what is shared is in `tests.support.remote_parts`."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Whose fault each status is."""
+"""Whose fault each status is: the caller's, the model's or the instance's."""
 
 import grpc
 import pytest

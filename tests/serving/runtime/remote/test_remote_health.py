@@ -1,4 +1,4 @@
-"""An instance is available while its server says so, however it says it."""
+"""An instance is available while its server reports health, by either way of asking."""
 
 import asyncio
 import logging
@@ -218,7 +218,7 @@ def test_changes_are_logged_once(caplog):
     async def main():
         port = free_port()
         async with remote(f"127.0.0.1:{port}") as instance:
-            for _ in range(3):  # found down once more each time, and not said again
+            for _ in range(3):  # found down once more each time, but logged only once
                 with pytest.raises(InstanceFailed):
                     await result(instance, Piece(rows(1)))
             server = Stand(port=port, health=[SERVING])

@@ -1,6 +1,6 @@
 """Real gateways as remotes: stopped, killed, frozen and started again.
 
-A gateway answers through another as it does directly.
+A gateway that answers through another gives the answers of that one.
 """
 
 import asyncio

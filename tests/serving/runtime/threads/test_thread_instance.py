@@ -43,7 +43,7 @@ class OneBatch:
         self.thread = threading.current_thread().name
 
     def over(self):
-        """What the instance calls at the end, once."""
+        """The callback of the instance at the work's end, which must come once."""
         assert not self.done.is_set()
         self.told_in = threading.current_thread()
         self.done.set()

@@ -1,4 +1,4 @@
-"""Who may change the server."""
+"""Which callers may change the server."""
 
 import logging
 import socket

@@ -91,7 +91,7 @@ def test_a_symbol_leads_to_its_file_and_all_that_this_imports(ask, symbol, file)
         {"file_containing_symbol": "inference.GRPCInferenceService.Nothing"},
         {"file_containing_symbol": ""},
         {"file_by_filename": "nothing.proto"},
-        # in the process's pool, and no business of ours
+        # the process's default pool has it, and the service does not serve it
         {"file_by_filename": "google/protobuf/descriptor.proto"},
         {"file_containing_symbol": "google.protobuf.FileDescriptorProto"},
         {"all_extension_numbers_of_type": "inference.Nothing"},

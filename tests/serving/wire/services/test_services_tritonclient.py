@@ -1,4 +1,4 @@
-"""A third party's client, unchanged, sees what it expects."""
+"""A third party's client, tritonclient, sees what it expects."""
 
 import importlib.util
 import json
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def by_tritonclient(served):
-    """Carries out a function of `triton_caller.py`, and returns what it printed."""
+    """Runs a function of `triton_caller.py` and returns what it printed."""
 
     def call(function):
         served.start_up(*two_versions())

@@ -46,7 +46,7 @@ def server(_shared_server):
 def start_server(transport):
     """Starts servers with options of their own.
 
-    Those that the test has not stopped are stopped after it, and must end well.
+    Servers that the test has not stopped are stopped after it, and must end well.
     """
     started = []
 

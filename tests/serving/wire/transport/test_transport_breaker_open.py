@@ -1,4 +1,4 @@
-"""A call that an open circuit refuses: told at once, and told not to try again."""
+"""A call that an open circuit breaker refuses is refused at once, and told not to try again."""
 
 import json
 import time

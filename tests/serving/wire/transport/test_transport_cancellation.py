@@ -29,7 +29,7 @@ def test_a_passed_deadline_ends_the_call_and_cancels_the_method(server, channel,
 
 @pytest.mark.parametrize("path", ["Wait", "WaitInTask", "StreamWait"])
 def test_the_server_itself_ends_a_call_whose_deadline_has_passed(server, path):
-    with RawClient(server) as client:  # it has no clock of its own
+    with RawClient(server) as client:  # this client has no clock of its own
         call = client.begin(f"/test.Contract/{path}", ("grpc-timeout", "200m"))
         client.send(call, framed(b""), end=path != "StreamWait")
         assert client.ended(call, 5)["grpc-status"] == "4"

@@ -183,7 +183,7 @@ def test_connections_of_some_age_are_renewed_without_a_failed_call(start_server,
         peers.add(peer(channel))
         assert unary(channel, "Hot")(b"x", timeout=10) == b"x"
     assert len(peers) == 4
-    assert long.result() == b"1.5"  # its connection was asked to leave and has waited for it
+    assert long.result() == b"1.5"  # it was asked to leave and has waited for the client to do so
 
 
 def test_a_connection_that_does_not_leave_in_time_is_closed(start_server, connect):

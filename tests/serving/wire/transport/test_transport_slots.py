@@ -1,4 +1,4 @@
-"""Callers that begin a call and send nothing keep no place from those who do."""
+"""Calls that have begun and sent nothing take no slot from calls that send their message."""
 
 import pytest
 from hypothesis import given
@@ -26,7 +26,7 @@ def patient(transport):
 def silent_client(patient):
     """A client with calls of the hot method that have begun and send no message.
 
-    They are reset at the end.
+    The calls are reset at the end.
     """
     with RawClient(patient) as client:
         client.streams = [client.begin("/test.Contract/Hot") for _ in range(SILENT)]
@@ -178,7 +178,7 @@ def test_a_call_whose_time_is_over_is_ended_instead():
     call = PuppetCall(open_calls, deadline=0.0)
     for _ in range(3):
         open_calls.sweep(all_delivered=True)
-    assert call.expired == 3  # nobody takes a puppet off the list
+    assert call.expired == 3  # nothing takes a puppet off the list
     assert not call.watched
     assert call.places == 0
 

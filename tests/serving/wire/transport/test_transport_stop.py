@@ -9,7 +9,7 @@ import pytest
 from tests.support.contract_client import stream, unary, wait_until
 from tests.support.raw_client import RawClient, framed
 
-# what a call may see that comes too late
+# the statuses that a late call may end with
 REFUSED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 
@@ -42,7 +42,7 @@ def test_accepted_calls_are_answered_within_the_grace_and_new_ones_refused(start
 def test_a_stop_under_load_answers_all_that_was_accepted(start_server, connect):
     """Clients call as fast as they can while the server stops.
 
-    All methods that began are answered, the other calls are refused.
+    All methods that began are answered, and the other calls are refused.
     """
     server = start_server()
     stopped = threading.Event()

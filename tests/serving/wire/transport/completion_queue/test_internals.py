@@ -65,7 +65,7 @@ def test_an_operation_with_other_parameters_is_reported():
 
 def test_a_server_that_gives_its_slots_back_without_their_tags_is_reported():
     class Server:
-        """Does nothing but report its shutdown."""
+        """A server that does nothing but report its shutdown."""
 
         register_completion_queue = lambda self, *_: None  # noqa: E731
         register_method = register_completion_queue

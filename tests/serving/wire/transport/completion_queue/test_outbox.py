@@ -1,4 +1,4 @@
-"""Sockets are corked only while replies leave, whatever happens to their numbers meanwhile."""
+"""Sockets are corked only while replies leave, even where their numbers change meanwhile."""
 
 import contextlib
 import socket
@@ -45,7 +45,7 @@ def test_a_corked_socket_is_corked_and_an_uncorked_one_is_not(connections):
 
 
 def test_a_stranger_among_the_peers_leaves_nobody_corked(connections):
-    """Looking for one socket lets go of those that were known: none of them may be corked then."""
+    """The search for one socket lets go of those that were known; none of them may stay corked."""
     accepted = [connections()[1] for _ in range(3)]
     corks = Corks()
     corks.uncork(corks.cork([peer(accepted[0])]))
