@@ -17,10 +17,10 @@ lists errors::
     │   └── QuotaExceeded   RESOURCE_EXHAUSTED quota_exceeded   yes          overloaded
     ├── DeadlineExpired     DEADLINE_EXCEEDED  deadline                      deadline
     ├── Unavailable         UNAVAILABLE        unavailable                   unavailable
-    │   ├── CircuitBreakerOpenUNAVAILABLE        circuit_open
-    unavailable
+    │   ├── CircuitBreakerOpen  UNAVAILABLE    circuit_open                  unavailable
     │   └── InstanceFailed  UNAVAILABLE        instance_failed               unavailable
     ├── Unsupported         UNIMPLEMENTED      unsupported      yes
+    ├── AnswerTooLarge      RESOURCE_EXHAUSTED answer_too_large yes
     └── ModelFailed         INTERNAL           model_failed                  failed
         └── OutputRefused   INTERNAL           output_refused                failed
 """
@@ -129,6 +129,14 @@ class InstanceFailed(Unavailable):
     """
 
     reason = "instance_failed"
+
+
+class AnswerTooLarge(GatewayError):
+    """The answer is longer than a message may be; the model is well, and so is the batch."""
+
+    status = status.RESOURCE_EXHAUSTED
+    reason = "answer_too_large"
+    caller_fault = True
 
 
 class Unsupported(GatewayError):

@@ -1,6 +1,7 @@
-"""The names of external data files in an ONNX file, as the control process finds them.
+"""What an ONNX file names: external data files, operators, words; read off the protobuf wire.
 
-They are read off the protobuf wire, without parsing the file or reading any tensor.
+The file is not parsed and no tensor is read. The control process looks for external data, the
+inspection process for the rest.
 
 ONNX Runtime follows these names when it opens a model, so they are looked at first. All that
 protobuf would see is seen here: messages are entered wherever they may hold a tensor, any number of
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from gateway.onnx.model_faults import OnnxFileFault
 
@@ -31,6 +32,16 @@ _INSIDE: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {13: "entry"},
 }
+# Message -> field -> message of the fields that say what a graph is made of.
+_NAMES: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 25: "function"},
+    "graph": {1: "node"},
+    "function": {7: "node"},
+    "node": {4: "operator", 5: "attribute"},
+    "attribute": {1: "name", 5: "tensor", 6: "graph", 9: "word", 11: "graph"},
+    "tensor": {6: "word"},
+}
+_LEAVES = frozenset({"entry", "operator", "name", "word"})
 # Numbers in attributes are written one field each; tree ensembles have millions of them,
 # which are passed over in one step.
 _NUMBERS = re.compile(rb"(?:\x3d[\x00-\xff]{4}|\x40[\x80-\xff]{0,9}[\x00-\x7f])++")
@@ -44,6 +55,7 @@ _HEAD_BYTES = 24  # a tag and a length are two varints of at most ten bytes each
 _MOST_DEPTH = 100  # protobuf's own limit
 _MOST_FIELDS = 20_000_000  # some ten seconds
 _MOST_ENTRY_BYTES = 1 << 14  # a key and a path
+_MOST_NAME_BYTES = 256
 
 
 def external_locations(descriptor: int, size: int) -> tuple[str, ...]:
@@ -54,7 +66,7 @@ def external_locations(descriptor: int, size: int) -> tuple[str, ...]:
     reader = _Reader(descriptor, size)
     locations: dict[str, None] = {}
     graphs = 0
-    for kind, start, stop in _messages(reader, size):
+    for kind, start, stop in _messages(reader, size, _INSIDE):
         if kind == "entry":
             locations.update(dict.fromkeys(_location(reader.read(start, stop))))
         graphs += kind == "graph"
@@ -63,8 +75,22 @@ def external_locations(descriptor: int, size: int) -> tuple[str, ...]:
     return tuple(locations)
 
 
-def _messages(reader: _Reader, size: int) -> Iterator[tuple[str, int, int]]:
-    """The messages that may lead to a tensor, each with its start and stop, in file order.
+def names_in_graph(descriptor: int, size: int) -> Iterator[tuple[str, bytes]]:
+    """Operators, attributes' names and their strings, in file order, subgraphs and functions too.
+
+    Each is a pair of `operator`, `name` or `word` and the bytes; long ones are left out. Raises
+    `OnnxFileFault`.
+    """
+    reader = _Reader(descriptor, size)
+    for kind, start, stop in _messages(reader, size, _NAMES):
+        if kind in _LEAVES and stop - start <= _MOST_NAME_BYTES:
+            yield kind, reader.read(start, stop)
+
+
+def _messages(
+    reader: _Reader, size: int, inside: Mapping[str, Mapping[int, str]]
+) -> Iterator[tuple[str, int, int]]:
+    """The messages that `inside` leads to, each with its start and stop, in file order.
 
     Invariant: `position` lies in the innermost open message, or is its end.
     """
@@ -82,12 +108,12 @@ def _messages(reader: _Reader, size: int) -> Iterator[tuple[str, int, int]]:
         if fields > _MOST_FIELDS:
             raise OnnxFileFault(f"has more than {_MOST_FIELDS} fields")
         number, wire_type, start, stop = reader.field(position, end)
-        inner = _INSIDE[kind].get(number) if wire_type == _BYTES else None
+        inner = inside[kind].get(number) if wire_type == _BYTES else None
         position = stop
         if inner is None:
             continue
         yield inner, start, stop
-        if inner != "entry":
+        if inner not in _LEAVES:
             if len(open_messages) >= _MOST_DEPTH:
                 raise OnnxFileFault(f"nests messages more than {_MOST_DEPTH} deep")
             open_messages.append((inner, stop))

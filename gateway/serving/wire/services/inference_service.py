@@ -6,7 +6,13 @@ import asyncio
 import time
 from typing import Final
 
-from gateway.core.errors import DeadlineExpired, GatewayError, InvalidRequest, status_of
+from gateway.core.errors import (
+    AnswerTooLarge,
+    DeadlineExpired,
+    GatewayError,
+    InvalidRequest,
+    status_of,
+)
 from gateway.core.grpc_status import DEADLINE_EXCEEDED
 from gateway.core.span_context import span_context_of
 from gateway.protocol.codec import VersionCodec
@@ -37,16 +43,25 @@ def _final_response() -> bytes:
 
 
 _FINAL_RESPONSE: Final = _final_response()  # merges into a response by concatenation
+_STREAM_ROOM: Final = len(_FINAL_RESPONSE) + 16
+"""What an answer becomes longer by on a stream, at most."""
 
 
 class InferenceService:
     """Answers inference requests by the routes of a catalogue."""
 
-    def __init__(self, catalogue: Catalogue, streams: OpenStreams, writer: RecordWriter) -> None:
-        """`writer` writes down what became of each."""
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        streams: OpenStreams,
+        writer: RecordWriter,
+        max_message_bytes: int,
+    ) -> None:
+        """`writer` writes down what became of each; no answer is longer than the message limit."""
         self._catalogue = catalogue
         self._streams = streams
         self._writer = writer
+        self._max_bytes = max_message_bytes
         self._layouts: Layouts[Route] = Layouts()
         catalogue.on_change(self._layouts.clear)
 
@@ -66,6 +81,8 @@ class InferenceService:
             prediction = await way.target.predict(request)
             codec: VersionCodec = prediction.served_by.codec
             answer = codec.encode(id_field, request.form.outputs, prediction, way.choices)
+            if len(answer) > self._max_bytes - (_STREAM_ROOM if flags else 0):
+                raise AnswerTooLarge(_too_large_text(len(answer), self._max_bytes))
         except BaseException as error:
             failure = Failure(call, error, status_of(error), arrived)
             failure.request = request
@@ -184,6 +201,13 @@ def _identify(failure: Failure, way: Layout[Route] | FirstMessage, message: byte
         failure.request_id = _id_of(way, message)
     if failure.request is not None and failure.request.version is not None:
         failure.version = failure.request.version
+
+
+def _too_large_text(size: int, limit: int) -> str:
+    return (
+        f"the answer has {size} bytes, and a message may have {limit} (`--max-message-size`): ask "
+        "for fewer rows or outputs"
+    )
 
 
 def _id_of(layout: Layout[Route], message: bytes) -> str:

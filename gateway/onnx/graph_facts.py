@@ -1,0 +1,66 @@
+"""What a graph is made of, as far as batching evidence asks, in the inspection process.
+
+Trial runs show how rows are answered; a graph shows what trial runs may overlook. An operator that
+takes a scale from the whole batch couples its rows, however little of it a label shows. And a graph
+names the words that it knows, without which all strings are answered alike.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gateway.onnx.protobuf import names_in_graph
+
+COUPLING: Final = frozenset(
+    {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
+)
+"""Operators whose range is that of a whole tensor, all rows of a batch (ONNX, com.microsoft)."""
+REDUCING: Final = frozenset(
+    {
+        "CumSum", "MeanVarianceNormalization", "NonZero", "ReduceL1", "ReduceL2", "ReduceLogSum",
+        "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum",
+        "ReduceSumSquare", "Scan", "Loop", "Unique",
+    }
+)  # fmt: skip
+"""Operators that look over several rows where their axes say so."""
+_KEYS: Final = frozenset({b"keys_strings", b"keys_tensor", b"cats_strings", b"pool_strings"})
+"""Attributes whose words are looked up, rather than answered."""
+_MOST_WORDS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class GraphFacts:
+    """The operators of a graph by name, and words that it looks up, in file order."""
+
+    operators: frozenset[str] = frozenset()
+    words: tuple[str, ...] = ()
+
+    @property
+    def coupling(self) -> str:
+        """An operator that makes a row's answer hang on the others; empty: none is known to."""
+        return min(self.operators & COUPLING, default="")
+
+    @property
+    def reducing(self) -> str:
+        """An operator that may do so, by its axes; empty: there is none."""
+        return min(self.operators & REDUCING, default="")
+
+
+def graph_facts(path: str) -> GraphFacts:
+    """Reads the facts off the file; raises `OnnxFileFault`, and OSError where it cannot be read."""
+    operators: set[str] = set()
+    words: dict[str, None] = {}
+    attribute = b""
+    with Path(path).open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        for kind, name in names_in_graph(file.fileno(), size):
+            if kind == "operator":
+                operators.add(name.decode("utf-8", "replace"))
+            elif kind == "name":
+                attribute = name
+            elif attribute in _KEYS and len(words) < _MOST_WORDS:
+                words[name.decode("utf-8", "replace")] = None
+    return GraphFacts(frozenset(operators), tuple(words))
