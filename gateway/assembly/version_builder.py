@@ -1,4 +1,7 @@
-"""Brings one version up, with everything that runs and protects it, and takes it down again."""
+"""Brings up a version in a serving process, with everything that runs and protects it.
+
+It takes the version down again as well.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,10 @@ if TYPE_CHECKING:
 
 
 class VersionBuilder:
-    """Builds live versions for one process.
+    """Builds the live versions of one process.
 
-    `gateway.serving.routing.version_changes.LiveVersions`.
+    Called by `gateway.serving.routing.version_changes.LiveVersions`; each version takes itself down
+    again when it is closed.
     """
 
     def __init__(
@@ -66,9 +70,10 @@ class VersionBuilder:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """All versions are closed, or their process is about to end.
+        """Closes what runs versions in other processes.
 
-        A worker process that is stopped or hangs must not outlive it.
+        By then all versions are closed, or this process is about to end; a worker process that is
+        stopped or hangs must not outlive it.
         """
         await asyncio.gather(*(each.close() for each in self._elsewhere))
         await self._remotes.aclose()
@@ -122,11 +127,10 @@ class VersionBuilder:
     async def _instances_for(
         self, plan: VersionPlan, guard: OutputGuard, writer: BatchWriter, undo: AsyncExitStack
     ) -> VersionInstances:
-        """What runs it: threads of this process where nothing else is configured.
+        """What runs the version.
 
-        By the shortest way.
-
-        Else a pool of whatever is configured.
+        Threads of this process, with nothing in between, where nothing else is configured; else a
+        pool of whatever is.
         """
         protection = plan.protection
         if protection.local and protection.workers is None and not protection.remotes:
@@ -135,8 +139,8 @@ class VersionBuilder:
             guarded = GuardedRunner(runner, guard) if guard.watches else runner
             return VersionInstances(ThreadSlots(guarded, self._workers, plan.instances), guarded)
         instances = [*await self._local(plan, undo), *await self._remote(plan, writer, undo)]
-        # Each can fail on its own, so each has a breaker of its own; the
-        # pool skips those that are open.
+        # Each can fail on its own, so each has a breaker of its own; the pool skips those that are
+        # open.
         gates = [self._breaker(plan, instance.name, undo) for instance in instances]
         if guard.watches:
             instances = [GuardedInstance(instance, guard) for instance in instances]
