@@ -1,4 +1,4 @@
-"""What is said of one option, beside its name, type and default: read in the main process.
+"""What describes an option, beside its name, type and default: read in the main process.
 
 A field of an options struct is `name: Annotated[type, Option(...)] = default`. The command line,
 `--help`, the configuration file's keys and the tables of the READMEs are made from that line. A

@@ -102,9 +102,9 @@ def bare_type(type_: Any) -> Any:
 
 @functools.cache
 def _strict_loader() -> Any:
-    """A SafeLoader, the ten times quicker one where PyYAML was built with libyaml.
+    """A SafeLoader that refuses a key given twice.
 
-    That also refuses a key given twice.
+    It is built on the one of libyaml, ten times quicker, where PyYAML has that.
     """
     import yaml  # noqa: PLC0415  # as above
 
@@ -146,12 +146,10 @@ def _value(data: object, type_: Any, path: str, faults: list[str]) -> Any:
     try:
         return type_.parse(data) if hasattr(type_, "parse") else msgspec.convert(data, type_)
     except msgspec.ValidationError as error:
-        known = arguments if origin is typing.Literal and isinstance(data, str) else ()
-        faults.append(
-            f"{path}: unknown value '{data}'{did_you_mean(data, known)}"
-            if known
-            else _leaf_fault(str(error), data, path)
-        )
+        if origin is typing.Literal and isinstance(data, str):
+            faults.append(f"{path}: unknown value '{data}'{did_you_mean(data, arguments)}")
+        else:
+            faults.append(_leaf_fault(str(error), data, path))
     except ValueError as error:
         faults.append(f"{path}: {error}")
     return None
