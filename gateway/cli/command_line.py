@@ -1,4 +1,4 @@
-"""Which command is meant, and how each ends.
+"""The command line: finds the command that is meant, runs it, and reports how it ended.
 
 Only the module of the command that is asked for is imported: `gateway serve` has to have its
 serving processes on their way before anything slow is, and help texts should not wait for gRPC.
@@ -45,18 +45,18 @@ class Command(Protocol):
     EXAMPLES: str
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Its options."""
+        """Adds its options to the parser."""
         ...
 
     def run(self, arguments: argparse.Namespace) -> int:
-        """Does it; returns the exit status, or raises `CommandError`."""
+        """Carries the command out; returns the exit status, or raises `CommandError`."""
         ...
 
 
 def main(words: Sequence[str], spawner: Spawner) -> int:
     """Runs one command; returns the exit status. Faults go to stderr, a line each.
 
-    `spawner` is for what the command serves with.
+    `spawner` starts the processes of a gateway, where the command serves.
     """
     name = next((word for word in words if not word.startswith("-")), "")
     try:
@@ -98,9 +98,9 @@ def _run(name: str, words: Sequence[str], spawner: Spawner) -> int:
 
 
 def _parsers(name: str, command: Command | None) -> tuple[Parser, Parser]:
-    """The parser of the whole line and that of the command.
+    """The parser of the whole line, and that of the command.
 
-    Which alone has its options filled in.
+    Only the command that is asked for has its options in it, because only its module is imported.
     """
     parser = Parser(
         prog="gateway",

@@ -42,7 +42,7 @@ class ClientOptions:
 
     address: str
     timeout_s: float = 5.0
-    """For everything that is asked, together."""
+    """Time for everything that is asked, together."""
     tls: bool = False
     tls_ca: str = ""
     """Roots the server's certificate leads to, a PEM file; empty: those gRPC brings."""
@@ -187,7 +187,7 @@ def _connection_hint(details: str, options: ClientOptions) -> str:
 
 
 def _wanted_of_clients(options: ClientOptions) -> str:
-    """What a server may want that does not stand in the options."""
+    """What a server that closes connections may want, and the options do not give it."""
     if _is_secure(options):
         return "a certificate of its clients (--tls-cert FILE --tls-key FILE)"
     return "TLS (--tls-ca FILE)"
