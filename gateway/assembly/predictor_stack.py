@@ -131,8 +131,7 @@ def _with_own_protections(
         # share batches with others.
         stack = Splitter(stack, plan.batching.max_batch_size)
     if instances.runner is None:
-        # Before queueing: a request that nobody could run is refused at once instead of waiting
-        # for its deadline.
+        # Before queueing: what nobody could run is refused at once and need not sit out its time.
         stack = Reachable(stack, instances.instances.unreachable, subject)
     # Around all that can fail: while it is open nothing of the version is touched. Also where it
     # never opens by itself: operators may force it.

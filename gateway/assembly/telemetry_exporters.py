@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gateway.telemetry.tracing.exporter import SpanExport
 
 _LAST_S: Final = 3.0
-"""For spans and lines that are left at the end; then metrics are sent a last time."""
+"""Seconds at the end for spans and lines that are left; then metrics are sent a last time."""
 _log = logging.getLogger(__name__)
 
 

@@ -99,8 +99,7 @@ class VersionBuilder:
         # Its name is written down before anything can run a batch.
         writer = BatchWriter(self._writer, f"{plan.model}/{plan.version}", plan.statistics_row)
         instances = await self._instances_for(plan, guard, writer, undo)
-        # The version's own circuit breaker gets the outcome of each batch, whichever instance ran
-        # it.
+        # The version's own circuit breaker gets every batch's outcome, whichever instance ran it.
         breaker = self._breaker(plan, "", undo)
         stack = build_stack(plan, instances, breaker, statistics, self._context, writer)
         live = LiveVersion(
@@ -139,8 +138,7 @@ class VersionBuilder:
             guarded = GuardedRunner(runner, guard) if guard.watches else runner
             return VersionInstances(ThreadSlots(guarded, self._workers, plan.instances), guarded)
         instances = [*await self._local(plan, undo), *await self._remote(plan, writer, undo)]
-        # Each can fail on its own, so each has a breaker of its own; the pool skips those that are
-        # open.
+        # Each can fail on its own, so each has its own breaker; the pool skips those that are open.
         gates = [self._breaker(plan, instance.name, undo) for instance in instances]
         if guard.watches:
             instances = [GuardedInstance(instance, guard) for instance in instances]

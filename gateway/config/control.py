@@ -190,7 +190,7 @@ class StopOptions:
     drain_delay_s: Annotated[
         float, Option("after SIGTERM: not ready, but everything is still served", DURATION)
     ] = 5.0
-    """So that callers can go elsewhere; 0: none."""
+    """Callers can go elsewhere meanwhile; 0: no delay."""
     grace_s: Annotated[float, Option("then calls in flight may take so long to end", DURATION)] = (
         20.0
     )

@@ -199,7 +199,7 @@ def _changes(endpoint: str, protocol: str) -> dict[str, str | None]:
 
 
 def _protocol(seen: Mapping[str, str], signal: str) -> str:
-    """As configured; else by the endpoint's port, of which 4318 is OTLP's over HTTP."""
+    """The protocol as configured, else by the endpoint's port: 4318 is that of OTLP over HTTP."""
     if variable := variable_of(seen, signal, "PROTOCOL"):
         if seen[variable] not in {GRPC, HTTP}:
             raise fault(variable, f"{GRPC} or {HTTP}", seen[variable])

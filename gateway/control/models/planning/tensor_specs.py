@@ -161,8 +161,7 @@ def _shapes(
         return lead + rows, None
     wanted = shape if reshape is None else reshape
     if axis.configured is None and reshape is None and len(wanted) != len(rows):
-        # it is not configured whether there is a batch axis, so a shape may have been written with
-        # or without it
+        # whether there is a batch axis is not configured, so a shape may be written with or without
         if axis.batched and len(wanted) == len(graph) and wanted[0] == -1:
             shape = wanted[1:]
             wanted = shape
