@@ -131,7 +131,7 @@ def _with_own_protections(
         # share batches with others.
         stack = Splitter(stack, plan.batching.max_batch_size)
     if instances.runner is None:
-        # Before queueing: what nobody could run is refused at once and need not sit out its time.
+        # Before queueing: what nobody could run is refused at once, not after its deadline.
         stack = Reachable(stack, instances.instances.unreachable, subject)
     # Around all that can fail: while it is open nothing of the version is touched. Also where it
     # never opens by itself: operators may force it.
@@ -155,7 +155,7 @@ def _with_fallback(inner: Predictor, plan: VersionPlan, context: ProcessContext)
     """Around everything of the version itself."""
     if not plan.protection.fallback:
         return inner
-    # 16 ms of every start, for those who ask for it
+    # imported late: it takes 16 ms, which only a start with a fallback is to pay
     from gateway.serving.policies.fallback.chain import with_fallback  # noqa: PLC0415
 
     return with_fallback(inner, plan, context.targets, time.monotonic)

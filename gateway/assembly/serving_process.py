@@ -1,6 +1,6 @@
-"""One serving process, put together: it is complete in itself and serves what it is told to.
+"""One serving process, put together: complete in itself.
 
-What that is comes from the control process, over the link.
+What it serves is decided by the control process, which sends it over the link.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from gateway.serving.wire.transport.choose import choose_transport
 from gateway.serving.wire.transport.interface import TransportOptions
 from gateway.serving.wire.transport.io_mode import EXPERIMENTS_VARIABLE
 
-# opening one model while another is warmed; more would take the cores from what is served
+# One model is opened while another is warmed; more would take the cores from what is served.
 _LOADING_THREADS = 2
 
 
@@ -78,7 +78,7 @@ async def _serve(link_fd: int, files: SharedFiles, watch: OrphanWatch) -> None:
         assert isinstance(settings, ServingSettings)
         watch.limit_s = start.orphan_limit_s
         if settings.grpc_experiments:
-            # read when the transport imports grpc, further down
+            # grpc reads it when the transport imports it, further down
             os.environ[EXPERIMENTS_VARIABLE] = settings.grpc_experiments
         begin_logs(settings.logs.log_format, settings.logs.log_level, start.slot)
         try:
@@ -198,7 +198,7 @@ def transport_options(start: Start, settings: ServingSettings) -> TransportOptio
         addresses=start.addresses,
         max_message_bytes=limits.max_message_bytes,
         max_concurrent_calls=limits.max_concurrent_calls,
-        # also for one process: the supervisor holds the port with a socket of its own
+        # also where there is one process: the supervisor holds the port with its own socket
         reuse_port=True,
         min_client_ping_interval_s=limits.min_client_ping_interval_s,
         max_connection_age_s=limits.max_connection_age_s,

@@ -126,7 +126,7 @@ def _metrics_export(
         times = export_times(os.environ)
         exporter = make_exporter(name, settings.otel.metric_protocol, os.environ)
     except Exception as error:  # noqa: BLE001
-        # an installed package's own, or of the environment that it reads: no bug of ours
+        # raised by an installed package, or for the environment that it reads: no bug of ours
         _log.error("metrics are not exported by %r: %s: %s", name, type(error).__name__, error)
         return None
     if exporter is None:

@@ -151,7 +151,7 @@ class VersionBuilder:
             runner = await self._loader.open(plan)
             undo.push_async_callback(self._loader.close, runner)
             return [ThreadInstance(runner, self._workers, plan.instances)]
-        # for those who ask for it
+        # imported late, for versions that are configured to run in worker processes
         from gateway.serving.runtime.process.process_workers import ProcessWorkers  # noqa: PLC0415
 
         workers = ProcessWorkers(plan, on_event=self._context.on_event)
@@ -166,7 +166,7 @@ class VersionBuilder:
     ) -> list[Instance]:
         if not plan.protection.remotes:
             return []
-        # brings grpc, which only those need who have remotes, and the transport later
+        # imported late: it brings grpc, which only remotes need until the transport does
         from gateway.serving.runtime.remote.grpc_channel import Channels  # noqa: PLC0415
         from gateway.serving.runtime.remote.remote_instance import RemoteInstance  # noqa: PLC0415
 
@@ -182,6 +182,6 @@ class VersionBuilder:
             self._elsewhere.add(remote)
             undo.callback(self._elsewhere.discard, remote)
             undo.push_async_callback(remote.close)
-        # a silent one takes two seconds
+        # all at once, because one that is silent takes two seconds
         await asyncio.gather(*(remote.start() for remote in remotes))
         return list(remotes)

@@ -35,7 +35,7 @@ examples:
 
 gateway COMMAND --help says what each command takes."""
 
-_INTERRUPTED = 130  # as shells have it
+_INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
 
 
 class Command(Protocol):
@@ -82,7 +82,7 @@ def _run(name: str, words: Sequence[str], spawner: Spawner) -> int:
             USAGE,
         )
     if name in ("infer", "breakers"):
-        # read when grpc is imported; what it would log is reported by us
+        # grpc reads it when it is imported; what it would log, the command reports itself
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     command = (
         cast("Command", importlib.import_module(f"gateway.cli.commands.{name}")) if name else None
@@ -132,7 +132,7 @@ class _VersionAction(argparse.Action):
         super().__init__(nargs=0, **arguments)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        # reads the metadata of packages
+        # imported late: it reads the metadata of packages
         from gateway.cli.version_text import versions  # noqa: PLC0415
 
         print(versions())

@@ -216,7 +216,7 @@ class ControlOptions:
     stop: StopOptions = field(default_factory=StopOptions)
 
     def __post_init__(self) -> None:
-        # slots of the statistics
+        # the statistics table has 64 slots
         _require(1 <= self.processes <= 64, "--processes must be 1 to 64, or auto", self.processes)  # noqa: PLR2004
 
 

@@ -37,7 +37,7 @@ def exporter_names(
 
 
 def _check_installed(name: str, signal: str, words: Iterable[str]) -> None:
-    # reads the folders of all packages, which most starts can do without
+    # imported late: it reads the folders of all packages, which most starts can do without
     from importlib.metadata import entry_points  # noqa: PLC0415
 
     known = _KNOWN_EXPORTERS[signal]

@@ -96,7 +96,7 @@ def bare_type(type_: Any) -> Any:
     if origin not in (typing.Union, types.UnionType):
         return type_
     members = tuple(member for member in typing.get_args(type_) if member is not types.NoneType)
-    # made from values
+    # the members are known only when it runs
     return members[0] if len(members) == 1 else typing.Union[members]  # noqa: UP007
 
 
@@ -197,7 +197,7 @@ def _leaf_fault(message: str, data: object, path: str) -> str:
     match = re.fullmatch(r"(.*?)(?: - at `\$(.*)`)?", message, re.DOTALL)
     assert match is not None
     text = match[1].replace("`", "")
-    # a line's width
+    # a value is shown in at most 80 characters
     shown = repr(data) if len(repr(data)) < 80 else f"{repr(data)[:77]}..."  # noqa: PLR2004
     return f"{path}{match[2] or ''}: {text[:1].lower()}{text[1:]}" + (
         "" if shown in text else f" ({shown})"

@@ -7,7 +7,7 @@ from typing import Final
 
 _TRACE_URL: Final = "http://HOST:16686/trace/{trace_id}"
 _MOST_PORT: Final = 65535
-_MOST_PROCESSES: Final = 64  # slots of the statistics
+_MOST_PROCESSES: Final = 64  # as many slots as the statistics table has
 
 
 def http_port(value: object) -> int | None:

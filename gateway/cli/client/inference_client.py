@@ -124,7 +124,7 @@ class Client:
         except grpc.RpcError:
             return ()
         names = sorted({entry.name for entry in index.models})
-        if model in names:  # something of it is what was not found
+        if model in names:  # what was not found is a version, or a part of it
             return ()
         return (f"the server has {', '.join(names) or 'no live model'}{nearest(model, names)}",)
 
@@ -202,7 +202,7 @@ def _open_channel(options: ClientOptions) -> Any:
     if not _is_secure(options):
         return grpc.insecure_channel(options.address, arguments)
     if options.tls_server_name:
-        # numbers or texts
+        # gRPC takes texts beside numbers, which the type of the list does not say
         arguments.append(("grpc.ssl_target_name_override", options.tls_server_name))  # type: ignore[arg-type]
     files = {
         option: _read(option, getattr(options, option))

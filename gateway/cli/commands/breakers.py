@@ -147,7 +147,7 @@ class _ControlClient(Client):
         self._set = SetBreakerRequest()
         try:
             there = self.list_breakers(asked.model, asked.version)
-        except CommandError:  # nor is there such a model
+        except CommandError:  # there is no such model either
             return self._other_models(asked.model)
         return (
             ()

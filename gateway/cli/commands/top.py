@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if not sys.stdout.isatty():
         raise CommandError("this is no terminal: --once prints one table and ends")
-    with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is the way to end it
         _follow(Console(highlight=False), client, state, interval_s)
     return 0
 

@@ -48,5 +48,5 @@ def _number(text: str) -> int | str:
     Otherwise it stays a text, and the check of the value reports what is wrong with it.
     """
     digits = text.removeprefix("-")
-    # 64 bits
+    # longer ones are beyond 64 bits
     return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 20 else text  # noqa: PLR2004

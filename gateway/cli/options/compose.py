@@ -145,7 +145,7 @@ def _share(limit: int, processes: int) -> int:
 def _tls_faults(listen: ListenOptions) -> Iterator[str]:
     if not (listen.tls_cert or listen.tls_key or listen.tls_client_ca):
         return iter(())
-    # brings OpenSSL, which most starts can do without
+    # imported late: it brings OpenSSL, which most starts can do without
     from gateway.cli.options.tls_files import tls_faults  # noqa: PLC0415
 
     return tls_faults(listen.tls_cert, listen.tls_key, listen.tls_client_ca)

@@ -70,7 +70,7 @@ def _part(type_: Any) -> tuple[str, type[msgspec.Struct] | None]:
     """The struct that a value is made of, and how its keys' paths go on."""
     if _is_struct(type_):
         return ".", type_
-    # a list with a `parse` of its own is a class of its own
+    # a list that has a `parse` is a subclass of tuple, which names its items in its bases
     listed = getattr(type_, "__orig_bases__", (type_,))[0]
     arguments = typing.get_args(listed)
     if typing.get_origin(listed) is tuple and _is_struct(arguments[0]):

@@ -166,7 +166,7 @@ class Ranges(dict[str, tuple[float, float]]):
     def parse(cls, value: object) -> Self:
         """The ranges that are given; raises ValueError."""
         if not isinstance(value, Mapping):
-            # what every `parse` raises
+            # ValueError is what every `parse` raises
             raise ValueError(f"expected a range such as [0, 1] for each output, got {value!r}")  # noqa: TRY004
         ranges = cls()
         for name, given in value.items():
