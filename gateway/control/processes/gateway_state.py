@@ -34,7 +34,7 @@ class GatewayState:
         self._settings = settings
         self._started_s = time.time()
         self.models: ModelControl | None = None
-        """None until the source of the models is open."""
+        """The models; None until their source is open."""
 
     def __repr__(self) -> str:
         return f"<GatewayState {self._phase}, {'' if self.ready else 'not '}ready>"

@@ -56,7 +56,7 @@ class Started:
     address: str
     """Host and port, for callers on this machine."""
     http_address: str
-    """Empty: HTTP is not served."""
+    """Host and port of HTTP; empty: it is not served."""
     processes: int
     index: tuple[IndexEntry, ...]
     elapsed_s: float
