@@ -20,7 +20,10 @@ _LONGEST_REASON: Final = 200
 
 
 class BatchWriter(BatchListener):
-    """Writes the BATCH, LINK and CALL cells of one version; who runs batches calls it."""
+    """Writes the BATCH, LINK and CALL cells of one version.
+
+    The dispatcher notifies it of batches, and a remote instance asks it for what a call carries.
+    """
 
     def __init__(self, writer: RecordWriter, name: str, row: int) -> None:
         """`name`: MODEL/VERSION."""
@@ -38,7 +41,7 @@ class BatchWriter(BatchListener):
             (request.parent or request).run = run
 
     def batch_finished(self, batch: BatchView) -> None:
-        """Writes it down, before its requests are, and notes for these that they are run again."""
+        """Writes the batch down before its requests are, and notes in these if they run again."""
         if batch.run_again:
             self._note_retry(batch)
         instance = self._instance(batch.instance)

@@ -41,10 +41,7 @@ class Failure:
     )
 
     def __init__(self, caller: Caller, error: BaseException, status: int, arrived: float) -> None:
-        """`status`: the status its caller got, gRPC's number.
-
-        `arrived`: seconds of the monotonic clock.
-        """
+        """`status`: the gRPC status its caller got; `arrived`: seconds of the monotonic clock."""
         self.caller = caller
         self.error = error
         self.status = status
@@ -139,7 +136,7 @@ def _error_text(error: BaseException) -> str:
 
 
 def _events_of(failure: Failure, error: str, now: float) -> tuple[RequestEvent, ...]:
-    """What was decided about it; a breaker's refusal that no fallback has met is the last of it."""
+    """What was decided about it; a breaker's refusal that met no fallback is all of it."""
     events = failure.request.events if failure.request is not None else ()
     if isinstance(failure.error, CircuitBreakerOpen) and not events:
         return ((int(now * 1e9), BREAKER_REFUSED, error[:200]),)
