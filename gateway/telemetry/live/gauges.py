@@ -1,6 +1,6 @@
 """What serving processes say of themselves once a second, as the telemetry process keeps it.
 
-The latest gauges of each, and which processes still send any.
+It keeps the latest gauges of each, and finds which processes still send any.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gateway.records.events import Gauges, VersionGauges
 from gateway.records.reader import Chunk
 
 SILENT_AFTER_NS: Final = 4_000_000_000
-"""Gauges come every second."""
+"""A process is silent without gauges for so long; they come every second."""
 _WORST_FIRST: Final = (OPEN, HALF_OPEN, CLOSED)
 
 
@@ -22,7 +22,7 @@ _WORST_FIRST: Final = (OPEN, HALF_OPEN, CLOSED)
 class _Latest:
     latest: Gauges
     cpu_percent: float | None = None
-    """Of one core, between the latest two."""
+    """How much of one core it used between the latest two gauges."""
 
 
 class LatestGauges:
@@ -49,7 +49,10 @@ class LatestGauges:
             self._latest[chunk.slot] = _Latest(gauges, cpu_percent)
 
     def speaking(self, now_ns: int, pids: Mapping[int, int]) -> dict[int, Gauges]:
-        """Of processes that run, by slot, the gauges of those that have sent any of late."""
+        """The gauges of processes that run and have sent any of late, by slot.
+
+        `pids`: the processes that run, by slot.
+        """
         return {
             slot: latest.latest
             for slot, latest in sorted(self._latest.items())
@@ -57,7 +60,7 @@ class LatestGauges:
         }
 
     def cpu_percent(self, slot: int) -> float | None:
-        """Of one core; None: not known yet."""
+        """How much of one core a process uses; None: it is not known yet."""
         return self._latest[slot].cpu_percent
 
     def _speaks(self, slot: int, now_ns: int, pids: Mapping[int, int]) -> bool:

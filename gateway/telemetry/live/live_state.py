@@ -75,7 +75,7 @@ class LiveState:
         self._texts: dict[str, tuple[object, str]] = {}
 
     def on_event(self, overview: Overview) -> None:
-        """The gateway has changed."""
+        """Takes the gateway's state, because it has changed."""
         if self._known:
             self._events.on_event(self._overview, overview, self._now_s())
         self._overview = overview
@@ -83,9 +83,9 @@ class LiveState:
         self._processes.on_event(overview.processes, self._now_ns())
 
     def consume(self, chunk: Chunk) -> None:
-        """A serving process wrote this.
+        """Takes what a serving process wrote.
 
-        What cannot be understood is logged and left out, for others read the same.
+        What cannot be understood is logged and left out, because other consumers read the same.
         """
         try:
             self._processes.consume(chunk)
@@ -127,7 +127,7 @@ class LiveState:
         return self._document
 
     def history(self, key: Key | None = None, since_s: float = 0.0) -> dict[str, object] | None:
-        """The points after `since_s`, of all versions together or of one.
+        """The points after `since_s`, a Unix time, of one version or of all together.
 
         None: there is no such version.
         """

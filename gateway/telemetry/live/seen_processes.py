@@ -1,6 +1,6 @@
 """The serving processes as the telemetry process sees them.
 
-Who of them sends gauges, who is silent, and for whose records the ring had no room.
+It finds which of them send gauges, which are silent, and for whose records the ring had no room.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SeenProcesses:
         """The latest gauges of those that have sent any of late."""
 
     def on_event(self, processes: Iterable[ProcessState], now_ns: int) -> None:
-        """The main process has said which processes there are."""
+        """Takes the processes that there are, as the main process has named them."""
         self._met_ns = {
             (each.slot, each.pid): self._met_ns.get((each.slot, each.pid), now_ns)
             for each in processes
@@ -40,7 +40,7 @@ class SeenProcesses:
         self._gauges.consume(chunk)
 
     def refresh(self, processes: Iterable[ProcessState], now_ns: int) -> None:
-        """Looks which of these processes speak, and what they have dropped."""
+        """Looks which of these processes send gauges, and what they have dropped."""
         self.speaking = self._gauges.speaking(
             now_ns, {process.slot: process.pid for process in processes}
         )

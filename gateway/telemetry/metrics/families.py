@@ -1,10 +1,8 @@
-"""What a metric is, in whatever format it is read.
+"""What a metric is in the telemetry process, in whatever format it is read.
 
-Families, their series, and values at one moment.
-
-A series lives as long as what it describes, a `Portion` as long as its values: encodings keep what
-they have made of either beside it, so that of a thousand models only those are encoded anew that
-have done something.
+A family has series, and a series a value at one moment. A series lives as long as what it
+describes, a `Portion` as long as its values: encodings keep what they have made of either beside
+it, so that of a thousand models only those are encoded anew that have done something.
 """
 
 from __future__ import annotations
@@ -35,10 +33,7 @@ class Family:
     unit: str = ""
     """In the words of UCUM, as OpenTelemetry has them: `s`, `By`, `{request}`; empty: none."""
     bounds: tuple[float, ...] = ()
-    """Of a histogram: upper bounds of its buckets, each in its bucket.
-
-    One more bucket has no bound.
-    """
+    """The upper bounds of a histogram's buckets, each in its bucket; one more has no bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +59,7 @@ class Series:
 
     family: Family
     labels: Labels = ()
-    """In the words of Prometheus; one that is empty is as good as none."""
+    """In the words of Prometheus; a label whose value is empty is as good as none."""
     kept: dict[object, str] = field(default_factory=dict, repr=False)
     """What encodings have made of it, by encoding."""
 
