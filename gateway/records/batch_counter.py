@@ -29,8 +29,8 @@ class BatchCounter(BatchListener):
         requests = batch.requests
         count = len(requests)
         arrived_ns = int(sum([request.arrived for request in requests]) * 1e9)
-        # a part of a large request fills a run by itself; its rows and the
-        # run count, the request does with its last part
+        # A part of a large request fills a run by itself: its rows and the run are counted, the
+        # request is with its last part.
         if count == 1 and not requests[0].counted:
             count = 0
             arrived_ns = 0

@@ -66,8 +66,7 @@ class GaugeWriter:
                 self._writer.names.refresh()
                 self._writer.write_event(await self._gauges())
             except Exception:  # noqa: BLE001
-                # whatever it is, such as no descriptor left to read
-                # with, it may be over in a second
+                # whatever it is, such as no descriptor left to read with, may be over in a second
                 if not self._failing:
                     _log.exception("the gauges of this process cannot be collected")
                 self._failing = True

@@ -54,7 +54,7 @@ class NameTable:
     def refresh(self) -> None:
         """Writes everything again where another reader reads now, or the ring had no room.
 
-        To be called now and then.
+        It is to be called now and then.
         """
         if self._reader != self._ring.reader or not self._complete:
             self._write_all()

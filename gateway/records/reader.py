@@ -70,7 +70,7 @@ class Chunk:
     links: Cells
     calls: Cells
     details: Mapping[int, Detail]
-    """By the place of the request's cell."""
+    """Details by the place of their request's cell."""
     state_changes: tuple[StateChanged, ...] = ()
     gauges: tuple[Gauges, ...] = ()
 

@@ -25,7 +25,7 @@ from gateway.records.ring import RingWriter
 _NO_ID: Final = bytes(8)
 _TWO_BYTES_FROM: Final = 0x80  # where a protobuf length takes a second byte
 Fields = tuple[int, int, int, int, int, float, int, int, int]
-"""Of a REQUEST cell those from `version` to `reason`, in their order there."""
+"""The fields of a REQUEST cell from `version` to `reason`, in their order there."""
 
 
 class RequestCells:

@@ -19,7 +19,7 @@ from gateway.records.events import Detail
 
 NOTHING: Final = Detail()
 MOST_DETAILS_PER_S: Final = 1000
-"""Of failures in one process: where more fail, their reasons must do."""
+"""How many failures a second of one process have a detail; of more, their reasons must do."""
 _LONGEST_ERROR: Final = 1000  # characters
 
 
@@ -126,7 +126,7 @@ def _long_id(request_id: bytes) -> str:
 def _error_text(error: BaseException) -> str:
     """The error text its caller got; of what nobody expected that is no more than its class."""
     if isinstance(error, GatewayError):
-        # cut after: what it looks for stands at the beginning
+        # cut afterwards: what `without_values` looks for stands at the beginning
         return without_values(str(error))[:_LONGEST_ERROR]
     return (
         ""

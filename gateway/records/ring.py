@@ -121,8 +121,8 @@ class RingReader:
     def read(self, most: int = CELLS) -> tuple[int, Cells]:
         """The place of the first unread cell, and a copy of those that the last poll has seen.
 
-        At most `most` cells, which count as unread until `advance`. The last event may lack its
-        end: who reads goes no further than to its beginning.
+        There are at most `most` of them, which count as unread until `advance`. The last event may
+        lack its end: who reads goes no further than to its beginning.
         """
         first = int(self._words[_READ])
         ready = self._seen

@@ -39,8 +39,8 @@ class SlowRequests:
         if self.limit_s == math.inf:
             self.limit_s = _FIRST * (sum_s - self._sum_s) / new
         else:
-            # Quickly up and slowly down: where all take the same time, a limit just
-            # below it has all of them over.
+            # Quickly up and slowly down: where all requests take the same time, all of them are
+            # over a limit just below it.
             self.limit_s *= min(2.0, max(_DOWN, (self.over / (new * _SHARE)) ** 0.25))
         self._answered = answered
         self._sum_s = sum_s

@@ -42,12 +42,12 @@ class Metric(NamedTuple):
     """What a counter is called as a metric, and its description."""
 
     name: str
-    """In Prometheus; that of a number ends with `_total`."""
+    """Its name in Prometheus; that of a number ends with `_total`."""
     help: str
     otlp_name: str
-    """In OpenTelemetry."""
+    """Its name in OpenTelemetry."""
     unit: str
-    """In the words of UCUM: `s`, `By`, `{request}`."""
+    """Its unit in the words of UCUM: `s`, `By`, `{request}`."""
 
 
 class TritonMetric(NamedTuple):

@@ -28,7 +28,7 @@ class Histogram:
     """How often something took how long, in buckets of time."""
 
     counts: tuple[int, ...] = (0,) * BUCKETS
-    """By bucket of `TIME_BOUNDS_S`, not cumulative."""
+    """How often in each bucket of `TIME_BOUNDS_S`, not cumulative."""
     sum_s: float = 0.0
 
     @property

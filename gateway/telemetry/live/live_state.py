@@ -181,7 +181,10 @@ class LiveState:
         }
 
     def _version_texts(self) -> dict[str, str]:
-        """By MODEL/VERSION; that of an idle version is kept until what it is made of changes."""
+        """The JSON of each version, by MODEL/VERSION.
+
+        The text of an idle version is kept until what it is made of changes.
+        """
         rows = {key: row for row, key in self._overview.rows.items()}
         texts: dict[str, tuple[object, str]] = {}
         for entry in self._overview.index:

@@ -132,7 +132,7 @@ class MetricsSource:
         yield from self._models.shown(
             ((entry.model, entry.version), entry.state)
             for entry in overview.index
-            # what is not served because nobody wants it is no trouble
+            # a version that was unloaded on request is no trouble
             if entry.state is not None and entry.reason != UNLOADED
         )
         yield from self._processes.shown((process.slot, process) for process in overview.processes)

@@ -26,12 +26,12 @@ class Family:
     """What a metric is called and what it means."""
 
     name: str
-    """In Prometheus; that of a counter ends with `_total`."""
+    """Its name in Prometheus; that of a counter ends with `_total`."""
     help: str
     kind: Kind
     otlp_name: str
     unit: str = ""
-    """In the words of UCUM, as OpenTelemetry has them: `s`, `By`, `{request}`; empty: none."""
+    """Its unit in the words of UCUM: `s`, `By`, `{request}`; empty: none."""
     bounds: tuple[float, ...] = ()
     """The upper bounds of a histogram's buckets, each in its bucket; one more has no bound."""
 
@@ -41,7 +41,7 @@ class Buckets:
     """The value of a histogram."""
 
     counts: tuple[int, ...]
-    """By bucket, not cumulative."""
+    """How many are in each bucket, not cumulative."""
     sum: float
 
     def cumulative(self) -> Iterator[int]:

@@ -15,8 +15,8 @@ from gateway.records.counting.version_counts import FIELDS
 from gateway.records.histogram_bounds import SIZE_BOUNDS, TIME_BOUNDS_S
 from gateway.telemetry.metrics.families import Family, Kind
 
-# Labels. Their values are names of models that are loaded, and words of the gateway's
-# own: never what a request says.
+# Labels. Their values are names of models that are loaded, and words of the gateway's own: never
+# what a request contains.
 MODEL: Final = "model"
 VERSION: Final = "version"
 PROCESS: Final = "process"
@@ -75,7 +75,7 @@ def _family(metric: Metric, shape: Shape) -> Family:
 
 
 def _counted() -> dict[str, Family]:
-    """By counter; two counters of one metric have one family."""
+    """The family of each counter, by its name; two counters of one metric have one family."""
     families: dict[Metric, Family] = {}
     found = {}
     for each in FIELDS:

@@ -37,7 +37,7 @@ def version_samples(labels: Labels, counts: VersionCounts) -> Iterator[Sample]:
             yield from failure_samples(labels, counts)
         elif not outcome:
             yield family, labels, read(counts)
-        # 19 lines more, where there is something to tell
+        # 19 lines more, so only where something has failed
         elif outcome == ANSWERED or any(counts.failures):
             yield family, _outcome(labels, outcome), read(counts)
 

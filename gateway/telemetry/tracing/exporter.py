@@ -1,4 +1,4 @@
-"""From chunks of cells to spans at the exporters that are configured, in the telemetry process.
+"""Makes spans of chunks of cells, for the exporters that the telemetry process is configured with.
 
 Import it only where spans are exported: it imports OpenTelemetry.
 """
