@@ -66,20 +66,21 @@ class RequestSampling:
 
         `notable`: it failed, was degraded or slow, so it may be kept although it was not sampled.
         """
-        trace_id = b""
         if parent is None:
             flags = 0
             choice = NO_PARENT
+        elif parent.sampled:
+            flags = HAS_PARENT
+            choice = PARENT_SAMPLED
         else:
-            trace_id = parent.trace_id
-            choice = _choice_of(parent)
-            flags = HAS_PARENT if parent.sampled else HAS_PARENT | REFUSED_SAMPLING
+            flags = HAS_PARENT | REFUSED_SAMPLING
+            choice = PARENT_NOT_SAMPLED
         own = request.context if request is not None else None
         if own is not None:
             flags |= HAS_IDS
             sampled = self.traces and own.sampled
         else:
-            sampled = self._sampler.sampled(choice, trace_id)
+            sampled = self._sampler.sampled(choice, parent.trace_id if parent is not None else b"")
         if sampled:
             flags |= SAMPLED
         elif notable and self._sampler.keeps_notable(choice):
@@ -89,12 +90,8 @@ class RequestSampling:
     def _sampled(self, parent: SpanContext | None) -> bool:
         if parent is None:
             return self._sampler.sampled(NO_PARENT)
-        return self._sampler.sampled(_choice_of(parent), parent.trace_id)
+        choice = PARENT_SAMPLED if parent.sampled else PARENT_NOT_SAMPLED
+        return self._sampler.sampled(choice, parent.trace_id)
 
     def __repr__(self) -> str:
         return f"<RequestSampling {self._sampler.plan}>"
-
-
-def _choice_of(parent: SpanContext) -> int:
-    """The decision of a caller who has a trace, as a `Sampler` takes it."""
-    return PARENT_SAMPLED if parent.sampled else PARENT_NOT_SAMPLED

@@ -206,7 +206,8 @@ class RecordWriter:
         else:
             detail = rest_detail(parent, request_id)
         self._cells.write(own, parent, failure.status, flags, fields, request_id, detail)
-        self._publish_soon()
+        if not self._publishing:  # looked at here, which saves a call where many fail
+            self._publish_soon()
 
     def _publish_soon(self) -> None:
         if not self._publishing:
