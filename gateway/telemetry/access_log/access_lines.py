@@ -49,7 +49,7 @@ _TRUE: Final = np.frombuffer(b"true", np.uint8)
 _PLAIN: Final = np.isin(
     np.arange(256), [byte for byte in range(0x21, 0x7F) if chr(byte) not in '"\\=']
 )
-"""Bytes that stand for themselves in either form, without quotes in the human one."""
+"""The bytes that stand for themselves in either form, without quotes in the human one."""
 
 
 class AccessLines:
@@ -172,9 +172,9 @@ class _RequestIds(NamedTuple):
     column: Text
     present: Array
     odd: Array
-    """Those with characters that cannot stand in a line as they are.
+    """Whether an id has characters that cannot stand in a line as they are.
 
-    They are left out of the column: a line end in one would make two lines.
+    Such ids are left out of the column: a line end in one would make two lines.
     """
 
 

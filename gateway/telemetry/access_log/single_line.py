@@ -1,7 +1,7 @@
 """One line of the access log by itself, and the words that all its lines are made of.
 
-Runs in the telemetry process. `access_lines` makes thousands of lines at a time out of columns;
-this is for the rare request that has more to say (an error, a fallback, an id of odd characters).
+In the telemetry process `access_lines` makes thousands of lines at a time out of columns; this is
+for the rare request that has more to show (an error, a fallback, an id of odd characters).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The same numbers under the names that Triton gives them.
+"""The metrics of the telemetry process under the names that Triton gives them.
 
-For dashboards and autoscalers that were made for it. What counters are called is declared with
-them, in `gateway.records.counting.version_counts`.
+They are for dashboards and autoscalers that were made for Triton. What counters are called is
+declared with them, in `gateway.records.counting.version_counts`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ PENDING: Final = Family(
     "nv_inference_pending_request_count",
 )
 
-# Of the reasons that Triton distinguishes, the one that each of ours is.
+# The gRPC statuses that have a reason of their own among those that Triton distinguishes.
 _OF_STATUS: Final = {
     grpc_status.RESOURCE_EXHAUSTED: "REJECTED",
     grpc_status.DEADLINE_EXCEEDED: "REJECTED",
