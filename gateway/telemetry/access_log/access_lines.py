@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from gateway.core.errors import REASONS
-from gateway.core.grpc_status import STATUS_NAMES
+from gateway.core.grpc_codes import STATUS_NAMES
 from gateway.logs.formats import LogFormat
 from gateway.logs.redaction import LONGEST_VALUE
 from gateway.logs.setup import json_process

@@ -12,7 +12,7 @@ from json import JSONEncoder
 from typing import Any, Final
 
 from gateway.core.errors import REASONS
-from gateway.core.grpc_status import status_name
+from gateway.core.grpc_codes import status_name
 from gateway.logs.formats import rfc3339
 from gateway.logs.redaction import LONGEST_VALUE, quoted, without_values
 from gateway.logs.setup import json_process

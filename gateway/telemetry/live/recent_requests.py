@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from gateway.core.errors import REASONS
-from gateway.core.grpc_status import status_name
+from gateway.core.grpc_codes import status_name
 from gateway.records.cells import DEGRADED, HAS_IDS, HAS_PARENT, IN_STREAM, REFUSED_SAMPLING, SLOW
 from gateway.records.events import Detail
 from gateway.records.reader import Chunk

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.core.errors import REASONS, STATUS_OF_REASON
-from gateway.core.grpc_status import STATUS_NAMES
+from gateway.core.grpc_codes import STATUS_NAMES
 from gateway.records.counting.counter_fields import Metric, Shape
 from gateway.records.counting.version_counts import FIELDS
 from gateway.records.histogram_bounds import SIZE_BOUNDS, TIME_BOUNDS_S

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Final
 
-from gateway.core import grpc_status
+from gateway.core import grpc_codes
 from gateway.core.errors import REASONS, STATUS_OF_REASON, InstanceFailed, ModelFailed
 from gateway.records.counting.counter_fields import CounterField, Shape, TritonMetric
 from gateway.records.counting.version_counts import FIELDS, VersionCounts
@@ -53,9 +53,9 @@ PENDING: Final = Family(
 
 # The gRPC statuses that have a reason of their own among those that Triton distinguishes.
 _OF_STATUS: Final = {
-    grpc_status.RESOURCE_EXHAUSTED: "REJECTED",
-    grpc_status.DEADLINE_EXCEEDED: "REJECTED",
-    grpc_status.CANCELLED: "CANCELED",
+    grpc_codes.RESOURCE_EXHAUSTED: "REJECTED",
+    grpc_codes.DEADLINE_EXCEEDED: "REJECTED",
+    grpc_codes.CANCELLED: "CANCELED",
 }
 _BACKEND: Final = {ModelFailed.reason, InstanceFailed.reason}
 _OTHER: Final = "OTHER"

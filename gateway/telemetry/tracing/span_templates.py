@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gateway.core.errors import REASONS
-from gateway.core.grpc_status import SERVER_FAULTS, status_name
+from gateway.core.grpc_codes import SERVER_FAULTS, status_name
 from gateway.telemetry.tracing import span_names as names
 from gateway.telemetry.tracing.otlp_template import Layout, Template, varint
 from gateway.telemetry.tracing.span_layouts import (
