@@ -1,4 +1,4 @@
-"""The command line: `gateway`, also as `python -m gateway`."""
+"""The command line `gateway ...`, also as `python -m gateway ...`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The architecture: what stands around what, and why.
 
-`stack` is what one version's requests go through, `serving` is one serving process around many of
-them, `gateway` is the main process around all serving processes. Each is plain construction, with
-the reason for the order beside the line.
+`predictor_stack` is what the requests of one version go through; `serving_process`,
+`telemetry_process` and `control_process` put one process each together. All of it is plain
+construction, with the reason for the order beside the line.
 """

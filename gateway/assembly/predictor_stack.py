@@ -1,4 +1,7 @@
-"""What the requests of one version go through, built from the inside out."""
+"""What the requests of one version go through in a serving process, built from the inside out.
+
+The command line builds the same stack to show it (`gateway explain`), and runs nothing in it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from gateway.core.batch_listener import BatchListener
 from gateway.core.instance import Runner
 from gateway.core.plan import VersionPlan
 from gateway.core.predictor import Predictor
+from gateway.core.protection import AdmissionPlan
 from gateway.records.batch_counter import BatchCounter
 from gateway.records.batch_writer import BatchWriter
 from gateway.records.counters import VersionStatistics
@@ -35,9 +39,9 @@ class VersionInstances:
 
     instances: Instances
     runner: Runner | None = None
-    """Threads of this process, which are always there, run it.
+    """Runs small batches on the event loop, where threads of this process are the instances.
 
-    This runs small batches on the event loop; None: instances that may be lost.
+    They are always there. None: the instances may be lost.
     """
 
 
@@ -73,17 +77,7 @@ def build_stack(
     writer: BatchWriter | None = None,
 ) -> Stack:
     """Stacks the predictors of one version; `writer` writes its batches down."""
-    # Nearest to the model: a request that gets here is valid and resolved, and waits only for
-    # company and
-    # an instance. Retry and bisection stand around the batch's run, inside it.
-    retries = RetryBudget(plan.protection.retry, time.monotonic)
-    batcher = Batcher(
-        plan,
-        instances.instances,
-        listeners=_listeners(instances, breaker, statistics, writer, retries),
-        retries=retries,
-        runner=instances.runner,
-    )
+    batcher = _batcher(plan, instances, breaker, statistics, writer)
     own = _with_own_protections(batcher, plan, instances, breaker, context.processes)
     inside = Inside()
     outermost = _with_fallback(own, plan, context)
@@ -98,6 +92,28 @@ def build_stack(
         outermost = Quota(outermost, buckets)
     # Others' fallbacks come in below the fallback, so that no chain can loop; they are inside too.
     return Stack(outermost, InFlight(own, inside, None, time.monotonic), inside, batcher)
+
+
+def _batcher(
+    plan: VersionPlan,
+    instances: VersionInstances,
+    breaker: CircuitBreaker,
+    statistics: VersionStatistics,
+    writer: BatchWriter | None,
+) -> Batcher:
+    """What is nearest to the model.
+
+    A request that gets here is valid and resolved, and waits only for company and an instance.
+    Retry and bisection stand around the batch's run, inside it.
+    """
+    retries = RetryBudget(plan.protection.retry, time.monotonic)
+    return Batcher(
+        plan,
+        instances.instances,
+        listeners=_listeners(instances, breaker, statistics, writer, retries),
+        retries=retries,
+        runner=instances.runner,
+    )
 
 
 def _with_own_protections(
@@ -115,29 +131,31 @@ def _with_own_protections(
         # share batches with others.
         stack = Splitter(stack, plan.batching.max_batch_size)
     if instances.runner is None:
-        # Before queueing: a request that nobody could run is refused at once instead of waiting
-        # for its deadline.
+        # Before queueing: what nobody could run is refused at once, not after its deadline.
         stack = Reachable(stack, instances.instances.unreachable, subject)
     # Around all that can fail: while it is open nothing of the version is touched. Also where it
     # never opens by itself: operators may force it.
     stack = BreakerPolicy(stack, breaker, subject)
-    admission = plan.protection.admission
-    room = Room(
+    room = _room(plan.protection.admission, subject, processes)
+    # Inside the fallback: a chain may answer for want of room where it is configured to.
+    # Outside the breaker: what it refuses is quickly gone again.
+    return Admission(stack, room) if room.bounded else stack
+
+
+def _room(admission: AdmissionPlan, subject: str, processes: int) -> Room:
+    """The share of this process in the room that a version has for requests."""
+    return Room(
         subject,
         share(admission.max_in_flight, processes),
         share(admission.max_in_flight_bytes, processes),
     )
-    # Inside the fallback: a chain may answer for want of room where it is configured to. Outside
-    # the
-    # breaker: what it refuses is quickly gone again.
-    return Admission(stack, room) if room.bounded else stack
 
 
 def _with_fallback(inner: Predictor, plan: VersionPlan, context: ProcessContext) -> Predictor:
     """Around everything of the version itself."""
     if not plan.protection.fallback:
         return inner
-    # 16 ms of every start, for those who ask for it
+    # imported late: it takes 16 ms, which only a start with a fallback is to pay
     from gateway.serving.policies.fallback.chain import with_fallback  # noqa: PLC0415
 
     return with_fallback(inner, plan, context.targets, time.monotonic)

@@ -1,10 +1,14 @@
-"""One serving process: complete in itself, serves what the control side asks for."""
+"""One serving process, put together: complete in itself.
+
+What it serves is decided by the control process, which sends it over the link.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import time
+from dataclasses import dataclass
 from functools import partial
 
 from gateway import __version__
@@ -47,13 +51,24 @@ from gateway.serving.wire.transport.choose import choose_transport
 from gateway.serving.wire.transport.interface import TransportOptions
 from gateway.serving.wire.transport.io_mode import EXPERIMENTS_VARIABLE
 
-# opening one model while another is warmed; more would take the cores from what is served
+# One model is opened while another is warmed; more would take the cores from what is served.
 _LOADING_THREADS = 2
 
 
 def run_serving_process(link_fd: int, files: SharedFiles, watch: OrphanWatch) -> None:
     """Serves until the control side says stop or is gone."""
     asyncio.run(_serve(link_fd, files, watch))
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What the versions and the services of the process share."""
+
+    table: StatisticsTable
+    catalogue: Catalogue
+    writer: RecordWriter
+    breakers: BreakerRegistry
+    context: ProcessContext
 
 
 async def _serve(link_fd: int, files: SharedFiles, watch: OrphanWatch) -> None:
@@ -63,7 +78,7 @@ async def _serve(link_fd: int, files: SharedFiles, watch: OrphanWatch) -> None:
         assert isinstance(settings, ServingSettings)
         watch.limit_s = start.orphan_limit_s
         if settings.grpc_experiments:
-            # read when the transport imports grpc, further down
+            # grpc reads it when the transport imports it, further down
             os.environ[EXPERIMENTS_VARIABLE] = settings.grpc_experiments
         begin_logs(settings.logs.log_format, settings.logs.log_level, start.slot)
         try:
@@ -71,85 +86,108 @@ async def _serve(link_fd: int, files: SharedFiles, watch: OrphanWatch) -> None:
         except ValueError as error:
             await link.refuse(str(error))
             return
+        shared = _shared(start, settings, files)
         # Threads before versions: every version's batcher borrows from the same ones.
-        table = StatisticsTable(files.statistics)
-        catalogue = Catalogue()
-        wanted = cells_wanted(settings.logs.access_log)
-        writer = RecordWriter(
-            RingWriter(files.rings, start.slot),
-            settings.sampling,
-            table.writer(start.slot, GATEWAY_ROW),
-            everything=wanted == "all",
-            failures=settings.logs.access_log != "off",
-            listed=wanted if isinstance(wanted, float) else 0.0,
-        )
-        on_event = partial(record_event, writer)
-        breakers = BreakerRegistry(time.monotonic, on_event)
-        context = ProcessContext(
-            processes=start.processes,
-            global_limit=Room(
-                "the gateway",
-                settings.max_in_flight_per_process,
-                settings.max_in_flight_bytes_per_process,
-            ),
-            targets=FallbackTargets(catalogue),
-            on_event=on_event,
-        )
         async with (
             ThreadWorkers(settings.worker_threads) as workers,
             Loader(_LOADING_THREADS) as loader,
-            VersionBuilder(
-                start.slot, table, workers, loader, breakers, context, writer
-            ) as builder,
-            GaugeWriter(writer, lambda: builder.watched),
+            _builder(start.slot, shared, workers, loader) as builder,
+            GaugeWriter(shared.writer, lambda: builder.watched),
         ):
-            await link.serve(
-                _assemble(settings, options, link, table, catalogue, breakers, builder, writer)
-            )
+            await link.serve(_serving_process(settings, options, link, shared, builder))
 
 
-def _assemble(
+def _shared(start: Start, settings: ServingSettings, files: SharedFiles) -> _Shared:
+    table = StatisticsTable(files.statistics)
+    catalogue = Catalogue()
+    writer = _record_writer(start.slot, settings, files, table)
+    on_event = partial(record_event, writer)
+    room = Room(
+        "the gateway",
+        settings.max_in_flight_per_process,
+        settings.max_in_flight_bytes_per_process,
+    )
+    context = ProcessContext(
+        processes=start.processes,
+        global_limit=room,
+        targets=FallbackTargets(catalogue),
+        on_event=on_event,
+    )
+    return _Shared(table, catalogue, writer, BreakerRegistry(time.monotonic, on_event), context)
+
+
+def _record_writer(
+    slot: int, settings: ServingSettings, files: SharedFiles, table: StatisticsTable
+) -> RecordWriter:
+    """The journal of the process: it writes the cells that traces and the access log need."""
+    wanted = cells_wanted(settings.logs.access_log)
+    return RecordWriter(
+        RingWriter(files.rings, slot),
+        settings.sampling,
+        table.writer(slot, GATEWAY_ROW),
+        everything=wanted == "all",
+        failures=settings.logs.access_log != "off",
+        listed=wanted if isinstance(wanted, float) else 0.0,
+    )
+
+
+def _builder(slot: int, shared: _Shared, workers: ThreadWorkers, loader: Loader) -> VersionBuilder:
+    return VersionBuilder(
+        slot, shared.table, workers, loader, shared.breakers, shared.context, shared.writer
+    )
+
+
+def _serving_process(
     settings: ServingSettings,
     options: TransportOptions,
     link: ServingLink,
-    table: StatisticsTable,
-    catalogue: Catalogue,
-    breakers: BreakerRegistry,
+    shared: _Shared,
     builder: VersionBuilder,
-    writer: RecordWriter,
 ) -> ServingProcess:
     # What is served, and its state: empty until the control side publishes.
     state = ServerState()
     streams = OpenStreams()
-    # The services see the catalogue and the state; calls that change something are passed on to the
-    # control side, which asks all processes.
+    services = _services(settings, link, shared, state, streams)
+    transport_name, new_transport = choose_transport(settings.run.transport)
+    return ServingProcess(
+        new_transport(methods(services), options),
+        transport_name,
+        LiveVersions(shared.catalogue, builder.build),
+        shared.catalogue,
+        state,
+        streams,
+        shared.breakers,
+        shared.writer,
+        settings.sampling,
+    )
+
+
+def _services(
+    settings: ServingSettings,
+    link: ServingLink,
+    shared: _Shared,
+    state: ServerState,
+    streams: OpenStreams,
+) -> Services:
+    """The services, which see the catalogue and the state.
+
+    Calls that change something are passed on over the link to the control side, which asks all
+    serving processes.
+    """
+    catalogue = shared.catalogue
     authorization = Authorization(
         AuthorizationOptions(token=settings.admin_token, trust_loopback=settings.trust_loopback)
     )
-    services = Services(
-        inference=InferenceService(catalogue, streams, writer),
+    return Services(
+        inference=InferenceService(catalogue, streams, shared.writer),
         server=ServerService(state, catalogue, __version__),
         models=ModelService(catalogue),
-        statistics=StatisticsService(catalogue, table),
+        statistics=StatisticsService(catalogue, shared.table),
         repository=RepositoryService(state, link, authorization),
         settings=SettingsService(state, catalogue, link, authorization),
         health=HealthService(Health(state, catalogue), streams),
         streams=streams,
         breakers=BreakerService(state, link, authorization),
-    )
-    transport_name, new_transport = choose_transport(settings.run.transport)
-    transport = new_transport(methods(services), options)
-    versions = LiveVersions(catalogue, builder.build)
-    return ServingProcess(
-        transport,
-        transport_name,
-        versions,
-        catalogue,
-        state,
-        streams,
-        breakers,
-        writer,
-        settings.sampling,
     )
 
 
@@ -160,7 +198,7 @@ def transport_options(start: Start, settings: ServingSettings) -> TransportOptio
         addresses=start.addresses,
         max_message_bytes=limits.max_message_bytes,
         max_concurrent_calls=limits.max_concurrent_calls,
-        # also for one process: the supervisor holds the port with a socket of its own
+        # also where there is one process: the supervisor holds the port with its own socket
         reuse_port=True,
         min_client_ping_interval_s=limits.min_client_ping_interval_s,
         max_connection_age_s=limits.max_connection_age_s,

@@ -1,4 +1,4 @@
-"""What leaves the gateway of its own accord: spans, metrics, and lines of the access log.
+"""What the telemetry process sends or logs of its own accord: spans, metrics, the access log.
 
 OpenTelemetry is imported only where it exports something.
 """
@@ -20,17 +20,18 @@ from gateway.telemetry.access_log.exporter_log_filter import ExporterLogFilter
 from gateway.telemetry.metrics.collect import MetricsSource
 
 if TYPE_CHECKING:
+    from gateway.telemetry.metrics.otlp import MetricsExport
     from gateway.telemetry.tracing.exporter import SpanExport
 
 _LAST_S: Final = 3.0
-"""For spans and lines that are left at the end; then metrics are sent a last time."""
+"""Seconds at the end for spans and lines that are left; then metrics are sent a last time."""
 _log = logging.getLogger(__name__)
 
 
 def guard_logs() -> None:
-    """From here on exporters say what they say twice once, and no value of a header.
+    """Filters the log lines of exporters: no repetition, and no value of a header.
 
-    Before any is made, for they read those at once.
+    To be called before any exporter is made, for they read headers, and may log them, at once.
     """
     words = ExporterLogFilter(os.environ)
     for handler in logging.getLogger().handlers:
@@ -40,7 +41,7 @@ def guard_logs() -> None:
 def make_span_export(settings: TelemetrySettings, overview: Overview) -> SpanExport | None:
     """The export of spans, not yet started.
 
-    None where none is configured, or what is configured cannot be made.
+    None where no exporter is configured, or the one that is cannot be made, which is logged.
     """
     if not settings.otel.trace_exporters:
         return None
@@ -60,7 +61,7 @@ def make_span_export(settings: TelemetrySettings, overview: Overview) -> SpanExp
 
 
 def linked_traces(settings: TelemetrySettings, spans: SpanExport | None) -> str:
-    """Where the page may link to.
+    """The URL by which the page links to traces.
 
     Empty where no traces are exported, which is logged.
     """
@@ -81,9 +82,9 @@ async def begin_exports(
     spans: SpanExport | None,
     stack: AsyncExitStack,
 ) -> list[Consumer]:
-    """Starts all that is configured, ends it with `stack`.
+    """Starts all exports that are configured; `stack` ends them.
 
-    Returns those who want to have what is written.
+    Returns the consumers of records among them.
     """
     # Metrics end last: they count spans.
     await _export_metrics(settings, overview, metrics, stack)
@@ -107,30 +108,37 @@ async def begin_exports(
 async def _export_metrics(
     settings: TelemetrySettings, overview: Overview, metrics: MetricsSource, stack: AsyncExitStack
 ) -> None:
-    if not settings.otel.metric_exporters:
-        return
+    for name in dict.fromkeys(settings.otel.metric_exporters):
+        export = _metrics_export(name, settings, overview, metrics)
+        if export is not None:
+            await stack.enter_async_context(export)
+
+
+def _metrics_export(
+    name: str, settings: TelemetrySettings, overview: Overview, metrics: MetricsSource
+) -> MetricsExport | None:
+    """The export by one exporter, not yet started; None where there is none to start."""
     from gateway.telemetry.metrics.metric_exporters import export_times, make_exporter  # noqa: PLC0415
     from gateway.telemetry.metrics.otlp import MetricsExport  # noqa: PLC0415
     from gateway.telemetry.tracing.span_exporters import resource_of  # noqa: PLC0415
 
-    for name in dict.fromkeys(settings.otel.metric_exporters):
-        try:
-            times = export_times(os.environ)
-            exporter = make_exporter(name, settings.otel.metric_protocol, os.environ)
-        except Exception as error:  # noqa: BLE001
-            # an installed package's own, or of the environment that it reads: no bug of ours
-            _log.error("metrics are not exported by %r: %s: %s", name, type(error).__name__, error)
-            continue
-        if exporter is not None:
-            export = MetricsExport(
-                exporter,
-                metrics.collect,
-                resource=resource_of(overview.address, overview.started_s),
-                started_s=overview.started_s,
-                interval_s=times.interval_s,
-                timeout_s=times.timeout_s,
-            )
-            await stack.enter_async_context(export)
+    try:
+        times = export_times(os.environ)
+        exporter = make_exporter(name, settings.otel.metric_protocol, os.environ)
+    except Exception as error:  # noqa: BLE001
+        # raised by an installed package, or for the environment that it reads: no bug of ours
+        _log.error("metrics are not exported by %r: %s: %s", name, type(error).__name__, error)
+        return None
+    if exporter is None:
+        return None
+    return MetricsExport(
+        exporter,
+        metrics.collect,
+        resource=resource_of(overview.address, overview.started_s),
+        started_s=overview.started_s,
+        interval_s=times.interval_s,
+        timeout_s=times.timeout_s,
+    )
 
 
 async def _close_together(closings: list[Callable[[], None]]) -> None:

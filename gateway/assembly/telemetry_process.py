@@ -9,7 +9,7 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final, Protocol
 
@@ -20,6 +20,7 @@ from gateway.assembly.telemetry_exporters import (
     make_span_export,
 )
 from gateway.config.telemetry_options import TelemetrySettings
+from gateway.core.plan import Key
 from gateway.ipc.channel import Channel
 from gateway.ipc.messages import Stop
 from gateway.ipc.orphan_watch import OrphanWatch
@@ -76,34 +77,45 @@ async def _serve(
     channel: Channel,
 ) -> None:
     table = stack.enter_context(StatisticsTable(files.statistics))
-    readers = [
-        RecordReader(slot, RingReader(files.rings, slot), start.overview.rows)
-        for slot in range(table.slots)
-    ]
+    readers = _readers(table, files, start.overview.rows)
     latest = _LatestOverview(start.overview)
     spans = make_span_export(settings, start.overview)
     metrics = MetricsSource(table, spans)
     live = LiveState(table, linked_traces(settings, spans), spans)
-    for listener in (metrics.on_event, live.on_event):
-        listener(start.overview)
-        latest.listeners.append(listener)
-    pump = Pump(
-        readers,
-        (metrics, live, *await begin_exports(settings, start.overview, metrics, spans, stack)),
-    )
+    latest.add_listener(metrics.on_event)
+    latest.add_listener(live.on_event)
+    exports = await begin_exports(settings, start.overview, metrics, spans, stack)
+    pump = Pump(readers, (metrics, live, *exports))
     # The page ticks only while there is a port to see it on.
     if start.http_fds:
-        stream = await stack.enter_async_context(LiveStream(live))
-        sockets = [socket.socket(fileno=fd) for fd in start.http_fds]
-        answered = [
-            *routes(stream),
-            metrics_route(metrics, NamesOf(settings.options.metrics_names)),
-        ]
-        await stack.enter_async_context(HttpPort(latest, sockets, answered, stream.end))
+        names = NamesOf(settings.options.metrics_names)
+        await _open_http(start.http_fds, latest, live, metrics, names, stack)
     gc.collect()
     gc.freeze()  # all that was imported: a scrape of a thousand models is not to look through it
     await _until_stopped(latest.follow(channel), pump.run())
     pump.rest()
+
+
+def _readers(
+    table: StatisticsTable, files: SharedFiles, rows: Mapping[int, Key]
+) -> list[RecordReader]:
+    """A reader for the record ring of each serving process, of those too that are yet to come."""
+    return [RecordReader(slot, RingReader(files.rings, slot), rows) for slot in range(table.slots)]
+
+
+async def _open_http(
+    fds: Sequence[int],
+    latest: _LatestOverview,
+    live: LiveState,
+    metrics: MetricsSource,
+    names: NamesOf,
+    stack: AsyncExitStack,
+) -> None:
+    """Opens the HTTP port with the probes, the page and /metrics; `stack` closes it."""
+    stream = await stack.enter_async_context(LiveStream(live))
+    sockets = [socket.socket(fileno=fd) for fd in fds]
+    answered = [*routes(stream), metrics_route(metrics, names)]
+    await stack.enter_async_context(HttpPort(latest, sockets, answered, stream.end))
 
 
 async def _until_stopped(
@@ -111,7 +123,7 @@ async def _until_stopped(
 ) -> None:
     """Returns when it is time to stop.
 
-    Reading ends by its errors alone: then the process does, and another is started.
+    Reading never ends but by an error, which ends the process; the main process starts another.
     """
     tasks = [asyncio.create_task(each) for each in (following, pump)]
     done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -126,19 +138,24 @@ class _LatestOverview:
 
     def __init__(self, overview: Overview) -> None:
         self.overview = overview
-        self.listeners: list[_Listener] = []
+        self._listeners: list[_Listener] = []
+
+    def add_listener(self, listener: _Listener) -> None:
+        """Calls the listener with the overview there is, and with every later one."""
+        listener(self.overview)
+        self._listeners.append(listener)
 
     async def follow(self, channel: Channel) -> None:
         """Returns when it is time to stop, or the main process is gone."""
         while (message := await channel.receive()) is not None and not isinstance(message, Stop):
             if isinstance(message, Overview):
                 self.overview = message
-                for listener in self.listeners:
+                for listener in self._listeners:
                     listener(message)
 
     @property
     def ready(self) -> bool:
-        """Calls are welcome."""
+        """The gateway wants calls."""
         return self.overview.ready
 
     def model_ready(self, model: str, version: int | None = None) -> bool | None:

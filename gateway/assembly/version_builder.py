@@ -1,4 +1,7 @@
-"""Brings one version up, with everything that runs and protects it, and takes it down again."""
+"""Brings up a version in a serving process, with everything that runs and protects it.
+
+It takes the version down again as well.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,10 @@ if TYPE_CHECKING:
 
 
 class VersionBuilder:
-    """Builds live versions for one process.
+    """Builds the live versions of one process.
 
-    `gateway.serving.routing.version_changes.LiveVersions`.
+    Called by `gateway.serving.routing.version_changes.LiveVersions`; each version takes itself down
+    again when it is closed.
     """
 
     def __init__(
@@ -66,9 +70,10 @@ class VersionBuilder:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """All versions are closed, or their process is about to end.
+        """Closes what runs versions in other processes.
 
-        A worker process that is stopped or hangs must not outlive it.
+        By then all versions are closed, or this process is about to end; a worker process that is
+        stopped or hangs must not outlive it.
         """
         await asyncio.gather(*(each.close() for each in self._elsewhere))
         await self._remotes.aclose()
@@ -94,8 +99,7 @@ class VersionBuilder:
         # Its name is written down before anything can run a batch.
         writer = BatchWriter(self._writer, f"{plan.model}/{plan.version}", plan.statistics_row)
         instances = await self._instances_for(plan, guard, writer, undo)
-        # The version's own circuit breaker gets the outcome of each batch, whichever instance ran
-        # it.
+        # The version's own circuit breaker gets every batch's outcome, whichever instance ran it.
         breaker = self._breaker(plan, "", undo)
         stack = build_stack(plan, instances, breaker, statistics, self._context, writer)
         live = LiveVersion(
@@ -122,11 +126,10 @@ class VersionBuilder:
     async def _instances_for(
         self, plan: VersionPlan, guard: OutputGuard, writer: BatchWriter, undo: AsyncExitStack
     ) -> VersionInstances:
-        """What runs it: threads of this process where nothing else is configured.
+        """What runs the version.
 
-        By the shortest way.
-
-        Else a pool of whatever is configured.
+        Threads of this process, with nothing in between, where nothing else is configured; else a
+        pool of whatever is.
         """
         protection = plan.protection
         if protection.local and protection.workers is None and not protection.remotes:
@@ -135,8 +138,7 @@ class VersionBuilder:
             guarded = GuardedRunner(runner, guard) if guard.watches else runner
             return VersionInstances(ThreadSlots(guarded, self._workers, plan.instances), guarded)
         instances = [*await self._local(plan, undo), *await self._remote(plan, writer, undo)]
-        # Each can fail on its own, so each has a breaker of its own; the
-        # pool skips those that are open.
+        # Each can fail on its own, so each has its own breaker; the pool skips those that are open.
         gates = [self._breaker(plan, instance.name, undo) for instance in instances]
         if guard.watches:
             instances = [GuardedInstance(instance, guard) for instance in instances]
@@ -149,7 +151,7 @@ class VersionBuilder:
             runner = await self._loader.open(plan)
             undo.push_async_callback(self._loader.close, runner)
             return [ThreadInstance(runner, self._workers, plan.instances)]
-        # for those who ask for it
+        # imported late, for versions that are configured to run in worker processes
         from gateway.serving.runtime.process.process_workers import ProcessWorkers  # noqa: PLC0415
 
         workers = ProcessWorkers(plan, on_event=self._context.on_event)
@@ -164,7 +166,7 @@ class VersionBuilder:
     ) -> list[Instance]:
         if not plan.protection.remotes:
             return []
-        # brings grpc, which only those need who have remotes, and the transport later
+        # imported late: it brings grpc, which only remotes need until the transport does
         from gateway.serving.runtime.remote.grpc_channel import Channels  # noqa: PLC0415
         from gateway.serving.runtime.remote.remote_instance import RemoteInstance  # noqa: PLC0415
 
@@ -180,6 +182,6 @@ class VersionBuilder:
             self._elsewhere.add(remote)
             undo.callback(self._elsewhere.discard, remote)
             undo.push_async_callback(remote.close)
-        # a silent one takes two seconds
+        # all at once, because one that is silent takes two seconds
         await asyncio.gather(*(remote.start() for remote in remotes))
         return list(remotes)

@@ -1,4 +1,4 @@
-"""What ends a command with a message instead of an answer."""
+"""The error that ends a command of the command line with a message instead of an answer."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ FAILED = 1
 
 
 class CommandError(Exception):
-    """The command ends here.
+    """Ends the command.
 
-    `faults` holds a line for each thing that is wrong, `status` is the exit status.
+    `faults` holds a line for each thing that is wrong; `status` is the exit status.
     """
 
     def __init__(self, faults: Sequence[str] | str, status: int = USAGE) -> None:

@@ -1,4 +1,4 @@
-"""Which command is meant, and how each ends.
+"""The command line: finds the command that is meant, runs it, and reports how it ended.
 
 Only the module of the command that is asked for is imported: `gateway serve` has to have its
 serving processes on their way before anything slow is, and help texts should not wait for gRPC.
@@ -35,7 +35,7 @@ examples:
 
 gateway COMMAND --help says what each command takes."""
 
-_INTERRUPTED = 130  # as shells have it
+_INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
 
 
 class Command(Protocol):
@@ -45,18 +45,18 @@ class Command(Protocol):
     EXAMPLES: str
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Its options."""
+        """Adds its options to the parser."""
         ...
 
     def run(self, arguments: argparse.Namespace) -> int:
-        """Does it; returns the exit status, or raises `CommandError`."""
+        """Carries the command out; returns the exit status, or raises `CommandError`."""
         ...
 
 
 def main(words: Sequence[str], spawner: Spawner) -> int:
     """Runs one command; returns the exit status. Faults go to stderr, a line each.
 
-    `spawner` is for what the command serves with.
+    `spawner` starts the processes of a gateway, where the command serves.
     """
     name = next((word for word in words if not word.startswith("-")), "")
     try:
@@ -82,7 +82,7 @@ def _run(name: str, words: Sequence[str], spawner: Spawner) -> int:
             USAGE,
         )
     if name in ("infer", "breakers"):
-        # read when grpc is imported; what it would log is reported by us
+        # grpc reads it when it is imported; what it would log, the command reports itself
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     command = (
         cast("Command", importlib.import_module(f"gateway.cli.commands.{name}")) if name else None
@@ -98,9 +98,9 @@ def _run(name: str, words: Sequence[str], spawner: Spawner) -> int:
 
 
 def _parsers(name: str, command: Command | None) -> tuple[Parser, Parser]:
-    """The parser of the whole line and that of the command.
+    """The parser of the whole line, and that of the command.
 
-    Which alone has its options filled in.
+    Only the command that is asked for has its options in it, because only its module is imported.
     """
     parser = Parser(
         prog="gateway",
@@ -132,7 +132,7 @@ class _VersionAction(argparse.Action):
         super().__init__(nargs=0, **arguments)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        # reads the metadata of packages
+        # imported late: it reads the metadata of packages
         from gateway.cli.version_text import versions  # noqa: PLC0415
 
         print(versions())

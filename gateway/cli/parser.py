@@ -1,4 +1,7 @@
-"""argparse, with faults in one line each and a suggestion for what is misspelt."""
+"""The parser of the command line: argparse, with one line for each fault.
+
+What is misspelt gets a suggestion.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +15,20 @@ from gateway.cli.command_errors import CommandError
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises `CommandError`.
+    """A parser that raises `CommandError` instead of ending the program.
 
-    Options cannot be shortened, help texts keep their lines.
+    Options cannot be shortened, and help texts keep their lines.
     """
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**{"allow_abbrev": False, "formatter_class": _HelpFormatter, **arguments})
 
     def error(self, message: str) -> NoReturn:
-        """What argparse found."""
+        """Called by argparse with the fault that it found."""
         raise CommandError(f"{message} (see {self.prog} --help)")
 
     def known_options(self) -> list[str]:
-        """Every option string."""
+        """Every option as people write it, `--help` among them."""
         return [option for action in self._actions for option in action.option_strings]
 
 
@@ -35,7 +38,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
     def add_argument(self, action: argparse.Action) -> None:
         super().add_argument(action)
-        # their indentation is forgotten, and the longest command would break its line
+        # argparse forgets the indentation of commands, so the longest would break its line
         for each in self._iter_indented_subactions(action):
             self._action_max_length = max(
                 self._action_max_length,
@@ -47,7 +50,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 def unknown_arguments(parser: Parser, extras: Sequence[str]) -> CommandError:
-    """What to say of arguments that the parser does not know."""
+    """The error for arguments that the parser does not know."""
     unknown = [word for word in extras if word.startswith("-") and word != "-"] or extras
     known = parser.known_options()
     return CommandError(

@@ -1,4 +1,4 @@
-"""The versions of what a gateway is made of."""
+"""The versions of what a gateway is made of, for `--version` on the command line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PACKAGES = ("grpcio", "onnxruntime", "protobuf", "numpy")
 
 
 def versions() -> str:
-    """A line each; nothing of it is imported."""
+    """One line for each package, and for Python; none of the packages is imported."""
     lines = [
         f"gateway {__version__}",
         *(f"{package} {_installed(package)}" for package in _PACKAGES),

@@ -1,4 +1,8 @@
-"""Which requests the access log has."""
+"""Which requests the access log has.
+
+The main process reads the choice, a serving process writes cells by it, and the telemetry process
+draws the lines.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,10 @@ _SHARES: Final = {"off": 0.0, "errors": 0.0, "full": 1.0}
 
 
 class AccessChoice(str):
-    """`off`, `errors` (those that failed, were refused, degraded or slow), `full`.
+    """Which requests have a line in the access log.
 
-    Or those and a share of the others: a number from 0 to 1.
+    `off`: none; `errors`: those that failed, were refused, degraded or slow; `full`: all; a number
+    from 0 to 1: those of `errors`, and that share of the others.
     """
 
     __slots__ = ()
@@ -35,9 +40,10 @@ class AccessChoice(str):
 
 
 def cells_wanted(access_log: str) -> Literal["all", "kept"] | float:
-    """Which requests need a cell for it: `all`; `kept`: those that are kept anyway.
+    """Which requests need a cell for the access log.
 
-    Or those, and a share of the others, drawn at random.
+    `all` of them; `kept`: only those that are kept anyway; a number from 0 to 1: those, and that
+    share of the others, drawn at random.
     """
     ratio = AccessChoice.parse(access_log).ratio
     return "all" if ratio == 1 else ratio or "kept"

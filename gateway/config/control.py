@@ -190,7 +190,7 @@ class StopOptions:
     drain_delay_s: Annotated[
         float, Option("after SIGTERM: not ready, but everything is still served", DURATION)
     ] = 5.0
-    """So that callers can go elsewhere; 0: none."""
+    """Callers can go elsewhere meanwhile; 0: no delay."""
     grace_s: Annotated[float, Option("then calls in flight may take so long to end", DURATION)] = (
         20.0
     )
@@ -216,7 +216,7 @@ class ControlOptions:
     stop: StopOptions = field(default_factory=StopOptions)
 
     def __post_init__(self) -> None:
-        # slots of the statistics
+        # the statistics table has 64 slots
         _require(1 <= self.processes <= 64, "--processes must be 1 to 64, or auto", self.processes)  # noqa: PLR2004
 
 

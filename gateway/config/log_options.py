@@ -1,4 +1,4 @@
-"""What all processes log, and how."""
+"""The options of what all processes log, and how."""
 
 from __future__ import annotations
 

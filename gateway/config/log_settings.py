@@ -1,4 +1,7 @@
-"""The LogSettings there are, in Triton's names, and the level they come to."""
+"""The LogSettings there are, in Triton's names, and the level they come to.
+
+The main process makes them of the options; each serving process sets its level by them.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """OpenTelemetry's standard variables, and our own configuration over them, as a few options.
 
-Read without importing OpenTelemetry.
+The main process reads them, without importing OpenTelemetry; the telemetry process exports by them.
 
 https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ says what each
 means. Whatever is not named here (headers, certificates, compression, timeouts, resource
@@ -9,12 +9,12 @@ attributes) is read by the exporters themselves, see `otlp_variables`.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
+from gateway.config.exporter_names import exporter_names
 from gateway.config.otlp_variables import (
     GRPC,
     HTTP,
@@ -27,6 +27,8 @@ from gateway.config.otlp_variables import (
     variable_of,
     without_none,
 )
+from gateway.config.trace_sampler import sampling_plan
+from gateway.config.variable_values import boolean, count, read_variable
 from gateway.records.sampling import SamplingPlan
 
 SERVICE_NAME: Final = "onnx-gateway"
@@ -37,11 +39,6 @@ _ENDPOINTS: Final = (
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
 )
-_KNOWN_EXPORTERS: Final = {
-    "traces": ("otlp", "console", "none"),
-    "metrics": ("otlp", "console", "prometheus", "none"),
-}
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,55 +72,86 @@ def apply(
 ) -> tuple[OtelOptions, dict[str, str | None]]:
     """The options, and what must change in the environment of the process that exports.
 
-    None: the variable must not be there.
-
+    A variable that changes to None must not be there.
     What our configuration says (empty, None: nothing) wins over the environment, except over
     OTEL_SDK_DISABLED. Traces are exported as soon as an exporter or an endpoint for them is named,
     metrics when an exporter or an endpoint of their own is. Raises ValueError naming the variable
     or the option, what was expected and what came.
     """
     changes = _trimmed(environ) | _changes(otlp_endpoint, otlp_protocol)
-    seen = {
-        name: value.strip()
-        for name, value in environ.items()
-        if name.startswith("OTEL_") and value.strip()
+    seen = _seen(environ, changes)
+    if read_variable(seen, "OTEL_SDK_DISABLED", boolean, default=False):
+        named = _names_anything(seen, traces_exporter, metrics_exporter)
+        return OtelOptions(disabled=named), changes
+    options = _exports(seen, traces_exporter, metrics_exporter)
+    signals = list(_over_otlp(options))
+    _check_exports(seen, options, signals)
+    changes |= without_none(seen, signals)
+    if trace_ratio is None:
+        plan = sampling_plan(seen)
+    else:
+        plan = SamplingPlan(traces=True, ratio=trace_ratio)
+    traces = plan.traces and bool(options.trace_exporters)
+    return replace(options, sampling=replace(plan, traces=traces)), changes
+
+
+def _seen(environ: Mapping[str, str], changes: dict[str, str | None]) -> dict[str, str]:
+    """OpenTelemetry's variables as they are after the changes, without those that are empty."""
+    theirs: dict[str, str | None] = {
+        name: text.strip() for name, text in environ.items() if name.startswith("OTEL_")
     }
-    seen = {name: value for name, value in (seen | changes).items() if value}
-    named = any(seen.get(name) for name in (_ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
-    metrics_named = bool(seen.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"))
-    if _read(seen, "OTEL_SDK_DISABLED", _boolean, default=False):
-        exporters = (
-            traces_exporter,
-            metrics_exporter,
-            seen.get("OTEL_TRACES_EXPORTER"),
-            seen.get("OTEL_METRICS_EXPORTER"),
-            named,
-            metrics_named,
-        )
-        return OtelOptions(
-            disabled=any(word not in ("none", None, "", False) for word in exporters)
-        ), changes
+    return {name: text for name, text in (theirs | changes).items() if text}
+
+
+def _has_endpoint(seen: Mapping[str, str], signal: str) -> bool:
+    """Whether an endpoint is named that turns a signal on; that of all signals turns on traces."""
+    own = f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT" in seen
+    return own or (signal == "TRACES" and _ENDPOINT in seen)
+
+
+def _names_anything(seen: Mapping[str, str], traces_exporter: str, metrics_exporter: str) -> bool:
+    """Whether there is anything to export, were the SDK not disabled."""
+    exporters = (
+        traces_exporter,
+        metrics_exporter,
+        seen.get("OTEL_TRACES_EXPORTER", ""),
+        seen.get("OTEL_METRICS_EXPORTER", ""),
+    )
+    return (
+        any(word not in ("none", "") for word in exporters)
+        or _has_endpoint(seen, "TRACES")
+        or _has_endpoint(seen, "METRICS")
+    )
+
+
+def _exports(seen: Mapping[str, str], traces_exporter: str, metrics_exporter: str) -> OtelOptions:
+    """The options but for the sampling."""
     for variable in _ENDPOINTS:
         if variable in seen:
             endpoint_port(variable, seen[variable], address=True)
-    options = OtelOptions(
-        trace_exporters=_exporters("traces", traces_exporter, seen, default=named),
-        metric_exporters=_exporters("metrics", metrics_exporter, seen, default=metrics_named),
+    return OtelOptions(
+        trace_exporters=exporter_names(
+            "traces", traces_exporter, seen, default=_has_endpoint(seen, "TRACES")
+        ),
+        metric_exporters=exporter_names(
+            "metrics", metrics_exporter, seen, default=_has_endpoint(seen, "METRICS")
+        ),
         trace_protocol=_protocol(seen, "TRACES"),
         metric_protocol=_protocol(seen, "METRICS"),
-        link_limit=_read(seen, "OTEL_SPAN_LINK_COUNT_LIMIT", _count, default=128),
+        link_limit=read_variable(seen, "OTEL_SPAN_LINK_COUNT_LIMIT", count, default=128),
     )
-    signals = list(_over_otlp(options))
+
+
+def _check_exports(
+    seen: Mapping[str, str], options: OtelOptions, signals: Iterable[Signal]
+) -> None:
+    """Raises ValueError for the first variable that an exporter could do nothing with."""
     for signal in signals:
         check_signal(seen, signal)
     if options.metric_exporters:
+        milliseconds = partial(positive, "milliseconds")
         for variable in ("OTEL_METRIC_EXPORT_INTERVAL", "OTEL_METRIC_EXPORT_TIMEOUT"):
-            _read(seen, variable, partial(positive, "milliseconds"), default=0.0)
-    changes |= without_none(seen, signals)
-    plan = _sampling(seen) if trace_ratio is None else SamplingPlan(traces=True, ratio=trace_ratio)
-    return replace(
-        options, sampling=replace(plan, traces=plan.traces and bool(options.trace_exporters))
-    ), changes
+            read_variable(seen, variable, milliseconds, default=0.0)
 
 
 def _over_otlp(options: OtelOptions) -> Iterator[Signal]:
@@ -137,9 +165,9 @@ def _over_otlp(options: OtelOptions) -> Iterator[Signal]:
 
 
 def _trimmed(environ: Mapping[str, str]) -> dict[str, str | None]:
-    """Exporters take an empty variable for a value, and blanks for a part of it.
+    """What must change so that no variable is empty or has blanks around its value.
 
-    Of headers they do not.
+    Exporters take an empty variable for a value, and blanks for a part of it, except in headers.
     """
     theirs = {
         name: text
@@ -154,6 +182,7 @@ def _trimmed(environ: Mapping[str, str]) -> dict[str, str | None]:
 
 
 def _changes(endpoint: str, protocol: str) -> dict[str, str | None]:
+    """What must change so that our endpoint and protocol hold for every signal."""
     changes: dict[str, str | None] = {}
     if endpoint:
         endpoint_port("--otlp-endpoint", endpoint)
@@ -169,44 +198,8 @@ def _changes(endpoint: str, protocol: str) -> dict[str, str | None]:
     return changes
 
 
-def _exporters(
-    signal: str, option: str, seen: Mapping[str, str], *, default: bool
-) -> tuple[str, ...]:
-    variable = f"OTEL_{signal.upper()}_EXPORTER"
-    otherwise = "otlp" if default else "none"
-    name = f"--{signal}-exporter" if option else variable
-    text = option or seen.get(variable, otherwise)
-    words = tuple(word.strip() for word in text.split(","))
-    if not all(re.fullmatch(r"[\w.-]+", word) for word in words) or (
-        "none" in words and len(words) > 1
-    ):
-        raise fault(name, "names of exporters with commas between, or none", text)
-    if unknown := [word for word in words if word not in _KNOWN_EXPORTERS[signal]]:
-        _check_installed(name, signal, unknown)
-    return () if words == ("none",) else words
-
-
-def _check_installed(name: str, signal: str, words: Iterable[str]) -> None:
-    # reads the folders of all packages, which most starts can do without
-    from importlib.metadata import entry_points  # noqa: PLC0415
-
-    known = _KNOWN_EXPORTERS[signal]
-    installed = sorted(
-        {point.name for point in entry_points(group=f"opentelemetry_{signal}_exporter")}
-        - set(known)
-    )
-    for word in words:
-        if word not in installed:
-            raise fault(
-                name,
-                f"{', '.join(known)} or an exporter of an installed package "
-                f"({', '.join(installed) or 'there is none'})",
-                word,
-            )
-
-
 def _protocol(seen: Mapping[str, str], signal: str) -> str:
-    """As configured; else by the endpoint's port, of which 4318 is OTLP's over HTTP."""
+    """The protocol as configured, else by the endpoint's port: 4318 is that of OTLP over HTTP."""
     if variable := variable_of(seen, signal, "PROTOCOL"):
         if seen[variable] not in {GRPC, HTTP}:
             raise fault(variable, f"{GRPC} or {HTTP}", seen[variable])
@@ -214,59 +207,3 @@ def _protocol(seen: Mapping[str, str], signal: str) -> str:
     variable = variable_of(seen, signal, "ENDPOINT")
     port = endpoint_port(variable, seen[variable], address=True) if variable else None
     return HTTP if port == HTTP_PORT else GRPC
-
-
-def _sampling(seen: Mapping[str, str]) -> SamplingPlan:
-    ratio = (
-        _read(seen, "OTEL_TRACES_SAMPLER_ARG", _ratio, default=1.0)
-        if "traceidratio" in seen.get("OTEL_TRACES_SAMPLER", "")
-        else 1.0
-    )
-    plans = {
-        f"{prefix}{name}": SamplingPlan(
-            traces=parent_based or share > 0, parent_based=parent_based, ratio=share
-        )
-        for prefix, parent_based in (("", False), ("parentbased_", True))
-        for name, share in (("always_on", 1.0), ("always_off", 0.0), ("traceidratio", ratio))
-    }
-    return _read(
-        seen, "OTEL_TRACES_SAMPLER", _one_of(plans), default=plans["parentbased_always_on"]
-    )
-
-
-def _read(seen: Mapping[str, str], variable: str, parse: Callable[[str], _T], default: _T) -> _T:
-    if variable not in seen:
-        return default
-    try:
-        return parse(seen[variable])
-    except ValueError as error:
-        raise fault(variable, str(error), seen[variable]) from None
-
-
-def _one_of(values: Mapping[str, _T]) -> Callable[[str], _T]:
-    def parse(text: str) -> _T:
-        if text not in values:
-            raise ValueError(f"one of {', '.join(values)}")
-        return values[text]
-
-    return parse
-
-
-def _boolean(text: str) -> bool:
-    return _one_of({"true": True, "false": False})(text.lower())
-
-
-def _ratio(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= 1:
-        raise ValueError("a number from 0 to 1")
-    return value
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError("a whole number from 0")
-    return int(text)

@@ -1,4 +1,4 @@
-"""What is said of one option, beside its name, type and default: read in the main process.
+"""What describes an option, beside its name, type and default: read in the main process.
 
 A field of an options struct is `name: Annotated[type, Option(...)] = default`. The command line,
 `--help`, the configuration file's keys and the tables of the READMEs are made from that line. A
@@ -14,13 +14,13 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 DURATION: Final = "DURATION"
-"""Of a field in seconds that people write with a unit: `500us`, `5s`."""
+"""The value of a field in seconds, which people write with a unit: `500us`, `5s`."""
 SIZE: Final = "SIZE"
-"""Of a field in bytes that people write with a unit: `64MiB`."""
+"""The value of a field in bytes, which people write with a unit: `64MiB`."""
 FILE: Final = "FILE"
 FOLDER: Final = "DIR"
 PATHS: Final = frozenset({FILE, FOLDER})
-"""Of paths: relative ones in a configuration file start at its folder."""
+"""Values that are paths; relative ones in a configuration file start at its folder."""
 
 
 class Option(NamedTuple):
@@ -35,7 +35,7 @@ class Option(NamedTuple):
     only: str = ""
     """The section that has it, of several that share a struct; empty: all of them."""
     key: str = ""
-    """As people write it; empty: the field's name, without the `_s` of a duration."""
+    """The name that people write; empty: the field's, without the `_s` of a duration."""
     least: int | None = None
     """Smallest whole number; None: any."""
     most: int | None = None

@@ -1,6 +1,6 @@
 """What OpenTelemetry's OTLP exporters read from the environment themselves.
 
-Looked at before any is made: a wrong value is reported at the start.
+The main process looks at it before any exporter is made, so a wrong value is reported at the start.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Signal(NamedTuple):
 
 
 def fault(name: str, expected: str, text: str) -> ValueError:
-    """The error text for a wrong value.
+    """The error for a wrong value.
 
-    Of an option as the command line says it, of a variable with the variable first.
+    It names an option (`--...`) as faults of the command line do, and a variable in a sentence.
     """
     return ValueError(
         f"{name}: expected {expected}, got {text!r}"
@@ -47,9 +47,9 @@ def fault(name: str, expected: str, text: str) -> ValueError:
 
 
 def variable_of(seen: Mapping[str, str], signal: str, what: str) -> str:
-    """The variable that holds for a signal (`TRACES`, `METRICS`): its own, else that of all.
+    """The variable that holds for a signal (`TRACES`, `METRICS`).
 
-    Empty where neither is there.
+    It is the signal's own, else that of all signals; empty where neither is there.
     """
     return next(
         (name for name in (f"{_PREFIX}{signal}_{what}", f"{_PREFIX}{what}") if name in seen), ""
@@ -115,7 +115,7 @@ def _check_file(variable: str, path: str) -> None:
 def without_none(seen: Mapping[str, str], signals: Iterable[Signal]) -> dict[str, str | None]:
     """What changes so that no exporter over gRPC meets the compression `none`.
 
-    A word that it does not know: each signal has a variable or none.
+    It does not know the word. Each signal then has a variable of its own, or none.
     """
     compressions = {
         signal: seen.get(variable_of(seen, signal.name, "COMPRESSION"), "").lower()

@@ -1,7 +1,8 @@
 """Durations and sizes as people write them: always with their unit, `500us`, `5s`, `64MiB`.
 
-A bare number is refused everywhere, because half of its readers would take it for another unit.
-`Duration` and `ByteSize` are the same as types of a field, for `gateway.config.typed_yaml`.
+The command line and the main process read them, and print them in reports and help. A bare number
+is refused everywhere, because half of its readers would take it for another unit. `Duration` and
+`ByteSize` are the same as types of a field, for `gateway.config.typed_yaml`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The options of serving processes, defaults for models, and what is made of them at the start."""
+"""The options of serving processes, and defaults for models.
+
+The main process reads them, and makes the settings of which each serving process gets a copy.
+"""
 
 from __future__ import annotations
 

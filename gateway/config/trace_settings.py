@@ -1,6 +1,7 @@
-"""The TraceSettings there are where traces are exported, in Triton's names.
+"""The TraceSettings there are where traces are exported, and the sampling they come to.
 
-The sampling they come to.
+They have Triton's names. The main process makes and checks them; each serving process samples by
+them.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ _MOST_RATE: Final = (1 << 32) - 1  # as much as Triton's own takes
 
 
 def trace_settings_of(plan: SamplingPlan) -> dict[str, Setting]:
-    """The settings that come to a plan.
+    """The settings that a plan is shown as.
 
-    Of every `trace_rate` traces that begin here one is kept; callers' own are no matter of theirs.
+    Of every `trace_rate` traces that begin here one is kept; those that callers began are not
+    counted.
     """
     rate = round(min(1 / plan.ratio, _MOST_RATE)) if plan.ratio else 1
     return {"trace_mode": _OPENTELEMETRY, "trace_level": _level_of(plan), "trace_rate": rate}
@@ -50,7 +52,7 @@ def check_trace_setting(name: str, value: Setting) -> None:
 def changed_sampling(start: SamplingPlan, changes: Mapping[str, Setting]) -> SamplingPlan:
     """The plan of the start with the settings that were changed since.
 
-    A rate that was not is the start's own ratio, not a rounded one.
+    Where the rate was not, the ratio stays the start's own, not one rounded to a rate.
     """
     if not changes:
         return start

@@ -96,15 +96,15 @@ def bare_type(type_: Any) -> Any:
     if origin not in (typing.Union, types.UnionType):
         return type_
     members = tuple(member for member in typing.get_args(type_) if member is not types.NoneType)
-    # made from values
+    # the members are known only when it runs
     return members[0] if len(members) == 1 else typing.Union[members]  # noqa: UP007
 
 
 @functools.cache
 def _strict_loader() -> Any:
-    """A SafeLoader, the ten times quicker one where PyYAML was built with libyaml.
+    """A SafeLoader that refuses a key given twice.
 
-    That also refuses a key given twice.
+    It is built on the one of libyaml, ten times quicker, where PyYAML has that.
     """
     import yaml  # noqa: PLC0415  # as above
 
@@ -146,12 +146,10 @@ def _value(data: object, type_: Any, path: str, faults: list[str]) -> Any:
     try:
         return type_.parse(data) if hasattr(type_, "parse") else msgspec.convert(data, type_)
     except msgspec.ValidationError as error:
-        known = arguments if origin is typing.Literal and isinstance(data, str) else ()
-        faults.append(
-            f"{path}: unknown value '{data}'{did_you_mean(data, known)}"
-            if known
-            else _leaf_fault(str(error), data, path)
-        )
+        if origin is typing.Literal and isinstance(data, str):
+            faults.append(f"{path}: unknown value '{data}'{did_you_mean(data, arguments)}")
+        else:
+            faults.append(_leaf_fault(str(error), data, path))
     except ValueError as error:
         faults.append(f"{path}: {error}")
     return None
@@ -199,7 +197,7 @@ def _leaf_fault(message: str, data: object, path: str) -> str:
     match = re.fullmatch(r"(.*?)(?: - at `\$(.*)`)?", message, re.DOTALL)
     assert match is not None
     text = match[1].replace("`", "")
-    # a line's width
+    # a value is shown in at most 80 characters
     shown = repr(data) if len(repr(data)) < 80 else f"{repr(data)[:77]}..."  # noqa: PLR2004
     return f"{path}{match[2] or ''}: {text[:1].lower()}{text[1:]}" + (
         "" if shown in text else f" ({shown})"

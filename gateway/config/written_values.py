@@ -7,11 +7,11 @@ from typing import Final
 
 _TRACE_URL: Final = "http://HOST:16686/trace/{trace_id}"
 _MOST_PORT: Final = 65535
-_MOST_PROCESSES: Final = 64  # slots of the statistics
+_MOST_PROCESSES: Final = 64  # as many slots as the statistics table has
 
 
 def http_port(value: object) -> int | None:
-    """The port that is said, 0 for a free one, None for `off`; raises ValueError.
+    """The port given, 0 for a free one, None for `off`; raises ValueError.
 
     YAML reads a bare `off` as false.
     """
@@ -21,14 +21,14 @@ def http_port(value: object) -> int | None:
 
 
 def process_count(value: object) -> int:
-    """The number that is said, 0 for `auto`: as many as the machine can take; raises ValueError."""
+    """The number given, 0 for `auto`: as many as the machine can take; raises ValueError."""
     if value == "auto":
         return 0
     return _whole_number(value, 1, _MOST_PROCESSES, "a number of 1 to 64, or auto")
 
 
 def ratio(value: object) -> float:
-    """The share that is said, 0 to 1; raises ValueError."""
+    """The share given, 0 to 1; raises ValueError."""
     share = -1.0
     if isinstance(value, (str, int, float)) and not isinstance(value, bool):
         try:
@@ -41,9 +41,10 @@ def ratio(value: object) -> float:
 
 
 def trace_url(value: object) -> str:
-    """The URL that is said, with `{trace_id}` in the id's place; raises ValueError.
+    """The URL given, with `{trace_id}` in the id's place; raises ValueError.
 
-    Empty: nowhere. It stands in a link of the page, so a scheme that runs something is refused.
+    Empty: the page has no links. Others become links of the page, so a scheme that runs something
+    is refused.
     """
     if value != "" and not (
         isinstance(value, str)

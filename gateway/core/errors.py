@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
-from gateway.core import grpc_status as status
+from gateway.core import grpc_codes as status
 
 
 class GatewayError(Exception):

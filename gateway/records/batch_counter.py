@@ -15,21 +15,22 @@ class BatchCounter(BatchListener):
         self._statistics = statistics
 
     def batch_finished(self, batch: BatchView) -> None:
-        """There are three cases.
+        """Counts it; there are three cases.
 
         It was answered: its requests, rows and times are added. It failed and is run again: that
         is a retry. It failed for good: each of its requests is counted where it fails.
         """
-        statistics = self._statistics
-        if batch.error is not None:
-            if batch.run_again:
-                statistics.record_retry()
-            return
+        if batch.error is None:
+            self._add(batch)
+        elif batch.run_again:
+            self._statistics.record_retry()
+
+    def _add(self, batch: BatchView) -> None:
         requests = batch.requests
         count = len(requests)
         arrived_ns = int(sum([request.arrived for request in requests]) * 1e9)
-        # a part of a large request fills a run by itself; its rows and the
-        # run count, the request does with its last part
+        # A part of a large request fills a run by itself: its rows and the run are counted, the
+        # request is with its last part.
         if count == 1 and not requests[0].counted:
             count = 0
             arrived_ns = 0
@@ -37,7 +38,7 @@ class BatchCounter(BatchListener):
         collated_ns = batch.collated_ns
         run_ns = batch.run_ns
         ended_ns = batch.ended_ns
-        statistics.record_batch(
+        self._statistics.record_batch(
             requests=count,
             rows=max(batch.request_rows, 1),
             queue_ns=max(0, count * started_ns - arrived_ns),
@@ -48,7 +49,7 @@ class BatchCounter(BatchListener):
             now_ms=int(time.time() * 1000),
         )
         output_bytes = sum([array.nbytes for array in batch.outputs])
-        statistics.record_bytes(batch.input_bytes, output_bytes)
+        self._statistics.record_bytes(batch.input_bytes, output_bytes)
 
     def __repr__(self) -> str:
         return f"<BatchCounter {self._statistics!r}>"

@@ -1,4 +1,4 @@
-"""Writes down the batches of one version."""
+"""Writes down the batches of one version, in a serving process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _LONGEST_REASON: Final = 200
 
 
 class BatchWriter(BatchListener):
-    """Writes down the runs of one version."""
+    """Writes the BATCH, LINK and CALL cells of one version.
+
+    The dispatcher notifies it of batches, and a remote instance asks it for what a call carries.
+    """
 
     def __init__(self, writer: RecordWriter, name: str, row: int) -> None:
         """`name`: MODEL/VERSION."""
@@ -31,17 +34,17 @@ class BatchWriter(BatchListener):
         writer.names.version(row, name)
 
     def batch_started(self, batch: BatchView) -> None:
-        """Gives it its number, and it to its requests."""
+        """Gives the batch its number, and its requests the run that they are in."""
         run = batch.last_run
         run.number = self._writer.next_number()
         for request in batch.requests:
             (request.parent or request).run = run
 
     def batch_finished(self, batch: BatchView) -> None:
-        """Writes it down, before its requests are, and notes for these that they are run again."""
+        """Writes the batch down before its requests are, and notes in these if they run again."""
         if batch.run_again:
             self._note_retry(batch)
-        instance_number = self._instance(batch.instance)
+        instance = self._instance(batch.instance)
         failed = batch.error is not None
         for request in batch.requests:
             if failed or request.parent is not None:
@@ -49,24 +52,15 @@ class BatchWriter(BatchListener):
         cells, at = self._writer.cell()
         if at < 0:
             return
+        kept = failed and self._writer.sampling.keeps_failures
         ended_ns = batch.ended_ns
         started_ns = batch.started_ns or ended_ns
-        rows = max(batch.request_rows, 1)
-        padded = max(batch.rows, 1)
         collated_ns = batch.collated_ns if batch.started_ns and not failed else started_ns
-        times = (
-            batch.last_run.number,
-            rows,
-            len(batch.requests),
-            collated_ns,
-            instance_number,
-            padded,
-            ended_ns,
-        )
-        kept = failed and self._writer.keeps_failures
         BATCH_PLAIN.pack_into(
-            cells, at, BATCH, failed, kept, self._row, started_ns, batch.run_ns, *times
-        )
+            cells, at, BATCH, failed, kept, self._row, started_ns, batch.run_ns,
+            batch.last_run.number, max(batch.request_rows, 1), len(batch.requests), collated_ns,
+            instance, max(batch.rows, 1), ended_ns,
+        )  # fmt: skip
 
     def _note_retry(self, batch: BatchView) -> None:
         now = time.monotonic()
@@ -78,43 +72,35 @@ class BatchWriter(BatchListener):
     def outgoing(self, work: Work) -> tuple[tuple[str, str], ...]:
         """The metadata of a call to another server that is to run a batch.
 
-        Its span, a child of the one request's, or of the batch's.
+        It carries the call's span: a child of the only request's, or else of the batch's.
         """
         parent = self._parent_of(work)
         own = parent._replace(span_id=os.urandom(8))
         self._calls[work.number] = own, parent
         return own.metadata()
 
-    # as it is reported
     def returned(self, work: Work, address: str, started_s: float, answered: bool) -> None:
-        """Writes the call down, where it is to be seen."""
+        """Writes down the call to another server that `outgoing` was asked for, if it is exported.
+
+        `started_s`: seconds of the monotonic clock.
+        """
         own, parent = self._calls.pop(work.number, (None, None))
-        if own is None or parent is None or not self._writer.exports(own):
+        if own is None or parent is None or not self._writer.sampling.exports(own):
             return
         instance = self._instance(address)
         cells, at = self._writer.cell()
         if at >= 0:
-            times = (int(started_s * 1e9), time.monotonic_ns())
             CALL_PLAIN.pack_into(
-                cells,
-                at,
-                CALL,
-                not answered,
-                self._row,
-                *times,
-                work.number,
-                instance,
-                own.trace_id,
-                own.span_id,
-                parent.span_id,
-            )
+                cells, at, CALL, not answered, self._row, int(started_s * 1e9), time.monotonic_ns(),
+                work.number, instance, own.trace_id, own.span_id, parent.span_id,
+            )  # fmt: skip
 
     def _parent_of(self, work: Work) -> SpanContext:
         if len(work.requests) == 1:
-            return self._writer.context(work.requests[0])
+            return self._writer.sampling.context(work.requests[0])
         identifiers = SpanIds(self._writer.names.seed)
         number = np.array([work.number], np.uint64)
-        contexts = [self._writer.context(request) for request in work.requests]
+        contexts = [self._writer.sampling.context(request) for request in work.requests]
         return SpanContext(
             identifiers.batch_traces(number).tobytes(),
             identifiers.batch_spans(number).tobytes(),
@@ -122,8 +108,8 @@ class BatchWriter(BatchListener):
         )
 
     def _link(self, batch: BatchView, request: InferenceRequest) -> None:
-        context = self._writer.context(request)
-        if not self._writer.exports(context):
+        context = self._writer.sampling.context(request)
+        if not self._writer.sampling.exports(context):
             return
         cells, at = self._writer.cell()
         if at >= 0:

@@ -1,6 +1,7 @@
-"""What a circuit says of itself.
+"""What the circuit breakers of a serving process say of themselves.
 
-Plain values that other processes can read without the library behind them.
+Plain values, which the main process and the telemetry process can read without the library that
+the breakers are made with.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ CLOSED: Final = "closed"
 OPEN: Final = "open"
 HALF_OPEN: Final = "half-open"
 TO_TRY: Final = "open, to try"
-"""How gauges show one that is open with its reset time over.
+"""How gauges show a breaker that is open and whose reset time is over.
 
-It stays so until a request comes, which is let through to try.
+It stays so until the next request comes, which is let through to try.
 """
 
 Forced = Literal["", "open", "closed"]
-"""What an operator has set; empty: nothing, it decides for itself."""
+"""What an operator has set; empty: nothing, the breaker decides for itself."""
 
 BreakerKey = tuple[str, int, str]
-"""Model, version, and instance of it; no instance: the version as a whole."""
+"""Model, version and instance; an empty instance: the version as a whole."""
 
 
 def gauged(state: str, *, admits: bool) -> str:
-    """As gauges show it."""
+    """The state as gauges show it; `admits`: the next request is let through."""
     return TO_TRY if state == OPEN and admits else state
 
 
@@ -37,7 +38,7 @@ def state_of(written: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A circuit went from one state to another.
+    """A breaker went from one state to another.
 
     `at` is a time of its own clock (`time.monotonic`), `retry_in_s` as in `Snapshot`.
     """
@@ -53,7 +54,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A circuit at one moment."""
+    """A breaker at one moment."""
 
     name: str
     state: str
@@ -62,9 +63,9 @@ class Snapshot:
     window_batches: int
     window_failures: int
     retry_in_s: float
-    """Until the next request is let through to try; 0: it is closed, or one may go now or has gone.
+    """Seconds until the next request is let through to try.
 
-    Infinity: it is forced open.
+    0: it is closed, or a request may go now or has gone. Infinity: it is forced open.
     """
     opened: int
     """How often it has opened."""
@@ -73,17 +74,17 @@ class Snapshot:
 
 
 Report = tuple[tuple[BreakerKey, Snapshot], ...]
-"""All circuits of one process."""
+"""All breakers of one process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """All circuits of all processes."""
+    """All breakers of all processes."""
 
     forced: Mapping[BreakerKey, Forced]
-    """What holds in every process, whether there is such a circuit at present or not.
+    """What an operator has set in every process, whether there is such a breaker now or not.
 
-    What is not named decides for itself.
+    A breaker that is not named decides for itself.
     """
     reports: Mapping[int, Report | None]
     """By process; None: it did not answer in time."""

@@ -1,12 +1,13 @@
 """What a serving process writes down of its requests and batches, in cells of one size.
 
-How readers see them.
+The layouts stand here once: as structs for the writer, as numpy dtypes for the telemetry process,
+which reads thousands at a time.
 
-A cell is 128 bytes. A REQUEST cell records one request that has ended, a BATCH cell of one batch,
-before those of its requests; a LINK cell names a request that a batch has run for but that ends
-elsewhere: the batch failed and is run again, or was a part of it. A CALL cell records one call to
-another server, on behalf of one request or of a batch. Whatever has no fixed length is a variable
-record (`gateway.records.events`), over as many cells as it takes: an EVENT cell, then MORE cells.
+A cell is 128 bytes. A REQUEST cell records one request that has ended, a BATCH cell one batch,
+before the cells of its requests. A LINK cell names a request that a batch has run for but that ends
+elsewhere: the batch failed and is run again, or ran a part of the request. A CALL cell records one
+call to another server, on behalf of one request or of a batch. Whatever has no fixed length is an
+event (`gateway.records.events`), over as many cells as it takes: an EVENT cell, then MORE cells.
 
 Times are nanoseconds of the monotonic clock, which all processes of a machine share. Numbers of
 batches, peers and instances are the writing process's own; numbers of versions are their rows in
@@ -34,18 +35,18 @@ HAS_IDS: Final = 4
 DEGRADED: Final = 8
 """A fallback answered."""
 SLOW: Final = 16
-"""Among the slowest percent of its version."""
+"""It is among the slowest percent of its version."""
 IN_STREAM: Final = 32
-"""A request of ModelStreamInfer."""
+"""It is a request of ModelStreamInfer."""
 REFUSED_SAMPLING: Final = 64
 """The caller has a trace which is not sampled."""
 KEPT: Final = 128
 """It was not sampled and is to be exported all the same, for what became of it."""
 
 NO_ROW: Final = -1
-"""In `version`: no version was found for the request."""
+"""What `version` is where no version was found for the request."""
 REQUEST_ID_BYTES: Final = 40
-"""Of a request's id; a longer one is cut."""
+"""The most bytes of a request's id; a longer one is cut here and whole in a detail."""
 
 REQUEST_CELL: Final = np.dtype(
     {
@@ -91,21 +92,20 @@ REQUEST_CELL: Final = np.dtype(
         "itemsize": CELL_BYTES,
     }
 )
-"""`status`: gRPC's number. `batch`: 0 where none ran it.
+"""A request that has ended.
 
-`deadline_s`: what the caller gave, from arrival; infinity: none.
-
-`reason`: index into `gateway.core.errors.REASONS`, 0 where it was answered. The ids hold
-what the flags say, else rubbish.
+`status`: gRPC's number. `batch`: 0 where none ran it. `deadline_s`: what the caller gave, from
+arrival; infinity: none. `reason`: index into `gateway.core.errors.REASONS`, 0 where it was
+answered. The ids hold what the flags say, else rubbish.
 """
 
 REQUEST_PLAIN: Final = struct.Struct("<BBBBiqqqifqii")
-"""The first 56 bytes of a REQUEST, all there is to it where no flag says more.
+"""The first 56 bytes of a REQUEST, which are all of it where no flag says more.
 
 The request's id goes to `REQUEST_ID_AT`.
 """
 REQUEST_IDS: Final = struct.Struct("16s8s8s")
-"""Trace, span, parent: behind the first 56 bytes."""
+"""The ids of trace, span and parent, behind the first 56 bytes."""
 REQUEST_ID_AT: Final = 88
 
 BATCH_CELL: Final = np.dtype(
@@ -144,11 +144,11 @@ BATCH_CELL: Final = np.dtype(
         "itemsize": CELL_BYTES,
     }
 )
-"""From `started_ns` inputs are joined, from `collated_ns` the model runs.
+"""A batch that has ended.
 
-At `run_ns` its outputs are there, at `ended_ns` they are split.
-
-`kept`: it is to be exported whether or not one of its requests is.
+From `started_ns` inputs are joined, from `collated_ns` the model runs; at `run_ns` its outputs are
+there, at `ended_ns` they are split. `kept`: it is to be exported whether or not one of its requests
+is.
 """
 BATCH_PLAIN: Final = struct.Struct("<BBBxiqqqiiqiiq")
 
@@ -192,18 +192,19 @@ CALL_CELL: Final = np.dtype(
         "itemsize": CELL_BYTES,
     }
 )
-"""`instance` is the address asked, `number` the batch.
+"""A call to another server, on behalf of something that is sampled.
 
-The span is a child of `parent_id` in `trace_id`. Only of what is sampled.
+`instance` is the address asked, `number` the batch. The span is a child of `parent_id` in
+`trace_id`.
 """
 CALL_PLAIN: Final = struct.Struct("<BBxxiqqq16xi4x16s8s8s")
 
 EVENT_HEAD: Final = struct.Struct("<BxxxI")
-"""Kind and, in a NOTE, the bytes of the whole note.
+"""The kind and, in an EVENT, how many bytes the whole event has.
 
-Its text fills this cell and the MORE cells that follow, `EVENT_ROOM` bytes each.
+They fill this cell and the MORE cells that follow, `EVENT_ROOM` bytes each.
 """
 EVENT_ROOM: Final = CELL_BYTES - EVENT_HEAD.size
 
 Cells = np.ndarray[Any, np.dtype[np.void]]
-"""One of the dtypes above."""
+"""An array of cells, of one of the dtypes above."""

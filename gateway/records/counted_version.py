@@ -1,4 +1,7 @@
-"""What a journal has to know of a version, and where its requests are counted."""
+"""What the journal of a serving process has to know of a version.
+
+The live version is one; this is what records need of it, without importing it.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,16 @@ from gateway.records.slow_requests import SlowRequests
 
 
 class CountedVersion(Protocol):
-    """A version that requests were resolved to."""
+    """A version that requests are routed to, and where they are counted."""
 
     @property
     def plan(self) -> VersionPlan:
-        """What it is."""
+        """The plan that it was made by."""
         ...
 
     @property
     def row(self) -> int:
-        """Its row in the statistics table, its number in cells."""
+        """Its row in the statistics table, which is its number in cells."""
         ...
 
     @property
@@ -29,5 +32,5 @@ class CountedVersion(Protocol):
 
     @property
     def slowest(self) -> SlowRequests:
-        """What is slow for it."""
+        """The limit that its slowest requests are over."""
         ...

@@ -1,8 +1,9 @@
 """The counters of every version, in memory that all processes share and that outlives each of them.
 
-One file without a name (memfd), mapped by the supervisor and every serving process. A row belongs
-to a version in a slot (the place of one serving process), so it has one writer at a time and needs
-no lock: a counter is a word of eight bytes, stored at once. A restarted process goes on with the
+The table is one file without a name (memfd), made by the main process and mapped by every serving
+process, which counts in it, and by the telemetry process, which reads it. A row belongs to a
+version in a slot (the place of one serving process), so it has one writer at a time and needs no
+lock: a counter is a word of eight bytes, stored at once. A restarted process goes on with the
 counters of the one whose slot it has; a reader adds up the slots. So what is read never goes back,
 whichever process dies.
 
@@ -32,9 +33,9 @@ from gateway.records.histogram_bounds import TIME_BOUNDS_S
 
 ROWS: Final = 4096
 GATEWAY_ROW: Final = ROWS - 1
-"""Counts requests for which no version was found.
+"""The row where requests are counted for which no version was found.
 
-The others are known versions, live and gone.
+The other rows are those of versions, live and gone.
 """
 MAX_SLOTS: Final = 64
 
@@ -58,7 +59,7 @@ _BATCH_SIZES: Final = HEAD_WORDS - SIZE_WORDS
 class VersionStatistics:
     """Counts for one version in one process, on one thread at a time.
 
-    Written by hand, for speed; a test holds each method against what
+    Its methods are written by hand, for speed; a test holds each method against what
     `gateway.records.counting.version_counts` declares that it writes.
     """
 
@@ -71,14 +72,14 @@ class VersionStatistics:
 
     @property
     def answered(self) -> tuple[int, float]:
-        """How many requests this process has answered, and their seconds."""
+        """How many requests this process has answered, and how many seconds they took together."""
         end = _REQUEST_TIME + BUCKETS
         return sum(self._words[_REQUEST_TIME:end].tolist()), self._sums[end]
 
     def record_request(self, elapsed_s: float, queue_s: float) -> None:
-        """Counts the times of a request that was answered, 0.4 us.
+        """Counts the times of a request that was answered; takes 0.4 us.
 
-        `queue_s` below 0: no batch ran it.
+        `queue_s`: how long it waited for its batch; below 0: no batch ran it.
         """
         words = self._words
         sums = self._sums
@@ -200,7 +201,7 @@ class StatisticsTable:
     def head(self, row: int) -> bytes:
         """All words of a row but the batches by size, of every slot.
 
-        Unlike before if and only if something was counted since.
+        They differ from what they were if and only if something was counted since.
         """
         return b"".join([self._words[at : at + HEAD_WORDS] for at in self._starts(row)])
 

@@ -1,6 +1,7 @@
-"""What is written down beside requests and batches: words of any length.
+"""What a serving process writes down beside requests and batches, and what has no fixed length.
 
-Plain tuples on the way, by marshal: both ends are this program.
+On their way to the telemetry process events are plain tuples in marshal's form, for both ends are
+this program.
 """
 
 from __future__ import annotations
@@ -12,14 +13,11 @@ from gateway.core.request import RequestEvent
 
 
 class ProcessStarted(NamedTuple):
-    """A process has begun to write; whatever numbers an earlier one gave mean nothing any more."""
+    """A process has begun to write; the numbers that an earlier one gave mean nothing any more."""
 
     pid: int
     seed: bytes
-    """16 random bytes.
-
-    The ids that its readers make for it come from these (`gateway.records.span_ids`).
-    """
+    """16 random bytes, from which its readers make ids for it (`gateway.records.span_ids`)."""
 
 
 class NameAssigned(NamedTuple):
@@ -42,18 +40,18 @@ class Detail(NamedTuple):
     retries: int = 0
     """How often a batch it was in has failed and was run again."""
     request_id: str = ""
-    """Where the cell has no room for it."""
+    """The whole id, where the cell has no room for it; else empty."""
     tracestate: str = ""
     model: str = ""
-    """As the caller wrote it, where no version was found; never a label of a metric."""
+    """The name that the caller wrote, where no version was found; never a label of a metric."""
     events: tuple[RequestEvent, ...] = ()
-    """What was decided about it, in order."""
+    """What was decided about the request, in order."""
 
 
 class StateChanged(NamedTuple):
     """Something happened that is no request.
 
-    A breaker moved, a worker process died, a remote address was lost.
+    For example, a breaker moved, a worker process died, or a remote address was lost.
     """
 
     at_ns: int
@@ -62,7 +60,7 @@ class StateChanged(NamedTuple):
     model: str
     version: int
     instance: str
-    """Empty: the version as a whole."""
+    """An instance's name; empty: the version as a whole."""
     state: str
     """What it is from here on, such as `open`."""
     text: str
@@ -74,7 +72,7 @@ class InstanceGauges(NamedTuple):
     name: str
     available: bool
     running: int
-    """Batches."""
+    """Batches that run."""
     breaker: str
     """`closed`, `open`, `half-open`."""
 
@@ -89,21 +87,21 @@ class VersionGauges(NamedTuple):
     queued_bytes: int
     in_flight: int
     running: int
-    """Batches."""
+    """Batches that run."""
     breaker: str
     forced: str
     """What an operator has set its breaker to; empty: nothing."""
     instances: tuple[InstanceGauges, ...]
-    """Empty where threads of the process run it."""
+    """There are none where threads of the process run it."""
 
 
 class Gauges(NamedTuple):
-    """One process at one moment; written every second while there is a reader."""
+    """One process at one moment; written every second."""
 
     at_ns: int
     pid: int
     loop_lag_s: float
-    """The latest that the event loop came to a timer since the last of these."""
+    """How late the event loop came to a timer, at worst, since the gauges before these."""
     in_flight: int
     dropped: int
     """Cells that found no room, ever."""

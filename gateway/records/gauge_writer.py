@@ -1,6 +1,6 @@
-"""The gauges that a serving process writes every second.
+"""Writes the gauges of a serving process every second.
 
-How deep its queues are, how its breakers stand, how late its loop is.
+They say how deep its queues are, how its breakers stand, and how late its loop is.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _log = logging.getLogger(__name__)
 
 
 class Watched(Protocol):
-    """A version that is served."""
+    """A version that is served, as the writer of gauges sees it."""
 
     def gauges(self) -> VersionGauges:
-        """How it stands."""
+        """How it stands now."""
         ...
 
     def refresh(self) -> None:
-        """Called every second."""
+        """Brings up to date what depends on time; called every second."""
         ...
 
 
 class GaugeWriter:
-    """Runs while it is entered with `async with`."""
+    """Writes gauges as long as it is entered with `async with`."""
 
     def __init__(self, writer: RecordWriter, versions: Callable[[], Iterable[Watched]]) -> None:
         self._writer = writer
@@ -66,8 +66,7 @@ class GaugeWriter:
                 self._writer.names.refresh()
                 self._writer.write_event(await self._gauges())
             except Exception:  # noqa: BLE001
-                # whatever it is, such as no descriptor left to read
-                # with, it may be over in a second
+                # whatever it is, such as no descriptor left to read with, may be over in a second
                 if not self._failing:
                     _log.exception("the gauges of this process cannot be collected")
                 self._failing = True

@@ -1,6 +1,6 @@
-"""The buckets of histograms: upper bounds, each in its bucket.
+"""The buckets of histograms, in which the serving process counts and the telemetry process reads.
 
-Whatever is more goes to one bucket without a bound.
+They are given by their upper bounds, each in its bucket; one more bucket has no bound.
 """
 
 from __future__ import annotations
@@ -25,6 +25,6 @@ TIME_BOUNDS_S: Final = (
     5.0,
     10.0,
 )
-"""From what a small model takes to what a caller waits for."""
+"""Times, from what a small model takes to what a caller waits for."""
 SIZE_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 """Rows of batches."""

@@ -1,8 +1,7 @@
-"""Tells the reader of a ring what the numbers in its cells stand for.
+"""The names behind the numbers in cells, which a serving process writes for its ring's reader.
 
-Before they are used, and again where that was lost.
-
-It is lost with a reader that dies, and where the ring had no room for it.
+A name is written before its number is used, and again where that was lost: with a reader that died,
+or because the ring had no room for it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _MOST: Final = 4096  # of a kind; then they are given anew, and their reader for
 
 
 class NameTable:
-    """Gives the numbers of one process, from 1; 0 stands for what has no name."""
+    """Numbers the peers and instances of one process, from 1; 0 stands for what has no name."""
 
     def __init__(self, ring: RingWriter) -> None:
         self._ring = ring
@@ -30,9 +29,9 @@ class NameTable:
 
     @property
     def seed(self) -> bytes:
-        """What the ids are made from that nobody asked for while a request ran.
+        """16 random bytes, from which readers make the ids that nobody asked for meanwhile.
 
-        `gateway.records.span_ids`.
+        See `gateway.records.span_ids`.
         """
         return self._began.seed
 
@@ -47,15 +46,15 @@ class NameTable:
         return self._named(self._instances, "instance", name) if number is None else number
 
     def version(self, row: int, name: str) -> None:
-        """From here on cells with this row tell of MODEL/VERSION."""
+        """Says that from here on cells with this row are of this version; `name`: MODEL/VERSION."""
         self._versions[row] = name
         if not self._write(NameAssigned("version", row, name)):
             self._complete = False
 
     def refresh(self) -> None:
-        """Tells everything again where somebody else reads now, or the ring had no room.
+        """Writes everything again where another reader reads now, or the ring had no room.
 
-        To be called now and then.
+        It is to be called now and then.
         """
         if self._reader != self._ring.reader or not self._complete:
             self._write_all()
@@ -70,7 +69,7 @@ class NameTable:
         return number
 
     def _write_all(self) -> None:
-        """Peers and instances are named when they come up next."""
+        """Writes all versions; peers and instances are named when they come up next."""
         self._reader = self._ring.reader
         self._forget(self._peers)
         self._forget(self._instances)

@@ -1,6 +1,6 @@
-"""Reads the rings of all serving processes, again and again.
+"""Reads the rings of all serving processes, again and again, in the telemetry process.
 
-Gives what it finds to the consumers.
+What it finds it gives to the consumers: metrics, spans, access log, page.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _log = logging.getLogger(__name__)
 
 
 class Consumer(Protocol):
-    """A consumer of what was written."""
+    """Wants to know what was written, and sees every chunk of it once."""
 
     def consume(self, chunk: Chunk) -> None:
-        """Takes a stretch; never raises."""
+        """Takes a chunk; never waits, never raises."""
         ...
 
 
 class Pump:
-    """All rings and all consumers of one process."""
+    """Joins all rings to all consumers of one process."""
 
     def __init__(self, readers: Sequence[RecordReader], consumers: Sequence[Consumer]) -> None:
         self._readers = tuple(readers)
@@ -42,10 +42,7 @@ class Pump:
             await asyncio.sleep(0 if any(reader.backlog for reader in self._readers) else POLL_S)
 
     def poll(self) -> None:
-        """Reads what the poll before this one has seen.
-
-        Of each ring as much as is taken at once.
-        """
+        """Reads of each ring what the poll before this one has seen, or as much as one may take."""
         for reader in self._readers:
             chunk = reader.read()
             if chunk is not None:
@@ -54,7 +51,7 @@ class Pump:
         self._warn()
 
     def rest(self) -> None:
-        """Reads all that there is; nobody writes any more."""
+        """Reads all that there is; to be called when nobody writes any more."""
         self.poll()
         left = -1
         while (unread := sum(reader.unread for reader in self._readers)) not in (0, left):

@@ -1,6 +1,6 @@
-"""What one serving process wrote since the last look, sorted by kind.
+"""What one serving process wrote since the last look, sorted by kind; for the telemetry process.
 
-For consumers that make spans, counts or lines of it.
+Its consumers make spans, metrics, log lines and the page of it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from gateway.records.cells import (
 )
 from gateway.records.events import (
     Detail,
+    Event,
     Gauges,
     NameAssigned,
     ProcessStarted,
@@ -42,7 +43,7 @@ _MOST_CELLS: Final = 2 * LONGEST_EVENT  # at a time: 2 MiB, and what is made of 
 
 @dataclass(frozen=True)
 class Names:
-    """What the numbers of a process stand for, as of the chunk that carries this."""
+    """What the numbers of a process stand for in the chunk that carries this."""
 
     peers: Mapping[int, str]
     instances: Mapping[int, str]
@@ -52,10 +53,10 @@ class Names:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A stretch of one ring.
+    """A stretch of one ring, written by one process.
 
-    The cells of a kind are in the order they were written;
-    `..._places` are their places in the ring.
+    The cells of a kind are in the order they were written; `..._places` are their places in the
+    ring.
     """
 
     slot: int
@@ -65,16 +66,22 @@ class Chunk:
     requests: Cells
     request_places: np.ndarray[Any, np.dtype[np.uint64]]
     batches: Cells
-    """A batch stands before its requests.
-
-    The last ones of a chunk may have requests in the next.
-    """
+    """A batch stands before its requests; the last ones may have requests in the next chunk."""
     links: Cells
     calls: Cells
     details: Mapping[int, Detail]
-    """By the place of the request's cell."""
+    """Details by the place of their request's cell."""
     state_changes: tuple[StateChanged, ...] = ()
     gauges: tuple[Gauges, ...] = ()
+
+
+class _Events:
+    """The events of one chunk, by kind."""
+
+    def __init__(self) -> None:
+        self.details: dict[int, Detail] = {}
+        self.state_changes: list[StateChanged] = []
+        self.gauges: list[Gauges] = []
 
 
 class RecordReader:
@@ -104,7 +111,7 @@ class RecordReader:
 
     @property
     def backlog(self) -> bool:
-        """More is there than one poll takes."""
+        """Whether there is more than one poll takes."""
         return self._ring.unread > _MOST_CELLS
 
     def read(self) -> Chunk | None:
@@ -113,10 +120,8 @@ class RecordReader:
         if not len(cells):
             return None
         kinds = cells.view(np.uint8).reshape(len(cells), -1)[:, 0]
-        details: dict[int, Detail] = {}
-        state_changes: list[StateChanged] = []
-        gauges: list[Gauges] = []
-        end = self._read_events(first, cells, kinds, details, state_changes, gauges)
+        events = _Events()
+        end = self._read_events(first, cells, kinds, events)
         cells = cells[:end]
         kinds = kinds[:end]
         self._ring.advance(first + end)
@@ -131,52 +136,48 @@ class RecordReader:
             batches=cells[kinds == BATCH].view(BATCH_CELL),
             links=cells[kinds == LINK].view(LINK_CELL),
             calls=cells[kinds == CALL].view(CALL_CELL),
-            details=details,
-            state_changes=tuple(state_changes),
-            gauges=tuple(gauges),
+            details=events.details,
+            state_changes=tuple(events.state_changes),
+            gauges=tuple(events.gauges),
         )
 
-    def _read_events(
-        self,
-        first: int,
-        cells: Cells,
-        kinds: Any,
-        details: dict[int, Detail],
-        state_changes: list[StateChanged],
-        gauges: list[Gauges],
-    ) -> int:
-        """Returns how many of the cells are whole. A new process begins a chunk of its own."""
+    def _read_events(self, first: int, cells: Cells, kinds: Any, events: _Events) -> int:
+        """Sorts the events of these cells, and returns how many of the cells the chunk may have.
+
+        It ends before an event that is not whole, before a detail whose request is not there yet,
+        and before a new process, whose numbers mean something else.
+        """
         for at in np.flatnonzero(kinds == EVENT).tolist():
             found = event_text(cells, at)
             if found is None:
                 return at
-            try:
-                event = decode(found[0])
-            except (ValueError, EOFError, TypeError, IndexError):
-                _log.warning(
-                    "an event of serving process %d cannot be read", self._slot, exc_info=True
-                )
-                continue
-            if (isinstance(event, ProcessStarted) and at) or (
-                isinstance(event, Detail) and found[1] == len(cells)
-            ):
-                # another process, maybe, whose numbers mean something else; or the request
-                # of the detail is not there yet
-                return at
-            match event:
-                case ProcessStarted() | NameAssigned():
+            data, behind = found
+            match self._decoded(data):
+                case ProcessStarted() if at:
+                    return at
+                case Detail() if behind == len(cells):
+                    return at
+                case ProcessStarted() | NameAssigned() as event:
                     self._learn(event)
-                case Detail():
-                    details[first + found[1]] = event
-                case StateChanged():
-                    state_changes.append(event)
-                case Gauges():
-                    gauges.append(event)
+                case Detail() as event:
+                    events.details[first + behind] = event
+                case StateChanged() as event:
+                    events.state_changes.append(event)
+                case Gauges() as event:
+                    events.gauges.append(event)
         return len(cells)
+
+    def _decoded(self, data: bytes) -> Event | None:
+        """The event; None, and a warning, where these bytes are none."""
+        try:
+            return decode(data)
+        except (ValueError, EOFError, TypeError, IndexError):
+            _log.warning("an event of serving process %d cannot be read", self._slot, exc_info=True)
+            return None
 
     def _learn(self, event: ProcessStarted | NameAssigned) -> None:
         if isinstance(event, ProcessStarted):
-            # else the same process says it again, for a reader that may not know
+            # with the same seed the process repeats itself, for a reader that may not know
             if event.seed != self._seed:
                 self._pid = event.pid
                 self._seed = event.seed

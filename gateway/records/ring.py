@@ -1,11 +1,12 @@
 """A ring of cells in shared memory: one process writes, one reads, and neither waits for the other.
 
-The memory outlives both. What a process that was killed had written is read all the same; a reader
-that is started anew goes on where the one before it stopped, and finds whose cells that one had
-read. A cell that finds no room is counted and let go.
+Each serving process writes one, and the telemetry process reads them all. The memory outlives both:
+what a process that was killed had written is read all the same; a reader that is started anew goes
+on where the one before it stopped, and finds whose cells that one had read. A cell that finds no
+room is counted and let go.
 
 The head of a ring has words: cells ever written, cells ever read, cells that found no room, readers
-there ever were; then what a reader leaves to the next. What is written becomes readable when
+that there ever were; then what a reader leaves to the next. What is written becomes readable when
 `publish` is called, and is read at the earliest at the poll after the one that saw it: a processor
 may show another's stores out of order, but not for milliseconds.
 """
@@ -22,7 +23,7 @@ from gateway.records.cells import EVENT, EVENT_HEAD, EVENT_ROOM, MORE, Cells
 from gateway.records.ring_file import CELL_BYTES, CELLS, HEAD_BYTES, RING_BYTES
 
 LONGEST_EVENT: Final = 1 << 13
-"""Cells; a longer one is dropped: readers must be able to take all of it at once."""
+"""The most cells of an event; a longer one is dropped, for readers take all of it at once."""
 
 _WRITTEN, _READ, _DROPPED, _READERS = range(4)
 _LEFT = struct.Struct("<q16s")
@@ -50,11 +51,11 @@ class RingWriter:
 
     @property
     def reader(self) -> int:
-        """A number that is another one whenever somebody else reads."""
+        """How many readers there ever were; a changed number means that another one reads now."""
         return self._words[_READERS]
 
     def offset(self) -> int:
-        """Where in `cells` the next cell is to be written, 128 bytes of it, its kind in the first.
+        """Where in `cells` the next cell is to be written: 128 bytes, the first of them its kind.
 
         -1: there is no room, and that was counted.
         """
@@ -68,9 +69,9 @@ class RingWriter:
         return (place & _MASK) * CELL_BYTES
 
     def write_event(self, data: bytes, behind: int = 0) -> bool:
-        """Writes a note over as many cells as it takes, all or none.
+        """Writes an event over as many cells as it takes, all or none.
 
-        False where there was no room, for it or for so many cells behind it.
+        False where there was no room for it, or for `behind` more cells after it.
         """
         cells = max(1, -(-len(data) // EVENT_ROOM))
         if self.written + cells + behind > self._limit or cells > LONGEST_EVENT:
@@ -118,12 +119,10 @@ class RingReader:
         return int(self._words[_WRITTEN] - self._words[_READ])
 
     def read(self, most: int = CELLS) -> tuple[int, Cells]:
-        """A copy of what was there at the last poll and is unread, and the place of its first cell.
+        """The place of the first unread cell, and a copy of those that the last poll has seen.
 
-        At most so many cells.
-
-        They count as unread until `advance`. The last event may lack its end: who reads goes no
-        further than to its beginning.
+        There are at most `most` of them, which count as unread until `advance`. The last event may
+        lack its end: who reads goes no further than to its beginning.
         """
         first = int(self._words[_READ])
         ready = self._seen
@@ -136,7 +135,7 @@ class RingReader:
 
     @property
     def last_writer(self) -> tuple[int, bytes]:
-        """The process whose cells were read last: its pid and 16 bytes of its own; zeros: none."""
+        """The pid and the seed of the process whose cells were read last; zeros: none was."""
         pid, seed = _LEFT.unpack_from(self._map, _LEFT_AT)
         return pid, seed
 
@@ -153,7 +152,7 @@ class RingReader:
 
 
 def event_text(cells: Cells, at: int) -> tuple[bytes, int] | None:
-    """The bytes of the note that begins at this index, and the index behind it.
+    """The bytes of the event that begins at this index, and the index behind it.
 
     None where its end is not there.
     """

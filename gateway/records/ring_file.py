@@ -1,4 +1,7 @@
-"""How large the rings are (`gateway.records.ring`); known to those who only make the file."""
+"""How large the rings of the serving processes are (`gateway.records.ring`).
+
+It stands apart from them because the main process only makes the file.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Final
 
 CELL_BYTES: Final = 128
 CELLS: Final = 1 << 17
-"""Of one ring: 16 MiB, four seconds of 30 000 requests a second.
+"""The cells of one ring: 16 MiB, four seconds of 30 000 requests a second.
 
 Memory is taken when it is first written to.
 """
@@ -16,5 +19,5 @@ RING_BYTES: Final = HEAD_BYTES + CELLS * CELL_BYTES
 
 
 def size_rings_file(fd: int, slots: int) -> None:
-    """Makes an empty file the rings of so many processes."""
+    """Makes an empty file the rings of so many serving processes."""
     os.ftruncate(fd, slots * RING_BYTES)

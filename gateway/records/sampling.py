@@ -1,6 +1,7 @@
-"""Which requests are to be seen in traces.
+"""Which requests of a serving process are to be seen in traces.
 
-Drawn or decided by the caller, and always those that went wrong, where the gateway began the trace.
+The caller decides, or it is drawn; where the gateway began the trace, those that went wrong are
+always seen.
 """
 
 from __future__ import annotations
@@ -10,24 +11,21 @@ from dataclasses import dataclass
 from typing import Final
 
 NO_PARENT, PARENT_SAMPLED, PARENT_NOT_SAMPLED = range(3)
-"""The caller's sampling decision: nothing; his trace is sampled; his trace is not."""
+"""The caller's sampling decision: it sent none; its trace is sampled; its trace is not."""
 
 _LIMIT: Final = 1 << 64
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingPlan:
-    """What a serving process has to know of it."""
+    """What a serving process has to know of sampling."""
 
     traces: bool = False
-    """Spans are exported at all. Without, a trace context is passed on as it came."""
+    """Whether spans are exported at all; without, a trace context is passed on as it came."""
     parent_based: bool = True
-    """A caller who has a trace decides for us.
-
-    Else of his traces the same share is drawn, by their ids.
-    """
+    """Whether a caller with a trace decides; else the same share of its traces is drawn, by id."""
     ratio: float = 1.0
-    """Of the traces that the gateway begins, 0 to 1.
+    """The share of the traces that the gateway begins, 0 to 1.
 
     At 0 those that went wrong are not kept either.
     """
@@ -38,14 +36,14 @@ class SamplingPlan:
 
     @property
     def everything(self) -> bool:
-        """Every request that no caller forbids is exported."""
+        """Whether every request that no caller forbids is exported."""
         return self.traces and self.ratio == 1
 
 
 class Sampler:
-    """Draws, and decides at the end.
+    """Draws at a request's beginning, and says at its end whether it is kept all the same.
 
-    Costs less than 0.1 us a request; nothing is drawn at a ratio of 0 or 1.
+    It costs less than 0.1 us a request; nothing is drawn at a ratio of 0 or 1.
     """
 
     __slots__ = ("_bound", "_by_parent", "_keeps", "_ratio", "plan")
@@ -63,12 +61,11 @@ class Sampler:
         self._keeps = (keeps, keeps, keeps and not plan.parent_based)
 
     def sampled(self, parent: int = NO_PARENT, trace_id: bytes = b"") -> bool:
-        """Whether the request is exported whatever becomes of it, and what is sent to callees.
+        """Whether the request is exported whatever becomes of it; to be asked once a request.
 
-        To be asked once a request.
-
-        `parent`: NO_PARENT, ...; `trace_id`: the caller's, empty where there is none. A draw by the
-        id comes out alike in every service, as with OpenTelemetry's `traceidratio`.
+        The same goes to servers that it is passed on to. `parent`: NO_PARENT, ...; `trace_id`: the
+        caller's, empty where there is none. A draw by the id comes out alike in every service, as
+        with OpenTelemetry's `traceidratio`.
         """
         verdict = self._by_parent[parent]
         if verdict is not None:
@@ -78,9 +75,9 @@ class Sampler:
         return random.random() < self._ratio  # noqa: S311  # no secret
 
     def keeps_notable(self, parent: int = NO_PARENT) -> bool:
-        """Whether a request that was not sampled is exported all the same if it failed.
+        """Whether a request that was not sampled is exported for what became of it.
 
-        Was refused, was degraded or slow; asked at its end.
+        It is asked at the end of a request that failed, was refused, was degraded or slow.
         """
         return self._keeps[parent]
 

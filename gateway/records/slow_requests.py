@@ -1,4 +1,7 @@
-"""Which requests are the slowest of their version: a limit that about one in a hundred is over."""
+"""Which requests are the slowest of their version: a limit that about one in a hundred is over.
+
+The serving process holds every answer against it, and moves it once a second.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ _FIRST: Final = 3.0  # times the mean: where the search begins
 
 
 class SlowRequests:
-    """`limit_s` is read for every request; `over` is counted up for each request over it."""
+    """The limit of one version in one process.
+
+    The journal reads `limit_s` for every request, and counts `over` up for each that took longer.
+    """
 
     __slots__ = ("_answered", "_sum_s", "limit_s", "over")
 
@@ -23,9 +29,9 @@ class SlowRequests:
         self._sum_s = 0.0
 
     def refresh(self, answered: int, sum_s: float) -> None:
-        """Sets the limit anew.
+        """Sets the limit anew; to be called now and then.
 
-        To be called now and then with how many were answered ever, and the seconds that took.
+        `answered`: requests answered ever; `sum_s`: the seconds that they took together.
         """
         new = answered - self._answered
         if new < _SAMPLE:
@@ -33,8 +39,8 @@ class SlowRequests:
         if self.limit_s == math.inf:
             self.limit_s = _FIRST * (sum_s - self._sum_s) / new
         else:
-            # Quickly up and slowly down: where all take the same time, a limit just
-            # below it has all of them over.
+            # Quickly up and slowly down: where all requests take the same time, all of them are
+            # over a limit just below it.
             self.limit_s *= min(2.0, max(_DOWN, (self.over / (new * _SHARE)) ** 0.25))
         self._answered = answered
         self._sum_s = sum_s

@@ -1,9 +1,9 @@
-"""Ids of traces and spans that were not needed while the request ran, made by the reader.
+"""Ids of traces and spans that were not needed while the request ran.
 
-Each is a number of the writing process (the place of a cell, or a batch's number), stirred with
-random bytes of that process: the same for the same each time it is made, unlike any other, and as
-good as
-random. The stirring is splitmix64 (Steele, Lea, Flood 2014), a bijection.
+The telemetry process makes them when it reads; a serving process makes those of a batch that calls
+another server. Each is a number of the writing process (the place of a cell, or a batch's number),
+stirred with random bytes of that process: the same for the same each time it is made, unlike any
+other, and as good as random. The stirring is splitmix64 (Steele, Lea, Flood 2014), a bijection.
 """
 
 from __future__ import annotations
@@ -23,10 +23,7 @@ _SPAN: Final = np.uint64(0x8CB92BA72F3D8DD7)
 
 
 class SpanIds:
-    """Makes the ids of one process from the seed it has written.
-
-    `gateway.records.events.ProcessStarted`.
-    """
+    """Makes the ids of one process from the seed in its `gateway.records.events.ProcessStarted`."""
 
     def __init__(self, seed: bytes) -> None:
         self._high, self._low = (
@@ -38,9 +35,9 @@ class SpanIds:
         return self._traces(places)
 
     def request_spans(self, places: Numbers, child: int = 0) -> Bytes:
-        """Span ids, (n, 8); `child`: 0 for the request's own span, 1, 2, ...
+        """Span ids, (n, 8), of requests whose cells stand at these places.
 
-        for its children.
+        `child`: 0 for the request's own span; 1, 2 and so on for its children.
         """
         return self._spans(places, np.uint64(child))
 

@@ -1,6 +1,6 @@
-"""What spans and access log both need of a chunk's requests: their ids, and their details by row.
+"""What two consumers of the telemetry process need of a chunk: its requests' ids and details.
 
-Runs in the telemetry process.
+They are the makers of spans and of the access log, which work on rows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Array = np.ndarray[Any, Any]
 
 
 def request_ids(chunk: Chunk, cells: Cells, places: Array) -> tuple[Bytes, Bytes]:
-    """The trace and the span of each request: those in its cell, else those that its place draws.
+    """The trace and the span of each request: those in its cell, else those drawn from its place.
 
     `places`: where in the ring the cells stand.
     """

@@ -15,7 +15,7 @@ from typing import Final, Protocol, Self
 from aiohttp import web
 
 _ENDS_S: Final = 0.5
-"""For answers that have begun: a slow reader must not cost others the time left for them."""
+"""The time left to answers that have begun: a slow reader must not cost others theirs."""
 _HERE: Final = (
     "this port answers with the page (/), metrics (/metrics), how the gateway is "
     "(/v2/gateway/state) and probes (/v2/health/live, /v2/health/ready, /v2/models/NAME/ready)"
@@ -28,11 +28,11 @@ class Health(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Calls are welcome."""
+        """Whether calls are welcome."""
         ...
 
     def model_ready(self, model: str, version: int | None = None) -> bool | None:
-        """A version, or any, is live; None: there is no such model."""
+        """Whether this version, or any, is live; None: there is no such model."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""A gateway, or any server of the protocol, as `gateway infer` asks it.
+"""The client of the command line, for a gateway or any other server of the protocol.
 
 What goes wrong is reported with what to do about it.
 """
@@ -42,7 +42,7 @@ class ClientOptions:
 
     address: str
     timeout_s: float = 5.0
-    """For everything that is asked, together."""
+    """Time for everything that is asked, together."""
     tls: bool = False
     tls_ca: str = ""
     """Roots the server's certificate leads to, a PEM file; empty: those gRPC brings."""
@@ -124,7 +124,7 @@ class Client:
         except grpc.RpcError:
             return ()
         names = sorted({entry.name for entry in index.models})
-        if model in names:  # something of it is what was not found
+        if model in names:  # what was not found is a version, or a part of it
             return ()
         return (f"the server has {', '.join(names) or 'no live model'}{nearest(model, names)}",)
 
@@ -149,7 +149,7 @@ def hint(code: Any, details: str, options: ClientOptions) -> str:
 
 
 def _unavailable_hint(details: str, options: ClientOptions) -> str:
-    """Only the words tell whether nobody was there or somebody who would not talk."""
+    """What to do about UNAVAILABLE, of which only the details tell one cause from another."""
     if any(part in details for part in _LEFT_ALONE):
         return (
             f"`gateway breakers --address {options.address}` shows its circuit breakers, and "
@@ -162,7 +162,7 @@ def _unavailable_hint(details: str, options: ClientOptions) -> str:
 
 
 def _connection_hint(details: str, options: ClientOptions) -> str:
-    """Empty where the connection stood."""
+    """What to do where no connection came about; empty where one did."""
     address = options.address
     if "wrong_version_number" in details:
         return f"{address} does not speak TLS: leave out --tls and its like"
@@ -174,14 +174,9 @@ def _connection_hint(details: str, options: ClientOptions) -> str:
     if "http/2" in details:
         return f"{address} is no gRPC server: is it the right port?"
     if "closed" in details or "reset" in details:
-        wants = (
-            "a certificate of its clients (--tls-cert FILE --tls-key FILE)"
-            if _is_secure(options)
-            else "TLS (--tls-ca FILE)"
-        )
         return (
             f"{address} took the connection and closed it: does it want "
-            f"{wants}, or is it no gRPC server?"
+            f"{_wanted_of_clients(options)}, or is it no gRPC server?"
         )
     if "connect" in details or "dns" in details:
         return (
@@ -189,6 +184,13 @@ def _connection_hint(details: str, options: ClientOptions) -> str:
             "DIR`, or say where it is with --address"
         )
     return ""
+
+
+def _wanted_of_clients(options: ClientOptions) -> str:
+    """What a server that closes connections may want, and the options do not give it."""
+    if _is_secure(options):
+        return "a certificate of its clients (--tls-cert FILE --tls-key FILE)"
+    return "TLS (--tls-ca FILE)"
 
 
 def _open_channel(options: ClientOptions) -> Any:
@@ -200,7 +202,7 @@ def _open_channel(options: ClientOptions) -> Any:
     if not _is_secure(options):
         return grpc.insecure_channel(options.address, arguments)
     if options.tls_server_name:
-        # numbers or texts
+        # gRPC takes texts beside numbers, which the type of the list does not say
         arguments.append(("grpc.ssl_target_name_override", options.tls_server_name))  # type: ignore[arg-type]
     files = {
         option: _read(option, getattr(options, option))

@@ -1,4 +1,4 @@
-"""Asks a gateway's HTTP port how it is."""
+"""The client of `gateway top`, which asks a gateway's HTTP port for its state."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Entry = dict[str, Any]
 
 
 class NoAnswer(Exception):
-    """There was none, or none that a gateway gives; the text says why."""
+    """No answer came, or none that a gateway gives; the text says why."""
 
 
 @dataclass(frozen=True)
 class State:
-    """Its state, as in the JSON of /v2/gateway/state.
+    """The state of a gateway, as in the JSON of /v2/gateway/state.
 
-    Texts hold nothing that a terminal would obey.
+    Its texts hold nothing that a terminal would obey.
     """
 
     made_at_s: float
@@ -36,9 +36,9 @@ class State:
 
 
 class LiveClient:
-    """Asks anew each time.
+    """Asks over a new connection each time.
 
-    A connection that is kept would not notice that another gateway has the port.
+    One that is kept would not notice that another gateway has the port by now.
     """
 
     def __init__(self, host: str, port: int, timeout_s: float) -> None:
@@ -48,7 +48,7 @@ class LiveClient:
         self._where = f"{f'[{host}]' if ':' in host else host}:{port}"
 
     def state(self) -> State:
-        """How it is now; raises `NoAnswer`."""
+        """The gateway's state at this moment; raises `NoAnswer`."""
         connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
         try:
             connection.request("GET", PATH)
@@ -95,7 +95,10 @@ class LiveClient:
 
 
 def _harmless(value: Any) -> Any:
-    """Without control characters: callers choose some of these words, and a terminal obeys them."""
+    """The value without control characters, which a terminal obeys.
+
+    Callers choose some of the words in it.
+    """
     if isinstance(value, str):
         return re.sub(
             r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]",

@@ -1,4 +1,4 @@
-"""`gateway breakers`."""
+"""`gateway breakers`: the command line shows the circuit breakers of a gateway, or sets them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Shows or sets; returns the exit status."""
+    """Shows circuit breakers, or sets them; returns the exit status."""
     options, token = _read(arguments)
     model, version = _name(arguments.model)
     with _ControlClient(options, token) as client:
@@ -107,13 +107,13 @@ def _read(arguments: argparse.Namespace) -> tuple[ClientOptions, str]:
 
 
 def _name(text: str) -> tuple[str, str]:
-    """Model and version; a colon may be part of the model's name."""
+    """The model and the version that a text names; a model's name may hold a colon."""
     found = re.fullmatch(r"(.+):(\d+)", text)
     return (found[1], found[2]) if found else (text, "")
 
 
 class _ControlClient(Client):
-    """Asks a gateway for what only a gateway has."""
+    """A client that asks a gateway for its circuit breakers, which no other server has."""
 
     def __init__(self, options: ClientOptions, token: str) -> None:
         super().__init__(options)
@@ -139,12 +139,15 @@ class _ControlClient(Client):
         return cast("SetBreakerResponse", self._ask(method, request, request.model))
 
     def _why_no_instance(self) -> Sequence[str]:
-        """Where the gateway found none at all; those that there are it names itself."""
+        """Why no such instance was found, where the version has none at all.
+
+        Where it has some the gateway's own answer names them.
+        """
         asked = self._set
         self._set = SetBreakerRequest()
         try:
             there = self.list_breakers(asked.model, asked.version)
-        except CommandError:  # nor is there such a model
+        except CommandError:  # there is no such model either
             return self._other_models(asked.model)
         return (
             ()

@@ -1,4 +1,4 @@
-"""`gateway check`."""
+"""`gateway check`: the command line says what would be served, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Reports; returns 0, or raises `CommandError` with every fault found."""
+    """Prints the report; returns 0, or raises `CommandError` with every fault found."""
     examined = examine(
         Path(arguments.folder),
         arguments.name,

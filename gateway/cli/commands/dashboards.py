@@ -1,4 +1,4 @@
-"""`gateway dashboards`."""
+"""`gateway dashboards`: the command line writes a dashboard for Grafana, and alert rules."""
 
 from __future__ import annotations
 

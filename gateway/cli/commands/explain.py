@@ -1,4 +1,4 @@
-"""`gateway explain`."""
+"""`gateway explain`: the command line shows what the requests of each model go through."""
 
 from __future__ import annotations
 
@@ -73,10 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _blocks(models: list[ExaminedModel]) -> list[str]:
-    """A text for each version that would be live.
-
-    For each model of a kind that is not served.
-    """
+    """A text for each version that would be live, and for each model that is skipped."""
     blocks: list[str] = []
     for model in models:
         if model.found.skipped:
@@ -117,7 +114,7 @@ def _innermost(node: Description) -> Description:
 
 
 def _runners(plan: VersionPlan) -> Iterator[Description]:
-    """What runs a batch of the version: any of these."""
+    """All that may run a batch of the version."""
     if plan.protection.local:
         yield Description("Workers" if plan.protection.workers else "Session", local_text(plan))
     yield from (Description("Remote", text) for text in remote_texts(plan))
@@ -126,7 +123,7 @@ def _runners(plan: VersionPlan) -> Iterator[Description]:
 class _Unused:
     """Stands where a served version has its session, threads and counters.
 
-    Nothing is predicted here.
+    They are not needed, because nothing is predicted here.
     """
 
     max_concurrency = 1

@@ -1,4 +1,4 @@
-"""`gateway infer`."""
+"""`gateway infer`: the command line asks a model for a prediction."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Asks and prints; returns the exit status."""
+    """Asks the model and prints its answer; returns the exit status."""
     options, rows = _read(arguments)
     model = arguments.model
     version = arguments.version
@@ -106,9 +106,9 @@ def _print(arguments: argparse.Namespace, response: ModelInferResponse, took_ms:
 
 
 def _read(arguments: argparse.Namespace) -> tuple[ClientOptions, int | None]:
-    """What the arguments say beyond texts.
+    """The connection, and the number of rows that the arguments name; None: they name none.
 
-    Raises `CommandError` with all that is wrong with them.
+    Raises `CommandError` with all that is wrong with the arguments.
     """
     faults = []
     rows = arguments.rows
@@ -140,7 +140,7 @@ def _inputs(source: str, specs: tuple[TensorSpec, ...], rows: int | None) -> dic
 
 
 def _not_sent(strangers: Sequence[str], source: str) -> str:
-    """Sample files hold the true answers as well."""
+    """A note on what is left out of a file; sample files hold the true answers as well."""
     names = ", ".join(f"'{name}'" for name in strangers)
     what = (
         "is not an input of the model and is not sent"

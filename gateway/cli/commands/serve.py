@@ -1,4 +1,4 @@
-"""`gateway serve`."""
+"""`gateway serve`: the command line reads the options, then becomes the main process."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Serves until a signal ends it; returns the exit status."""
     settings = read_settings(vars(arguments))
     _check_io_mode(settings.serving.run.io_mode)
-    # nothing of it is needed for a fault in the settings
+    # imported late: a fault in the settings needs nothing of it
     from gateway.assembly.control_process import serve  # noqa: PLC0415
 
     programs = Programs.of(sys.argv[0], sys.executable)
@@ -84,14 +84,15 @@ def read_settings(arguments: Mapping[str, Any]) -> Settings:
 
 
 def merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """What either says, by key; where both speak, the first."""
+    """The values of both, by key; the first one's where both have the key."""
     return {**second, **first}
 
 
 def _check_io_mode(wanted: IoMode) -> None:
-    """Tries it on a copy of the environment.
+    """Raises `CommandError` where this grpcio does not have the mode.
 
-    `auto` can always be had, and the look into grpcio's core that it takes is left out.
+    It is tried on a copy of the environment. `auto` can always be had, so it is not tried: that
+    would take a look into grpcio's core.
     """
     if wanted != "auto":
         try:

@@ -1,4 +1,4 @@
-"""`gateway top`."""
+"""`gateway top`: the command line shows what a gateway does at this moment."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ examples:
 
 _LEAST_INTERVAL_S = 0.2
 _WIDTH_OF_NO_TERMINAL = 1 << 14
-"""What is read by a program is never cut; one who wants it cut says so with COLUMNS."""
+"""Characters of a line: what a program reads is not cut, unless COLUMNS says so."""
 _LINES_BESIDE = 16
-"""Of the screen, beside a line for each version, process and notice."""
+"""Lines of the screen beside those of versions, processes and notices."""
 _TIMEOUT_S = 5.0
 
 
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Shows it; returns the exit status."""
+    """Shows the state once, or again and again until Ctrl-C; returns the exit status."""
     client, interval_s = _read(arguments)
     try:
         state = client.state()
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if not sys.stdout.isatty():
         raise CommandError("this is no terminal: --once prints one table and ends")
-    with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is the way to end it
         _follow(Console(highlight=False), client, state, interval_s)
     return 0
 
@@ -118,9 +118,9 @@ def _print_once(console: Console, state: State, *, everything: bool) -> None:
 
 
 def _follow(console: Console, client: LiveClient, state: State, interval_s: float) -> None:
-    """Until Ctrl-C.
+    """Shows the state again and again, until Ctrl-C.
 
-    A gateway that does not answer any more is asked again, and what it showed last stays.
+    A gateway that does not answer any more is asked again, and its last state stays on the screen.
     """
     from rich.live import Live  # noqa: PLC0415  # where it is used
 

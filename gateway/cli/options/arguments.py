@@ -13,7 +13,7 @@ Arguments = argparse._ActionsContainer  # a parser, or a group of one
 
 
 def add_declared(to: Arguments, option: DeclaredOption, help_text: str = "") -> None:
-    """Adds the option; `help_text` in place of the declared one."""
+    """Adds the option; `help_text` takes the place of the declared help."""
     to.add_argument(
         option_name(option.key),
         dest=option.key,
@@ -43,10 +43,10 @@ def _behaviour(option: DeclaredOption) -> dict[str, Any]:
 
 
 def _number(text: str) -> int | str:
-    """A whole number where the text is one.
+    """The text as a whole number, where it is one.
 
-    The check of the value reports what is wrong with anything else.
+    Otherwise it stays a text, and the check of the value reports what is wrong with it.
     """
     digits = text.removeprefix("-")
-    # 64 bits
+    # longer ones are beyond 64 bits
     return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 20 else text  # noqa: PLR2004

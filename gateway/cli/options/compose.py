@@ -1,7 +1,7 @@
-"""From the options of the file and the command line, the settings of a gateway.
+"""The settings of a gateway, made of the options of the command line and the `--config` file.
 
-Options go to their processes in the groups they are declared in. Made here: what takes several
-options, the machine, or a file's content.
+Options go to their processes in the groups that they are declared in. Made here is what takes
+several options, the machine, or the content of a file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gateway.control.processes.process_count import (
 
 
 def compose(values: Mapping[str, Any]) -> Settings:
-    """The settings that the values come to, by key, with the files read that they name.
+    """The settings that the values, by key, come to; the files that they name are read.
 
     Raises `CommandError` with all that is wrong.
     """
@@ -138,14 +138,14 @@ def _otel(
 
 
 def _share(limit: int, processes: int) -> int:
-    """What one process has of it, rounded up, so that only 0 comes to 0, which is no limit."""
+    """What one process has of a limit, rounded up, so that only 0, no limit, comes to 0."""
     return -(-int(limit) // processes)
 
 
 def _tls_faults(listen: ListenOptions) -> Iterator[str]:
     if not (listen.tls_cert or listen.tls_key or listen.tls_client_ca):
         return iter(())
-    # brings OpenSSL, which most starts can do without
+    # imported late: it brings OpenSSL, which most starts can do without
     from gateway.cli.options.tls_files import tls_faults  # noqa: PLC0415
 
     return tls_faults(listen.tls_cert, listen.tls_key, listen.tls_client_ca)

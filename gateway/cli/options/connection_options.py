@@ -1,4 +1,4 @@
-"""The options of commands that ask a server: where it is, and how it is spoken to."""
+"""Options on the command line of commands that ask a server: its address, TLS, a time-out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
         default="5s",
         help="for everything that is asked [default: 5s]",
     )
-    tls = parser.add_argument_group("TLS")
+    _add_tls_arguments(parser.add_argument_group("TLS"))
+
+
+def _add_tls_arguments(tls: argparse._ArgumentGroup) -> None:
     tls.add_argument("--tls", action="store_true", help="speak TLS; so does every option below")
     tls.add_argument(
         "--tls-ca",
@@ -49,7 +52,7 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
 def connection_options(arguments: argparse.Namespace, faults: list[str]) -> ClientOptions:
     """What these arguments say.
 
-    Raises `CommandError` with `faults`, found already, and all that is wrong with these.
+    Raises `CommandError` with `faults`, which were found before, and all that is wrong with these.
     """
     timeout_s = 0.0
     if not re.fullmatch(r".+:\d{1,5}|unix:.+", arguments.address):

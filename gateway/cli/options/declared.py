@@ -23,15 +23,15 @@ class DeclaredOption(msgspec.Struct, frozen=True):
     """One option, and the field that holds it."""
 
     key: str
-    """As the configuration file has it; the command line's is `option_name` of it."""
+    """The name in the configuration file; the command line has `option_name` of it."""
     title: str
-    """Of its group."""
+    """The title of its group."""
     group: str
     """The field of `ServerOptions` that holds the group."""
     field: str
     """The field of the group."""
     type: Any
-    """Of the field."""
+    """The type of the field."""
     default: Any
     option: Option
 
@@ -82,7 +82,7 @@ def declared_options() -> Mapping[str, DeclaredOption]:
 
 
 def read_values(data: object) -> dict[str, Any]:
-    """The values of a mapping by key, of those keys that say something.
+    """The values of a mapping by key, without keys that have nothing behind them.
 
     Raises `TypedYamlFault` with all that is wrong with it.
     """
@@ -91,9 +91,9 @@ def read_values(data: object) -> dict[str, Any]:
 
 
 def server_options(values: Mapping[str, Any], faults: list[str]) -> ServerOptions:
-    """The options that these values, by key, come to; what is not said is as by default.
+    """The options that these values, by key, come to; what is not given has its default.
 
-    What cannot be is added to `faults`, and its group is then as by default.
+    Values that cannot be are added to `faults`, and their group then has its defaults.
     """
     groups: dict[str, dict[str, Any]] = {group.name: {} for group, _ in _groups()}
     for key, value in values.items():

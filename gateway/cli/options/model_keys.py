@@ -1,4 +1,4 @@
-"""The keys of `model.yaml` as their structs declare them, for what the command line writes."""
+"""The keys of `model.yaml` as their structs declare them, for tables of the command line."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def protection_keys() -> list[ModelKey]:
 
 
 def _merged(fields: Iterable[Any]) -> list[ModelKey]:
-    """A key that several sections have by the same struct is one row."""
+    """The keys without repetition: one that several sections share by a struct is one row."""
     rows: dict[tuple[type, str], ModelKey] = {}
     for struct, field, path in _walk(ModelConfiguration, fields, ""):
         option = _option(field)
@@ -70,7 +70,7 @@ def _part(type_: Any) -> tuple[str, type[msgspec.Struct] | None]:
     """The struct that a value is made of, and how its keys' paths go on."""
     if _is_struct(type_):
         return ".", type_
-    # a list with a `parse` of its own is a class of its own
+    # a list that has a `parse` is a subclass of tuple, which names its items in its bases
     listed = getattr(type_, "__orig_bases__", (type_,))[0]
     arguments = typing.get_args(listed)
     if typing.get_origin(listed) is tuple and _is_struct(arguments[0]):
@@ -90,7 +90,7 @@ def _option(field: Any) -> Option | None:
 
 
 def _left_out(struct: type[msgspec.Struct], field: Any, option: Option) -> str:
-    """In words as the option says, else the default of the struct, else that of its plan."""
+    """What holds without the key: as the option says, else the default of the struct or plan."""
     if option.default:
         return option.default
     if field.required:

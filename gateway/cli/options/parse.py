@@ -12,7 +12,7 @@ from gateway.config.typed_yaml import TypedYamlFault, load_yaml
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
-    """What the file says by key, its relative paths made absolute (they start at its folder).
+    """The values of the file by key; its relative paths start at its folder, and become absolute.
 
     Raises `CommandError` with all that is wrong in it.
     """
@@ -37,7 +37,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
 
 
 def read_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What the command line says, by key; in `arguments` None is what was not given.
+    """The values of the command line by key; in `arguments`, None marks what was not given.
 
     Raises `CommandError` with all that is wrong.
     """
@@ -53,6 +53,6 @@ def option_name(key: str) -> str:
 
 
 def _as_option(fault: str) -> str:
-    """Faults begin with their key."""
+    """The fault with the option in place of the key that it begins with."""
     key, colon, text = fault.partition(":")
     return f"{option_name(key)}{colon}{text}"

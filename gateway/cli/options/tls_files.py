@@ -1,6 +1,6 @@
-"""The server's TLS files, tried before anything is started with them.
+"""The server's TLS files, tried on the command line before anything is started with them.
 
-GRPC would take anything and fail each handshake.
+gRPC would take any file, and then fail each handshake.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What a gateway says when it has started: where it is, what it serves, and a call to paste."""
+"""What the command line prints when a gateway has started.
+
+It says where the gateway listens and what it serves, and gives a call to paste.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,9 @@ _SAMPLES = ("samples.json", "reference.npz")
 
 @dataclass(frozen=True)
 class Programs:
-    """How this gateway and its Python are called from the folder it was started in.
+    """How this gateway and its Python are called from the folder that it was started in.
 
-    So that what is printed can be pasted.
+    What is printed with them can be pasted.
     """
 
     gateway: tuple[str, ...] = ("gateway",)
@@ -32,7 +35,7 @@ class Programs:
 
     @classmethod
     def of(cls, argv0: str, executable: str) -> Self:
-        """As they were called to start this process."""
+        """The programs as they were called to start this process."""
         python = str(_relative(Path(executable)))
         if Path(argv0).name != "gateway":
             return cls((python, "-m", "gateway"), python)
@@ -48,9 +51,10 @@ def banner(
     programs: Programs = Programs(),
     room: int | None = None,
 ) -> str:
-    """The text, some lines without a last newline. `io_mode`: grpcio's, with the reason.
+    """The text: several lines, the last without a newline.
 
-    Names are cut where a line has only `room`; None: never.
+    `io_mode` is grpcio's, with the reason. Names are cut where a line would be longer than `room`;
+    None: never.
     """
     live = [entry for entry in started.index if entry.state is VersionState.READY]
     failed = [entry for entry in started.index if entry.state is VersionState.UNAVAILABLE]
@@ -124,7 +128,7 @@ def _infer_call(settings: Settings, address: str, model: str, programs: Programs
 
 
 def _client_call(settings: Settings, address: str, model: str, programs: Programs) -> str:
-    """The same with Triton's client, with zeros for inputs; it asks the server what they are."""
+    """A call of Triton's client, with zeros for the inputs, which it asks the server for."""
     files = {"root_certificates": "ca.pem"} if settings.serving.tls_certificate else {}
     if settings.serving.tls_client_ca:
         files |= {"private_key": "client.key", "certificate_chain": "client.pem"}
@@ -150,7 +154,7 @@ def _client_call(settings: Settings, address: str, model: str, programs: Program
 
 
 def _text(value: str) -> str:
-    """As Python writes it, in double quotes: single ones hold the whole for the shell."""
+    """The text as Python writes it, in double quotes: single ones hold the call for the shell."""
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -38,7 +38,10 @@ _LONGEST_ERROR: Final = 100
 
 
 def breaker_report(response: ListBreakersResponse, instance: str) -> str:
-    """A table of the breakers, or why there is none; of one `instance` where it is named."""
+    """A table of the breakers, or the reason why there is none.
+
+    `instance` leaves those of one instance; empty: all.
+    """
     breakers = [breaker for breaker in response.breakers if instance in ("", breaker.instance)]
     none = no_instance(response, instance) if instance else "there are no breakers"
     lines = [
@@ -53,7 +56,7 @@ def breaker_report(response: ListBreakersResponse, instance: str) -> str:
 
 
 def no_instance(response: ListBreakersResponse, instance: str) -> str:
-    """Why no breaker was found of an instance that is called so."""
+    """Why no breaker of an instance with this name was found."""
     if names := sorted({breaker.instance for breaker in response.breakers if breaker.instance}):
         return f"no instance is called '{instance}' (instances: {', '.join(names)})"
     if silent := response.silent_processes:
@@ -70,7 +73,7 @@ def no_instance(response: ListBreakersResponse, instance: str) -> str:
 
 
 def _rows(breaker: Breaker) -> Iterator[tuple[str, ...]]:
-    """A row for all processes in which it stands alike."""
+    """The rows of a breaker: one for all processes in which it is in the same state."""
     name = (
         breaker.model,
         breaker.version,
@@ -99,7 +102,10 @@ def _cells(process: ProcessBreaker) -> tuple[str, ...]:
 
 
 def _next_try(process: ProcessBreaker) -> str:
-    """An open breaker stays so until a request comes, however long its time has passed."""
+    """When an open breaker lets a request through to try.
+
+    It stays open until a request comes, however long its time has passed.
+    """
     if math.isinf(process.retry_in_s):
         return "never"
     if process.retry_in_s:

@@ -1,4 +1,4 @@
-"""What `gateway check` says of a repository."""
+"""What `gateway check` prints about a repository, on the command line."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gateway.protocol.signature import shape_text
 
 
 def as_text(examined: Examined, *, measured: bool) -> str:
-    """For people; `measured`: with the cost curves."""
+    """The report for people; `measured`: with the cost curves."""
     blocks = ["\n".join(_model(model, measured=measured)) for model in examined.models]
     warnings = [f"warning: {warning}" for warning in examined.repository.warnings]
     return "\n\n".join([*blocks, *warnings, _summary(examined)])
 
 
 def as_json(examined: Examined) -> dict[str, Any]:
-    """For programs."""
+    """The report for programs."""
     return {
         "root": str(examined.repository.root),
         "models": [_model_json(model) for model in examined.models],

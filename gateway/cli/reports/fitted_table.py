@@ -1,4 +1,7 @@
-"""Tables of rich that leave columns out where there is no room for all of them."""
+"""Tables for the command line that leave out columns where there is no room for all of them.
+
+They are drawn by rich.
+"""
 
 from __future__ import annotations
 
@@ -15,26 +18,26 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
 
 _BESIDE: Final = 2
-"""What a column takes beside its cells.
+"""Characters that a column takes beside its cells.
 
-The space at its right and the divider, or the edges of the table.
+These are the space at its right and the divider, or the edges of the table.
 """
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column, with its rank: of those with the highest number the table lets go first.
+    """One column.
 
-    One of rank 0 always stays.
+    Columns with the highest `rank` are left out first; one of rank 0 always stays.
     """
 
     name: str
     rank: int
     number: bool = False
     least: int | None = None
-    """To so many characters its cells may be cut; None: they are shown whole."""
+    """Characters to which its cells may be cut; None: they are shown whole."""
     usual: int = 0
-    """It is at least so wide, so that columns do not come and go with the lengths of numbers."""
+    """Least width, so that columns do not come and go with the lengths of numbers."""
 
 
 class FittedTable:
@@ -77,9 +80,9 @@ class FittedTable:
         yield table
 
     def _fit(self, room: int) -> dict[int, int]:
-        """By place, how wide the columns are that stay.
+        """The widths of the columns that stay, by their places.
 
-        First each as narrow as it may be, then what is left to those that were cut.
+        Each is first as narrow as it may be; what room is left then goes to those that were cut.
         """
         least = [
             width if column.least is None else min(width, column.least)

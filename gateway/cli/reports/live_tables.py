@@ -1,4 +1,4 @@
-"""What `gateway top` shows, as tables of rich."""
+"""What `gateway top` shows on the command line, as tables of rich."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ _SECOND_MS: Final = 1000
 
 
 def screen(state: State, *, rows: int | None, lost: str = "") -> RenderableType:
-    """Everything; at most so many versions, None: all.
+    """The whole screen, with `rows` versions at most; None: all of them.
 
-    `lost`: why this is not how it is any more.
+    `lost`: why the state is no longer up to date; empty: it is.
     """
     return Group(*_head(state, lost), _versions(state, rows), _processes(state), *_events(state))
 

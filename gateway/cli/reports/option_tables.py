@@ -1,7 +1,7 @@
 """Tables of the READMEs that are made from the declarations of options.
 
-`python -m gateway.cli.reports.option_tables` on a command line
-writes them between their marks, in a checkout.
+`python -m gateway.cli.reports.option_tables` on the command line writes them between their marks,
+in a checkout.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ TABLES: Final[Mapping[str, Mapping[str, Callable[[], str]]]] = {
         "keys of model.yaml for protection": protection_table,
     },
 }
-"""By file, below the package's folder, the tables that it has."""
+"""The tables of each file, which is named by its path below the package's folder."""
 
 
 def with_tables(text: str, tables: Mapping[str, Callable[[], str]]) -> str:

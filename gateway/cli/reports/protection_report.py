@@ -1,4 +1,4 @@
-"""How a version is protected, in a few words, and what runs it."""
+"""How a version is protected, and what runs it, in a few words for the command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gateway.core.protection import (
 
 
 def protection_text(plan: ProtectionPlan) -> str:
-    """What deviates from the defaults, in one line; empty: nothing does."""
+    """What of the protection deviates from the defaults, in one line; empty: nothing does."""
     return "; ".join([
         *_breaker(plan.breaker),
         *_retry(plan.retry),
@@ -31,7 +31,7 @@ def protection_text(plan: ProtectionPlan) -> str:
 
 
 def runs_text(plan: VersionPlan) -> str:
-    """Where and how many at a time, in one line."""
+    """Where the version's batches run, and how many at a time, in one line."""
     return "; ".join(
         [local_text(plan)] * plan.protection.local
         + [f"remote: {remote}" for remote in remote_texts(plan)]
@@ -39,7 +39,7 @@ def runs_text(plan: VersionPlan) -> str:
 
 
 def local_text(plan: VersionPlan) -> str:
-    """How it is run here."""
+    """How the gateway itself runs the version's batches."""
     threads = (
         f"{count(plan.session.intra_op_threads, 'thread')} each, by "
         f"{', '.join(plan.session.providers)}"
@@ -61,7 +61,7 @@ def local_text(plan: VersionPlan) -> str:
 
 
 def remote_texts(plan: VersionPlan) -> list[str]:
-    """What runs it elsewhere, one text each."""
+    """The remote servers that run the version's batches, one text each."""
     texts = []
     for remote in plan.protection.remotes:
         as_ = " ".join(filter(None, (remote.model, remote.version and f"version {remote.version}")))
@@ -74,7 +74,7 @@ def remote_texts(plan: VersionPlan) -> list[str]:
 
 
 def protection_json(plan: ProtectionPlan) -> dict[str, Any]:
-    """The plan for programs, without the tokens."""
+    """The plan as JSON for programs, without the tokens."""
     remotes = [
         {**asdict(remote), "tls_ca": bool(remote.tls_ca), "token": bool(remote.token)}
         for remote in plan.remotes
@@ -89,7 +89,7 @@ def count(number: int, one: str, many: str = "") -> str:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it, which has neither sets nor infinity."""
+    """The value as JSON can have it, which has neither sets nor infinity."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list | frozenset):

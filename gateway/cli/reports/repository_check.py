@@ -1,6 +1,6 @@
-"""A repository looked at as `gateway serve` would.
+"""A repository, examined by the command line as `gateway serve` would: scanned and planned.
 
-Scanned, inspected in processes of their own, planned. Nothing is served.
+Models are inspected in inspection processes; nothing is served.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Examined:
 
 
 def examine(root: Path, name: str | None = None, cache_dir: Path | None = None) -> Examined:
-    """Looks at everything, with progress on stderr where that takes long.
+    """Examines every model in the folder, with progress on stderr where that takes long.
 
     Raises `CommandError` where there is no such folder.
     """
@@ -89,7 +89,7 @@ def examine(root: Path, name: str | None = None, cache_dir: Path | None = None) 
         models=str(root.absolute()), name=name or "", cache_dir=str(cache_dir or "")
     )
     models = asyncio.run(_examine_models(repository, _Source(options, ModelDefaults(), cores)))
-    # the others are beside it, and were not looked at
+    # the others of one that stands alone are beside it, and were not examined
     if not any(model.found.alone for model in models):
         models = tuple(
             _with_warnings(model, list(fallback_warnings(model, models))) for model in models
@@ -98,9 +98,9 @@ def examine(root: Path, name: str | None = None, cache_dir: Path | None = None) 
 
 
 def fallback_warnings(model: ExaminedModel, models: Sequence[ExaminedModel]) -> Iterator[str]:
-    """What keeps its fallbacks on other models from answering.
+    """What keeps the model's fallbacks on other models from answering, a sentence each.
 
-    A model is planned without knowing the others, which may come.
+    Its plan does not say, for a model is planned without the others, which may come later.
     """
     mine = _newest_plan(model)
     for i, link in enumerate(model.found.configuration.fallback or ()):
@@ -157,7 +157,7 @@ def _with_warnings(model: ExaminedModel, warnings: list[str]) -> ExaminedModel:
 
 
 class _Source(FolderSource):
-    """Gives what was found out of a version as well, not only the plan made of it."""
+    """A source that gives the findings about a version as well, not only its plan."""
 
     async def examine(self, model: FoundModel, version: int) -> ExaminedVersion:
         chosen = next(one for one in model.live if one.version == version)

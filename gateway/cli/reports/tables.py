@@ -1,4 +1,4 @@
-"""Tables of text."""
+"""Tables of text, as the command line prints them."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def shortened(name: str) -> str:
 
 
 def terminal_width() -> int | None:
-    """Of what standard output is shown on, or COLUMNS where that is set.
+    """The width of the terminal that standard output goes to, or COLUMNS where that is set.
 
-    None: nobody's screen, so nothing has to be cut.
+    None: it goes to no terminal, so nothing has to be cut.
     """
     if re.fullmatch("[1-9][0-9]{0,5}", columns := os.environ.get("COLUMNS", "")):
         return int(columns)

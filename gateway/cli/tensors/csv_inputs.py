@@ -1,7 +1,7 @@
-"""A table as inputs.
+"""A CSV table as inputs of a model, for the command line.
 
-A column for each input of one value a row, or, for a model with one input, a
-column for each of its features.
+There are two cases: a column for each input, which then has one value a row; or, for a model with
+one input, a column for each of its features.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BOOLEANS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": F
 
 
 def read_csv(text: str, specs: Sequence[TensorSpec]) -> dict[str, Any]:
-    """The inputs by name, one row a line below the names of the columns.
+    """The inputs by name, of a text with the columns' names in its first line, then a line a row.
 
     Columns that are no inputs are left in. Raises ValueError.
     """
@@ -51,7 +51,7 @@ def read_csv(text: str, specs: Sequence[TensorSpec]) -> dict[str, Any]:
 
 
 def _table(text: str) -> tuple[list[str], list[list[str]], list[int]]:
-    """Names, rows, and the line each row ends on; blank lines are left out."""
+    """The columns' names, the rows, and the line on which each row ends; without blank lines."""
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
         numbered = [
@@ -79,15 +79,15 @@ def _table(text: str) -> tuple[list[str], list[list[str]], list[int]]:
 
 
 def _width(spec: TensorSpec) -> int:
-    """Values that a row has; 0 where that is free."""
+    """How many values a row of the input has; 0: any number."""
     sizes = spec.shape[1:] if spec.shape[:1] == (-1,) else spec.shape
     return 0 if -1 in sizes else math.prod(sizes)
 
 
 def _features(columns: dict[str, list[str]], spec: TensorSpec, lines: list[int]) -> dict[str, Any]:
-    """The one input made of all columns that may be features.
+    """The one input, made of all columns that may be features.
 
-    The others under their own names.
+    The other columns are there as well, under their own names.
     """
     width = _width(spec)
     strangers = {name: cells for name, cells in columns.items() if name.lower() in NOT_FEATURES}

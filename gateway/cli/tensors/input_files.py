@@ -1,4 +1,4 @@
-"""Files of inputs, JSON, .npz or CSV, as values by the input's name."""
+"""Files of inputs that the command line names, JSON, .npz or CSV, as values by the input's name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ZIP: Final = b"PK\x03\x04"
 
 
 def read_inputs(source: str, specs: Sequence[TensorSpec]) -> dict[str, Any]:
-    """What the file has, by name, not yet checked against the model; `-` is standard input.
+    """The values of the file by name, not yet checked against the model; `-` is standard input.
 
     Raises `CommandError`.
     """
@@ -41,7 +41,7 @@ def read_inputs(source: str, specs: Sequence[TensorSpec]) -> dict[str, Any]:
 
 
 def _read_text(text: str, source: str, specs: Sequence[TensorSpec]) -> dict[str, Any]:
-    """Transitions apart by how it begins, so that standard input needs no name."""
+    """Reads JSON or CSV: which of them shows in its beginning, for standard input has no name."""
     if text.lstrip()[:1] in ("{", "["):
         return _read_json(text, specs)
     if source.endswith(".json"):
@@ -58,10 +58,10 @@ def _read_npz(content: bytes) -> dict[str, Any]:
 
 
 def _read_json(text: str, specs: Sequence[TensorSpec]) -> dict[str, Any]:
-    """The arrays by name, in any of four forms.
+    """The arrays by name.
 
-    `{name: values}`, the same under `inputs`, the protocol's own form (a list of tensors there), or
-    the values of the only input.
+    There are four forms: `{name: values}`, the same under `inputs`, a list of tensors there, which
+    is the protocol's own, and the bare values of the only input.
     """
     try:
         document = json.loads(text)
@@ -85,10 +85,7 @@ def _read_json(text: str, specs: Sequence[TensorSpec]) -> dict[str, Any]:
 
 
 def _protocol_tensor(item: dict[str, Any]) -> Any:
-    """The elements of a tensor as the protocol's JSON has it, flat or nested.
-
-    In the shape it says.
-    """
+    """The elements of a tensor of the protocol's JSON, flat or nested, in the shape given there."""
     if "data" not in item:
         raise ValueError(f"the tensor '{item['name']}' has no data")
     if "shape" not in item:

@@ -1,6 +1,6 @@
-"""Values as people write them become tensors of a model.
+"""Values that people give on the command line, or in a file named there, as tensors of a model.
 
-The right datatype, the right shape, and a sentence where they do not fit.
+They get the model's datatype and shape, or a sentence that says why they do not fit.
 """
 
 from __future__ import annotations
@@ -28,20 +28,7 @@ def make_tensors(
 
     Raises `CommandError` with all that does not fit.
     """
-    names = [spec.name for spec in specs]
-    strangers = [name for name in values if name not in names]
-    missing = [name for name in names if name not in values]
-    misspelt = [
-        f"{source}: '{name}' is no input of the model{hint}"
-        for name in strangers
-        if (hint := nearest(name, missing))
-    ]
-    if misspelt or (missing and len(missing) == len(names) and names):
-        raise CommandError(
-            misspelt
-            or f"{source}: has none of the model's inputs ({', '.join(names)}), only "
-            f"{', '.join(strangers) or 'nothing'}"
-        )
+    strangers = _strangers(values, [spec.name for spec in specs], source)
     tensors: dict[str, Array] = {}
     faults: list[str] = []
     for spec in specs:
@@ -52,7 +39,29 @@ def make_tensors(
                 faults.append(f"{source}: input '{spec.name}': {error}")
     if faults:
         raise CommandError(faults)
-    return tensors, tuple(strangers)
+    return tensors, strangers
+
+
+def _strangers(values: Mapping[str, Any], names: Sequence[str], source: str) -> tuple[str, ...]:
+    """The names in `values` that are no inputs.
+
+    Raises `CommandError` where one is a misspelt input, and where there is no input at all.
+    """
+    strangers = tuple(name for name in values if name not in names)
+    missing = [name for name in names if name not in values]
+    misspelt = [
+        f"{source}: '{name}' is no input of the model{hint}"
+        for name in strangers
+        if (hint := nearest(name, missing))
+    ]
+    if misspelt:
+        raise CommandError(misspelt)
+    if names and len(missing) == len(names):
+        raise CommandError(
+            f"{source}: has none of the model's inputs ({', '.join(names)}), only "
+            f"{', '.join(strangers) or 'nothing'}"
+        )
+    return strangers
 
 
 def make_tensor(values: Any, spec: TensorSpec) -> Array:
@@ -74,9 +83,9 @@ def make_zeros(spec: TensorSpec, rows: int) -> Array:
 
 
 def fit_shape(array: Array, shape: tuple[int, ...]) -> Array:
-    """The array in the shape, where -1 is free.
+    """The array in the shape, where -1 is free; raises ValueError.
 
-    A first axis of one may be left out, and a last one. Raises ValueError.
+    A first or a last axis of size 1 may be missing in the array.
     """
     last = [(*array.shape, 1)] if shape[-1:] == (1,) else []
     for candidate in (array.shape, *last, (1, *array.shape)):
@@ -114,7 +123,7 @@ def _numbers(values: Any, datatype: str) -> Array:
 
 
 def _python_numbers(values: Any, datatype: str) -> Array:
-    """Python's own numbers, kept as they are.
+    """Python's own numbers, kept as they are, in an array of objects.
 
     Numpy would make floats of whole numbers beyond 63 bits.
     """

@@ -1,4 +1,4 @@
-"""A model's answer, as a table for people, as JSON, or as arrays."""
+"""A model's answer as the command line shows it: a table for people, JSON, or arrays."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ def read_outputs(response: ModelInferResponse) -> tuple[Output, ...]:
 
 
 def as_table(outputs: Sequence[Output]) -> str:
-    """A line a row where all outputs have a row for each; other outputs below, each by itself."""
+    """A table with a line for each row, of the outputs that have rows, where all have as many.
+
+    Other outputs follow below it, each by itself.
+    """
     rows = {output.array.shape[0] for output in outputs if output.array.ndim in (1, _MATRIX)}
     in_rows = (
         [output for output in outputs if output.array.ndim in (1, _MATRIX)]
@@ -74,7 +77,7 @@ def as_table(outputs: Sequence[Output]) -> str:
 
 
 def as_json(response: ModelInferResponse, outputs: Sequence[Output]) -> str:
-    """The protocol's JSON: data nested as the shapes say."""
+    """The answer as the protocol's JSON, with data nested as the shapes say."""
     described = [
         {
             "name": output.name,

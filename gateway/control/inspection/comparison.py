@@ -38,7 +38,7 @@ def difference(got: Array, want: Array) -> float:
 
 
 def tells(output: Array) -> bool:
-    """False where an output is NaN or infinite all over, and so shows nothing."""
+    """Whether an output shows anything; one that is NaN or infinite all over does not."""
     return (
         output.size == 0 or output.dtype.kind in "biuOUS" or bool(np.isfinite(_wide(output)).any())
     )

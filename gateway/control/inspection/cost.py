@@ -76,7 +76,10 @@ def measure(
 
 
 def measure_one(run: Run, feed: Feed, limits: CostLimits = CostLimits()) -> dict[int, float]:
-    """The same for a model that runs one request at a time; empty: the run failed."""
+    """The same for a model that runs one request at a time, whose curve has the size 1 alone.
+
+    Empty: the run failed.
+    """
     try:
         costs = {1: _visit(run, feed, limits, warm=True)}
     except ModelFailed:

@@ -30,7 +30,7 @@ class SingleRows:
     def answers(self, feed: Feed, rows: int) -> list[list[Array]]:
         """The answers to the first rows; `rows` 0: to as many as there is time for.
 
-        One alone: there is no time for two.
+        One answer alone says that there is no time for two.
         """
         self.row_s = math.inf
         answers = [self._row(feed, 0)]
@@ -40,7 +40,7 @@ class SingleRows:
         return answers + [self._row(feed, row) for row in range(1, rows or self._affordable())]
 
     def affords(self, row_runs: int) -> bool:
-        """There is time for so many runs of a row."""
+        """Whether there is time for so many runs of a row."""
         return self.row_s * row_runs <= self._budget_s
 
     def _row(self, feed: Feed, row: int) -> list[Array]:

@@ -136,7 +136,10 @@ class ModelControl:
             await self._publisher.now()
 
     async def _scanned(self) -> tuple[SourceModel, ...] | None:
-        """None: the repository is taken for gone, which is logged once as long as it is so."""
+        """The models that a scan finds.
+
+        None: the repository is taken for gone, which is logged once as long as it is so.
+        """
         fault = ""
         found: tuple[SourceModel, ...] = ()
         try:
@@ -221,7 +224,7 @@ class ModelControl:
             )
 
     def _wants(self, name: str) -> bool:
-        """A model met for the first time is to be loaded."""
+        """Whether a model that is met for the first time is to be loaded."""
         if self._options.mode is not ModelControlMode.EXPLICIT:
             return True
         return not self._started and (

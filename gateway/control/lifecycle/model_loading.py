@@ -99,7 +99,7 @@ class ModelLoading:
     def _release_unserved(self, record: ModelRecord, plans: Iterable[VersionPlan]) -> None:
         """Lets go of the rows of versions that did not come to be live.
 
-        Not of one that still drains, and counts: its row is let go of when it has.
+        A version that still drains counts on; its row is let go of when it has drained.
         """
         for plan in plans:
             if plan.key not in self._fleet.live and plan.version not in record.draining:

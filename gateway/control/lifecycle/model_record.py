@@ -22,7 +22,7 @@ class ModelRecord:
     wanted: bool = False
     """It is to be loaded: by the mode, or by a caller."""
     fingerprint: str | None = None
-    """That of the last attempt to load it; None: there was none."""
+    """The fingerprint at the last attempt to load it; None: there was none."""
     loading: tuple[int, ...] = ()
     live: set[int] = field(default_factory=set)
     draining: set[int] = field(default_factory=set)
@@ -31,7 +31,7 @@ class ModelRecord:
     errors: dict[int, str] = field(default_factory=dict)
     """Why versions could not be loaded at the last attempt."""
     fault: str = ""
-    """Why the model as a whole could not."""
+    """Why the model as a whole could not be loaded."""
     lacking: dict[int, str] = field(default_factory=dict)
     """Live versions that processes could not open again after a restart, and why."""
     held_nowhere: set[int] = field(default_factory=set)

@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY_S = 2.0
 LONGEST_RETRY_S = 60.0
-"""What a restarted process could not open again is tried again after `FIRST_RETRY_S`.
+"""Seconds between attempts to open again what a restarted process could not open.
 
-Each further time takes twice as long, up to `LONGEST_RETRY_S`.
+They begin with `FIRST_RETRY_S`, and double up to `LONGEST_RETRY_S`.
 """
 
 
@@ -111,7 +111,7 @@ class ModelRefresh:
             progress.model_finished(failed=record.failed)
 
     async def _fingerprint(self, record: ModelRecord, found: SourceModel) -> str | None:
-        """None: it failed, which stands in the record."""
+        """The model's fingerprint; None: it could not be taken, and the record says why."""
         try:
             return await self._source.fingerprint(found)
         except Exception as error:

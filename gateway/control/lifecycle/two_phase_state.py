@@ -40,7 +40,7 @@ class Transaction:
     plans: dict[Key, VersionPlan]
     """Versions that must be prepared."""
     waiting: set[int]
-    """Slots whose answer is awaited: to Prepare, then to Commit."""
+    """Slots that have not answered yet: to Prepare at first, then to Commit."""
     errors: dict[Key, str] = field(default_factory=dict)
     """Versions that a process could not open, with the first reason given."""
     slots: set[int] = field(default_factory=set)

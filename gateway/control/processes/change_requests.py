@@ -76,5 +76,5 @@ class ChangeRequests:
         try:
             if self._state.models is not None:
                 await self._state.models.rescan()
-        except Exception:  # what is live goes on
+        except Exception:  # what is live stays served
             log.exception("looking at the model repository")

@@ -63,7 +63,10 @@ def how_it_ended(pid: int, status: int) -> str:
 
 
 def _open_pidfd(pid: int) -> int:
-    """-1: kernel or C library have no pidfd (Linux before 5.3, musl, some sandboxes)."""
+    """A pidfd of the process; -1: the kernel or the C library has none.
+
+    That is so in Linux before 5.3, with musl, and in some sandboxes.
+    """
     try:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):

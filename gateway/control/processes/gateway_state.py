@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway.control.lifecycle.fleet import Fleet
 from gateway.control.lifecycle.runtime_settings import RuntimeSettings
-from gateway.control.processes.stop_sequence import Phase, StopSequence
+from gateway.control.processes.stop_phase import Phase, StopProgress
 from gateway.ipc.repository_index import IndexEntry
 from gateway.ipc.telemetry_messages import Overview, ProcessState
 
@@ -28,13 +28,13 @@ class GatewayState:
     Its parts are the caller's; this only reads them.
     """
 
-    def __init__(self, fleet: Fleet, stop: StopSequence, settings: RuntimeSettings) -> None:
+    def __init__(self, fleet: Fleet, stop: StopProgress, settings: RuntimeSettings) -> None:
         self._fleet = fleet
         self._stop = stop
         self._settings = settings
         self._started_s = time.time()
         self.models: ModelControl | None = None
-        """None until the source of the models is open."""
+        """The models; None until their source is open."""
 
     def __repr__(self) -> str:
         return f"<GatewayState {self._phase}, {'' if self.ready else 'not '}ready>"

@@ -26,9 +26,9 @@ from gateway.control.lifecycle.runtime_settings import RuntimeSettings
 from gateway.control.processes.change_requests import ChangeRequests
 from gateway.control.processes.gateway_state import GatewayState
 from gateway.control.processes.ports import PortUnavailable, ReservedPort, reserve_port
-from gateway.control.processes.shutdown import Shutdown
 from gateway.control.processes.spawning import Spawner
-from gateway.control.processes.stop_sequence import Phase, StopSequence
+from gateway.control.processes.stop_phase import Phase, StopProgress
+from gateway.control.processes.stop_sequence import StopSequence
 from gateway.control.processes.supervisor import CannotServe, Supervisor
 from gateway.control.processes.telemetry_supervisor import TelemetrySupervisor
 from gateway.core.setting_value import Setting
@@ -56,7 +56,7 @@ class Started:
     address: str
     """Host and port, for callers on this machine."""
     http_address: str
-    """Empty: HTTP is not served."""
+    """Host and port of HTTP; empty: it is not served."""
     processes: int
     index: tuple[IndexEntry, ...]
     elapsed_s: float
@@ -91,11 +91,11 @@ class MainProcess:
         self._announce = announce
         self._spawner = spawner
         self._telemetry_settings = telemetry_settings
-        self._stop = StopSequence()
+        self._progress = StopProgress()
         self._fleet = Fleet(options.model_control.concurrent_loads)
         self._publisher = Publisher(self._publish)
         agreed = RuntimeSettings(trace_settings, log_settings)
-        self._state = GatewayState(self._fleet, self._stop, agreed)
+        self._state = GatewayState(self._fleet, self._progress, agreed)
         self._requests = ChangeRequests(self._state, self._fleet, agreed, self._publisher)
         self._begun_s = time.monotonic()
 
@@ -112,7 +112,7 @@ class MainProcess:
                 size_statistics_file(self._spawner.files.statistics, self._options.processes)
                 size_rings_file(self._spawner.files.rings, self._options.processes)
                 self._supervisor = self._make_supervisor()
-                self._shutdown = self._make_shutdown()
+                self._stop_sequence = self._make_stop_sequence()
                 await self._supervisor.start()
                 return await self._serve_and_stop(stack)
         except PortUnavailable as error:
@@ -124,7 +124,7 @@ class MainProcess:
     def _handle_signals(self, stack: AsyncExitStack) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.signalled, number)
+            loop.add_signal_handler(number, self._progress.signalled, number)
             stack.callback(loop.remove_signal_handler, number)
         loop.add_signal_handler(signal.SIGHUP, self._requests.begin_rescan)
         stack.callback(loop.remove_signal_handler, signal.SIGHUP)
@@ -167,10 +167,10 @@ class MainProcess:
             lambda: self._state.overview(self._supervisor.states, self._port.local_address),
         )
 
-    def _make_shutdown(self) -> Shutdown:
+    def _make_stop_sequence(self) -> StopSequence:
         options = self._options.stop
         parts = self._fleet, self._publisher, self._supervisor, self._telemetry
-        return Shutdown(options, self._stop, *parts)
+        return StopSequence(options, self._progress, *parts)
 
     # The life.
 
@@ -183,20 +183,20 @@ class MainProcess:
         try:
             failure = await self._serve(lives)
             if failure is None:
-                await self._shutdown.drain()
+                await self._stop_sequence.drain()
         finally:
             self._publisher.close()
             for life in lives:
                 life.cancel()
             await asyncio.gather(*lives, return_exceptions=True)
         if failure is None:
-            return await self._shutdown.stop()
+            return await self._stop_sequence.stop()
         log.error("%s", failure)
-        return await self._shutdown.give_up()
+        return await self._stop_sequence.give_up()
 
     async def _serve(self, lives: list[asyncio.Task[None]]) -> BaseException | None:
         """Returns when a signal asks for the stop (None), or a failure does (that failure)."""
-        stopping = asyncio.create_task(self._stop.wait(Phase.DRAINING))
+        stopping = asyncio.create_task(self._progress.wait(Phase.DRAINING))
         waiting: set[asyncio.Future[None]] = {stopping, self._supervisor.failed, *lives}
         while stopping in waiting:
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

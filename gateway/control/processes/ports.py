@@ -131,10 +131,10 @@ def _reserve_all(
 def _reserve(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
     alone = _unbound(family, address)
     try:
-        # over connections that linger in TIME_WAIT
+        # set while it binds: connections that linger in TIME_WAIT are no obstacle
         alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         alone.bind((address, port))  # fails if anything else holds the port
-        # or the next gateway could do the same until somebody listens
+        # then unset, or the next gateway could do the same until somebody listens
         alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     except OSError:

@@ -139,7 +139,7 @@ def _groups(cgroup: Path) -> Iterator[Path]:
     while group != cgroup and cgroup in group.parents:
         group = group.parent
         yield group
-    # inside a container the path is the host's, the mount shows our own group at its top
+    # in a container the path is the host's, and the mount has our own group at its top
     if not (cgroup / own.lstrip("/")).exists():
         yield cgroup
 

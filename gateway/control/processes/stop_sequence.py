@@ -1,59 +1,88 @@
-"""What signals mean to the control process, and how far the gateway's stop has come.
-
-SIGTERM drains and stops, Ctrl-C stops without the drain delay, a second Ctrl-C ends at once.
-"""
+"""How the control process ends the gateway: drained, then stopped, the telemetry process last."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
-from enum import IntEnum
+import contextlib
+import logging
 
+from gateway.config.control import StopOptions
+from gateway.control.lifecycle.fleet import Fleet
+from gateway.control.lifecycle.publisher import Publisher
+from gateway.control.processes.stop_phase import Phase, StopProgress
+from gateway.control.processes.supervisor import Supervisor
+from gateway.control.processes.telemetry_supervisor import TelemetrySupervisor
+from gateway.ipc.messages import Drain
 
-class Phase(IntEnum):
-    """How far the gateway is on its way out; it only ever goes on."""
+log = logging.getLogger(__name__)
 
-    SERVING = 0
-    DRAINING = 1
-    """Not ready any more; everything is served."""
-    STOPPING = 2
-    """Calls in flight are finished."""
-    KILLED = 3
-    """Everything ends at once."""
+TELEMETRY_ENDS_S = 6.0
+"""Seconds that the telemetry process has for its last exports when the gateway stops.
 
-
-def next_phase(phase: Phase, number: int) -> Phase:
-    """The phase that a signal leads to.
-
-    There are three cases: SIGTERM drains (a service manager may repeat it, or send it to the group
-    and to the process: that changes nothing); the first other signal stops; the next one kills.
-    """
-    if number == signal.SIGTERM:
-        return max(phase, Phase.DRAINING)
-    return Phase.KILLED if phase >= Phase.STOPPING else Phase.STOPPING
+More than all that it waits for then (`gateway.assembly.telemetry_exporters`) takes together.
+"""
+INTERRUPTED = 130
+"""Exit status after a second Ctrl-C, as shells have it."""
 
 
 class StopSequence:
-    """The phase of the stop, which tasks can wait for."""
+    """Takes the gateway through the phases of its stop; the parts it stops are the caller's."""
 
-    def __init__(self) -> None:
-        self.phase = Phase.SERVING
-        self._reached = {phase: asyncio.Event() for phase in Phase}
+    def __init__(
+        self,
+        options: StopOptions,
+        progress: StopProgress,
+        fleet: Fleet,
+        publisher: Publisher,
+        supervisor: Supervisor,
+        telemetry: TelemetrySupervisor,
+    ) -> None:
+        self._options = options
+        self._progress = progress
+        self._fleet = fleet
+        self._publisher = publisher
+        self._supervisor = supervisor
+        self._telemetry = telemetry
 
     def __repr__(self) -> str:
-        return f"<StopSequence {self.phase.name.lower()}>"
+        return f"<StopSequence {self._progress!r}>"
 
-    def signalled(self, number: int) -> None:
-        """A signal has come: goes on to the phase that it leads to."""
-        self.advance(next_phase(self.phase, number))
+    async def drain(self) -> None:
+        """Answers not ready and serves on for the drain delay, where SIGTERM asked for it."""
+        if self._progress.phase is Phase.DRAINING:
+            delay_s = self._options.drain_delay_s
+            log.info(
+                "draining: not ready from here on, but everything is served for another %g s",
+                delay_s,
+            )
+            self._fleet.broadcast(Drain())
+            self._publisher.at_once()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._progress.wait(Phase.STOPPING), delay_s)
+        self._progress.advance(Phase.STOPPING)
+        self._telemetry.publish()
 
-    def advance(self, phase: Phase) -> None:
-        """Goes on to a phase, if it is not beyond it."""
-        self.phase = max(self.phase, phase)
-        for reached in Phase:
-            if reached <= self.phase:
-                self._reached[reached].set()
+    async def stop(self) -> int:
+        """Finishes the calls in flight and ends all processes; returns the exit status.
 
-    async def wait(self, phase: Phase) -> None:
-        """Returns when the phase, or a later one, is reached."""
-        await self._reached[phase].wait()
+        The telemetry process is last, so that what is recorded until the end is exported.
+        """
+        grace_s = self._options.grace_s
+        log.info("stopping: calls in flight have %g s", grace_s)
+        stopping = asyncio.create_task(self._supervisor.stop(grace_s))
+        killed = asyncio.create_task(self._progress.wait(Phase.KILLED))
+        await asyncio.wait((stopping, killed), return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            self._supervisor.kill()
+            await stopping
+            await self._telemetry.stop(0)
+            return INTERRUPTED
+        killed.cancel()
+        await self._telemetry.stop(TELEMETRY_ENDS_S)
+        return 0 if stopping.result() else 1
+
+    async def give_up(self) -> int:
+        """Ends all processes after a failure, without grace; returns the exit status."""
+        await self._supervisor.stop(0)
+        await self._telemetry.stop(TELEMETRY_ENDS_S)
+        return 1

@@ -179,7 +179,7 @@ class Supervisor:
     async def _converse(self, slot: ServingSlot, process: Child, channel: Channel) -> None:
         """Receives the process's messages until it is gone.
 
-        That is its exit, even if something it started keeps its end of the link open.
+        It is gone when it has exited, even if what it started keeps its end of the link open.
         """
         receiving = asyncio.create_task(self._receive(slot, channel))
         exiting = asyncio.create_task(process.wait())

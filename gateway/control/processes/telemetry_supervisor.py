@@ -51,11 +51,11 @@ class TelemetrySupervisor:
         return f"<TelemetrySupervisor {self._process!r}>"
 
     def start(self) -> None:
-        """Begins to keep one."""
+        """Begins to keep a process running."""
         self._supervision = asyncio.create_task(self._keep())
 
     def publish(self) -> None:
-        """The gateway has changed, which the process is sent, if it is up."""
+        """Sends the process, if it is up, the gateway as it now is."""
         if self._channel is not None:
             self._channel.send(self._overview())
 

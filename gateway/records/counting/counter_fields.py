@@ -1,6 +1,6 @@
 """How a counter of a version is declared: its room in the shared table, and all that it is called.
 
-Used by the process that counts, by those that read, and by none of them alone.
+The serving process that counts and the telemetry process that reads both follow the declaration.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Shape(Enum):
     NUMBER = auto()
     """How many."""
     LATEST = auto()
-    """When it was last, so a reader takes the largest of all processes, not their sum."""
+    """When it was last; so a reader takes the largest of all processes, not their sum."""
     DURATION = auto()
     """How many, and nanoseconds together."""
     HISTOGRAM = auto()
@@ -42,12 +42,12 @@ class Metric(NamedTuple):
     """What a counter is called as a metric, and its description."""
 
     name: str
-    """In Prometheus; that of a number ends with `_total`."""
+    """Its name in Prometheus; that of a number ends with `_total`."""
     help: str
     otlp_name: str
-    """In OpenTelemetry."""
+    """Its name in OpenTelemetry."""
     unit: str
-    """In the words of UCUM: `s`, `By`, `{request}`."""
+    """Its unit in the words of UCUM: `s`, `By`, `{request}`."""
 
 
 class TritonMetric(NamedTuple):
@@ -58,7 +58,7 @@ class TritonMetric(NamedTuple):
 
 
 class Percentiles(NamedTuple):
-    """Which of them the page shows of a histogram, in milliseconds, as `NAME_p50_ms`."""
+    """Which percentiles of a histogram the page shows, in milliseconds, as `NAME_p50_ms`."""
 
     name: str
     percents: tuple[int, ...]
@@ -69,7 +69,7 @@ class CounterField:
     """One counter of a version; what is empty or None is not shown there."""
 
     name: str = ""
-    """Of the field that it was declared with."""
+    """The name of the field that it was declared with."""
     shape: Shape
     writes: str
     """The method of `VersionStatistics` that counts it; empty: none does yet."""
@@ -77,10 +77,10 @@ class CounterField:
     outcome: str = ""
     """`ANSWERED` or `FAILED`, where two counters share a metric and are distinguished by it."""
     statistics: str = ""
-    """Its member of `inference.ModelStatistics`, or of its `inference_stats` for a duration."""
+    """Its name in `inference.ModelStatistics`, or of its `inference_stats` for a duration."""
     triton_count: TritonMetric | None = None
     triton_us: TritonMetric | None = None
-    """Of a duration: its nanoseconds as microseconds."""
+    """Where Triton shows a duration's nanoseconds, as microseconds."""
     rate: str = ""
     """What the page calls it by the second."""
     percentiles: Percentiles | None = None
@@ -94,7 +94,7 @@ def number(
     triton_count: TritonMetric | None = None,
     rate: str = "",
 ) -> int:
-    """How many; `rate`: what the page calls it by the second."""
+    """Declares a counter of how many; `rate`: what the page calls it by the second."""
     return _field(
         0,
         CounterField(
@@ -109,7 +109,7 @@ def number(
 
 
 def latest(writes: str, *, statistics: str) -> int:
-    """When it was last; 0: never."""
+    """Declares a counter of when it was last; 0: never."""
     return _field(0, CounterField(shape=Shape.LATEST, writes=writes, statistics=statistics))
 
 
@@ -120,7 +120,7 @@ def duration(
     triton_count: TritonMetric | None = None,
     triton_us: TritonMetric | None = None,
 ) -> Duration:
-    """How many, and how long together."""
+    """Declares a counter of how many, and how long together."""
     return _field(
         Duration(),
         CounterField(
@@ -136,7 +136,7 @@ def duration(
 def histogram(
     writes: str, metric: Metric, *, outcome: str = "", percentiles: Percentiles | None = None
 ) -> Histogram:
-    """How many took how long."""
+    """Declares a counter of how many took how long."""
     return _field(
         Histogram(),
         CounterField(
@@ -150,7 +150,7 @@ def histogram(
 
 
 def reasons(writes: str, metric: Metric, *, triton_count: TritonMetric) -> tuple[int, ...]:
-    """How many for each reason of a failure."""
+    """Declares a counter for each reason of a failure."""
     return _field(
         (0,) * MAX_REASONS,
         CounterField(shape=Shape.REASONS, writes=writes, metric=metric, triton_count=triton_count),
@@ -158,7 +158,7 @@ def reasons(writes: str, metric: Metric, *, triton_count: TritonMetric) -> tuple
 
 
 def batch_sizes(writes: str, metric: Metric, *, statistics: str) -> tuple[BatchCounts, ...]:
-    """Batches by their size."""
+    """Declares counters of batches by their size."""
     return _field(
         (),
         CounterField(shape=Shape.BATCH_SIZES, writes=writes, metric=metric, statistics=statistics),

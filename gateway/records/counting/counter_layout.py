@@ -1,7 +1,8 @@
 """Where the counters of a version stand in its row of the shared table, in words of eight bytes.
 
-First all counters of `version_counts.FIELDS`, in their order: the head of the row. Then the batches
-by their size.
+The serving process writes there, and the telemetry process reads. All counters of
+`version_counts.FIELDS` come first, in their order: the head of the row. The batches by their size
+follow.
 """
 
 from __future__ import annotations
@@ -22,10 +23,7 @@ _WORDS: Final = {
     Shape.BATCH_SIZES: 0,
 }
 EXACT_BATCH_SIZES: Final = 128
-"""Batches up to this size are counted by their size.
-
-Larger ones with all up to the next power of two.
-"""
+"""Batches up to this size are counted by their size, larger ones by the next power of two."""
 LARGEST_POWER: Final = 16
 """Batches of more than 2 ** 16 rows are counted with those of 2 ** 16."""
 BATCH_SIZES: Final = (
@@ -33,7 +31,7 @@ BATCH_SIZES: Final = (
     *(1 << power for power in range(8, LARGEST_POWER + 1)),
 )
 SIZE_WORDS: Final = 4
-"""Of each batch size: batches, and nanoseconds of their three compute times."""
+"""The words of each batch size: batches, and nanoseconds of their three compute times."""
 
 
 class Place(NamedTuple):
@@ -43,7 +41,7 @@ class Place(NamedTuple):
     shape: Shape
     start: int
     end: int
-    """Behind its last word."""
+    """The word behind its last one."""
 
 
 def _places(declared: tuple[CounterField, ...]) -> tuple[Place, ...]:
@@ -57,9 +55,9 @@ def _places(declared: tuple[CounterField, ...]) -> tuple[Place, ...]:
 
 
 PLACES: Final = _places(FIELDS)
-"""Of all counters, in the order of `FIELDS`."""
+"""The places of all counters, in the order of `FIELDS`."""
 AT: Final = {place.name: place.start for place in PLACES}
-"""The first word of each."""
+"""The first word of each counter, by name."""
 HEAD_WORDS: Final = -(-PLACES[-1].end // SIZE_WORDS) * SIZE_WORDS
 """Where the batch sizes start: the head, made full to a batch size's words."""
 ROW_WORDS: Final = HEAD_WORDS + SIZE_WORDS * len(BATCH_SIZES)

@@ -1,4 +1,7 @@
-"""Reads the counters of a version from its rows in the shared table, one in each slot."""
+"""Reads the counters of a version from its rows in the shared table, one in each slot.
+
+The telemetry process does it for metrics, a serving process for ModelStatistics.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,7 @@ def read_counts(
 
 
 def _batches(words: memoryview[int], rows: list[int]) -> tuple[BatchCounts, ...]:
-    """By size, of rows that counted any."""
+    """The batches by size, of rows that counted any."""
     if not rows:
         return ()
     starts = [at + HEAD_WORDS for at in rows]

@@ -1,4 +1,7 @@
-"""What a counter's value is, where it is more than a number."""
+"""What a counter's value is, where it is more than a number.
+
+The telemetry process and the statistics service of a serving process read these.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ MAX_REASONS: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """How often something took how long together."""
+    """How often something happened, and how long it took together."""
 
     count: int = 0
     ns: int = 0
@@ -22,15 +25,15 @@ class Duration:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How often something took how long."""
+    """How often something took how long, in buckets of time."""
 
     counts: tuple[int, ...] = (0,) * BUCKETS
-    """By bucket of `TIME_BOUNDS_S`, not cumulative."""
+    """How often in each bucket of `TIME_BOUNDS_S`, not cumulative."""
     sum_s: float = 0.0
 
     @property
     def count(self) -> int:
-        """All together."""
+        """How many there are in all buckets."""
         return sum(self.counts)
 
 

@@ -1,7 +1,8 @@
 """The counters of a version: each of them is declared here, once.
 
-From this the layout of the shared table is made, what a reader gets of it, the metrics and
-Triton's, ModelStatistics and the page's rates. A new counter is a field at the end of
+From this is made all that the serving process and the telemetry process know of counters: the
+layout of the shared table, what a reader gets of it, the metrics and Triton's, ModelStatistics and
+the page's rates. A new counter is a field at the end of
 `VersionCounts` and a line in the method of `gateway.records.counters.VersionStatistics` that
 counts it: those write by hand, for speed, and a test holds them against this.
 """
@@ -42,8 +43,8 @@ _REQUEST_DURATION: Final = Metric(
 class VersionCounts:
     """The numbers of one version over all processes.
 
-    The first of them in the words of `inference.ModelStatistics`. In this order they stand in a
-    row of the table and are shown as metrics.
+    In this order they stand in a row of the table and are shown as metrics. The first of them bear
+    the names that they have in `inference.ModelStatistics`.
     """
 
     success: Duration = duration(
@@ -100,7 +101,7 @@ class VersionCounts:
         outcome=ANSWERED,
         percentiles=Percentiles("latency", (50, 90, 99)),
     )
-    """Of requests answered, from arrival to answer."""
+    """Seconds from arrival to answer, of requests that were answered."""
     queue_time: Histogram = histogram(
         "record_request",
         Metric(
@@ -111,7 +112,7 @@ class VersionCounts:
         ),
         percentiles=Percentiles("queue", (50, 90)),
     )
-    """Of requests answered that waited for a batch."""
+    """Seconds of waiting for a batch, of requests that were answered from one."""
     batch_time: Histogram = histogram(
         "record_batch",
         Metric(
@@ -121,7 +122,7 @@ class VersionCounts:
             "s",
         ),
     )
-    """Of batches answered: joined, run and split."""
+    """Seconds that batches which were answered took to be joined, run and split."""
     compute_time: Histogram = histogram(
         "record_batch",
         Metric(
@@ -132,13 +133,13 @@ class VersionCounts:
         ),
         percentiles=Percentiles("compute", (50, 90)),
     )
-    """Of batches answered: the model's run alone."""
+    """Seconds that the model took for batches which were answered."""
     batches: tuple[BatchCounts, ...] = batch_sizes(
         "record_batch",
         Metric("gateway_batch_size_rows", "Rows of batches.", "gateway.batch.size", "{row}"),
         statistics="batch_stats",
     )
-    """Sizes that occurred, ascending."""
+    """Batches by size: the sizes that occurred, ascending."""
     failures: tuple[int, ...] = reasons(
         "record_failure",
         Metric(
@@ -183,7 +184,7 @@ class VersionCounts:
     )
     """Batches run."""
     last_inference_ms: int = latest("record_batch", statistics="last_inference")
-    """Of the Unix epoch; 0: never."""
+    """When a batch was last answered, in milliseconds of the Unix epoch; 0: never."""
     retries: int = number(
         "record_retry",
         Metric(
@@ -225,8 +226,8 @@ class VersionCounts:
         rate="output_bytes_per_s",
     )
     failure_time: Histogram = histogram("record_failure", _REQUEST_DURATION, outcome=FAILED)
-    """Of requests that were not answered, from arrival to error; shown where there are any."""
+    """Seconds from arrival to error, of requests that failed; shown where there are any."""
 
 
 FIELDS: Final[tuple[CounterField, ...]] = tuple(map(declared, fields(VersionCounts)))
-"""All counters that there are, in their order."""
+"""All counters, in their order."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Final
 
 from gateway.core.errors import CircuitBreakerOpen, GatewayError, reason_of, status_of
-from gateway.core.grpc_status import CANCELLED, INTERNAL, UNIMPLEMENTED, status_name
+from gateway.core.grpc_codes import CANCELLED, INTERNAL, UNIMPLEMENTED, status_name
 from gateway.logs.formats import about
 from gateway.logs.rate_limit import RateLimitedLog
 from gateway.serving.wire.transport.interface import CallEnded, Metadata

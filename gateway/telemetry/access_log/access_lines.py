@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from gateway.core.errors import REASONS
-from gateway.core.grpc_status import STATUS_NAMES
+from gateway.core.grpc_codes import STATUS_NAMES
 from gateway.logs.formats import LogFormat
 from gateway.logs.redaction import LONGEST_VALUE
 from gateway.logs.setup import json_process
@@ -49,7 +49,7 @@ _TRUE: Final = np.frombuffer(b"true", np.uint8)
 _PLAIN: Final = np.isin(
     np.arange(256), [byte for byte in range(0x21, 0x7F) if chr(byte) not in '"\\=']
 )
-"""Bytes that stand for themselves in either form, without quotes in the human one."""
+"""The bytes that stand for themselves in either form, without quotes in the human one."""
 
 
 class AccessLines:
@@ -172,9 +172,9 @@ class _RequestIds(NamedTuple):
     column: Text
     present: Array
     odd: Array
-    """Those with characters that cannot stand in a line as they are.
+    """Whether an id has characters that cannot stand in a line as they are.
 
-    They are left out of the column: a line end in one would make two lines.
+    Such ids are left out of the column: a line end in one would make two lines.
     """
 
 

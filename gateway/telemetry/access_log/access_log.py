@@ -22,7 +22,7 @@ from gateway.telemetry.access_log.line_writer import LineWriter
 from gateway.telemetry.access_log.single_line import LOGGER
 
 MOST_LINES_PER_S: Final = 100_000
-"""A tenth of a core. What is more is left out, and counted."""
+"""What costs a tenth of a core; what is more is left out, and counted."""
 _LINES_AT_ONCE: Final = 2048  # a megabyte: what is made of them stays in the processor's cache
 _WARN_EVERY_S: Final = 10.0
 _CLOSE_S: Final = 2.0
@@ -40,7 +40,7 @@ class AccessLog:
         writer: LineWriter | None = None,
         most_lines_per_s: int = MOST_LINES_PER_S,
     ) -> None:
-        """`access_log`: see `AccessChoice`."""
+        """`access_log`: which requests have a line, see `AccessChoice`."""
         choice = AccessChoice.parse(access_log)
         self._on = choice != "off"
         self._ratio = choice.ratio
@@ -72,7 +72,7 @@ class AccessLog:
         self._warn(time.monotonic(), at_once=True)
 
     def consume(self, chunk: Chunk) -> None:
-        """Writes the lines of its requests. Never waits, never raises."""
+        """Writes the lines of the chunk's requests; it never waits and never raises."""
         if not self._on:
             return
         try:
@@ -101,8 +101,8 @@ class AccessLog:
     def _wanted(self, chunk: Chunk) -> np.ndarray[Any, Any]:
         """Which requests have a line.
 
-        One that has a cell for no other reason was drawn for the log, in its serving process; the
-        others are drawn here.
+        A request that has a cell for no other reason was drawn for the log in its serving process;
+        the others are drawn here.
         """
         flags = chunk.requests["flags"]
         wanted = (chunk.requests["status"] != 0) | (flags & (DEGRADED | SLOW) != 0)

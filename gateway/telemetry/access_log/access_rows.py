@@ -1,4 +1,4 @@
-"""Requests of a chunk as columns of numbers, for the access log. Runs in the telemetry process."""
+"""Requests of a chunk as columns of numbers, for the access log of the telemetry process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gateway.telemetry.chunk_rows import details_by_row, request_ids
 Array = np.ndarray[Any, Any]
 
 NONE: Final = -1
-"""In columns of times and counts: not known, or there is none."""
+"""Stands in columns of times and counts for what is not known, or where there is none."""
 _CHUNKS_KEPT: Final = 8
 """For how many chunks a batch is remembered, for requests that end after it."""
 _BATCH: Final = np.dtype(
@@ -32,7 +32,7 @@ class AccessRows:
 
     cells: Cells
     ended: Array
-    """Of the Unix epoch."""
+    """Since the Unix epoch."""
     traces: Bytes
     spans: Bytes
     total: Array
@@ -41,7 +41,7 @@ class AccessRows:
     batch_size: Array
     deadline: Array
     details: Mapping[int, Detail]
-    """By index of the row."""
+    """Details by the index of the row."""
     names: Names
     slot: int
     pid: int

@@ -40,7 +40,7 @@ class ExporterLogFilter(logging.Filter):
         self._more: dict[tuple[str, str], int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it is written; it may be changed."""
+        """Whether the record is written; its text may be changed."""
         if record.name.startswith(_THEIRS) and not self._is_due(record):
             return False
         if record.name == _READS_HEADERS and record.args:

@@ -1,6 +1,6 @@
 """Writes lines to stderr from a thread of its own, in the telemetry process.
 
-So a slow reader, or one that stands still, keeps nobody else waiting.
+A slow reader, or one that stands still, thus keeps nobody else waiting.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections import deque
 from typing import Final
 
 MOST_BYTES: Final = 8 << 20
-"""Bytes that wait to be written: a second of 30 000 lines."""
+"""The most bytes that wait to be written: a second of 30 000 lines."""
 # what is written to a pipe at once, and no longer, is not mixed with what other processes write
 _WHOLE_BYTES: Final = select.PIPE_BUF
 _POLL_S: Final = 1.0
 
 
 class LineWriter:
-    """Writes from `start` to `close`. Lines that find no room are not taken."""
+    """Writes from `start` to `close`; lines that find no room are not taken."""
 
     def __init__(self, fd: int, most_bytes: int = MOST_BYTES) -> None:
         self._fd = fd
@@ -39,7 +39,7 @@ class LineWriter:
         self._thread.start()
 
     def put(self, data: bytes, lines: int) -> bool:
-        """Whether there was room for these whole lines. Never waits."""
+        """Takes whole lines to write, and never waits; False: there was no room for them."""
         with self._changed:
             if self._closing or self._bytes + len(data) > self._most_bytes:
                 return False

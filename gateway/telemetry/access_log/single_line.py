@@ -1,7 +1,7 @@
 """One line of the access log by itself, and the words that all its lines are made of.
 
-Runs in the telemetry process. `access_lines` makes thousands of lines at a time out of columns;
-this is for the rare request that has more to say (an error, a fallback, an id of odd characters).
+In the telemetry process `access_lines` makes thousands of lines at a time out of columns; this is
+for the rare request that has more to show (an error, a fallback, an id of odd characters).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from json import JSONEncoder
 from typing import Any, Final
 
 from gateway.core.errors import REASONS
-from gateway.core.grpc_status import status_name
+from gateway.core.grpc_codes import status_name
 from gateway.logs.formats import rfc3339
 from gateway.logs.redaction import LONGEST_VALUE, quoted, without_values
 from gateway.logs.setup import json_process

@@ -1,4 +1,4 @@
-"""Columns of text: arrays of bytes, a row a value. Used in the telemetry process.
+"""Columns of text, of which the telemetry process makes lines: arrays of bytes, a row a value.
 
 A value shorter than the longest ends with zeros, which lines made of them lose. So thousands of
 lines, each with the fields that it happens to have, are made by a few dozen numpy calls.

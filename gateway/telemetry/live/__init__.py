@@ -1,4 +1,1 @@
-"""What the gateway does at this moment, for people.
-
-The numbers behind the page, its JSON and `gateway top`.
-"""
+"""What the gateway does at this moment: the numbers behind the page, its JSON, `gateway top`."""

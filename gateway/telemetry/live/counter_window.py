@@ -1,6 +1,6 @@
-"""What was counted within the last seconds, by version.
+"""What was counted within the last seconds, by version, for the page of the telemetry process.
 
-The counters now, less those of some samples ago.
+It is the counters now, less those of some samples ago.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class _Sample:
 
 
 class CounterWindow:
-    """Samples the counters, and keeps so many samples."""
+    """Samples the counters, and keeps enough samples to look back over `samples` steps."""
 
     def __init__(self, counters: StatisticsTable, samples: int) -> None:
         self._counters = counters
         self._samples: deque[_Sample] = deque(maxlen=samples + 1)
         self._rows: tuple[tuple[int, Key], ...] = ()
         self.keys: tuple[Key, ...] = ()
-        """Of the versions in `within`, in its order; the last is `NO_KEY`."""
+        """The versions in `within`, in its order; the last is `NO_KEY`."""
 
     def refresh(self, now_ns: int, rows: Mapping[int, Key]) -> None:
         """Reads the counters of these rows.
@@ -77,4 +77,4 @@ class CounterWindow:
         self.keys = tuple(key for _, key in wanted)
 
     def __repr__(self) -> str:
-        return f"<Counted {len(self._rows)} rows, {len(self._samples)} samples>"
+        return f"<CounterWindow {len(self._rows)} rows, {len(self._samples)} samples>"

@@ -1,6 +1,6 @@
-"""What serving processes say of themselves once a second.
+"""What serving processes say of themselves once a second, as the telemetry process keeps it.
 
-Their latest words, and whether they still speak.
+It keeps the latest gauges of each, and finds which processes still send any.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gateway.records.events import Gauges, VersionGauges
 from gateway.records.reader import Chunk
 
 SILENT_AFTER_NS: Final = 4_000_000_000
-"""Gauges come every second."""
+"""A process is silent without gauges for so long; they come every second."""
 _WORST_FIRST: Final = (OPEN, HALF_OPEN, CLOSED)
 
 
@@ -22,11 +22,11 @@ _WORST_FIRST: Final = (OPEN, HALF_OPEN, CLOSED)
 class _Latest:
     latest: Gauges
     cpu_percent: float | None = None
-    """Of one core, between the latest two."""
+    """How much of one core it used between the latest two gauges."""
 
 
 class LatestGauges:
-    """By slot."""
+    """The latest gauges of each process, by slot."""
 
     def __init__(self) -> None:
         self._latest: dict[int, _Latest] = {}
@@ -49,7 +49,10 @@ class LatestGauges:
             self._latest[chunk.slot] = _Latest(gauges, cpu_percent)
 
     def speaking(self, now_ns: int, pids: Mapping[int, int]) -> dict[int, Gauges]:
-        """Of processes that run, by slot, the gauges of those that have sent any of late."""
+        """The gauges of processes that run and have sent any of late, by slot.
+
+        `pids`: the processes that run, by slot.
+        """
         return {
             slot: latest.latest
             for slot, latest in sorted(self._latest.items())
@@ -57,7 +60,7 @@ class LatestGauges:
         }
 
     def cpu_percent(self, slot: int) -> float | None:
-        """Of one core; None: not known yet."""
+        """How much of one core a process uses; None: it is not known yet."""
         return self._latest[slot].cpu_percent
 
     def _speaks(self, slot: int, now_ns: int, pids: Mapping[int, int]) -> bool:
@@ -73,7 +76,7 @@ Standing = tuple[tuple[int, VersionGauges], ...]
 
 
 def standings(speaking: Mapping[int, Gauges]) -> dict[int, Standing]:
-    """By row of the statistics table."""
+    """How each version stands in the processes that speak, by row of the statistics table."""
     found: dict[int, Standing] = {}
     for slot, gauges in speaking.items():
         for version in gauges.versions:
@@ -81,19 +84,26 @@ def standings(speaking: Mapping[int, Gauges]) -> dict[int, Standing]:
     return found
 
 
+def totals(standing: Iterable[Standing]) -> dict[str, int]:
+    """The gauges that add up over processes and versions, as JSON has them."""
+    versions = [version for each in standing for _, version in each]
+    return {
+        "queued": sum([version.queued for version in versions]),
+        "queued_bytes": sum([version.queued_bytes for version in versions]),
+        "in_flight": sum([version.in_flight for version in versions]),
+        "running_batches": sum([version.running for version in versions]),
+    }
+
+
 def described(standing: Standing) -> dict[str, object]:
     """The JSON of one version's gauges.
 
-    `breaker` is the worst that it has in any process, empty where there is none.
-
-    To try: it is open, and the next request is let through to try.
+    `breaker` is the worst that it has in any process, empty where there is none. One is to try that
+    is open and lets the next request through.
     """
     states = [state_of(version.breaker) for _, version in standing]
     return {
-        "queued": sum([version.queued for _, version in standing]),
-        "queued_bytes": sum([version.queued_bytes for _, version in standing]),
-        "in_flight": sum([version.in_flight for _, version in standing]),
-        "running_batches": sum([version.running for _, version in standing]),
+        **totals([standing]),
         "breaker": _worst(states),
         "breaker_open_processes": states.count(OPEN),
         "breaker_to_try_processes": [version.breaker for _, version in standing].count(TO_TRY),

@@ -1,6 +1,6 @@
-"""The figures of the last minutes, a point a second, for charts.
+"""The figures of the last minutes, a point a second, for the charts of the telemetry process.
 
-Of everything together and of each version that had any.
+They are kept of everything together and of each version that did anything.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _IDLE: Final = [None if name.endswith(("_ms", "_per_batch")) else 0.0 for name i
 
 @dataclass(frozen=True)
 class Point:
-    """One second.
+    """The figures of one second.
 
-    `places`: of the versions that did anything, their rows in `numbers`, which
-    has those of all together first.
+    `numbers` has a row of all versions together, then one of each version that did anything;
+    `places` says which row is whose.
     """
 
     at_s: float
@@ -40,7 +40,7 @@ class Point:
 
 
 class History:
-    """Keeps `POINTS` of them."""
+    """Keeps the last `POINTS` points."""
 
     def __init__(self) -> None:
         self._points: deque[Point] = deque(maxlen=POINTS)
@@ -49,9 +49,10 @@ class History:
     def add(
         self, at_s: float, keys: tuple[Key, ...], numbers: Numbers, known: tuple[Key, ...]
     ) -> None:
-        """`numbers`: `COLUMNS` of all together, then of each of `keys`.
+        """Adds a point.
 
-        `known` are all versions there are, idle or not.
+        `numbers`: `COLUMNS` of all together, then of each of `keys`. `known`: all versions that
+        there are, idle or not.
         """
         # the clock was set back: a chart that goes on has no place for what was then
         if self._points and at_s <= self._points[-1].at_s:

@@ -1,6 +1,6 @@
-"""The JSON of one moment, kept as texts of its parts.
+"""The JSON of one moment, which the telemetry process keeps as texts of its parts.
 
-So that a stream sends only the parts that have changed.
+So a stream sends only the parts that have changed.
 """
 
 from __future__ import annotations
@@ -12,22 +12,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Document:
-    """One moment: the texts of its members, and of the entries of its list `versions`.
-
-    By MODEL/VERSION.
-    """
+    """One moment: the texts of its members, and by MODEL/VERSION those of its list `versions`."""
 
     members: Mapping[str, str]
     versions: Mapping[str, str]
 
     def text(self) -> str:
-        """The whole."""
+        """The whole document."""
         return _joined(self.members, self.versions.values())
 
     def changes(self, before: Document) -> str:
-        """What is unlike `before`.
+        """The document with only what is unlike `before`.
 
-        Its members, its versions, and in `gone` those that are no more.
+        It has the members and the versions that differ, and in `gone` the versions that are no
+        more.
         """
         members = {
             name: text for name, text in self.members.items() if before.members.get(name) != text

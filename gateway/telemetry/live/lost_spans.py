@@ -1,4 +1,4 @@
-"""What exporters have lost within the last minute, and whether one of them hangs."""
+"""Which spans the telemetry process has lost within the last minute, and which exporter hangs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ from typing import Final, NamedTuple, Protocol
 
 WINDOW_S: Final = 60.0
 HANGS_AFTER_S: Final = 15.0
-"""Exporters of OTLP give an export up after ten seconds.
-
-Unless they are configured to wait longer.
-"""
+"""Exporters of OTLP give an export up after ten seconds, unless they are set to wait longer."""
 
 _Counts = Mapping[str, Mapping[str, int]]
 
 
 class SpanExports(Protocol):
-    """The exporters, by name."""
+    """What is known of the exporters of spans, by name."""
 
     @property
     def counts(self) -> Mapping[str, tuple[int, Mapping[str, int]]]:
@@ -26,7 +23,7 @@ class SpanExports(Protocol):
 
     @property
     def asking_s(self) -> Mapping[str, float]:
-        """How long an exporter has been at what it was given last; 0 where it waits for more."""
+        """How long an exporter has been at its current export; 0 where it waits for more."""
         ...
 
 
@@ -35,21 +32,24 @@ class Lost(NamedTuple):
 
     exporter: str
     spans: int
-    """Lost within the last minute."""
+    """How many were lost within the last minute."""
     reasons: tuple[str, ...]
     hangs_s: float = 0.0
     """How long it has not answered; 0: it does."""
 
 
 class LostSpans:
-    """Looks at the counts, again and again, and remembers a minute of them."""
+    """Looks at the exporters' counts again and again, and remembers a minute of them."""
 
     def __init__(self, exports: SpanExports | None) -> None:
         self._exports = exports
         self._samples: deque[tuple[float, _Counts]] = deque()
 
     def refresh(self, now_s: float) -> None:
-        """To be called every second or so; `now_s`: of any clock that goes on."""
+        """Looks at the counts; to be called every second or so.
+
+        `now_s`: seconds of any clock that goes forward.
+        """
         if self._exports is None:
             return
         self._samples.append(

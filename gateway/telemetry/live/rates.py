@@ -1,6 +1,6 @@
 """Rates and percentiles from two samples of the counters, for all versions at once.
 
-A thousand versions cost a millisecond.
+The telemetry process makes them every second; a thousand versions cost a millisecond.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PERCENTILES: Final = {
     for each in FIELDS
     if each.percentiles is not None
 }
-"""By counter: their names and shares."""
+"""By counter, the names and shares of its percentiles."""
 
 
 def _looked_at() -> dict[str, Integers]:
@@ -59,9 +59,9 @@ _FIRST: Final = (
     "latency_p99_ms", "queue_p50_ms", "queue_p90_ms", "compute_p50_ms", "compute_p90_ms",
 )  # fmt: skip
 FIGURES: Final = tuple(dict.fromkeys((*_FIRST, *_RATES, *chain(*_PERCENTILES.values()))))
-"""What `figures` tells: first what the JSON has always had, in its order, then what is new.
+"""The columns of `figures`: first what the JSON has always had, in its order, then what is new.
 
-Calls are all that ended, errors those of them that were not answered.
+Calls are all requests that ended, errors those of them that were not answered.
 """
 
 _LOWER_S: Final = np.array((0.0, *TIME_BOUNDS_S))
@@ -71,7 +71,7 @@ _UPPER_S: Final = np.array((*TIME_BOUNDS_S, TIME_BOUNDS_S[-1]))
 def figures(counted: Integers, seconds: float) -> Numbers:
     """The `FIGURES` of rows of counts that were made in so many seconds.
 
-    NaN: nothing was there to be measured.
+    NaN stands where nothing was there to be measured.
     """
     failed = counted[:, _OF["failures"]].sum(1)
     found = {rate: _number(counted, name) / seconds for rate, name in _RATES.items()}

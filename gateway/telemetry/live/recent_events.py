@@ -1,6 +1,6 @@
-"""What happened to the gateway lately.
+"""What happened to the gateway lately, as the telemetry process lists it on its page.
 
-Breakers that moved, workers and processes that went, versions that came.
+For example, breakers moved, workers and processes ended, versions became live.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ RecentEvent = dict[str, object]
 
 
 class RecentEvents:
-    """The last ones, from what processes wrote and from what differs between two overviews."""
+    """Keeps the last events: those that processes wrote, and what differs between two overviews."""
 
     def __init__(self) -> None:
         self._kept: deque[tuple[float, RecentEvent]] = deque(maxlen=KEPT)
 
     def consume(self, chunk: Chunk, epoch_s: float) -> None:
-        """What a serving process decided.
+        """Keeps what a serving process decided.
 
         `epoch_s`: the Unix time of the monotonic clock's zero.
         """
@@ -42,7 +42,7 @@ class RecentEvents:
             self._keep(epoch_s + each.at_ns / 1e9, chunk.slot, event)
 
     def on_event(self, before: Overview, after: Overview, now_s: float) -> None:
-        """The gateway has changed."""
+        """Keeps what has changed in the gateway between two overviews."""
         for event in (
             *_phases(before, after),
             *_processes(before, after),
@@ -110,5 +110,5 @@ def _versions(before: Overview, after: Overview) -> Iterator[RecentEvent]:
 
 
 def state_word(state: VersionState | None) -> str:
-    """As JSON has it."""
+    """The state of a version as JSON has it."""
     return state.value if state is not None else "NOT_LOADED"

@@ -1,9 +1,7 @@
-"""Requests that somebody may want to look at.
+"""Requests that somebody may want to look at, as the telemetry process lists them on its page.
 
-The latest that failed, were answered by a fallback or were slow.
-
-A flood of one kind drives none of the others out: each reason of
-failure has a short list of its own.
+They are the latest that failed, were answered by a fallback or were slow. Each reason of failure
+has a short list of its own, so that a flood of one kind drives none of the others out.
 """
 
 from __future__ import annotations
@@ -16,13 +14,13 @@ from typing import Any, Final
 import numpy as np
 
 from gateway.core.errors import REASONS
-from gateway.core.grpc_status import status_name
+from gateway.core.grpc_codes import status_name
 from gateway.records.cells import DEGRADED, HAS_IDS, HAS_PARENT, IN_STREAM, REFUSED_SAMPLING, SLOW
 from gateway.records.events import Detail
 from gateway.records.reader import Chunk
 
 KEPT: Final = 12
-"""Of each kind."""
+"""So many requests of each kind are kept."""
 _LONGEST_TEXT: Final = 400
 _NOTHING: Final = Detail()
 
@@ -30,7 +28,7 @@ Request = dict[str, object]
 
 
 class RecentRequests:
-    """The lists."""
+    """Keeps a list of the latest for each kind: slow, degraded, and each reason of failure."""
 
     def __init__(self, trace_url: str = "") -> None:
         """`trace_url`: where a trace is shown, `{trace_id}` in the place of its id.
@@ -41,7 +39,10 @@ class RecentRequests:
         self._kinds: dict[str, deque[tuple[float, Request]]] = {}
 
     def consume(self, chunk: Chunk, epoch_s: float) -> None:
-        """Keeps the last of each kind. `epoch_s`: the Unix time of the monotonic clock's zero."""
+        """Keeps the last of each kind.
+
+        `epoch_s`: the Unix time of the monotonic clock's zero.
+        """
         for kind, at in _latest(chunk):
             kept = self._kinds.setdefault(kind, deque(maxlen=KEPT))
             at_s = epoch_s + int(chunk.requests[at]["ended_ns"]) / 1e9
@@ -58,24 +59,14 @@ class RecentRequests:
 
     def _described(self, chunk: Chunk, at: int, kind: str) -> Request:
         cell = chunk.requests[at]
-        place = chunk.request_places[at : at + 1]
-        detail = chunk.details.get(int(place[0]), _NOTHING)
+        detail = chunk.details.get(int(chunk.request_places[at]), _NOTHING)
         model, version = chunk.names.versions.get(int(cell["version"]), (detail.model, 0))
-        own = bool(cell["flags"] & (HAS_PARENT | HAS_IDS))
-        flags = int(cell["flags"])
-        trace_id = (
-            (cell["trace_id"] if own else chunk.identifiers.request_traces(place)[0])
-            .tobytes()
-            .hex()
-        )
-        request_id = detail.request_id or bytes(cell["request_id"])[: int(cell["id_bytes"])].decode(
-            errors="replace"
-        )
+        reason = detail.fallback_reason if kind == "degraded" else REASONS[int(cell["reason"])]
+        trace_id = _trace_id(chunk, at)
+        trace_url = self._trace_url.replace("{trace_id}", trace_id)
         return {
             "kind": kind if kind in ("degraded", "slow") else "failed",
-            "reason": detail.fallback_reason
-            if kind == "degraded"
-            else REASONS[int(cell["reason"])],
+            "reason": reason,
             "model": model[:_LONGEST_TEXT],
             "version": str(version) if version else "",
             "status": status_name(int(cell["status"])),
@@ -84,14 +75,12 @@ class RecentRequests:
             "retries": detail.retries,
             "took_ms": round((int(cell["ended_ns"]) - int(cell["arrived_ns"])) / 1e6, 3),
             "rows": int(cell["rows"]),
-            "streamed": bool(flags & IN_STREAM),
+            "streamed": bool(cell["flags"] & IN_STREAM),
             "process": chunk.slot,
             "peer": chunk.names.peers.get(int(cell["peer"]), ""),
-            "request_id": request_id[:_LONGEST_TEXT],
+            "request_id": _request_id(cell, detail)[:_LONGEST_TEXT],
             "trace_id": trace_id,
-            "trace_url": ""
-            if flags & REFUSED_SAMPLING
-            else self._trace_url.replace("{trace_id}", trace_id),
+            "trace_url": "" if cell["flags"] & REFUSED_SAMPLING else trace_url,
         }
 
     def __repr__(self) -> str:
@@ -101,10 +90,25 @@ class RecentRequests:
         )
 
 
+def _trace_id(chunk: Chunk, at: int) -> str:
+    """The hexadecimal trace id of a request: that of its cell, or the one that its place draws."""
+    cell = chunk.requests[at]
+    if cell["flags"] & (HAS_PARENT | HAS_IDS):
+        return bytes(cell["trace_id"]).hex()
+    (drawn,) = chunk.identifiers.request_traces(chunk.request_places[at : at + 1])
+    return bytes(drawn).hex()
+
+
+def _request_id(cell: Any, detail: Detail) -> str:
+    """The caller's id of a request: that of its detail where its cell had no room for it."""
+    id_bytes = int(cell["id_bytes"])
+    return detail.request_id or bytes(cell["request_id"])[:id_bytes].decode(errors="replace")
+
+
 def _latest(chunk: Chunk) -> Iterator[tuple[str, int]]:
     """Kind, and index in the chunk, of the last requests of each kind.
 
-    Formatting a flood would take longer than the flood.
+    No more of them than are kept: to format all of a flood would take longer than the flood.
     """
     reason = chunk.requests["reason"]
     flags = chunk.requests["flags"]

@@ -1,4 +1,4 @@
-"""The page and its JSON on the HTTP port.
+"""The page and its JSON on the HTTP port of the telemetry process.
 
 Everything here only reads. Files are held in memory and asked for anew at every visit, with a tag
 that makes the answer short.
@@ -50,14 +50,11 @@ def routes(stream: LiveStream) -> list[web.RouteDef]:
     live = stream.live
     files = _files()
 
-    async def page(request: web.Request) -> web.StreamResponse:
-        return _answer(files["index.html"], request)
-
     async def file(request: web.Request) -> web.StreamResponse:
-        found = files.get(request.match_info["name"])
-        return (
-            _fault(f"there is no {request.path}", 404) if found is None else _answer(found, request)
-        )
+        found = files.get(request.match_info.get("name", "index.html"))
+        if found is None:
+            return _fault(f"there is no {request.path}", 404)
+        return _answer(found, request)
 
     async def state(_: web.Request) -> web.Response:
         return _json(live.document().text())
@@ -66,7 +63,7 @@ def routes(stream: LiveStream) -> list[web.RouteDef]:
         return _history(live, request)
 
     return [
-        web.get("/", page),
+        web.get("/", file),
         web.get("/page/{name}", file),
         web.get("/v2/gateway/state", state),
         web.get("/v2/gateway/history", history),
@@ -75,7 +72,7 @@ def routes(stream: LiveStream) -> list[web.RouteDef]:
 
 
 def _history(live: LiveState, request: web.Request) -> web.Response:
-    """Of one version where `model` and `version` are named.
+    """The points of the charts: of one version where `model` and `version` are named, else of all.
 
     `since_s`, a Unix time, leaves out what is older.
     """
@@ -96,11 +93,9 @@ def _history(live: LiveState, request: web.Request) -> web.Response:
         return _fault("since_s: expected seconds of the Unix epoch", 400)
     key: Key | None = (model, int(version)) if model else None
     found = live.history(key, since_s)
-    return (
-        _fault(f"there is no version {version} of a model '{model}' that is served", 404)
-        if found is None
-        else _json(dumped(found))
-    )
+    if found is None:
+        return _fault(f"there is no version {version} of a model '{model}' that is served", 404)
+    return _json(dumped(found))
 
 
 def _json(text: str, status: int = 200) -> web.Response:

@@ -1,6 +1,6 @@
-"""The event stream: one message a second to every page that is open.
+"""The event stream of the telemetry process: one message a second to every page that is open.
 
-Who does not read fast enough is let go.
+A page that does not read fast enough is cut off, so that what waits for it stays bounded.
 """
 
 from __future__ import annotations
@@ -16,20 +16,28 @@ from gateway.telemetry.live.live_state import TICK_S, LiveState
 
 MOST_CLIENTS: Final = 64
 MOST_UNREAD: Final = 8
-"""Messages, seconds."""
+"""Messages, of which there is one a second."""
+_HEADERS: Final = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",
+}
 
 _log = logging.getLogger(__name__)
 
 
 class _Client:
-    """A reader of the stream; a queue of its own, so that nobody waits for another."""
+    """A reader of the stream.
+
+    It has a queue of its own, so that nobody waits for another.
+    """
 
     def __init__(self, transport: asyncio.BaseTransport | None) -> None:
         self._transport = transport
         self.unread: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     def send(self, message: bytes) -> bool:
-        """False where it has too much unread; it is cut off then."""
+        """Queues a message; False where too many are unread already, then the reader is cut off."""
         if self.unread.qsize() >= MOST_UNREAD:
             self.end()
             if isinstance(self._transport, asyncio.WriteTransport):
@@ -39,15 +47,15 @@ class _Client:
         return True
 
     def end(self) -> None:
-        """Nothing more comes."""
+        """Ends the reader's stream behind what is queued."""
         self.unread.put_nowait(None)
 
 
 class LiveStream:
     """Ticks the state and sends it to those who read the stream; `async with` starts and stops it.
 
-    `end` is for `on_shutdown` of the application: a server that stops
-    waits for the answers it has begun.
+    `end` is for `on_shutdown` of the application: a server that stops waits for the answers it has
+    begun.
     """
 
     def __init__(self, live: LiveState) -> None:
@@ -79,20 +87,11 @@ class LiveStream:
 
         The update holds what has changed in it.
         """
-        if self._ended or len(self._clients) >= MOST_CLIENTS:
-            why = (
-                "the gateway is stopping"
-                if self._ended
-                else f"{MOST_CLIENTS} clients read the stream already"
-            )
-            return web.json_response({"error": why}, status=503, headers={"Retry-After": "5"})
-        response = web.StreamResponse(
-            headers={
-                "Content-Type": "text/event-stream",
-                "Cache-Control": "no-store",
-                "X-Accel-Buffering": "no",
-            }
-        )
+        if self._ended:
+            return _refused("the gateway is stopping")
+        if len(self._clients) >= MOST_CLIENTS:
+            return _refused(f"{MOST_CLIENTS} clients read the stream already")
+        response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
         client = _Client(request.transport)
         if self._sent is None:
@@ -135,6 +134,10 @@ class LiveStream:
 
     def __repr__(self) -> str:
         return f"<LiveStream {len(self._clients)} clients>"
+
+
+def _refused(why: str) -> web.Response:
+    return web.json_response({"error": why}, status=503, headers={"Retry-After": "5"})
 
 
 def _event(kind: str, text: str) -> bytes:

@@ -1,6 +1,6 @@
-"""What people should know before they read any number.
+"""What people should know before they read any number of the telemetry process.
 
-The gateway is on its way out, a process is gone, something is missing.
+The gateway stops, a process is gone, something is missing from what is shown.
 """
 
 from __future__ import annotations
@@ -30,31 +30,18 @@ def notices(
     dropped: Mapping[int, int],
     lost: Iterable[Lost] = (),
 ) -> list[Notice]:
-    """The worst first; `silent`: processes that serve and send no gauges.
+    """All notices, warnings first.
 
-    `dropped`: cells that a process found no room for of late.
-
-    `lost`: what exporters lost of late.
+    `silent`: slots of processes that serve and send no gauges; `dropped`: by slot, cells that a
+    process found no room for of late; `lost`: what exporters lost of late.
     """
-    found = [
-        *_of_gateway(overview),
-        *(
-            notice
-            for process in overview.processes
-            for notice in _of_process(process, silent, overview.phase)
-        ),
-    ]
+    found = list(_of_gateway(overview))
+    for process in overview.processes:
+        found += _of_process(process, silent, overview.phase)
     found += _of_versions(overview)
     found += _of_breakers(standing)
-    for slot, cells in dropped.items():
-        found.append(
-            _notice(
-                "warning",
-                f"Process {slot} had no room for {cells} records: figures are exact, lists "
-                "and traces are not complete.",
-            )
-        )
-    found.extend(_of_exporter(each) for each in lost)
+    found += [_of_dropped(slot, cells) for slot, cells in dropped.items()]
+    found += [_of_exporter(each) for each in lost]
     return sorted(found, key=lambda notice: notice["level"] != "warning")
 
 
@@ -92,6 +79,14 @@ def _of_versions(overview: Overview) -> Iterator[Notice]:
     loading = sum(entry.state is VersionState.LOADING for entry in overview.index)
     if loading and overview.phase != "starting":
         yield _notice("info", f"{_count(loading, 'version is', 'versions are')} being loaded.")
+
+
+def _of_dropped(slot: int, cells: int) -> Notice:
+    return _notice(
+        "warning",
+        f"Process {slot} had no room for {cells} records: figures are exact, lists "
+        "and traces are not complete.",
+    )
 
 
 def _of_exporter(lost: Lost) -> Notice:

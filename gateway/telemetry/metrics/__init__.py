@@ -1,4 +1,1 @@
-"""Metrics as Prometheus and OpenTelemetry want them.
-
-One model of families and samples, and an encoding for each.
-"""
+"""Metrics: one model of families and samples, and an encoding each for Prometheus and OTLP."""

@@ -1,4 +1,4 @@
-"""Portions that last: made anew only where what they show has changed."""
+"""Portions of metrics that last: the telemetry process makes anew only what has changed."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class CachedSamples(Generic[K, S]):
     """One portion for each of the things of a kind."""
 
     def __init__(self, samples: Callable[[K, S], Iterable[Sample]]) -> None:
-        """`samples` says what there is to show of a thing, by its key and state."""
+        """`samples` returns what there is to show of a thing, by its key and state."""
         self._samples = samples
         self._entries: dict[K, _Entry[S]] = {}
 
     def shown(self, things: Iterable[tuple[K, S]]) -> list[Portion]:
-        """The portions of all things there are now.
+        """The portions of all things that there are now.
 
-        One whose state is equal to that of the last time has the same portion.
+        A thing whose state is equal to that of the last time has the same portion.
         """
         before = self._entries
         self._entries = {}

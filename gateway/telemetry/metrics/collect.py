@@ -1,6 +1,7 @@
-"""The metrics of the whole gateway at one moment.
+"""The metrics of the whole gateway at one moment, collected in the telemetry process.
 
-What was counted, what processes say of themselves, what the main process knows.
+They are made of what was counted, what serving processes say of themselves, and what the main
+process knows.
 
 A label's value is the name of a model that is loaded, or a word of the gateway's own. The series of
 a version go when it is unloaded. Those of a process go when it has sent nothing for five seconds or
@@ -39,7 +40,7 @@ _Row = tuple[int, Key]
 
 
 class NamesOf(StrEnum):
-    """Whose names metrics bear."""
+    """Whose names the metrics bear."""
 
     GATEWAY = "gateway"
     TRITON = "triton"
@@ -51,18 +52,18 @@ class SpanCounters(Protocol):
 
     @property
     def counts(self) -> Mapping[str, tuple[int, Mapping[str, int]]]:
-        """By exporter: those that it has taken.
+        """By exporter: how many spans it has taken, and how many were lost, by reason.
 
-        Those that it has not by reason, a word of the gateway's own; all reasons, 0 or not.
+        A reason is a word of the gateway's own; all of them are there, 0 or not.
         """
         ...
 
 
 class MetricsSource:
-    """Joins them.
+    """Collects the metrics.
 
-    It gets the state of the gateway and what processes wrote on one
-    thread, and may be read on any other.
+    It gets the state of the gateway and what processes wrote on one thread, and may be read on any
+    other.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class MetricsSource:
         self._triton_pending = CachedSamples(_pending_samples)
 
     def on_event(self, overview: Overview) -> None:
-        """The gateway has changed."""
+        """Takes the gateway's state, because it has changed."""
         self._overview = overview
 
     def consume(self, chunk: Chunk) -> None:
@@ -131,7 +132,7 @@ class MetricsSource:
         yield from self._models.shown(
             ((entry.model, entry.version), entry.state)
             for entry in overview.index
-            # what is not served because nobody wants it is no trouble
+            # a version that was unloaded on request is no trouble
             if entry.state is not None and entry.reason != UNLOADED
         )
         yield from self._processes.shown((process.slot, process) for process in overview.processes)
@@ -146,7 +147,7 @@ class MetricsSource:
             )
 
     def _live(self, overview: Overview, gauges: Mapping[int, Gauges]) -> dict[int, Gauges]:
-        """What processes say that are still there and still speak."""
+        """The gauges of processes that are still there and still send any."""
         now_ns = self._now_ns()
         pids = {process.slot: process.pid for process in overview.processes}
         return {
@@ -171,7 +172,7 @@ class MetricsSource:
 def _of_versions(
     overview: Overview, gauges: Mapping[int, Gauges]
 ) -> Iterator[tuple[tuple[int, int], VersionGauges]]:
-    """By process and row, of the versions that are live."""
+    """The gauges of the versions that are live, by process and row."""
     for slot, process in gauges.items():
         for version in process.versions:
             if overview.rows.get(version.row) == (version.model, version.version):

@@ -1,10 +1,8 @@
-"""What a metric is, in whatever format it is read.
+"""What a metric is in the telemetry process, in whatever format it is read.
 
-Families, their series, and values at one moment.
-
-A series lives as long as what it describes, a `Portion` as long as its values: encodings keep what
-they have made of either beside it, so that of a thousand models only those are encoded anew that
-have done something.
+A family has series, and a series a value at one moment. A series lives as long as what it
+describes, a `Portion` as long as its values: encodings keep what they have made of either beside
+it, so that of a thousand models only those are encoded anew that have done something.
 """
 
 from __future__ import annotations
@@ -28,17 +26,14 @@ class Family:
     """What a metric is called and what it means."""
 
     name: str
-    """In Prometheus; that of a counter ends with `_total`."""
+    """Its name in Prometheus; that of a counter ends with `_total`."""
     help: str
     kind: Kind
     otlp_name: str
     unit: str = ""
-    """In the words of UCUM, as OpenTelemetry has them: `s`, `By`, `{request}`; empty: none."""
+    """Its unit in the words of UCUM: `s`, `By`, `{request}`; empty: none."""
     bounds: tuple[float, ...] = ()
-    """Of a histogram: upper bounds of its buckets, each in its bucket.
-
-    One more bucket has no bound.
-    """
+    """The upper bounds of a histogram's buckets, each in its bucket; one more has no bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +41,7 @@ class Buckets:
     """The value of a histogram."""
 
     counts: tuple[int, ...]
-    """By bucket, not cumulative."""
+    """How many are in each bucket, not cumulative."""
     sum: float
 
     def cumulative(self) -> Iterator[int]:
@@ -64,7 +59,7 @@ class Series:
 
     family: Family
     labels: Labels = ()
-    """In the words of Prometheus; one that is empty is as good as none."""
+    """In the words of Prometheus; a label whose value is empty is as good as none."""
     kept: dict[object, str] = field(default_factory=dict, repr=False)
     """What encodings have made of it, by encoding."""
 

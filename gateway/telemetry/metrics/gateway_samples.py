@@ -1,4 +1,7 @@
-"""What holds of the gateway, its processes and its models at one moment, as metrics."""
+"""What holds of the gateway, its processes and its models at one moment, as metrics.
+
+The telemetry process has it from the main process and from the gauges of the serving processes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OpenTelemetry's exporters of metrics, by name, and how often they are used."""
+"""OpenTelemetry's exporters of metrics, by name, and how often the telemetry process uses them."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def export_times(environment: Mapping[str, str]) -> ExportTimes:
 def make_exporter(
     name: str, protocol: str, environment: Mapping[str, str]
 ) -> MetricExporter | None:
-    """The exporter.
+    """The exporter of this name; None for `prometheus`, which is /metrics and always there.
 
-    It reads its own variables itself (endpoint, headers, certificates, compression).
+    It reads its own variables itself (endpoint, headers, certificates, compression). Raises
+    ValueError where no package that is installed has an exporter of this name.
 
-    None for `prometheus`, which is /metrics, always there, and named so. Raises ValueError where
-    no package that is installed has one of this name.
-
-    Args: name: `otlp`, `console`, or what a package calls its own (entry point
-        `opentelemetry_metrics_exporter`). protocol: Of `otlp`: `grpc` or `http/protobuf`.
+    Args:
+        name: `otlp`, `console`, or what a package calls its own (entry point
+            `opentelemetry_metrics_exporter`).
+        protocol: Of `otlp`: `grpc` or `http/protobuf`.
         environment: Read for what is asked for in vain.
     """
     if environment.get(_TEMPORALITY, "").strip().lower() not in ("", "cumulative"):
@@ -63,10 +63,18 @@ def make_exporter(
     if name == "otlp":
         return _make_otlp(protocol)
     if name == "console":
-        # nobody else needs it
-        from opentelemetry.sdk.metrics.export import ConsoleMetricExporter  # noqa: PLC0415
+        return _make_console()
+    return _make_installed(name)
 
-        return ConsoleMetricExporter()
+
+def _make_console() -> MetricExporter:
+    # nobody else needs it
+    from opentelemetry.sdk.metrics.export import ConsoleMetricExporter  # noqa: PLC0415
+
+    return ConsoleMetricExporter()
+
+
+def _make_installed(name: str) -> MetricExporter:
     found = next(iter(entry_points(group=_ENTRY_POINTS, name=name)), None)
     if found is None:
         raise ValueError(

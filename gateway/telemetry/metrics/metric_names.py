@@ -1,4 +1,4 @@
-"""Every metric there is: its name, its meaning, its unit.
+"""Every metric that the telemetry process shows: its name, its meaning, its unit.
 
 Those of counters are declared with them, in `gateway.records.counting.version_counts`. Nothing else
 gives names to metrics.
@@ -9,37 +9,37 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.core.errors import REASONS, STATUS_OF_REASON
-from gateway.core.grpc_status import STATUS_NAMES
+from gateway.core.grpc_codes import STATUS_NAMES
 from gateway.records.counting.counter_fields import Metric, Shape
 from gateway.records.counting.version_counts import FIELDS
 from gateway.records.histogram_bounds import SIZE_BOUNDS, TIME_BOUNDS_S
 from gateway.telemetry.metrics.families import Family, Kind
 
-# Labels. Their values are names of models that are loaded, and words of the gateway's
-# own: never what a request says.
+# Labels. Their values are names of models that are loaded, and words of the gateway's own: never
+# what a request contains.
 MODEL: Final = "model"
 VERSION: Final = "version"
 PROCESS: Final = "process"
-"""The place of a serving process, 0 and up.
+"""The slot of a serving process, 0 and up.
 
-A process that is started anew has that of the one before it.
+A process that is started anew has the slot of the one before it.
 """
 MODEL_INSTANCE: Final = "model_instance"
 """What runs batches and can fail on its own: a worker process, a remote address.
 
-Empty: the version as a whole.
+It is empty where the version as a whole is meant.
 """
 OUTCOME: Final = "outcome"
 """`ANSWERED` or `FAILED` of `gateway.records.counting.counter_fields`."""
 STATUS: Final = "status"
 """What gRPC calls the end of the request: OK, UNAVAILABLE, ..."""
 REASON: Final = "reason"
-"""Of `gateway.core.errors.REASONS`; empty where it was answered."""
+"""One of `gateway.core.errors.REASONS`; empty where the request was answered."""
 STATE: Final = "state"
-"""A state has a series for each that there could be: 1 for the one that it is, 0 for the others."""
+"""A state has a series for each word that it could be: 1 for the one it is, 0 for the others."""
 PHASE: Final = "phase"
 EXPORTER: Final = "exporter"
-"""As it is named in the configuration. Each is given every span."""
+"""An exporter as it is named in the configuration; each gets every span."""
 
 ATTRIBUTES: Final = {
     MODEL: "gateway.model.name",
@@ -51,9 +51,9 @@ ATTRIBUTES: Final = {
     REASON: "error.type",
     EXPORTER: "gateway.exporter",
 }
-"""What OpenTelemetry calls the labels that it has a word for, or that have to bear a prefix there.
+"""What OpenTelemetry calls the labels that it has a word for, or that need a prefix there.
 
-The others are called as here.
+The others have the same name there.
 """
 OK: Final = "OK"
 ENDINGS: Final = tuple(
@@ -61,7 +61,7 @@ ENDINGS: Final = tuple(
     for index, reason in enumerate(REASONS)
     if reason
 )
-"""Place in the counters, status and reason of each way that a request may fail."""
+"""The place in the counters, the status and the reason of each way in which a request may fail."""
 
 BREAKER_STATES: Final = ("closed", "open", "half-open")
 MODEL_STATES: Final = ("READY", "LOADING", "UNLOADING", "UNAVAILABLE")
@@ -75,7 +75,7 @@ def _family(metric: Metric, shape: Shape) -> Family:
 
 
 def _counted() -> dict[str, Family]:
-    """By counter; two counters of one metric have one family."""
+    """The family of each counter, by its name; two counters of one metric have one family."""
     families: dict[Metric, Family] = {}
     found = {}
     for each in FIELDS:
@@ -240,4 +240,4 @@ FAMILIES: Final = tuple(
         each for each in (*COUNTED.values(), *list(globals().values())) if isinstance(each, Family)
     )
 )
-"""All of them, what is counted first."""
+"""All families; those of counters come first."""

@@ -1,4 +1,4 @@
-"""`GET /metrics`, for Prometheus and whatever else reads its text."""
+"""`GET /metrics` of the telemetry process, for Prometheus and whatever else reads its text."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Metrics as OpenTelemetry's exporters take them, sent every minute.
+"""Metrics as OpenTelemetry's exporters take them, sent by the telemetry process every minute.
 
-The numbers that /metrics shows, under names of OpenTelemetry's kind.
+They are the numbers that /metrics shows, under names of OpenTelemetry's kind.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 _SCOPE: Final = InstrumentationScope("gateway")
 _CUMULATIVE: Final = AggregationTemporality.CUMULATIVE
 _ENDS_S: Final = 1.0
-"""For the last time; a receiver that hangs must not cost others what is left for them."""
+"""The time left to the last export: a receiver that hangs must not cost others theirs."""
 # the smallest and largest of a histogram are not known, and may be left out
 _NO_EXTREME: Final = cast("float", None)
 
@@ -53,9 +53,9 @@ _NO_EXTREME: Final = cast("float", None)
 def metrics_data(
     portions: Iterable[Portion], resource: Resource, started_ns: int, now_ns: int
 ) -> MetricsData:
-    """All portions at one moment.
+    """All portions at one moment, as OpenTelemetry's exporters take them.
 
-    Both times are nanoseconds of the Unix epoch, the first is since when is counted.
+    Both times are nanoseconds of the Unix epoch; counting began at `started_ns`.
     """
     metrics = [
         _metric(family, samples, started_ns, now_ns)
@@ -133,7 +133,7 @@ class MetricsExport:
     ) -> None:
         """`collect` is called on that thread.
 
-        `started_s`: since when is counted, of the Unix epoch.
+        `started_s`: when counting began, in seconds of the Unix epoch.
         """
         self._exporter = exporter
         self._collect = collect
@@ -144,9 +144,9 @@ class MetricsExport:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="metrics export", daemon=True)
         self.sent = 0
-        """How often a receiver has taken them."""
+        """How often a receiver has taken the metrics."""
         self.failed = 0
-        """How often none has."""
+        """How often no receiver has taken them."""
 
     async def __aenter__(self) -> Self:
         self._thread.start()

@@ -1,4 +1,4 @@
-"""Metrics as the text that Prometheus reads.
+"""Metrics as the text that Prometheus reads, made in the telemetry process.
 
 prometheus_client writes every line, once, and says which of its two formats a scraper wants. It
 takes 4 us a line, and a thousand models have 150 000: so what it wrote is kept as a template, where
@@ -101,7 +101,7 @@ def _template(series: Series, chosen: _Format) -> str:
 def _family_template(family: Family, names: tuple[str, ...], chosen: _Format) -> str:
     """The lines of a family's series with a place for the value of each label.
 
-    Which becomes one with a place for each number.
+    With these filled in, it is the template of one series, with a place for each number.
     """
     labels = {name: f"%({name})s" for name in names}
     metric = _metric(family)

@@ -1,7 +1,7 @@
-"""The same numbers under the names that Triton gives them.
+"""The metrics of the telemetry process under the names that Triton gives them.
 
-For dashboards and autoscalers that were made for it. What counters are called is declared with
-them, in `gateway.records.counting.version_counts`.
+They are for dashboards and autoscalers that were made for Triton. What counters are called is
+declared with them, in `gateway.records.counting.version_counts`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Final
 
-from gateway.core import grpc_status
+from gateway.core import grpc_codes
 from gateway.core.errors import REASONS, STATUS_OF_REASON, InstanceFailed, ModelFailed
 from gateway.records.counting.counter_fields import CounterField, Shape, TritonMetric
 from gateway.records.counting.version_counts import FIELDS, VersionCounts
@@ -51,11 +51,11 @@ PENDING: Final = Family(
     "nv_inference_pending_request_count",
 )
 
-# Of the reasons that Triton distinguishes, the one that each of ours is.
+# The gRPC statuses that have a reason of their own among those that Triton distinguishes.
 _OF_STATUS: Final = {
-    grpc_status.RESOURCE_EXHAUSTED: "REJECTED",
-    grpc_status.DEADLINE_EXCEEDED: "REJECTED",
-    grpc_status.CANCELLED: "CANCELED",
+    grpc_codes.RESOURCE_EXHAUSTED: "REJECTED",
+    grpc_codes.DEADLINE_EXCEEDED: "REJECTED",
+    grpc_codes.CANCELLED: "CANCELED",
 }
 _BACKEND: Final = {ModelFailed.reason, InstanceFailed.reason}
 _OTHER: Final = "OTHER"

@@ -1,4 +1,7 @@
-"""What was counted of a version, as metrics."""
+"""What was counted of a version, as metrics of the telemetry process.
+
+What is shown, and in which order, follows from how the counters are declared.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _Read = Callable[[VersionCounts], Value]
 
 @functools.lru_cache(_REMEMBERED)
 def version_labels(model: str, version: int) -> Labels:
-    """What identifies a version."""
+    """The labels that identify a version."""
     return (names.MODEL, model), (names.VERSION, str(version))
 
 
@@ -34,15 +37,15 @@ def version_samples(labels: Labels, counts: VersionCounts) -> Iterator[Sample]:
             yield from failure_samples(labels, counts)
         elif not outcome:
             yield family, labels, read(counts)
-        # 19 lines more, where there is something to tell
+        # 19 lines more, so only where something has failed
         elif outcome == ANSWERED or any(counts.failures):
             yield family, _outcome(labels, outcome), read(counts)
 
 
 def failure_samples(labels: Labels, counts: VersionCounts) -> Iterator[Sample]:
-    """Requests that were not answered, by every reason there is.
+    """Requests that were not answered, by every reason there is, also where there are none.
 
-    A series that starts above 0 hides its first failures from a rate.
+    A series that starts above 0 would hide its first failures from a rate.
     """
     for index, ending in _endings(labels):
         yield names.REQUESTS, ending, counts.failures[index]
@@ -67,7 +70,7 @@ def _endings(labels: Labels) -> tuple[tuple[int, Labels], ...]:
 
 
 def _reading(of: CounterField) -> _Read:
-    """What takes the value of a metric from the counts of a version."""
+    """The function that takes the value of a metric from the counts of a version."""
     if of.shape is Shape.BATCH_SIZES:
         return _sizes
     if of.shape is Shape.HISTOGRAM:

@@ -1,6 +1,6 @@
-"""A queue of bounded size before one exporter, and the thread that empties it.
+"""A queue of bounded size before one exporter, and the thread of the telemetry process behind it.
 
-Runs in the telemetry process.
+Its thread is the only one that waits for a collector.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Export(NamedTuple):
     """What an exporter gets at once."""
 
     make: Callable[[], Sequence[Any]]
-    """Makes, in the exporting thread, what the exporter is called with, one after the other.
+    """Makes what the exporter is called with, one after the other, in the exporting thread.
 
     The length of each is its number of spans.
     """
     spans: int
-    """About: what counts in the end are the lengths."""
+    """About how many: what counts in the end are the lengths."""
     size_bytes: int
 
 
@@ -77,7 +77,7 @@ class ExportQueue:
 
     @property
     def has_exporter(self) -> bool:
-        """Its exporter could be made."""
+        """Whether its exporter could be made."""
         return self._exporter is not None
 
     @property
@@ -132,7 +132,7 @@ class ExportQueue:
     def close(self, timeout_s: float) -> None:
         """Takes nothing more, exports what waits as far as there is time, shuts the exporter down.
 
-        Logs how many spans are lost.
+        It logs how many spans are lost.
         """
         if self._exporter is None:
             return
@@ -190,7 +190,7 @@ class ExportQueue:
                 self._changed.notify_all()
 
     def _export(self, export: Export) -> tuple[int, int]:
-        """How many spans the exporter has taken, and how many not."""
+        """Exports, and returns how many spans the exporter has taken, and how many not."""
         assert self._exporter is not None
         counts = [0, 0]
         try:

@@ -1,4 +1,4 @@
-"""From chunks of cells to spans at the exporters that are configured, in the telemetry process.
+"""Makes spans of chunks of cells, for the exporters that the telemetry process is configured with.
 
 Import it only where spans are exported: it imports OpenTelemetry.
 """
@@ -32,12 +32,12 @@ from gateway.telemetry.tracing.span_templates import Server
 _log = logging.getLogger(__name__)
 
 MOST_BYTES: Final = 64 << 20
-"""Bytes that wait for an exporter: two seconds of 30 000 requests a second."""
+"""The most bytes that wait for an exporter: two seconds of 30 000 requests a second."""
 MOST_SPANS: Final = 1 << 19
 _SDK_SPAN_BYTES: Final = 4096
-"""What a span as an object is taken for."""
+"""How many bytes a span that is an object counts as."""
 _SPANS_AT_ONCE: Final = 512
-"""Objects that an exporter gets at once: the SDK's own number."""
+"""How many objects an exporter gets at once: the SDK's own number."""
 _CONTEXT: Final = SpanContext(1, 1, is_remote=False)
 
 
@@ -75,7 +75,7 @@ class SpanExport:
 
     @property
     def has_exporter(self) -> bool:
-        """Any could be made."""
+        """Whether any exporter could be made."""
         return any(queue.has_exporter for queue in self.queues)
 
     @property

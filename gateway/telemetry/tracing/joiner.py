@@ -1,6 +1,6 @@
-"""Cells joined to what spans show: the requests to export, their ids, and who was in which batch.
+"""Joins the cells that the telemetry process reads to what spans show.
 
-Runs in the telemetry process.
+That is the requests to export, their ids, and which request was in which batch.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _Members:
     spans: Array
 
     linked: bool = False
-    """Some came from links, so they may be there twice."""
+    """Whether some came from links, so that they may be there twice."""
 
     def and_those(self, others: _Members) -> _Members:
         return _Members(
@@ -147,7 +147,7 @@ class SlotRows:
         )
 
     def _remember(self, chunk: Chunk) -> Array:
-        """What is known of all batches of late, by number; at least one, of number -1."""
+        """What is known of recent batches, by number; there is always one, of number -1."""
         seen = np.zeros(len(chunk.batches) + 1, _NO_BATCHES.dtype)
         seen[-1]["number"] = -1
         for name, of_cell in (

@@ -1,9 +1,9 @@
-"""OpenTelemetry's OTLP exporters, given requests that are encoded already.
+"""OpenTelemetry's OTLP exporters, to which the telemetry process gives encoded requests.
 
-Runs in the telemetry process. The exporters keep the connection, headers, TLS, compression,
-timeouts and retries. What is used here and is not public: of the gRPC exporter `_translate_data`,
-`_stub`, `_channel` and `_client`, of the HTTP exporter's module the name `encode_spans`. Where one
-is not there, `None` is returned, and the exporter gets spans like any other.
+The exporters keep the connection, headers, TLS, compression, timeouts and retries. What is used
+here and is not public: of the gRPC exporter `_translate_data`, `_stub`, `_channel` and `_client`,
+of the HTTP exporter's module the name `encode_spans`. Where one is not there, `None` is returned,
+and the exporter gets spans like any other.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def grpc_exporter() -> SpanExporter | None:
 
 
 def _stub(channel: Any) -> SimpleNamespace:
-    """What calls the collector, in the place of the generated stub: it passes bytes on."""
+    """A stand-in for the generated stub that calls the collector: it passes bytes on."""
     # imports protobuf
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse  # noqa: PLC0415
 

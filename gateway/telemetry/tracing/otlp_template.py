@@ -153,7 +153,7 @@ class Template:
         self._offsets = dict(zip(names, offsets, strict=True))
 
     def rows(self, count: int) -> Array:
-        """So many messages, whose columns are to be written."""
+        """An array of so many messages, whose columns are still to be written."""
         return np.frombuffer(bytearray(self._data) * count, self._dtype)
 
     def offset(self, column: str) -> int:

@@ -1,4 +1,4 @@
-"""A caller's address and port, read from gRPC's text of it. Runs in the telemetry process."""
+"""A caller's address and port, which the telemetry process reads from gRPC's text of them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ class Peer(NamedTuple):
 
 @lru_cache(4096)
 def read_peer(text: str) -> Peer:
-    """`ipv4:127.0.0.1:5123`, `ipv6:[::1]:5123` (the brackets may be escaped), `unix:/path`.
+    """The address and port in gRPC's text of a peer.
 
-    Any other text is taken for an address.
+    It has the forms `ipv4:127.0.0.1:5123`, `ipv6:[::1]:5123` (the brackets may be escaped) and
+    `unix:/path`; any other text is taken for an address.
     """
     kind, _, rest = text.partition(":")
     if kind not in {"ipv4", "ipv6"}:

@@ -1,6 +1,6 @@
 """The same spans as OpenTelemetry's own objects, for exporters that take no bytes.
 
-Runs in the telemetry process; it costs twenty times as much as bytes.
+They cost the telemetry process twenty times as much as bytes.
 """
 
 from __future__ import annotations

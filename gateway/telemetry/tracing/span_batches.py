@@ -1,6 +1,6 @@
-"""What spans show, as arrays: requests, batches and calls that are exported.
+"""What the telemetry process shows in spans, as arrays: requests, batches, calls to others.
 
-Used in the telemetry process.
+The joiner makes them, and both encodings of spans read them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class RequestRows:
     queue_spans: Array
     run_spans: Array
     batch_traces: Array
-    """Meaningless where the cell names no batch, as are `batch_spans`."""
+    """These and `batch_spans` mean nothing where the cell names no batch."""
     batch_spans: Array
     batches: Array
     """What is known of the batch: `started`, `ran`, `requests`, `failed`; else zeros."""
@@ -40,7 +40,7 @@ class RequestRows:
     """Details by the index of the row."""
     names: Names
     offset_ns: int
-    """What leads from monotonic time to the time of day."""
+    """What is added to monotonic time to get the time of day."""
 
     def __len__(self) -> int:
         return len(self.cells)

@@ -1,6 +1,6 @@
 """What the rare request adds to its span: an error, a fallback, events, the caller's trace state.
 
-Runs in the telemetry process. Rows that have such a detail are joined one by one.
+The telemetry process joins rows that have such a detail one by one.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _add_lengths(
 
 
 def _ends(template: Template) -> list[tuple[str, int]]:
-    """The spans of a row: the column of each one's length, and where in the row it ends.
+    """The spans of a row: the column of each span's length, and where in the row it ends.
 
     A span ends where the tag of the next begins.
     """
@@ -114,7 +114,7 @@ def request_events(detail: Detail, offset_ns: int) -> bytes:
 
 @lru_cache(1024)
 def _event(what: str, text: str) -> bytes:
-    """An event, but for its time, which stands before this."""
+    """An event but for its time, which stands before the rest."""
     return field(2, names.EVENT_NAME.format(what=what).encode()) + (
         field(3, attribute(names.EVENT_TEXT, text[:_MOST_TEXT])) if text else b""
     )

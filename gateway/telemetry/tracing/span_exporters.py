@@ -1,6 +1,6 @@
-"""The exporters that the options name, and the resource that their spans come from.
+"""The exporters of spans that the telemetry process makes, by the names in the options.
 
-Runs in the telemetry process.
+The resource that their spans come from is made here too.
 """
 
 from __future__ import annotations

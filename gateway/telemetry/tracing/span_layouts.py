@@ -1,6 +1,6 @@
-"""The fields of OTLP's spans, links and events, as layouts of fixed length.
+"""The fields of OTLP's spans, links and events, as the telemetry process lays them out in bytes.
 
-Runs in the telemetry process. Source: opentelemetry/proto/trace/v1/trace.proto.
+Every field has a fixed length. Source: opentelemetry/proto/trace/v1/trace.proto.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ SERVER = 2
 CLIENT = 3
 LOCAL = 0x100
 REMOTE = 0x300
-"""Flags of a span by where its parent is: in this process (LOCAL), or it came with the call.
+"""The flags of a span: its parent is in this process (LOCAL), or came with the call.
 
-Of a link: by where its span is. The values are the SDK's.
+A link's flags say the same of its span. The values are the SDK's.
 """
 
 

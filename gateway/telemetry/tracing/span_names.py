@@ -1,7 +1,7 @@
-"""Every name that a span of the gateway bears, with its meaning. Payloads are in none.
+"""Every name that the telemetry process gives to spans and their attributes, with its meaning.
 
-Used in the telemetry process. The RPC names are OpenTelemetry's stable ones (semantic conventions
-1.45, docs/rpc/grpc.md); what is the gateway's own begins with `gateway.`.
+None of them has a payload for its value. The RPC names are OpenTelemetry's stable ones (semantic
+conventions 1.45, docs/rpc/grpc.md); what is the gateway's own begins with `gateway.`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ QUEUE: Final = "queue"
 That covers reading, admission, and waiting for company and for an instance.
 """
 BATCH: Final = "batch"
-"""INTERNAL, below a request: its batch was joined and ran. Linked to the batch's own span."""
+"""INTERNAL, below a request: its batch was joined and ran; linked to the batch's own span."""
 BATCH_OF: Final = "batch {model}"
 """INTERNAL, in a trace of its own: one batch, named with its model, linked to its requests."""
 
 CALL: Final = INFER
 """CLIENT: one call to another server that runs a batch.
 
-Below the request's span where the batch has one request, else below the batch's.
+It stands below the request's span where the batch has one request, else below the batch's.
 """
 
 # Events.
@@ -60,17 +60,17 @@ RPC_STATUS: Final = "rpc.response.status_code"
 ERROR_TYPE: Final = "error.type"
 """gRPC's status, where it is one that the convention calls the server's fault.
 
-Of a call that failed: `_OTHER`.
+For a call to another server that failed it is `_OTHER`.
 """
 SERVER_ADDRESS: Final = "server.address"
-"""The gateway's own address; of a call: the server that was asked."""
+"""The gateway's own address; for a call to another server, the address that was asked."""
 SERVER_PORT: Final = "server.port"
 CLIENT_ADDRESS: Final = "client.address"
 CLIENT_PORT: Final = "client.port"
 
 # Our own, of requests and of batches.
 MODEL_NAME: Final = "gateway.model.name"
-"""The model's name as resolved; as the caller wrote it where there is no such model."""
+"""The name of the model that was found; where there is none, the name that the caller wrote."""
 MODEL_VERSION: Final = "gateway.model.version"
 """int: the version that was meant to answer first."""
 
@@ -82,7 +82,7 @@ REQUEST_ROWS: Final = "gateway.request.rows"
 REQUEST_BYTES: Final = "gateway.request.bytes"
 """int: bytes of its input tensors."""
 DEADLINE_S: Final = "gateway.deadline_s"
-"""float: what the caller gave, seconds from arrival; absent: none."""
+"""float: the caller's deadline in seconds from arrival; absent: it gave none."""
 SLOW: Final = "gateway.slow"
 """bool: among the slowest percent of its version."""
 DEGRADED: Final = "gateway.degraded"
@@ -94,17 +94,14 @@ FALLBACK_REASON: Final = "gateway.fallback_reason"
 RETRIES: Final = "gateway.retries"
 """int: how often a batch it was in failed and was run again."""
 REASON: Final = "gateway.reason"
-"""Why it was request failed: an error type of `gateway.core.errors`.
-
-`circuit_open` stands for a circuit breaker's refusal.
-"""
+"""Why the request failed: a reason of `gateway.core.errors`, such as `circuit_open`."""
 ERROR: Final = "gateway.error"
-"""The error's text, as its caller got it.
+"""The error's text, as the caller got it.
 
 The status of the span has it too where the fault is the server's.
 """
 BATCH_TRACE_ID: Final = "gateway.batch.trace_id"
-"""Trace of the batch that it ran in, in hexadecimal digits."""
+"""The trace of the batch that it ran in, in hexadecimal digits."""
 BATCH_SPAN_ID: Final = "gateway.batch.span_id"
 BATCH_SIZE: Final = "gateway.batch.size"
 """int: requests in the batch that it ran in."""
@@ -115,7 +112,7 @@ BATCH_ROWS: Final = "gateway.batch.rows"
 BATCH_PADDED_ROWS: Final = "gateway.batch.padded_rows"
 """int: rows that the model ran, where some were added to come to a size that it takes."""
 INSTANCE: Final = "gateway.instance"
-"""What ran it; absent where threads of the serving process did.
+"""The instance that ran it; absent where threads of the serving process did.
 
-Of a call: the address that was asked.
+For a call to another server it is the address that was asked.
 """

@@ -1,6 +1,6 @@
-"""The few forms that spans come in. What is alike in all spans of a form is encoded once.
+"""The few forms that spans come in, each of which the telemetry process encodes once.
 
-Runs in the telemetry process.
+What differs from span to span has a column in it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gateway.core.errors import REASONS
-from gateway.core.grpc_status import SERVER_FAULTS, status_name
+from gateway.core.grpc_codes import SERVER_FAULTS, status_name
 from gateway.telemetry.tracing import span_names as names
 from gateway.telemetry.tracing.otlp_template import Layout, Template, varint
 from gateway.telemetry.tracing.span_layouts import (
@@ -39,7 +39,7 @@ class Form(NamedTuple):
     """All that decides how a request's spans look, but for what stands in columns."""
 
     model: str
-    """Empty: no version was found."""
+    """The model's name; empty: no version was found."""
     version: int
     status: int
     reason: int
@@ -52,7 +52,7 @@ class Form(NamedTuple):
     knows_batch: bool
     batch_failed: bool
     has_detail: bool
-    """More follows behind the span, its status too."""
+    """Whether more follows behind the span, its status too."""
     id_bytes: int
     address_bytes: int
     has_port: bool

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core import errors
 from gateway.core.errors import REASONS, reason_index
-from gateway.core.grpc_status import STATUS_NAMES
+from gateway.core.grpc_codes import STATUS_NAMES
 from gateway.telemetry.metrics.families import Kind
 from gateway.telemetry.metrics.metric_names import ENDINGS, FAMILIES
 

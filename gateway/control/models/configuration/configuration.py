@@ -51,7 +51,7 @@ class ModelConfiguration(Protections, frozen=True, kw_only=True):
     outputs: tuple[TensorConfiguration, ...] = ()
     session: SessionOptions = SessionOptions()
     warmup: tuple[WarmupRequest, ...] | None = None
-    """Requests run before a version is live, besides one of each batch size. None: none."""
+    """Requests run before a version is live, besides one of each batch size; None: no others."""
     reference: Annotated[
         Text | None,
         Option(

@@ -1,4 +1,4 @@
-"""What the main process finds that cannot hold together in what is said of a model."""
+"""What cannot hold together in the configuration of a model, as the main process finds it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _tensors(kind: str, tensors: Sequence[TensorConfiguration]) -> Iterator[str]
 
 
 def _sides(configuration: ModelConfiguration) -> Iterator[str]:
-    """What is said of an input and only outputs have, and the other way round."""
+    """Configuration of inputs that only outputs can have, and the other way round."""
     yield from (
         f"inputs: '{t.name}' has labels, which only outputs have"
         for t in configuration.inputs

@@ -1,7 +1,7 @@
 """One configuration from two: `model.yaml` beside `config.pbtxt`.
 
-What either sets holds. The same fact set differently in both is a fault: a reader of one file
-would be deceived by it.
+Merged in the main process: what either file sets holds. The same fact set differently in both is
+a fault, because it would deceive a reader of one of them.
 """
 
 from __future__ import annotations
@@ -37,35 +37,41 @@ def _merge(first: Any, second: Any, path: str, sources: tuple[str, str], faults:
     if first is None:
         return second
     if isinstance(first, msgspec.Struct):
-        fields = msgspec.structs.fields(first)
-        return msgspec.structs.replace(
-            first,
-            **{
-                f.name: _merge(
-                    getattr(first, f.name),
-                    getattr(second, f.name),
-                    f"{path}.{f.encode_name}".lstrip("."),
-                    sources,
-                    faults,
-                )
-                for f in fields
-            },
-        )
+        return _merge_fields(first, second, path, sources, faults)
     if _named(first) or _named(second):
         return _merge_named(first, second, path, sources, faults)
     if isinstance(first, dict):
-        return {
-            **second,
-            **{
-                key: _merge(value, second.get(key), f"{path}.{key}", sources, faults)
-                for key, value in first.items()
-            },
+        merged = {
+            key: _merge(value, second.get(key), f"{path}.{key}", sources, faults)
+            for key, value in first.items()
         }
+        return {**second, **merged}
     faults.append(
         f"{path} is {_shown(first)} in {sources[0]} and {_shown(second)} in "
         f"{sources[1]}: set it in one of them"
     )
     return first
+
+
+def _merge_fields(
+    first: msgspec.Struct,
+    second: msgspec.Struct,
+    path: str,
+    sources: tuple[str, str],
+    faults: list[str],
+) -> msgspec.Struct:
+    """Structs of one type: each field by itself."""
+    merged = {
+        field.name: _merge(
+            getattr(first, field.name),
+            getattr(second, field.name),
+            f"{path}.{field.encode_name}".lstrip("."),
+            sources,
+            faults,
+        )
+        for field in msgspec.structs.fields(first)
+    }
+    return msgspec.structs.replace(first, **merged)
 
 
 def _merge_named(
@@ -82,9 +88,9 @@ def _merge_named(
 
 
 def _named(value: object) -> bool:
-    """A tuple of inputs or outputs.
+    """Whether the value is a tuple of inputs or outputs, which have unique names.
 
-    Warm-up requests are compared as a whole, for their names need not be unique.
+    Warm-up requests are compared as a whole, because their names need not be unique.
     """
     return (
         isinstance(value, tuple)

@@ -1,6 +1,6 @@
 """The configuration file of an existing Triton repository, `NAME/config.pbtxt`.
 
-The reasons why some of them are not served.
+Read in the main process, which also finds here why a model is of a kind that is not served.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ def read_pbtxt_file(
 
     `available_providers`: execution providers of the installed ONNX Runtime (KIND_GPU runs on CPU
     without CUDAExecutionProvider).
-    `name`: what the model is called, which the file must not contradict;
-    None: it may say what it likes.
+    `name`: what the model is called, which the file must not contradict; None: it may have any.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -50,19 +49,14 @@ def read_pbtxt_file(
         for name in _unknown_fields(text)
     )
     reading = read_model_config(config, available_providers, source=path.name)
-    misnamed = (
-        (
-            (
-                f"{path.name}: the name '{config.name}' is not the folder's, '{name}': a "
-                "model is called as its folder"
-            ),
+    faults = reading.faults
+    if name is not None and config.name not in ("", name):
+        misnamed = (
+            f"{path.name}: the name '{config.name}' is not the folder's, '{name}': a "
+            "model is called as its folder"
         )
-        if name is not None and config.name not in ("", name)
-        else ()
-    )
-    return msgspec.structs.replace(
-        reading, warnings=unknown + reading.warnings, faults=misnamed + reading.faults
-    )
+        faults = (misnamed, *faults)
+    return msgspec.structs.replace(reading, warnings=unknown + reading.warnings, faults=faults)
 
 
 def read_model_config(
@@ -114,9 +108,9 @@ def _syntax_fault(error: Exception) -> str:
 
 
 def _unknown_fields(text: str) -> list[str]:
-    """Names before a value that are no field of any message in a ModelConfig, once each.
+    """Names in field position that are no field of any message in a ModelConfig, once each.
 
-    The first that stands where it is none.
+    Before them stands the first that is no field of the message that it is written in.
     """
     names = [
         match[2] for match in _FIELD.finditer(text) if match[2] and match[2] not in _field_names()

@@ -72,7 +72,7 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes of a batch whose instance failed under it."""
+    """What becomes of a batch whose instance was lost while it ran."""
 
     PLAN: ClassVar = RetryPlan
     attempts: Annotated[
@@ -105,7 +105,7 @@ class AnswerCache(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fallback(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to try: exactly one of `version`, `model`, `constant`, `function` and `cache`."""
+    """One link of the chain: exactly one of `version`, `model`, `constant`, `function`, `cache`."""
 
     PLAN: ClassVar = FallbackLink
     version: Annotated[
@@ -169,7 +169,7 @@ class Fallbacks(tuple[Fallback, ...]):
 
 
 class OutputGuard(msgspec.Struct, frozen=True, kw_only=True):
-    """What an answer must be like to be given."""
+    """What an answer must be like, so that callers may have it."""
 
     finite: Annotated[
         bool | tuple[Text, ...] | None,

@@ -1,6 +1,6 @@
 """What cannot hold together in the configuration of a model's protection.
 
-Whatever its graph is like.
+The main process finds it before it knows the model's graph.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _ROUNDING = 1e-9  # three times 0.333... may come to more than 1
 def protection_faults(
     configured: Protections, *, instances: int | None, priority_levels: int
 ) -> Iterator[str]:
-    """One sentence each, with its key.
+    """A sentence for each contradiction, with its key.
 
-    `instances` and `priority_levels`: what is configured of them.
+    `instances` and `priority_levels` are as configured.
     """
     yield from _breaker(configured.breaker)
     for i, fallback in enumerate(configured.fallback or ()):

@@ -1,6 +1,6 @@
 """The values that sections of `model.yaml` about protection are made of.
 
-Each a type with a classmethod `parse`, for `typed_yaml`.
+Each is a type with a classmethod `parse`, which the main process calls as it reads the file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gateway.config.typed_yaml import TypedYamlFault, decode_mapping, did_you_me
 T = TypeVar("T", bound=msgspec.Struct)
 
 ERRORS: Final = ("failed", "unavailable", "deadline", "overloaded")
-"""What a fallback can answer (`gateway.core.protection.FallbackLink.errors`)."""
+"""Kinds of errors that a fallback can stand in for (`gateway.core.protection.FallbackLink`)."""
 
 _NAME = r"[A-Za-z_]\w*"
 _FUNCTION = re.compile(rf"{_NAME}(\.{_NAME})*:{_NAME}(\.{_NAME})*", re.ASCII)
@@ -86,9 +86,9 @@ class VariableName(Matched):
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """The name; raises ValueError, which does not show what was written.
+        """The name; raises ValueError.
 
-        It may be the secret itself.
+        The error does not show what was written, which may be the secret itself.
         """
         try:
             return super().parse(value)
@@ -143,7 +143,7 @@ class FallbackVersion(int):
 
 
 class ErrorKinds(tuple[str, ...]):
-    """Some of `ERRORS`, at least one."""
+    """Some of `ERRORS`, at least one of them."""
 
     __slots__ = ()
 
@@ -160,13 +160,13 @@ class ErrorKinds(tuple[str, ...]):
 
 
 class Ranges(dict[str, tuple[float, float]]):
-    """By output, the smallest and the largest value."""
+    """The smallest and the largest value of each output, by its name."""
 
     @classmethod
     def parse(cls, value: object) -> Self:
         """The ranges that are given; raises ValueError."""
         if not isinstance(value, Mapping):
-            # what every `parse` raises
+            # ValueError is what every `parse` raises
             raise ValueError(f"expected a range such as [0, 1] for each output, got {value!r}")  # noqa: TRY004
         ranges = cls()
         for name, given in value.items():
@@ -200,8 +200,8 @@ def decode_part(value: object, into: type[T], expected: str) -> T:
 def decode_each(value: object, decode: Callable[[Any], T], expected: str) -> list[T]:
     """The list's items, decoded.
 
-    Raises ValueError with all that is wrong with them, each by its
-    index. Nothing of the list is shown.
+    Raises ValueError with all that is wrong with them, each by its index. Nothing of the list is
+    shown.
     """
     if not isinstance(value, list):
         raise ValueError(f"expected {expected}")  # noqa: TRY004  # as above

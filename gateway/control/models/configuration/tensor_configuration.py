@@ -1,4 +1,4 @@
-"""What is said of a model's inputs, outputs and warm-up requests.
+"""The configuration of a model's inputs, outputs and warm-up requests.
 
 Read in the main process. `gateway.control.models.configuration.execution_configuration` says how
 sections are written.

@@ -1,4 +1,7 @@
-"""What runs before a version is live."""
+"""What runs before a version is live, planned in the main process from the configuration.
+
+Serving processes, worker processes and the inspection process then run it.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +32,9 @@ def trial_inputs(
 
 
 def warmup_batch_sizes(batching: BatchingPlan, findings: Findings) -> tuple[int, ...]:
-    """The sizes that batches will have: 1, 2, 4, ...
+    """The sizes that batches will have: powers of two up to what is useful, and the padded ones.
 
-    up to what is useful, and what they are padded to. None where no trial run succeeded.
+    Empty where no trial run succeeded.
     """
     if not findings.cost_us:
         return ()
@@ -53,7 +56,7 @@ def warmup_inputs(
 ) -> tuple[tuple[WarmupInput, ...], ...]:
     """The configured requests, each as often as it is to run.
 
-    `files`: paths by the configuration's names; raises `PlanFault`.
+    `files`: paths by the names that the configuration has for them. Raises `PlanFault`.
     """
     planned: list[tuple[WarmupInput, ...]] = []
     for index, request in enumerate(requests):
@@ -82,6 +85,16 @@ def _warmup_input(
         raise PlanFault(
             f"{what} gives '{spec.name}' as {given.datatype}, but the model has {spec.datatype}"
         )
+    shape = _warmup_shape(given, spec, what, batched=batched)
+    return WarmupInput(
+        spec.name, spec.datatype, shape, _source(given, files), rows=request.batch_size
+    )
+
+
+def _warmup_shape(
+    given: WarmupTensor, spec: TensorSpec, what: str, *, batched: bool
+) -> tuple[int, ...]:
+    """The shape of a row that is given, else the model's own; raises `PlanFault`."""
     expected = spec.shape[1:] if batched else spec.shape
     shape = expected if given.shape is None else given.shape
     if -1 in shape:
@@ -96,9 +109,7 @@ def _warmup_input(
             f"{what} gives '{spec.name}' the shape {list(shape)}, but "
             f"the model has {list(expected)}"
         )
-    return WarmupInput(
-        spec.name, spec.datatype, shape, _source(given, files), rows=request.batch_size
-    )
+    return shape
 
 
 def _source(given: WarmupTensor, files: Mapping[str, str]) -> str:

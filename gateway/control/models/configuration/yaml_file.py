@@ -1,4 +1,4 @@
-"""Our own configuration file, `NAME/model.yaml`."""
+"""Our own configuration file, `NAME/model.yaml`, as the main process reads it."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def _configured_warnings(
 
 
 def _has_fixed_axis(limit: int, findings: Findings) -> bool:
-    """The graph itself has batches of exactly `limit` rows."""
+    """Whether the graph itself has batches of exactly `limit` rows."""
     return limit > 1 and any(
         free_sizes(tensor)[:1] == (limit,)
         for tensor in (*findings.inputs, *findings.outputs)

@@ -27,7 +27,7 @@ def constant_faults(
 ) -> Iterator[str]:
     """What keeps the constant from being an answer, a sentence each.
 
-    `constant` has values by the output's name; where the version is batched, those of one row.
+    `constant` has the values of each output by its name, of one row where the version is batched.
     """
     names = [spec.name for spec in outputs]
     yield from (
@@ -44,8 +44,7 @@ def constant_faults(
 
 def _output_faults(where: str, value: object, spec: TensorSpec, batched: bool) -> Iterator[str]:
     expected = spec.shape[1:] if batched else spec.shape
-    # a whole tensor without axes is one of any rank as well: ONNX Runtime's interface shows both
-    # alike
+    # a whole tensor without axes may be one of any rank: ONNX Runtime shows both alike
     shape = _shape(value, len(expected) if spec.shape else _MOST_AXES)
     if shape is None:
         yield f"{where}: its lists differ in length"
@@ -77,7 +76,7 @@ def _fits(shape: Shape, expected: Shape) -> bool:
 
 
 def _stranger(value: object, datatype: str) -> str | None:
-    """The text of the first element that is not of the datatype; None: there is none."""
+    """The first element, as a text, that is not of the datatype; None: there is none."""
     for element in _elements(value):
         if not _is_of(element, datatype):
             shown = repr(element)

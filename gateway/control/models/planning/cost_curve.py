@@ -10,8 +10,8 @@ LOOP_LIMIT_US = 50.0
 _OWN_COST_US = 70.0
 """Microseconds that a batch costs besides its run.
 
-It is joined, hops to a thread and back, and is taken apart (load_tests.process_workers: 76 us
-around a run of 7).
+A batch is joined, hops to a thread and back, and is taken apart (load_tests.process_workers
+measured 76 us around a run of 7).
 """
 
 _WORTH_WHILE = 1.05  # rows put together beyond this point save less than 5 % each, and cost waiting

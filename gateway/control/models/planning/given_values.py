@@ -1,4 +1,4 @@
-"""What a section of a configuration gives, as values of the fields of its plan. Main process."""
+"""What a section of a configuration gives to the plan that the main process makes of it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from gateway.config.quantities import ByteSize, Duration
 
 
 def given_values(section: msgspec.Struct, *left_out: str) -> dict[str, Any]:
-    """What is given in a section, by field, in plain values, without the fields `left_out`.
+    """The plain values that a section gives, by field, without the fields `left_out`.
 
-    An option whose plan has a field of the same name needs no more to get there.
+    An option whose plan has a field of the same name gets into the plan by this alone.
     """
     values = {
         name: getattr(section, name) for name in section.__struct_fields__ if name not in left_out

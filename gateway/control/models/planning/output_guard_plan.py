@@ -28,7 +28,10 @@ def plan_output_guard(
 def _faults(
     finite: Iterable[str], ranges: Iterable[str], datatypes: Mapping[str, str]
 ) -> Iterator[str]:
-    """There are three cases: no such output, no floating point, no order."""
+    """What the guard cannot watch.
+
+    There are three cases: no such output, no floating point, and no order in it.
+    """
     for key, names in (("finite", finite), ("ranges", ranges)):
         for name in names:
             if name not in datatypes:

@@ -136,7 +136,7 @@ def _admission(configured: Admission) -> AdmissionPlan:
     plan = replace(AdmissionPlan(), **given_values(configured, "quota"))
     if configured.quota is None:
         return plan
-    # a second's worth would never come to a request
+    # below one request a second, a second's worth would never come to a whole request
     least = 1.0 if configured.quota.per_second < 1 else 0.0
     return replace(
         plan,
@@ -205,7 +205,7 @@ def _token(variable: str, environment: Mapping[str, str]) -> str:
     if not token:
         raise ValueError(f"the environment variable {variable} is not set")
     if not (token.isascii() and token.isprintable() and " " not in token):
-        # it is never shown
+        # the error does not show the token
         raise ValueError(f"the environment variable {variable} must hold one token, without spaces")
     return token
 

@@ -90,7 +90,7 @@ def _label_files(
 ) -> tuple[dict[str, str], list[str]]:
     """The label file by the output's name, and warnings.
 
-    A labels.txt that no output names is that of the only two-dimensional float output with as many
+    A labels.txt that no output names belongs to the only two-dimensional float output with as many
     columns as it has lines.
     """
     files = {tensor.name: tensor.labels for tensor in configured if tensor.labels}
@@ -112,14 +112,7 @@ def _spec(
     tensor: GraphTensor, entry: TensorConfiguration, axis: BatchAxis, kind: str
 ) -> TensorSpec:
     what = f"{kind} '{tensor.name}'"
-    datatype = datatype_of_onnx(tensor.onnx_type)
-    if datatype is None:
-        raise PlanFault(
-            f"{what} is of type {tensor.onnx_type}; only tensors of the "
-            "protocol's datatypes can be served"
-        )
-    if entry.datatype not in (None, datatype):
-        raise PlanFault(f"{what} is configured as {entry.datatype}, but the graph has {datatype}")
+    datatype = _datatype(tensor, entry, what)
     if entry.optional and not tensor.optional:
         raise PlanFault(
             f"{what} is configured as optional, but the graph has no initialiser for it"
@@ -128,13 +121,20 @@ def _spec(
     if axis.batched:
         _check_batch_axis(graph, axis, what)
     shape, model_shape = _shapes(graph, entry, axis, what)
-    return TensorSpec(
-        tensor.name,
-        datatype,
-        shape,
-        tensor.optional if entry.optional is None else entry.optional,
-        model_shape,
-    )
+    optional = tensor.optional if entry.optional is None else entry.optional
+    return TensorSpec(tensor.name, datatype, shape, optional, model_shape)
+
+
+def _datatype(tensor: GraphTensor, entry: TensorConfiguration, what: str) -> str:
+    datatype = datatype_of_onnx(tensor.onnx_type)
+    if datatype is None:
+        raise PlanFault(
+            f"{what} is of type {tensor.onnx_type}; only tensors of the "
+            "protocol's datatypes can be served"
+        )
+    if entry.datatype not in (None, datatype):
+        raise PlanFault(f"{what} is configured as {entry.datatype}, but the graph has {datatype}")
+    return datatype
 
 
 def _check_batch_axis(graph: Shape, axis: BatchAxis, what: str) -> None:
@@ -160,8 +160,7 @@ def _shapes(
         return lead + rows, None
     wanted = shape if reshape is None else reshape
     if axis.configured is None and reshape is None and len(wanted) != len(rows):
-        # it is not configured whether there is a batch axis, so a shape may have been written with
-        # or without it
+        # whether there is a batch axis is not configured, so a shape may be written with or without
         if axis.batched and len(wanted) == len(graph) and wanted[0] == -1:
             shape = wanted[1:]
             wanted = shape

@@ -63,9 +63,9 @@ def plan_version(
     fingerprint: str,
     defaults: PlanDefaults,
 ) -> VersionPlan:
-    """How the version is to be served.
+    """The plan of the version.
 
-    Raises `PlanFault` where it cannot be, or not as it is configured.
+    Raises `PlanFault` where it cannot be served, or not as it is configured.
     """
     configuration = model.configuration
     signature = _signature(model, version, findings, defaults)
@@ -99,7 +99,10 @@ def _protection(
 
 
 def _batching(signature: _Signature, protection: ProtectionPlan) -> BatchingPlan:
-    """The event loop runs small batches itself only where threads would run the others."""
+    """How requests are batched.
+
+    The event loop runs small batches itself only where threads would run the others.
+    """
     if protection.workers is not None or not protection.local:
         return replace(signature.batching, loop_batch_size=0)
     return signature.batching
@@ -108,7 +111,10 @@ def _batching(signature: _Signature, protection: ProtectionPlan) -> BatchingPlan
 def _signature(
     model: FoundModel, version: FoundVersion, findings: Findings, defaults: PlanDefaults
 ) -> _Signature:
-    """Raises `PlanFault` with all that the graph and the configuration disagree on."""
+    """The inputs, outputs and batching of the version.
+
+    Raises `PlanFault` with all that the graph and the configuration disagree on.
+    """
     if findings.error or version.fault:
         raise PlanFault(findings.error or version.fault)
     configuration = model.configuration

@@ -104,7 +104,7 @@ def _is_one_model(root: Path) -> bool:
 
 
 def _hidden_models(root: Path) -> Iterator[str]:
-    """A warning where the folder looks like one of models, but for what stands at its top."""
+    """A warning where the folder would be one of models, were it not for what stands at its top."""
     hidden = [
         folder.name
         for folder in _model_folders(root)[0]
@@ -166,7 +166,7 @@ def _found(
 
 
 def _one_of_both(ours: Reading, theirs: Reading, available_providers: Sequence[str]) -> Reading:
-    """The one configuration that both files make."""
+    """The configuration that the two files make together."""
     configuration, differences = merge(
         ours.configuration, theirs.configuration, (yaml_file.FILE_NAME, pbtxt.FILE_NAME)
     )

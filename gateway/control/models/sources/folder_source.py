@@ -163,7 +163,7 @@ class FolderSource:
         found = _found(model)
         chosen = next(one for one in found.live if one.version == version)
         try:
-            # the fingerprint has just been asked for, as a rule
+            # as a rule it was prepared a moment ago, for the fingerprint
             of, prepared = self._prepared.pop((found.name, version), (None, None))
             if prepared is None or of is not found:
                 prepared = await asyncio.to_thread(self._prepare, found, chosen)
@@ -230,7 +230,7 @@ def _source_model(found: FoundModel) -> SourceModel:
         found.name,
         tuple(version.version for version in found.live),
         found.fault,
-        # the plans of its versions carry them otherwise
+        # where it is served, the plans of its versions carry the warnings
         found.warnings if found.skipped or found.fault else (),
         found.skipped,
         found,

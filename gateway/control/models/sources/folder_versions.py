@@ -19,7 +19,7 @@ _LOOKS_LIKE_VERSION = re.compile(r"\d+", re.ASCII)
 
 
 def is_version(name: str) -> bool:
-    """The folder's name is that of a version: a whole number above 0."""
+    """Whether the folder's name is that of a version: a whole number above 0."""
     return _VERSION.fullmatch(name) is not None
 
 

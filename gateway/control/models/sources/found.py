@@ -47,7 +47,7 @@ class FoundModel:
 
     @property
     def policy(self) -> VersionPolicy:
-        """Which versions should be live."""
+        """The rule for which versions are to be live."""
         return self.configuration.versions or VersionPolicy()
 
     @property
@@ -65,7 +65,7 @@ class Repository:
 
     root: Path
     models: tuple[FoundModel, ...] = ()
-    """By name, ascending."""
+    """All models, ascending by name."""
     fault: str = ""
     """Why the folder as a whole serves nothing; empty: it holds models."""
     warnings: tuple[str, ...] = ()

@@ -44,7 +44,7 @@ class Source(Protocol):
         ...
 
     async def fingerprint(self, model: SourceModel) -> str:
-        """Equal to that of an earlier scan: loading the model again would change nothing."""
+        """A text that stays the same as long as loading the model again would change nothing."""
         ...
 
     async def plan(self, model: SourceModel, version: int) -> VersionPlan:

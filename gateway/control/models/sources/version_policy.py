@@ -12,7 +12,7 @@ _LATEST = re.compile(r"latest(?:\s+([1-9]\d{0,8}))?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class VersionPolicy:
-    """There are three kinds.
+    """Which versions a model wants live; there are three kinds.
 
     `latest`: the newest `count` versions. `all`: every one. `specific`: those in `versions`.
     """

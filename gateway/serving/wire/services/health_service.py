@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.core.grpc_status import NOT_FOUND
+from gateway.core.grpc_codes import NOT_FOUND
 from gateway.protocol.generated.health_pb2 import (
     HealthCheckRequest,
     HealthCheckResponse,

@@ -13,7 +13,7 @@ from gateway.core.errors import (
     InvalidRequest,
     status_of,
 )
-from gateway.core.grpc_status import DEADLINE_EXCEEDED
+from gateway.core.grpc_codes import DEADLINE_EXCEEDED
 from gateway.core.span_context import span_context_of
 from gateway.protocol.codec import VersionCodec
 from gateway.protocol.fields import bytes_tag

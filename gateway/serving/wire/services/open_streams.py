@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
-from gateway.core.grpc_status import UNAVAILABLE
+from gateway.core.grpc_codes import UNAVAILABLE
 from gateway.serving.wire.transport.interface import CallEnded
 
 _STOPPING: Final = "the server is stopping: open the stream anew, elsewhere"

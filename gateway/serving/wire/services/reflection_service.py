@@ -11,7 +11,7 @@ from typing import Any
 
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 
-from gateway.core.grpc_status import INVALID_ARGUMENT, NOT_FOUND
+from gateway.core.grpc_codes import INVALID_ARGUMENT, NOT_FOUND
 from gateway.serving.wire.services.open_streams import OpenStreams
 from gateway.serving.wire.services.parsing import parse
 from gateway.serving.wire.transport.interface import StreamCall

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import grpc
 from grpc import aio
 
-from gateway.core.grpc_status import RESOURCE_EXHAUSTED
+from gateway.core.grpc_codes import RESOURCE_EXHAUSTED
 from gateway.serving.wire.call_errors import ending, unknown_method, without_message
 from gateway.serving.wire.transport.aio_call import AioCall, end_call
 from gateway.serving.wire.transport.graceful_stop import until_finished

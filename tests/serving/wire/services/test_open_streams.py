@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.core.grpc_status import UNAVAILABLE
+from gateway.core.grpc_codes import UNAVAILABLE
 from gateway.serving.wire.services.open_streams import OpenStreams
 from gateway.serving.wire.transport.interface import CallEnded
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from grpc._cython import cygrpc
 
-from gateway.core.grpc_status import DEADLINE_EXCEEDED
+from gateway.core.grpc_codes import DEADLINE_EXCEEDED
 from gateway.core.waiter import Driven
 from gateway.serving.wire.call_errors import ending, without_message
 from gateway.serving.wire.transport.completion_queue.open_calls import OpenCalls, monotonic_deadline

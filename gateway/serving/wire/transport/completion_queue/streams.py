@@ -7,7 +7,7 @@ from typing import Any
 
 from grpc._cython import cygrpc
 
-from gateway.core.grpc_status import DEADLINE_EXCEEDED, OK
+from gateway.core.grpc_codes import DEADLINE_EXCEEDED, OK
 from gateway.core.waiter import Waiter
 from gateway.serving.wire.call_errors import ending
 from gateway.serving.wire.transport.completion_queue.open_calls import OpenCalls, monotonic_deadline

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.control.processes.stop_sequence import Phase, StopSequence, next_phase
+from gateway.control.processes.stop_phase import Phase, StopProgress, next_phase
 
 
 class TestSignals:
@@ -40,12 +40,12 @@ class TestSignals:
 
     def test_who_waits_for_a_phase_is_woken_by_a_later_one(self):
         async def run():
-            stop = StopSequence()
+            stop = StopProgress()
             waiting = asyncio.create_task(stop.wait(Phase.DRAINING))
             await asyncio.sleep(0)
             assert not waiting.done()
             stop.signalled(signal.SIGINT)
             await asyncio.wait_for(waiting, 1)
-            assert repr(stop) == "<StopSequence stopping>"
+            assert repr(stop) == "<StopProgress stopping>"
 
         asyncio.run(run())

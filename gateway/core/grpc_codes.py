@@ -1,4 +1,4 @@
-"""gRPC's status numbers, and their names as spans and metrics tell them.
+"""gRPC's status codes by number, and their names as spans and metrics have them.
 
 Every process knows them.
 """
