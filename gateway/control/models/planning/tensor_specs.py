@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from gateway.config.typed_yaml import did_you_mean
 from gateway.control.models.configuration.tensor_configuration import TensorConfiguration
