@@ -8,7 +8,7 @@ are frozen, made of plain values, and travel pickled.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from gateway.core.protection import ProtectionPlan
 
@@ -16,8 +16,7 @@ Key = tuple[str, int]
 """Model and version."""
 
 
-@dataclass(frozen=True, slots=True)
-class GraphTensor:
+class GraphTensor(msgspec.Struct, frozen=True):
     """An input or output as the graph declares it."""
 
     name: str
@@ -29,8 +28,7 @@ class GraphTensor:
     """An input with an initialiser, which a request may leave out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
+class Findings(msgspec.Struct, frozen=True):
     """What inspecting one model file showed."""
 
     error: str = ""
@@ -41,7 +39,7 @@ class Findings:
     """Rows answered together equal rows answered apart (see `evidence`)."""
     evidence: str = ""
     """One sentence: what was tried and what it showed."""
-    cost_us: dict[int, float] = field(default_factory=dict)
+    cost_us: dict[int, float] = msgspec.field(default_factory=dict)
     """Median wall time of a run, microseconds.
 
     By batch size (1, 2, 4, ...; {1: ...} where it does not batch); empty: no run succeeded.
@@ -51,8 +49,7 @@ class Findings:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
+class TensorSpec(msgspec.Struct, frozen=True):
     """An input or output as callers see it."""
 
     name: str
@@ -70,8 +67,7 @@ class TensorSpec:
     """Class names for the `classification` extension, by index."""
 
 
-@dataclass(frozen=True, slots=True)
-class QueuePlan:
+class QueuePlan(msgspec.Struct, frozen=True):
     """How requests of one version wait."""
 
     max_requests: int = 4096
@@ -91,8 +87,7 @@ class QueuePlan:
     """Level of a request that asks for none; 0 with levels: the lowest."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchingPlan:
+class BatchingPlan(msgspec.Struct, frozen=True):
     """How requests of one version travel together."""
 
     max_batch_size: int = 0
@@ -131,8 +126,7 @@ class BatchingPlan:
     """One sentence: why it is batched this way."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionPlan:
+class SessionPlan(msgspec.Struct, frozen=True):
     """How ONNX Runtime opens and runs a version."""
 
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
@@ -153,8 +147,7 @@ class SessionPlan:
     """Session configuration entries passed on by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class WarmupInput:
+class WarmupInput(msgspec.Struct, frozen=True):
     """One input of a configured warm-up."""
 
     name: str
@@ -173,8 +166,7 @@ class WarmupInput:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class VersionPlan:
+class VersionPlan(msgspec.Struct, frozen=True):
     """All a serving process needs to bring one version up."""
 
     model: str
@@ -190,7 +182,7 @@ class VersionPlan:
     session: SessionPlan = SessionPlan()
     instances: int = 1
     """Batches of this version that run at the same time in one process, at most."""
-    protection: ProtectionPlan = field(default_factory=ProtectionPlan)
+    protection: ProtectionPlan = msgspec.field(default_factory=ProtectionPlan)
     cost_us: tuple[tuple[int, float], ...] = ()
     """Wall time of a run by rows, ascending, as inspection measured it; empty: not known."""
     warmup_batch_sizes: tuple[int, ...] = (1,)

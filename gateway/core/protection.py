@@ -7,11 +7,11 @@ travels pickled inside a `VersionPlan`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerPlan:
+class BreakerPlan(msgspec.Struct, frozen=True):
     """When a version, or an instance of it, is no longer asked, and when it is tried again."""
 
     enabled: bool = True
@@ -31,8 +31,7 @@ class BreakerPlan:
     """A run that takes longer counts as a failure; 0: none does."""
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPlan:
+class RetryPlan(msgspec.Struct, frozen=True):
     """What becomes of a batch whose instance failed under it."""
 
     attempts: int = 2
@@ -49,8 +48,7 @@ class RetryPlan:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class FallbackLink:
+class FallbackLink(msgspec.Struct, frozen=True):
     """One thing to try when the version cannot answer.
 
     Exactly one of `version`, `model`, `constant`, `function`, `cache_age_s` says what.
@@ -96,21 +94,19 @@ class FallbackLink:
         return f"function {self.function}" if self.function else "cache"
 
 
-@dataclass(frozen=True, slots=True)
-class OutputGuardPlan:
+class OutputGuardPlan(msgspec.Struct, frozen=True):
     """What an answer must be like to be given."""
 
     finite: tuple[str, ...] = ()
     """Outputs (floating point) in which NaN and infinity are failures."""
-    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = msgspec.field(default_factory=dict)
     """By output, smallest and largest value; -inf and inf leave a side open.
 
     NaN is out of every range.
     """
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessWorkersPlan:
+class ProcessWorkersPlan(msgspec.Struct, frozen=True):
     """Runs a version in processes of its own instead of in threads."""
 
     count: int = 1
@@ -128,8 +124,7 @@ class ProcessWorkersPlan:
     """Starts that fail one after the other until the version counts as failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemotePlan:
+class RemotePlan(msgspec.Struct, frozen=True):
     """Another server of the Open Inference Protocol that runs batches of this version."""
 
     address: str
@@ -140,7 +135,7 @@ class RemotePlan:
     """Empty: the newest over there."""
     tls_ca: bytes = b""
     """PEM; empty: plaintext."""
-    token: str = field(default="", repr=False)
+    token: str = ""
     """Sent as `authorization: Bearer TOKEN`; empty: none."""
     concurrent_batches: int = 8
     timeout_s: float = 30.0
@@ -148,9 +143,12 @@ class RemotePlan:
     max_rows: int = 0
     """Rows it takes in one request; 0: as many as a batch may have here."""
 
+    def __repr__(self) -> str:
+        """Without the token, which must not come into logs."""
+        return f"<RemotePlan {self.address}{f' as {self.model}' if self.model else ''}>"
 
-@dataclass(frozen=True, slots=True)
-class AdmissionPlan:
+
+class AdmissionPlan(msgspec.Struct, frozen=True):
     """Whom a version lets in, besides its `QueuePlan`."""
 
     max_in_flight: int = 0
@@ -177,8 +175,7 @@ class AdmissionPlan:
     """Requests a caller may save up; 0: a second's worth."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProtectionPlan:
+class ProtectionPlan(msgspec.Struct, frozen=True):
     """All protections of one version."""
 
     breaker: BreakerPlan = BreakerPlan()

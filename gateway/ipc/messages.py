@@ -1,6 +1,6 @@
 """Messages of the control link, between the control process and a serving process.
 
-A message is a frozen dataclass; how it is written on the link stands in `gateway.ipc.framing`. The
+A message is a frozen struct; how it is written on the link stands in `gateway.ipc.framing`. The
 messages of a serving process's life, in their order::
 
     control                                  serving
@@ -20,8 +20,9 @@ messages of a serving process's life, in their order::
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+import msgspec
 
 from gateway.core.errors import GatewayError
 from gateway.core.plan import Key, VersionPlan
@@ -43,8 +44,7 @@ class Change(StrEnum):
 # Control to serving.
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(msgspec.Struct, frozen=True):
     """The first message: who this process is and how it is set up."""
 
     settings: object
@@ -63,21 +63,18 @@ class Start:
     """Seconds that the process may outlive its supervisor, even where it hangs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listen:
+class Listen(msgspec.Struct, frozen=True):
     """Open the port."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepare:
+class Prepare(msgspec.Struct, frozen=True):
     """Open and warm these versions; what is live stays as it is."""
 
     change_id: int
     plans: tuple[VersionPlan, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(msgspec.Struct, frozen=True):
     """Make prepared versions live and take others away, in one step.
 
     What was prepared under the id and is not named is closed.
@@ -93,53 +90,47 @@ class Commit:
     """Versions that were live until now; they are drained and closed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Abort:
+class Abort(msgspec.Struct, frozen=True):
     """Close what was prepared under the id."""
 
     change_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(msgspec.Struct, frozen=True):
     """What every process answers alike; before the first one, nothing is known of any model."""
 
     sequence: int
     ready: bool
     """What ServerReady answers."""
     index: tuple[IndexEntry, ...]
-    trace_settings: Mapping[str, Setting] = field(default_factory=dict)
-    log_settings: Mapping[str, Setting] = field(default_factory=dict)
-    forced_breakers: Mapping[BreakerKey, Forced] = field(default_factory=dict)
+    trace_settings: Mapping[str, Setting] = msgspec.field(default_factory=dict)
+    log_settings: Mapping[str, Setting] = msgspec.field(default_factory=dict)
+    forced_breakers: Mapping[BreakerKey, Forced] = msgspec.field(default_factory=dict)
     """Circuit breakers that an operator has forced; some may not exist yet, or not any more."""
-    trace_changes: Mapping[str, Setting] = field(default_factory=dict)
+    trace_changes: Mapping[str, Setting] = msgspec.field(default_factory=dict)
     """The trace settings that somebody changed.
 
     For the others the settings of `Start` hold, which are more exact.
     """
 
 
-@dataclass(frozen=True, slots=True)
-class ReportBreakers:
+class ReportBreakers(msgspec.Struct, frozen=True):
     """Report the state of every circuit breaker."""
 
     request_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Drain:
+class Drain(msgspec.Struct, frozen=True):
     """Answer health checks with not ready; serve everything as before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True):
     """Take no new calls, finish those in flight within the grace, and exit."""
 
     grace_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """The answer to an `Ask`."""
 
     request_id: int
@@ -151,8 +142,7 @@ class Reply:
 # Serving to control.
 
 
-@dataclass(frozen=True, slots=True)
-class Listening:
+class Listening(msgspec.Struct, frozen=True):
     """The port is open."""
 
     port: int
@@ -160,51 +150,45 @@ class Listening:
     """Which transport serves it, in words for people."""
 
 
-@dataclass(frozen=True, slots=True)
-class StartFailed:
+class StartFailed(msgspec.Struct, frozen=True):
     """This process cannot start, and neither will another with the same settings."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """Every version of a change is open and warm, except for those named in `errors`."""
 
     change_id: int
     errors: tuple[tuple[Key, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(msgspec.Struct, frozen=True):
     """The change holds for every call that arrives from here on."""
 
     change_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Retired:
+class Retired(msgspec.Struct, frozen=True):
     """What the change replaced or retired has answered its last call and is closed."""
 
     change_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(msgspec.Struct, frozen=True):
     """The publication holds for every call that arrives from here on."""
 
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """A caller wants the server changed; `Reply` answers."""
 
     request_id: int
     change: Change
     model: str = ""
     """Empty for settings: they are the whole server's."""
-    parameters: Mapping[str, object] = field(default_factory=dict)
+    parameters: Mapping[str, object] = msgspec.field(default_factory=dict)
     """There are three cases.
 
     For a load or an unload: the request's own parameters, as plain values. For settings: those to
@@ -213,16 +197,14 @@ class Ask:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerReport:
+class BreakerReport(msgspec.Struct, frozen=True):
     """The answer to `ReportBreakers`."""
 
     request_id: int
     breakers: Report
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
+class Stopped(msgspec.Struct, frozen=True):
     """The last message: every call has been answered."""
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 UNLOADED = "unloaded"
 """Triton's word, the reason of a version that is not served because somebody unloaded it."""
@@ -18,8 +19,7 @@ class VersionState(StrEnum):
     UNAVAILABLE = "UNAVAILABLE"
 
 
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
+class IndexEntry(msgspec.Struct, frozen=True):
     """One line of RepositoryIndex."""
 
     model: str

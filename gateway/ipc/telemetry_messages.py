@@ -6,14 +6,14 @@ The first is `TelemetryStart`; an `Overview` follows whenever the gateway change
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from gateway.core.plan import Key
 from gateway.ipc.repository_index import IndexEntry
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessState:
+class ProcessState(msgspec.Struct, frozen=True):
     """One slot of the serving processes."""
 
     slot: int
@@ -26,8 +26,7 @@ class ProcessState:
     """Why the slot's last process ended; empty: none has ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
+class Overview(msgspec.Struct, frozen=True):
     """The gateway at one moment."""
 
     ready: bool
@@ -35,7 +34,7 @@ class Overview:
     phase: str
     """`starting`, `serving`, `draining`, `stopping`."""
     index: tuple[IndexEntry, ...]
-    rows: Mapping[int, Key] = field(default_factory=dict)
+    rows: Mapping[int, Key] = msgspec.field(default_factory=dict)
     """The live version of each row of the statistics table."""
     processes: tuple[ProcessState, ...] = ()
     address: str = ""
@@ -44,8 +43,7 @@ class Overview:
     """When the gateway was started, in seconds of the Unix epoch."""
 
 
-@dataclass(frozen=True, slots=True)
-class TelemetryStart:
+class TelemetryStart(msgspec.Struct, frozen=True):
     """The first message to a telemetry process."""
 
     settings: object
@@ -55,6 +53,5 @@ class TelemetryStart:
     overview: Overview
 
 
-@dataclass(frozen=True, slots=True)
-class TelemetryStopped:
+class TelemetryStopped(msgspec.Struct, frozen=True):
     """The last message of a telemetry process: its records are exported, as far as time allowed."""

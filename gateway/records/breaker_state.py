@@ -7,8 +7,9 @@ the breakers are made with.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Literal
+
+import msgspec
 
 CLOSED: Final = "closed"
 OPEN: Final = "open"
@@ -36,8 +37,7 @@ def state_of(written: str) -> str:
     return OPEN if written == TO_TRY else written
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(msgspec.Struct, frozen=True):
     """A breaker went from one state to another.
 
     `at` is a time of its own clock (`time.monotonic`), `retry_in_s` as in `Snapshot`.
@@ -52,8 +52,7 @@ class Transition:
     key: BreakerKey = ("", 0, "")
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """A breaker at one moment."""
 
     name: str
@@ -77,8 +76,7 @@ Report = tuple[tuple[BreakerKey, Snapshot], ...]
 """All breakers of one process."""
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(msgspec.Struct, frozen=True):
     """All breakers of all processes."""
 
     forced: Mapping[BreakerKey, Forced]

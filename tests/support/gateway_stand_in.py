@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import logging
 import sys
 from pathlib import Path
+
+import msgspec
 
 from gateway.config.control import (
     ControlOptions,
@@ -55,7 +56,7 @@ class TextSource:
             details = {int(number): how for number, how in json.loads(configuration).items()}
         except ValueError as error:
             raise CannotPlan(f"{configuration!r} is not JSON") from error
-        return dataclasses.replace(model, versions=tuple(details), details=details)
+        return msgspec.structs.replace(model, versions=tuple(details), details=details)
 
     async def fingerprint(self, model):
         return repr(model.details) if model.details else (self.root / model.name).read_text()
@@ -96,7 +97,7 @@ def main() -> int:
         yield TextSource(root)
 
     def announce(started):
-        print(json.dumps(dataclasses.asdict(started)), flush=True)
+        print(msgspec.json.encode(started).decode(), flush=True)
 
     with Spawner("tests.support.serving_stand_in:run") as spawner:
         process = MainProcess(

@@ -8,9 +8,9 @@ import contextlib
 import os
 import threading
 import time
-from dataclasses import replace
 
 import grpc
+from msgspec.structs import replace
 
 from gateway.core.plan import BatchingPlan, TensorSpec, VersionPlan
 from gateway.core.predictor import Description

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import os
 import signal
 import socket
 import time
+
+import msgspec
 
 from gateway.core.errors import GatewayError
 from gateway.ipc.messages import Change, Listening, Publish
@@ -117,7 +118,7 @@ class StandIn:
         match what:
             case "state":
                 index = (
-                    [dataclasses.astuple(entry) for entry in self.publication.index]
+                    [msgspec.structs.astuple(entry) for entry in self.publication.index]
                     if self.publication
                     else None
                 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -97,7 +96,7 @@ def _left_out(struct: type[msgspec.Struct], field: Any, option: Option) -> str:
         return "required"
     default = field.default
     if default is None:
-        plan = {one.name: one.default for one in dataclasses.fields(struct.PLAN)}  # type: ignore[attr-defined]
+        plan = {one.name: one.default for one in msgspec.structs.fields(struct.PLAN)}  # type: ignore[attr-defined]
         default = plan[field.name]
     return _shown(default, bare_type(field.type))
 

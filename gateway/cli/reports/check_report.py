@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
+
+from msgspec.structs import asdict
 
 from gateway.cli.reports.protection_report import count, protection_json, protection_text, runs_text
 from gateway.cli.reports.repository_check import Examined, ExaminedModel, ExaminedVersion

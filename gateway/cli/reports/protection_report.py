@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, fields
 from typing import Any
+
+import msgspec
+from msgspec.structs import asdict, fields
 
 from gateway.config.quantities import format_bytes, format_duration
 from gateway.core.plan import BatchingPlan, VersionPlan
@@ -90,6 +92,8 @@ def count(number: int, one: str, many: str = "") -> str:
 
 def _plain(value: Any) -> Any:
     """The value as JSON can have it, which has neither sets nor infinity."""
+    if isinstance(value, msgspec.Struct):
+        return _plain(asdict(value))
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list | frozenset):

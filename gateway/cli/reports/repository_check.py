@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
 
 from gateway.cli.command_errors import CommandError
 from gateway.cli.parser import nearest
@@ -27,19 +29,17 @@ from gateway.protocol.signature import shape_text
 _PROGRESS_S = 1.0  # what is quicker needs no progress
 
 
-@dataclass(frozen=True, slots=True)
-class ExaminedVersion:
+class ExaminedVersion(msgspec.Struct, frozen=True):
     """What became of one version that is to be live."""
 
     version: int
-    findings: Findings = field(default_factory=Findings)
+    findings: Findings = msgspec.field(default_factory=Findings)
     plan: VersionPlan | None = None
     """None: it cannot be served, see `fault`."""
     fault: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ExaminedModel:
+class ExaminedModel(msgspec.Struct, frozen=True):
     """One model and those of its versions that are to be live."""
 
     found: FoundModel
@@ -57,8 +57,7 @@ class ExaminedModel:
         return (*(f"{name}: {fault}" for fault in self.found.faults), *bad)
 
 
-@dataclass(frozen=True, slots=True)
-class Examined:
+class Examined(msgspec.Struct, frozen=True):
     """A repository and its models."""
 
     repository: Repository

@@ -6,11 +6,11 @@ import contextlib
 import ctypes
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from gateway.control.inspection.cost import measure, measure_one
 from gateway.control.inspection.evidence import Evidence, weigh

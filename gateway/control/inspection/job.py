@@ -6,7 +6,6 @@ A frame is four bytes of length, then msgpack.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -16,15 +15,14 @@ from gateway.core.plan import Findings, SessionPlan, WarmupInput
 LENGTH: Final = struct.Struct("<I")
 
 
-@dataclass(frozen=True, slots=True)
-class InspectionJob:
+class InspectionJob(msgspec.Struct, frozen=True):
     """One model file to inspect, and all that its findings depend on."""
 
     path: str
     """The model file."""
     file_hash: str
     """Hash over the file and what it refers to (external data)."""
-    session: SessionPlan = field(default_factory=SessionPlan)
+    session: SessionPlan = msgspec.field(default_factory=SessionPlan)
     reference: str = ""
     """Path of a reference sample (.npz); empty: there is none."""
     warmup: tuple[WarmupInput, ...] = ()

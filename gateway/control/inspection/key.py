@@ -7,11 +7,11 @@ import hashlib
 import importlib.util
 import platform
 import re
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec.structs import fields, replace
 
 from gateway.control.inspection.job import InspectionJob
 from gateway.core.plan import Findings, GraphTensor

@@ -46,7 +46,8 @@ class InspectingProcess:
     @classmethod
     async def start(cls) -> Self:
         """A fresh process; raises OSError where none can be started."""
-        command = (sys.executable, "-m", _PROGRAM, str(os.getpid()))
+        # -P: what lies in the current folder is never imported for what we mean
+        command = (sys.executable, "-P", "-m", _PROGRAM, str(os.getpid()))
         return cls(
             await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
         )

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from gateway.core.plan import Key, VersionPlan
 from gateway.ipc.messages import Abort, Commit, Prepare
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """What one model is to become."""
 
     id: int
@@ -36,16 +35,14 @@ class Change:
     """Nothing else is prepared meanwhile, so that a death shows which model it was of."""
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """The message is to be sent to the process of the slot."""
 
     slot: int
     message: Prepare | Commit | Abort
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True):
     """The change is over: live in every process, or in none where `errors` says so."""
 
     change: Change
@@ -56,31 +53,27 @@ class Settled:
     errors: tuple[tuple[Key, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Drained:
+class Drained(msgspec.Struct, frozen=True):
     """What the change took away or replaced has answered its last call in every process."""
 
     change: Change
     retired: tuple[Key, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(msgspec.Struct, frozen=True):
     """A process has all that is committed, and takes part in changes from here on."""
 
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class Lacking:
+class Lacking(msgspec.Struct, frozen=True):
     """A process could not open again what is live elsewhere, and serves without it."""
 
     slot: int
     errors: tuple[tuple[Key, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(msgspec.Struct, frozen=True):
     """A process is gone, and with it all that it held and lacked."""
 
     slot: int

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from gateway.control.lifecycle.changes import Drained, Event, Settled
 from gateway.control.lifecycle.counter_rows import CounterRows

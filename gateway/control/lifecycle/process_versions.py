@@ -13,7 +13,8 @@ What it could not open it lacks: it serves without, and is not asked again until
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from gateway.control.lifecycle.changes import Action, Lacking, Send
 from gateway.control.lifecycle.two_phase_state import Slot, Transaction

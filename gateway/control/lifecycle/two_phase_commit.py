@@ -24,7 +24,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from gateway.control.lifecycle.change_queue import ChangeQueue
 from gateway.control.lifecycle.changes import Action, Change, Drained, Joined, Send, Settled

@@ -6,12 +6,12 @@ import logging
 import os
 import re
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+from msgspec.structs import replace
 
 from gateway.control.inspection.cache import FindingsCache, default_cache_dir
 from gateway.control.inspection.job import InspectionJob

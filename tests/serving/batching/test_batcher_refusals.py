@@ -5,11 +5,11 @@ No request is refused for measurements that are old.
 
 import asyncio
 import math
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.core.errors import DeadlineExpired, ModelFailed, Overloaded
 from gateway.core.plan import QueuePlan

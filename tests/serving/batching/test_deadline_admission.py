@@ -1,8 +1,7 @@
 """A request that no other waits behind is run even where its answer may come a little late."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from gateway.core.plan import BatchingPlan
 from gateway.serving.batching.deadline_admission import DeadlineAdmission

@@ -8,7 +8,8 @@ has a free first axis, and trial rows were answered together as they were apart.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from gateway.control.models.configuration.configuration import ModelConfiguration
 from gateway.control.models.configuration.execution_configuration import Batching

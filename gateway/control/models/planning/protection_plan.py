@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from gateway.control.models.configuration.admission_configuration import Admission
 from gateway.control.models.configuration.protection_configuration import Fallback

@@ -7,7 +7,9 @@ what the graph leaves free and may reshape; where it contradicts the graph, that
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from gateway.config.typed_yaml import did_you_mean
 from gateway.control.models.configuration.tensor_configuration import TensorConfiguration

@@ -5,7 +5,8 @@ It follows from what is configured and from what inspection found out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import msgspec
+from msgspec.structs import replace
 
 from gateway.control.models.configuration.configuration import ModelConfiguration
 from gateway.control.models.configuration.execution_configuration import Queue
@@ -29,19 +30,17 @@ from gateway.core.protection import ProtectionPlan
 from gateway.onnx.model_faults import PlanFault
 
 
-@dataclass(frozen=True, slots=True)
-class PlanDefaults:
+class PlanDefaults(msgspec.Struct, frozen=True):
     """Values for what a model's configuration leaves open."""
 
     cores: int = 1
     """Cores that one serving process may use, at least 1: the machine's, by the process count."""
     max_batch_size: int = 64
     """Reported and used for versions that are batched on evidence; 0: none is."""
-    queue: QueuePlan = field(default_factory=QueuePlan)
+    queue: QueuePlan = msgspec.field(default_factory=QueuePlan)
 
 
-@dataclass(frozen=True, slots=True)
-class _Signature:
+class _Signature(msgspec.Struct, frozen=True):
     """What callers send and receive, and how their requests are batched."""
 
     inputs: tuple[TensorSpec, ...]

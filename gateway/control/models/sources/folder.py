@@ -9,9 +9,10 @@ them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from gateway.config.typed_yaml import did_you_mean
 from gateway.control.models.configuration import pbtxt, yaml_file

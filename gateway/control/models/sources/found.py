@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+
+import msgspec
 
 from gateway.control.models.configuration.configuration import ModelConfiguration
 from gateway.control.models.sources.sidecars import Sidecars
 from gateway.control.models.sources.version_policy import VersionPolicy, live_versions
 
 
-@dataclass(frozen=True, slots=True)
-class FoundVersion:
+class FoundVersion(msgspec.Struct, frozen=True):
     """One numbered version of a model."""
 
     version: int
@@ -22,13 +22,12 @@ class FoundVersion:
     """Why it cannot be served; empty: nothing is known against it."""
 
 
-@dataclass(frozen=True)
-class FoundModel:
+class FoundModel(msgspec.Struct, frozen=True):
     """One model: how it is configured, and which versions are there."""
 
     name: str
     folder: Path
-    configuration: ModelConfiguration = field(default_factory=ModelConfiguration)
+    configuration: ModelConfiguration = msgspec.field(default_factory=ModelConfiguration)
     versions: tuple[FoundVersion, ...] = ()
     """All that are there, ascending."""
     skipped: str = ""
@@ -36,7 +35,7 @@ class FoundModel:
     faults: tuple[str, ...] = ()
     """All reasons found why it cannot be served; empty: nothing is known against it."""
     warnings: tuple[str, ...] = ()
-    sidecars: Sidecars = field(default_factory=Sidecars)
+    sidecars: Sidecars = msgspec.field(default_factory=Sidecars)
     alone: bool = False
     """The scanned folder is this model itself."""
 
@@ -59,8 +58,7 @@ class FoundModel:
         return tuple(version for version in self.versions if version.version in wanted)
 
 
-@dataclass(frozen=True)
-class Repository:
+class Repository(msgspec.Struct, frozen=True, dict=True):
     """What a folder of models held when it was scanned."""
 
     root: Path

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from gateway.core.plan import VersionPlan
 
 
-@dataclass(frozen=True, slots=True)
-class SourceModel:
+class SourceModel(msgspec.Struct, frozen=True):
     """A model as its source shows it."""
 
     name: str

@@ -7,10 +7,10 @@ answered by Ran or Failed before the next is sent.
 from __future__ import annotations
 
 import pickle
-from dataclasses import replace
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.core.plan import VersionPlan
 from gateway.core.protection import ProtectionPlan

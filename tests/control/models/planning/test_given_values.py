@@ -1,7 +1,5 @@
 """What a section gives reaches the fields of its plan by their names."""
 
-import dataclasses
-
 import msgspec
 import pytest
 
@@ -47,6 +45,6 @@ def test_a_field_can_be_left_to_who_makes_more_of_it():
     [Batching, Queue, SessionOptions, Breaker, Retry, Fallback, Admission, Workers, Remote],
 )
 def test_a_section_has_the_names_of_its_plan(section):
-    planned = {field.name for field in dataclasses.fields(section.PLAN)}
+    planned = {field.name for field in msgspec.structs.fields(section.PLAN)}
     assert set(section.__struct_fields__) - MADE_OTHERWISE.get(section, set()) <= planned
     assert issubclass(section, msgspec.Struct)

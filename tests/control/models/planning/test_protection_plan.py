@@ -6,13 +6,13 @@ The file is checked against the version's outputs and the versions beside it.
 import math
 import pickle
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.config.quantities import format_bytes, format_duration
 from gateway.config.typed_yaml import decode_yaml
@@ -225,7 +225,7 @@ PLANS = st.builds(
 def words(part, **names):
     """The fields of the part, as model.yaml writes them."""
     written = {}
-    for field in part.__dataclass_fields__:
+    for field in part.__struct_fields__:
         value = getattr(part, field)
         key = field.removesuffix("_s")
         if field.endswith("_s"):

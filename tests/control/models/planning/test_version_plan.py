@@ -5,11 +5,11 @@ A version is refused where the two contradict each other.
 
 import json
 import pickle
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.config.typed_yaml import decode_yaml
 from gateway.control.models.configuration.configuration import ModelConfiguration

@@ -1,6 +1,6 @@
 """Equal fingerprints mean that there is nothing to do."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from gateway.control.models.planning.version_plan import PlanDefaults
 from gateway.control.models.sources.fingerprint import fingerprint

@@ -3,13 +3,12 @@
 The raw bytes are written here without the gateway's codec.
 """
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from msgspec.structs import replace
 
 from gateway.core.errors import ModelFailed
 from gateway.core.plan import TensorSpec
