@@ -147,7 +147,7 @@ async def measure(turns: int) -> dict[str, float]:
         close=_nothing,
     )
     catalogue.swap([live], ())
-    service = InferenceService(catalogue, OpenStreams(), writer)
+    service = InferenceService(catalogue, OpenStreams(), writer, 64 << 20)
     call = _Call()
     message = _message()
     form = live.codec.read(ParsedRequest(message), time.monotonic()).request.form

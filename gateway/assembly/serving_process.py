@@ -179,7 +179,9 @@ def _services(
         AuthorizationOptions(token=settings.admin_token, trust_loopback=settings.trust_loopback)
     )
     return Services(
-        inference=InferenceService(catalogue, streams, shared.writer),
+        inference=InferenceService(
+            catalogue, streams, shared.writer, settings.limits.max_message_bytes
+        ),
         server=ServerService(state, catalogue, __version__),
         models=ModelService(catalogue),
         statistics=StatisticsService(catalogue, shared.table),

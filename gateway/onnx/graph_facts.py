@@ -7,12 +7,19 @@ names the words that it knows, without which all strings are answered alike.
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
+
+from gateway.core.plan import GraphTensor
 from gateway.onnx.protobuf import names_in_graph
+
+Array = np.ndarray[Any, Any]
 
 COUPLING: Final = frozenset(
     {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
@@ -28,7 +35,7 @@ REDUCING: Final = frozenset(
 """Operators that look over several rows where their axes say so."""
 _KEYS: Final = frozenset({b"keys_strings", b"keys_tensor", b"cats_strings", b"pool_strings"})
 """Attributes whose words are looked up, rather than answered."""
-_MOST_WORDS: Final = 1000
+_MOST_WORDS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +71,20 @@ def graph_facts(path: str) -> GraphFacts:
             elif attribute in _KEYS and len(words) < _MOST_WORDS:
                 words[name.decode("utf-8", "replace")] = None
     return GraphFacts(frozenset(operators), tuple(words))
+
+
+def known_words(inputs: Sequence[GraphTensor], facts: GraphFacts) -> dict[str, Array]:
+    """Words that the graph looks up, as trial rows of its inputs of strings.
+
+    Words that it does not know are all answered alike. Inputs with free sizes besides the first are
+    left out.
+    """
+    words = np.array(facts.words, object)
+    arrays: dict[str, Array] = {}
+    for tensor in inputs if len(words) else ():
+        sizes = [size for size in tensor.shape[1:] if isinstance(size, int)]
+        if tensor.onnx_type == "tensor(string)" and 1 + len(sizes) == len(tensor.shape):
+            # neighbours in a row are other words than neighbours in a column
+            places = np.arange(len(words))[:, None] + 7 * np.arange(math.prod(sizes))
+            arrays[tensor.name] = words[places % len(words)].reshape(len(words), *sizes)
+    return arrays

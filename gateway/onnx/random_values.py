@@ -6,7 +6,7 @@ alike (see `gateway.onnx.samples`).
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,22 @@ from gateway.core.datatypes import BF16, BYTES, numpy_dtype
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
+
+
+class Spread(NamedTuple):
+    """How floating point is spread: the powers of ten of the smallest and the largest row.
+
+    Normal, or uniform from 0 where it is `positive`.
+    """
+
+    least: float
+    most: float
+    positive: bool = False
+
+
+SIGNED: Final = Spread(-2, 1)
+POSITIVE: Final = Spread(-1, 0, positive=True)
+LARGE: Final = Spread(0, 4)
 
 INTEGER_LIMIT: Final = 10
 """Integers lie below it, where nothing is known of them."""
@@ -27,12 +43,11 @@ def is_float(datatype: str) -> bool:
 
 
 def random_array(
-    datatype: str, shape: Shape, rng: np.random.Generator, *, positive: bool, integer_limit: int
+    datatype: str, shape: Shape, rng: np.random.Generator, spread: Spread, integer_limit: int
 ) -> Array:
     """Random elements of the protocol's datatype, the first axis being rows.
 
-    `positive`: floating point is uniform, each row's scale between 0.1 and 1; else it is normal,
-    each row's scale between 0.01 and 10. Integers lie below `integer_limit`.
+    `spread` is that of floating point. Integers lie below `integer_limit`.
     """
     if datatype == BYTES:
         return _strings(shape, rng)
@@ -41,17 +56,11 @@ def random_array(
     if not is_float(datatype):
         return _integers(datatype, shape, rng, integer_limit)
     rows = shape[0] if shape else 1
-    if positive:
-        scales = 10 ** rng.permutation(np.linspace(-1, 0, rows))
-        array = rng.random(shape, np.float32) * _per_row(scales, shape)
-    else:
-        array = rng.standard_normal(shape, np.float32) * _per_row(_signed_scales(rows, rng), shape)
-    return np.asarray(array, numpy_dtype(datatype))
-
-
-def _signed_scales(rows: int, rng: np.random.Generator) -> Array:
-    scales: Array = 10 ** rng.permutation(np.linspace(-2, 1, rows)) if rows > 1 else np.ones(rows)
-    return scales
+    scales = np.ones(rows)
+    if rows > 1:
+        scales = 10 ** rng.permutation(np.linspace(spread.least, spread.most, rows))
+    drawn = rng.random if spread.positive else rng.standard_normal
+    return np.asarray(drawn(shape, np.float32) * _per_row(scales, shape), numpy_dtype(datatype))
 
 
 def _integers(datatype: str, shape: Shape, rng: np.random.Generator, limit: int) -> Array:

@@ -20,7 +20,14 @@ import numpy as np
 from gateway.core.datatypes import datatype_of_onnx, numpy_dtype
 from gateway.core.errors import ModelFailed
 from gateway.core.plan import GraphTensor, TensorSpec
-from gateway.onnx.random_values import INTEGER_LIMIT, is_float, random_array
+from gateway.onnx.random_values import (
+    INTEGER_LIMIT,
+    LARGE,
+    POSITIVE,
+    SIGNED,
+    is_float,
+    random_array,
+)
 
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")
@@ -42,8 +49,13 @@ class Values(Enum):
     """Normal, the rows' scales spread from 0.01 to 10."""
     POSITIVE = "random positive values"
     """Uniform, the rows' scales spread from 0.1 to 1; for graphs with a logarithm or a root."""
+    LARGE = "random large values"
+    """Normal, the rows' scales spread from 1 to 10 000: where ages, prices and areas are split."""
     REFERENCE = "the reference sample's values"
     """Rows of the reference sample wherever it has the input."""
+
+
+_SPREADS: Final = {Values.POSITIVE: POSITIVE, Values.LARGE: LARGE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +138,8 @@ def sample_rows(
 def _random(
     tensor: SampleTensor, shape: tuple[int, ...], rng: np.random.Generator, kind: SampleKind
 ) -> Array:
-    positive = kind.values is Values.POSITIVE
-    limit = kind.integer_limit
-    return random_array(tensor.datatype, shape, rng, positive=positive, integer_limit=limit)
+    spread = _SPREADS.get(kind.values, SIGNED)
+    return random_array(tensor.datatype, shape, rng, spread, kind.integer_limit)
 
 
 def sample_kinds(

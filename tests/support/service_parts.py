@@ -168,7 +168,7 @@ class Served:
         self.table = StatisticsTable(statistics_fd)
         self.authorization = Authorization(options)
         self.services = Services(
-            inference=InferenceService(self.catalogue, self.streams, Blind()),
+            inference=InferenceService(self.catalogue, self.streams, Blind(), 64 << 20),
             server=ServerService(self.state, self.catalogue, "1.2.3"),
             models=ModelService(self.catalogue),
             statistics=StatisticsService(self.catalogue, self.table),

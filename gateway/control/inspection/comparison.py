@@ -44,6 +44,20 @@ def tells(output: Array) -> bool:
     )
 
 
+def differs(output: Array) -> bool:
+    """The rows of an output are not all alike; rows that are say nothing of one another.
+
+    Where rows have no elements there is nothing to differ in, and they count as differing.
+    """
+    first = output[:1]
+    if first.size == 0:
+        return True
+    same = output == first
+    if output.dtype.kind not in "biuOUS":
+        same |= np.isnan(_wide(output)) & np.isnan(_wide(first))
+    return not np.all(same)
+
+
 def _wide(array: Array) -> Array:
     """The values in a width that holds every difference; FP16 and BF16 could overflow."""
     return array.astype(np.float64)

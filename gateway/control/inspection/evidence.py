@@ -10,18 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from gateway.control.inspection.trials import NoEvidence, Trials
 from gateway.core.errors import ModelFailed
 from gateway.core.plan import GraphTensor
+from gateway.onnx.graph_facts import GraphFacts
 from gateway.onnx.samples import find_sample
 from gateway.onnx.session import Session
 
 Array = np.ndarray[Any, Any]
 Feed = dict[str, Array]
+
+_NO_FACTS: Final = GraphFacts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Evidence:
 def weigh(
     model: Session,
     reference: Mapping[str, Array] | None = None,
+    facts: GraphFacts = _NO_FACTS,
     *,
     seed: int = 0,
     budget_s: float = 1.0,
@@ -48,11 +52,13 @@ def weigh(
     """The evidence for batching a model.
 
     It takes about `budget_s` seconds, up to ten times as many where single rows are that slow.
-    `reference` is as `gateway.onnx.reference` makes it. Equal seeds try equal rows.
+    `reference` is as `gateway.onnx.reference` makes it. Equal seeds try equal rows. An operator
+    that is known to couple rows (`facts`) decides by itself: the more a graph keeps to itself, the
+    less of it shows.
     """
     rng = np.random.default_rng(seed)
-    trials = Trials(model, reference or {}, rng, budget_s)
-    reason = axes_against(model.inputs, model.outputs)
+    trials = Trials(model, reference or {}, rng, budget_s, facts)
+    reason = axes_against(model.inputs, model.outputs) or _coupling(facts)
     if not reason:
         try:
             return Evidence(True, trials.compare(), trials.feed, trials.rows)
@@ -65,6 +71,12 @@ def weigh(
     except ModelFailed as failure:
         return Evidence(False, f"{reason}; no trial run succeeded: {failure}", ran=False)
     return Evidence(False, reason, feed)
+
+
+def _coupling(facts: GraphFacts) -> str:
+    if not facts.coupling:
+        return ""
+    return f"{facts.coupling} takes its scale from all rows of a batch, so they hang on each other"
 
 
 def axes_against(inputs: Sequence[GraphTensor], outputs: Sequence[GraphTensor]) -> str:

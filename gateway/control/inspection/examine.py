@@ -17,6 +17,7 @@ from gateway.control.inspection.evidence import Evidence, weigh
 from gateway.control.inspection.job import InspectionJob
 from gateway.core.datatypes import datatype_of_onnx
 from gateway.core.plan import Findings, GraphTensor
+from gateway.onnx.graph_facts import graph_facts
 from gateway.onnx.reference import load_reference, reference_of_warmup
 from gateway.onnx.samples import SampleTensor, sample_tensors
 from gateway.onnx.session import Session, SessionNotOpened
@@ -58,7 +59,7 @@ def examine(job: InspectionJob, doing: Callable[[str], None] = lambda _: None) -
 
 def _tried(session: Session, job: InspectionJob, opened: Findings) -> Findings:
     reference, warnings = _reference(job, sample_tensors(session.inputs))
-    evidence = weigh(session, reference)
+    evidence = weigh(session, reference, graph_facts(job.path))
     costs, stopped = _costs(session, job, evidence)
     return replace(
         opened,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gateway.control.inspection.comparison import TOLERANCE, difference, tells
+from gateway.control.inspection.comparison import TOLERANCE, difference, differs, tells
 
 floats = hnp.arrays(
     np.float32, st.tuples(st.integers(0, 4), st.integers(0, 4)), elements=st.floats(width=32)
@@ -72,3 +72,20 @@ def test_half_precision_is_compared_in_a_width_that_holds_the_difference():
 def test_an_output_that_is_finite_nowhere_tells_nothing(values, told):
     assert tells(np.array(values, np.float32)) is told
     assert tells(np.array([1]))
+
+
+@pytest.mark.parametrize(
+    ("rows", "differ"),
+    [
+        ([[1.0, 2.0], [1.0, 2.0]], False),
+        ([[1.0, 2.0], [1.0, 3.0]], True),
+        ([[math.nan], [math.nan]], False),
+        ([[math.nan], [1.0]], True),
+        ([["a"], ["a"]], False),
+        ([["a"], ["b"]], True),
+        ([[], []], True),
+    ],
+)
+def test_rows_differ_where_any_element_does(rows, differ):
+    array = np.array(rows)
+    assert differs(array) is differ

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.control.inspection.evidence import axes_against, weigh
 from gateway.core.plan import GraphTensor, SessionPlan
+from gateway.onnx.graph_facts import graph_facts
 from gateway.onnx.session import Session
 from tests.support.inspection_models import (
     BOOL,
@@ -39,7 +40,8 @@ from tests.support.inspection_models import (
 
 
 def evidence(tmp_path, proto, reference=None, **options):
-    return weigh(Session(save(tmp_path, proto), SessionPlan()), reference, **options)
+    path = save(tmp_path, proto)
+    return weigh(Session(path, SessionPlan()), reference, graph_facts(path), **options)
 
 
 def image_model():
@@ -69,10 +71,13 @@ def string_labels():
     return model([labels], [tensor("x", STRING, ["N", 2])], [tensor("y", I64, ["N", 2])])
 
 
-def cast_to(datatype):
-    nodes = [node("MatMul", ["x", "w"], ["h"]), node("Cast", ["h"], ["y"], to=datatype)]
+def signs():
+    nodes = [node("MatMul", ["x", "w"], ["h"]), node("Greater", ["h", "h0"], ["y"])]
     return model(
-        nodes, [tensor("x", F32, ["N", 4])], [tensor("y", datatype, ["N", 3])], [weights("w", 4, 3)]
+        nodes,
+        [tensor("x", F32, ["N", 4])],
+        [tensor("y", BOOL, ["N", 3])],
+        [weights("w", 4, 3), weights("h0", 1)],
     )
 
 
@@ -113,7 +118,7 @@ BATCHABLE = {
     "images of free size": image_model,
     "an embedding": embedding,
     "strings": string_labels,
-    "booleans out": lambda: cast_to(BOOL),
+    "booleans out": signs,
     "a logarithm, finite on positive rows only": logarithm,
     "FP16": lambda: doubled(onnx.TensorProto.FLOAT16),
     "BF16": lambda: doubled(onnx.TensorProto.BFLOAT16),
@@ -216,7 +221,7 @@ NOT_BATCHABLE = {
     "a softmax over the batch": (softmax_over_rows, "differs between rows together and rows apart"),
     "a dynamic quantisation": (
         dynamically_quantised,
-        "differs between rows together and rows apart",
+        "DynamicQuantizeLinear takes its scale from all rows of a batch",
     ),
     "a division by the batch's size": (
         power_over_batch,
@@ -282,6 +287,66 @@ def test_a_quantised_copy_of_a_batchable_network_is_not_batchable(tmp_path):
 
     assert weigh(Session(source, SessionPlan())).batchable
     assert not weigh(Session(str(tmp_path / "quantised.onnx"), SessionPlan())).batchable
+
+
+def values_of_words(*, by_the_largest):
+    """The value of a word that the graph knows, 1 of any other; of the largest in the batch."""
+    value = node(
+        "LabelEncoder",
+        ["x"],
+        ["v"],
+        domain="ai.onnx.ml",
+        keys_strings=[f"item-{k}" for k in range(50)],
+        values_floats=[float(k + 1) for k in range(50)],
+        default_float=1.0,
+    )
+    rest = (
+        [node("ReduceMax", ["v"], ["m"], keepdims=1), node("Div", ["v", "m"], ["y"])]
+        if by_the_largest
+        else [node("Add", ["v", "v"], ["y"])]
+    )
+    return model([value, *rest], [tensor("x", STRING, ["N"])], [tensor("y", F32, ["N"])])
+
+
+def test_strings_are_tried_with_the_words_that_the_graph_knows(tmp_path):
+    """All others are answered alike, and so show nothing."""
+    assert evidence(tmp_path, values_of_words(by_the_largest=False)).batchable
+    found = evidence(tmp_path, values_of_words(by_the_largest=True))
+    assert not found.batchable
+    assert "differs between rows together and rows apart" in found.sentence
+
+
+def test_rows_that_are_answered_alike_prove_nothing(tmp_path):
+    path = save(tmp_path, values_of_words(by_the_largest=True))
+    found = weigh(Session(path, SessionPlan()))  # without the words
+    assert not found.batchable
+    assert found.sentence.startswith("all rows were answered alike")
+
+
+def label_of(nodes, score):
+    label = node("ArgMax", [score], ["y"], axis=1, keepdims=0)
+    return model(
+        [*nodes, label],
+        [tensor("x", F32, ["N", 4])],
+        [tensor("y", I64, ["N"])],
+        [weights("w", 4, 3)],
+    )
+
+
+def test_a_label_alone_is_evidence_only_where_no_operator_looks_over_rows(tmp_path):
+    scores = node("MatMul", ["x", "w"], ["s"])
+    centred = [
+        scores,
+        node("ReduceMean", ["s", "rows"], ["m"], keepdims=1),
+        node("Mul", ["m", "w00"], ["little"]),
+        node("Sub", ["s", "little"], ["c"]),
+    ]
+    assert evidence(tmp_path, label_of([scores], "s")).batchable
+    made = label_of(centred, "c")
+    made.graph.initializer.extend([constant("w00", 1e-6), constant("rows", [0], np.int64)])
+    found = evidence(tmp_path, made)
+    assert not found.batchable
+    assert "ReduceMean may look over rows" in found.sentence
 
 
 def test_a_model_without_inputs_is_not_batchable(tmp_path):

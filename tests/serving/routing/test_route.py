@@ -98,7 +98,7 @@ class Server:
         self.reader = RecordReader(0, RingReader(rings, 0))
         arms = [self._version(number, datatype) for number in range(1, versions + 1)]
         route = InTurn(*arms) if versions > 1 else arms[0]
-        self.service = InferenceService(Routes(route), OpenStreams(), writer)
+        self.service = InferenceService(Routes(route), OpenStreams(), writer, 64 << 20)
 
     def _version(self, number, datatype):
         spec = (-1, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final
+from typing import Final, NoReturn
 
 from gateway.core.errors import (
     AnswerTooLarge,
@@ -82,7 +82,7 @@ class InferenceService:
             codec: VersionCodec = prediction.served_by.codec
             answer = codec.encode(id_field, request.form.outputs, prediction, way.choices)
             if len(answer) > self._max_bytes - (_STREAM_ROOM if flags else 0):
-                raise AnswerTooLarge(_too_large_text(len(answer), self._max_bytes))
+                _refuse(len(answer), self._max_bytes)
         except BaseException as error:
             failure = Failure(call, error, status_of(error), arrived)
             failure.request = request
@@ -203,10 +203,10 @@ def _identify(failure: Failure, way: Layout[Route] | FirstMessage, message: byte
         failure.version = failure.request.version
 
 
-def _too_large_text(size: int, limit: int) -> str:
-    return (
-        f"the answer has {size} bytes, and a message may have {limit} (`--max-message-size`): ask "
-        "for fewer rows or outputs"
+def _refuse(size: int, limit: int) -> NoReturn:
+    raise AnswerTooLarge(
+        f"the answer has {size} bytes, and a message may have {limit} (--max-message-size): ask "
+        "for fewer rows or outputs, or have the limit raised"
     )
 
 
