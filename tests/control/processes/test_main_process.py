@@ -15,6 +15,8 @@ import pytest
 
 from tests.support.running_gateway import until
 
+pytestmark = pytest.mark.alone  # times are compared
+
 
 def alive(pid: int) -> bool:
     try:

@@ -37,6 +37,8 @@ from tests.support.worker_works import (
     until,
 )
 
+pytestmark = pytest.mark.alone  # times are compared
+
 
 @pytest.fixture(autouse=True)
 def strangers():
