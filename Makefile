@@ -43,8 +43,8 @@ setup: .venv/ready ## make .venv and install the project into it
 serve: setup ## start the gateway on models/
 	@$(BIN)/gateway serve --models models $(ARGS)
 
-test: setup ## run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup ## run the tests, two at a time
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: setup ## style, types and floors
 	$(BIN)/ruff check

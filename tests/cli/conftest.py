@@ -32,12 +32,14 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="session")
 def gateway(cache):
     """Runs `gateway` with these arguments, in the folder of the checkout."""
+    # what runs the tests may have set a width
+    inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
 
     def run(*arguments, stdin=b"", env=None, cwd=ROOT):
         done = subprocess.run(
             [sys.executable, "-m", "gateway", *map(str, arguments)], input=stdin,
             capture_output=True, timeout=100, check=False, cwd=cwd,
-            env={**os.environ, "XDG_CACHE_HOME": str(cache), **(env or {})},
+            env={**inherited, "XDG_CACHE_HOME": str(cache), **(env or {})},
         )  # fmt: skip
         assert b"Traceback" not in done.stderr, done.stderr.decode()
         return Command(done)

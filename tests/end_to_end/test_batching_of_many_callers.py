@@ -22,6 +22,8 @@ from tests.support.ort_reference import OrtReference
 from tests.support.running import RunningGateway
 from tests.support.tensor_bytes import difference
 
+pytestmark = pytest.mark.alone  # times are compared
+
 CONNECTIONS = 12
 SHIPPED = ("digits/1", "digits/2", "breast_cancer/1", "penguins/1")
 TOLERANCE = 1e-5

@@ -8,7 +8,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.support.checkout import ROOT
+
+pytestmark = pytest.mark.alone  # times are compared
 
 COUNT = 100
 

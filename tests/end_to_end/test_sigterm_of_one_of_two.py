@@ -14,6 +14,8 @@ from tests.support import graphs
 from tests.support.callers import Callers, answered_so_far, take_time, until
 from tests.support.failover import OPTIONS, WatchingClient
 
+pytestmark = pytest.mark.alone  # times are compared
+
 STOPS = int(os.environ.get("GATEWAY_TEST_STOPS", "4"))
 """How many stops are tried, some three seconds each; GATEWAY_TEST_STOPS=20 gives more certainty."""
 SERVE = ("--processes", "1", "--drain-delay", "700ms", "--http-port", "off")

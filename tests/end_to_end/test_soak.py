@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.checkout import ROOT
 
+pytestmark = pytest.mark.alone  # times are compared
+
 SECONDS = float(os.environ.get("GATEWAY_TEST_SOAK_SECONDS", "4"))
 
 

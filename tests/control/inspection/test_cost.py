@@ -20,6 +20,8 @@ from gateway.core.plan import SessionPlan
 from gateway.onnx.session import Session
 from tests.support.inspection_models import mlp, save
 
+pytestmark = pytest.mark.alone  # times are compared
+
 ROWS = {"x": np.arange(5, dtype=np.float32).reshape(5, 1)}
 
 

@@ -323,6 +323,7 @@ class TestSkipped:
         )
 
 
+@pytest.mark.alone
 class TestStopping:
     def test_sigterm_drains_serving_everything_and_then_exits_with_zero(self, start):
         gateway = start(http_port=0, stop={"drain_delay_s": 1.0})

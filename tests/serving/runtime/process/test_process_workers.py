@@ -107,6 +107,7 @@ class TestDeath:
 
         run(main)
 
+    @pytest.mark.alone
     def test_a_process_killed_in_the_middle_of_a_batch_is_noticed_at_once(self):
         async def main():
             async with open_workers(echo(), "tests.support.worker_stand_ins:echo") as (workers, _):
@@ -121,6 +122,7 @@ class TestDeath:
 
         run(main)
 
+    @pytest.mark.alone
     def test_one_that_dies_again_and_again_is_started_more_and_more_slowly(self):
         async def main():
             async with open_workers(echo(), "tests.support.worker_stand_ins:echo") as (
@@ -425,6 +427,7 @@ class TestStart:
 
         run(main)
 
+    @pytest.mark.alone
     def test_a_model_that_takes_long_to_open_holds_nobody_up(self, tmp_path):
         async def main():
             plan = doubling(tmp_path)

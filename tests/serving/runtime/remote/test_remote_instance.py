@@ -26,6 +26,8 @@ from tests.support.remote_parts import (
     version,
 )
 
+pytestmark = pytest.mark.alone  # times are compared
+
 
 def test_a_batch_is_answered(stand):
     async def main():
