@@ -20,9 +20,11 @@ from collections.abc import Iterator, Mapping
 
 from gateway.onnx.model_faults import OnnxFileFault
 
+_Inside = Mapping[str, Mapping[int, str]]
+
 # Message -> field -> message of the fields that lead to a
 # TensorProto, by the numbers of onnx.proto.
-_INSIDE: dict[str, dict[int, str]] = {
+_INSIDE: _Inside = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -33,7 +35,7 @@ _INSIDE: dict[str, dict[int, str]] = {
     "tensor": {13: "entry"},
 }
 # Message -> field -> message of the fields that say what a graph is made of.
-_NAMES: dict[str, dict[int, str]] = {
+_NAMES: _Inside = {
     "model": {7: "graph", 25: "function"},
     "graph": {1: "node"},
     "function": {7: "node"},
@@ -87,9 +89,7 @@ def names_in_graph(descriptor: int, size: int) -> Iterator[tuple[str, bytes]]:
             yield kind, reader.read(start, stop)
 
 
-def _messages(
-    reader: _Reader, size: int, inside: Mapping[str, Mapping[int, str]]
-) -> Iterator[tuple[str, int, int]]:
+def _messages(reader: _Reader, size: int, inside: _Inside) -> Iterator[tuple[str, int, int]]:
     """The messages that `inside` leads to, each with its start and stop, in file order.
 
     Invariant: `position` lies in the innermost open message, or is its end.

@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -20,42 +19,16 @@ import numpy as np
 from gateway.core.datatypes import datatype_of_onnx, numpy_dtype
 from gateway.core.errors import ModelFailed
 from gateway.core.plan import GraphTensor, TensorSpec
-from gateway.onnx.random_values import (
-    INTEGER_LIMIT,
-    LARGE,
-    POSITIVE,
-    SIGNED,
-    is_float,
-    random_array,
-)
+from gateway.onnx.random_values import is_float, random_array
+from gateway.onnx.sample_kind import FREE_SIZES, PLAIN, SampleKind, Values
 
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")
 
-_FREE_SIZES: Final = (16, 8, 32, 1, 2, 3, 4, 64, 128, 10, 224, 256, 512)
 _IMAGE_SIZES: Final = (224, 32, 64, 128, 256, 512, 16, 8, 1)
 _IMAGE_RANK: Final = 4
 # of a row whose sizes are guessed; larger ones come from a reference sample
 _MOST_ELEMENTS: Final = 4 << 20
-
-
-class Values(Enum):
-    """Where the floating-point elements of a sample come from.
-
-    Integers and strings always come from the reference sample where it has the input.
-    """
-
-    SIGNED = "random values"
-    """Normal, the rows' scales spread from 0.01 to 10."""
-    POSITIVE = "random positive values"
-    """Uniform, the rows' scales spread from 0.1 to 1; for graphs with a logarithm or a root."""
-    LARGE = "random large values"
-    """Normal, the rows' scales spread from 1 to 10 000: where ages, prices and areas are split."""
-    REFERENCE = "the reference sample's values"
-    """Rows of the reference sample wherever it has the input."""
-
-
-_SPREADS: Final = {Values.POSITIVE: POSITIVE, Values.LARGE: LARGE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +40,6 @@ class SampleTensor:
     shape: tuple[int | str | None, ...]
     """A str or None is a free size; equal strings are equal sizes."""
     optional: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SampleKind:
-    """One way to make a sample, where the graph leaves several."""
-
-    free_size: int = _FREE_SIZES[0]
-    """The size of free inner axes that the reference sample does not settle."""
-    integer_limit: int = INTEGER_LIMIT
-    """Integers lie below it (bytes below 256 where it is 10)."""
-    values: Values = Values.SIGNED
-    optional: bool = False
-    """Optional inputs are given as well."""
 
 
 def sample_tensors(
@@ -114,7 +74,7 @@ def sample_rows(
     rows: int | None,
     reference: Mapping[str, Array] | None,
     rng: np.random.Generator,
-    kind: SampleKind = SampleKind(),
+    kind: SampleKind = PLAIN,
 ) -> dict[str, Array]:
     """A feed of `rows` distinct rows of different scale, by the input's name.
 
@@ -138,8 +98,7 @@ def sample_rows(
 def _random(
     tensor: SampleTensor, shape: tuple[int, ...], rng: np.random.Generator, kind: SampleKind
 ) -> Array:
-    spread = _SPREADS.get(kind.values, SIGNED)
-    return random_array(tensor.datatype, shape, rng, spread, kind.integer_limit)
+    return random_array(tensor.datatype, shape, rng, kind.spread, kind.integer_limit)
 
 
 def sample_kinds(
@@ -160,9 +119,9 @@ def sample_kinds(
     shapes = [tensor.shape[rows is not None :] for tensor in open_tensors]
     free = [shape for shape in shapes if any(not isinstance(size, int) for size in shape)]
     images = any(len(tensor.shape) == _IMAGE_RANK for tensor in open_tensors)
-    sizes: tuple[int, ...] = _IMAGE_SIZES if images else _FREE_SIZES
+    sizes: tuple[int, ...] = _IMAGE_SIZES if images else FREE_SIZES
     if not free:
-        sizes = _FREE_SIZES[:1]
+        sizes = FREE_SIZES[:1]
     integers = any(np.dtype(numpy_dtype(tensor.datatype)).kind in "iu" for tensor in open_tensors)
     for size in sizes:
         if all(_elements(shape, size) <= _MOST_ELEMENTS for shape in free) or size == min(sizes):

@@ -6,6 +6,7 @@ It never leads to a fault of the gateway's own.
 from __future__ import annotations
 
 import itertools
+import urllib.request
 from collections.abc import Iterator
 
 import grpc
@@ -18,6 +19,7 @@ from onnx import TensorProto, helper
 from gateway.protocol.generated import inference_pb2 as pb
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
 from tests.support import graphs
+from tests.support.callers import until
 from tests.support.infer_calls import outputs, request
 from tests.support.running import RunningGateway
 from tests.support.tensor_bytes import DTYPES, difference, from_raw, raw
@@ -619,15 +621,44 @@ def test_a_message_over_the_limit_is_refused_naming_the_limit_and_the_connection
     assert str(LIMIT) in ended.value.details()
 
 
-def test_an_answer_over_the_limit_is_refused_naming_the_limit(stub):
-    code, text = refusal(stub.ModelInfer, request("zeros", {"shape": np.array([LIMIT])}))
+def zeros(count, **names):
+    return request("zeros", {"shape": np.array([count])}, **names)
+
+
+def test_an_answer_over_the_limit_is_refused_naming_the_limit_and_the_option(stub):
+    code, text = refusal(stub.ModelInfer, zeros(LIMIT))
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert str(LIMIT) in text or "1MiB" in text
-    assert outputs(stub.ModelInfer(request("zeros", {"shape": np.array([3])})))["y"].tolist() == [
-        0,
-        0,
-        0,
-    ]
+    assert "1MiB (--max-message-size)" in text
+    assert outputs(stub.ModelInfer(zeros(3)))["y"].tolist() == [0, 0, 0]
+
+
+def test_an_answer_over_the_limit_costs_a_stream_no_other_answer(stub):
+    messages = [zeros(count, id=str(k)) for k, count in enumerate((1, LIMIT, 1, 1))]
+    answers = list(stub.ModelStreamInfer(iter(messages), timeout=20))
+    assert [answer.infer_response.id for answer in answers] == ["0", "1", "2", "3"]
+    assert ["--max-message-size" in answer.error_message for answer in answers] == [
+        False, True, False, False,
+    ]  # fmt: skip
+
+
+def test_an_answer_over_the_limit_is_counted_as_its_caller_saw_it(served, stub):
+    before = [requests_ended(served, status) for status in ("OK", "RESOURCE_EXHAUSTED")]
+    refusal(stub.ModelInfer, zeros(LIMIT))
+    until(lambda: requests_ended(served, "RESOURCE_EXHAUSTED") == before[1] + 1)
+    assert requests_ended(served, "OK") == before[0]
+
+
+def requests_ended(served, status):
+    """How many requests for `zeros` have ended so, by /metrics."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{served.http_port}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(
+        float(line.split()[-1])
+        for line in lines
+        if line.startswith("gateway_requests_total{")
+        and 'model="zeros"' in line
+        and f'status="{status}"' in line
+    )
 
 
 def test_a_compressed_message_counts_as_what_it_becomes(stub):

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from gateway.core.datatypes import ITEM_BYTES, numpy_dtype
 from gateway.core.errors import ModelFailed
 from gateway.core.plan import GraphTensor, TensorSpec
+from gateway.onnx.sample_kind import SampleKind, Values
 from gateway.onnx.samples import (
-    SampleKind,
     SampleTensor,
-    Values,
     find_sample,
     sample_kinds,
     sample_rows,

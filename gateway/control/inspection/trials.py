@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from gateway.control.inspection.comparison import TOLERANCE, difference, differs, tells
+from gateway.control.inspection.comparison import TOLERANCE, difference
+from gateway.control.inspection.shown import Shown
 from gateway.control.inspection.single_rows import SingleRows, taken
 from gateway.core.errors import ModelFailed
 from gateway.onnx.graph_facts import GraphFacts, known_words
-from gateway.onnx.samples import SampleKind, Values, find_sample, sample_rows
+from gateway.onnx.sample_kind import SampleKind, Values
+from gateway.onnx.samples import find_sample, sample_rows
 from gateway.onnx.session import Session
 
 Array = np.ndarray[Any, Any]
@@ -26,12 +28,6 @@ _LARGE_BYTES = 64 << 20
 _ROUNDING_MOST = 0.01
 _MORE_ROUNDS = 3  # of other kinds of rows, while all are answered alike
 _MANY_INTEGERS = 1000
-_DISCRETE = frozenset(
-    f"tensor({kind})"
-    for kind in (
-        "bool", "string", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
-    )
-)  # fmt: skip
 _ROUNDING = (
     "no row's answer depends on the rows beside it, so it is rounding that grows: a reference "
     "sample of real inputs may agree"
@@ -57,7 +53,6 @@ class Trials:
         facts: GraphFacts,
     ) -> None:
         self._model = model
-        self._facts = facts
         self._reference = dict(reference)
         self._words = known_words(model.inputs, facts)
         self._rng = rng
@@ -67,8 +62,7 @@ class Trials:
         self.rows = 0
         self._largest = 0.0
         self._sizes: set[int] = set()
-        self._silent = {output.name for output in model.outputs}
-        self._alike = set(self._silent)
+        self._shown = Shown(model.outputs, facts)
 
     def run(self, feed: Mapping[str, Array]) -> list[Array]:
         """All outputs of one run; raises `ModelFailed`."""
@@ -87,10 +81,10 @@ class Trials:
         for other in self._other_kinds(kind):
             self._try_kind(other, tried, self._words | self._reference)
         for values in (Values.LARGE, Values.POSITIVE) * _MORE_ROUNDS:
-            if self._alike:
+            if self._shown.alike:
                 wide = replace(kind, values=values, integer_limit=_MANY_INTEGERS)
                 self._try_kind(wide, tried, self._words)
-        self._require_differences(tried)
+        self._require_shown(tried)
         return self._agreement(tried)
 
     def _try_kind(self, kind: SampleKind, tried: list[str], given: Mapping[str, Array]) -> None:
@@ -105,47 +99,15 @@ class Trials:
         if name not in tried:
             tried.append(name)
 
-    def _require_differences(self, tried: list[str]) -> None:
-        """Raises `NoEvidence` where rows may hang on one another though no trial showed it.
-
-        There are four cases: an output was never a number; all outputs were alike for all rows; one
-        was, and the graph has an operator that may look over rows; all outputs are labels or the
-        like, in which little shows, and it has one.
-        """
-        what = ", ".join(tried)
-        if self._silent:
-            raise NoEvidence(
-                f"output '{min(self._silent)}' was NaN or infinite all over for {what}, "
-                "which shows nothing"
-            )
-        names = set(self._model.output_names)
-        if self._alike == names:
-            raise NoEvidence(
-                f"all rows were answered alike for {what}, which shows nothing of what a row's "
-                "answer hangs on: a reference sample of real inputs may show it"
-            )
-        reducing = self._facts.reducing
-        if reducing and self._alike:
-            raise NoEvidence(
-                f"output '{min(self._alike)}' was alike for all rows of {what}, and the graph's "
-                f"{reducing} may look over rows: a reference sample of real inputs may show it"
-            )
-        if reducing and all(output.onnx_type in _DISCRETE for output in self._model.outputs):
-            raise NoEvidence(
-                f"all outputs are whole numbers, booleans or strings, in which little shows, and "
-                f"the graph's {reducing} may look over rows"
-            )
+    def _require_shown(self, tried: list[str]) -> None:
+        if lacking := self._shown.lacking(", ".join(tried)):
+            raise NoEvidence(lacking)
 
     def _first_sample(self) -> tuple[SampleKind, Feed, list[list[Array]]]:
-        inputs = self._model.inputs
+        given = self._words | self._reference
         try:
             return find_sample(
-                self._apart,
-                inputs,
-                5,
-                self._words | self._reference,
-                self._rng,
-                search_s=self._budget_s,
+                self._apart, self._model.inputs, 5, given, self._rng, search_s=self._budget_s
             )
         except ModelFailed as failure:
             raise NoEvidence(f"no row ran alone: {failure}") from None
@@ -162,7 +124,7 @@ class Trials:
             else []
         )
         values = [Values.REFERENCE] if self._reference else []
-        if self._single.affords(200) or self._silent:
+        if self._single.affords(200) or self._shown.silent:
             values.append(Values.POSITIVE)
         return kinds + [replace(kind, values=value) for value in values if value is not kind.values]
 
@@ -230,10 +192,7 @@ class Trials:
             if far > TOLERANCE:
                 raise NoEvidence(self._disagreement(index, far, got, batch))
             self._largest = max(self._largest, far)
-            if tells(want):
-                self._silent.discard(name)
-            if differs(want):
-                self._alike.discard(name)
+            self._shown.note(name, want)
 
     def _disagreement(self, index: int, far: float, got: Array, batch: Feed) -> str:
         name = self._model.output_names[index]

@@ -90,10 +90,8 @@ class Puller:
         try:
             while queue.count:
                 slot = None
-                if not self.loop_time.takes(queue.next_rows()):
-                    slot = self._acquire()
-                    if slot is None:
-                        return
+                if not self._fits_loop() and (slot := self._acquire()) is None:
+                    return
                 decision = self._next_batch(slot)
                 if not decision.batch:
                     self._wait(decision, slot)
@@ -110,6 +108,9 @@ class Puller:
                 self.pull_soon()
         except Exception as error:  # noqa: BLE001  # whatever it is, somebody waits
             self._give_up(error)
+
+    def _fits_loop(self) -> bool:
+        return self.loop_time.takes(self._queue.next_rows())
 
     def _acquire(self) -> Slot | None:
         """A slot; without one, somebody will pull again, or nobody waits any more."""
