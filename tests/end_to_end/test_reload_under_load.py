@@ -161,7 +161,7 @@ def test_a_load_during_which_a_process_dies_changes_nothing_anywhere(served, mod
     (models / "patient" / "warmup" / "rounds").write_bytes(np.int64(200_000).tobytes())
     # a second
     (models / "patient" / "model.yaml").write_text(
-        "warmup: [{count: 5, inputs: {x: {file: rounds}}}]\n"
+        "warmup: [{count: 5, inputs: {x: {shape: [1, 1], file: rounds}}}]\n"
     )
     (victim, _), (survivor, (to_survivor, *_)) = connect_to_each(served, connect).items()
     asking = GRPCInferenceServiceStub(to_survivor).RepositoryModelLoad.future(
