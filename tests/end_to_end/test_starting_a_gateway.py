@@ -25,7 +25,7 @@ def slow_to_load(repository: Path, name: str, count: int = 10, version: int = 1)
     (repository / name / "warmup").mkdir()
     (repository / name / "warmup" / "rounds").write_bytes(np.int64(200_000).tobytes())
     (repository / name / "model.yaml").write_text(
-        f"warmup: [{{count: {count}, inputs: {{x: {{file: rounds}}}}}}]\n"
+        f"warmup: [{{count: {count}, inputs: {{x: {{shape: [1, 1], file: rounds}}}}}}]\n"
     )
 
 
