@@ -141,7 +141,7 @@ class RemotePlan(msgspec.Struct, frozen=True):
     timeout_s: float = 30.0
     """For a batch whose callers have no deadline, or a later one."""
     max_rows: int = 0
-    """Rows it takes in one request; 0: as many as a batch may have here."""
+    """Rows it is given in one request, at most; 0: as many as it says itself."""
 
     def __repr__(self) -> str:
         """Without the token, which must not come into logs."""

@@ -8,8 +8,9 @@ can do by itself is asked of it: keepalive, re-connection, names with several se
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Self
 
@@ -91,6 +92,34 @@ class Channel:
 
     def __repr__(self) -> str:
         return f"<Channel {self.address}, {self.users} users>"
+
+
+async def ask(
+    channel: Channel,
+    method: str,
+    message: bytes,
+    metadata: Sequence[tuple[str, str]],
+    timeout_s: float,
+) -> Any:
+    """One call, awaited on the event loop: the grpc call, ended with whatever status.
+
+    Raises what grpc raises for a channel that was closed, or for metadata that it does not take.
+    """
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+
+    def answered(_call: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(lambda: None if over.done() else over.set_result(None))
+
+    call = channel.unary(method).future(message, timeout=timeout_s, metadata=metadata)
+    call.add_done_callback(answered)
+    try:
+        await over
+    except asyncio.CancelledError:
+        call.cancel()
+        raise
+    return call
 
 
 class Channels:

@@ -18,7 +18,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from gateway.protocol.generated.inference_pb2 import ModelReadyRequest, ModelReadyResponse
-from gateway.serving.runtime.remote.grpc_channel import Channel, has_many_servers
+from gateway.serving.runtime.remote.grpc_channel import Channel, ask, has_many_servers
 from gateway.serving.runtime.remote.status_stream import NOT_SERVING, SERVING, StatusStream
 
 MODEL_READY: Final = "/inference.GRPCInferenceService/ModelReady"
@@ -177,25 +177,10 @@ class RemoteHealth:
 
     async def _ask(self) -> str:
         """Asks ModelReady; returns why the model is not ready there, empty where it is."""
-        loop = asyncio.get_running_loop()
-        over: asyncio.Future[None] = loop.create_future()
-
-        def answered(_call: Any) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(lambda: None if over.done() else over.set_result(None))
-
         try:
-            call = self._channel.unary(MODEL_READY).future(
-                self._question, timeout=_ANSWER_S, metadata=self._metadata
-            )
+            call = await ask(self._channel, MODEL_READY, self._question, self._metadata, _ANSWER_S)
         except Exception as error:  # noqa: BLE001  # as above
             return f"{type(error).__name__}: {error}"
-        call.add_done_callback(answered)
-        try:
-            await over
-        except asyncio.CancelledError:
-            call.cancel()
-            raise
         return _fault(call)
 
     def _learn(self, fault: str) -> None:

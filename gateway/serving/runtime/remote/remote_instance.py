@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from typing import Final, Self
@@ -25,7 +26,10 @@ from gateway.serving.runtime.remote.batch_calls import (
 from gateway.serving.runtime.remote.grpc_channel import Channel, Channels
 from gateway.serving.runtime.remote.latency import MovingLatency
 from gateway.serving.runtime.remote.remote_health import RemoteHealth
+from gateway.serving.runtime.remote.remote_signature import RemoteSignature, ask_signature
 from gateway.serving.runtime.remote.request_encoding import BatchCodec
+
+_log = logging.getLogger(__name__)
 
 MODEL_INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
 # of inputs: from here on, copying and writing them holds the event loop
@@ -53,6 +57,7 @@ class RemoteInstance:
         metadata: Callable[[Work], Metadata] = no_metadata,
         returned: Callable[[Work, str, float, bool], None] = _nothing,
     ) -> None:
+        self._version = version
         self._plan = plan
         self._channels = channels
         self._model = plan.model or version.model
@@ -64,11 +69,14 @@ class RemoteInstance:
         self._running: dict[BatchCalls, None] = {}  # the oldest first
         self._channel: Channel | None = None
         self._health: RemoteHealth | None = None
+        self._signature: RemoteSignature | None = None
+        """What the server says of its model; None: it is not known yet, or no more."""
+        self._asking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begins to follow the server's health; returns when it has answered, or after 2 s.
+        """Begins to follow the server's health; returns when it has answered, or after some 2 s.
 
-        A server that is down is not an error.
+        A server that is down is not an error. One that is up has said of its model what it says.
         """
         self._channel = self._channels.borrow(self._plan)
         self._health = RemoteHealth(
@@ -76,10 +84,12 @@ class RemoteInstance:
             self._model,
             self._plan.version,
             authorization(self._plan.token),
-            self._changed,
+            self._health_changed,
         )
         try:
             await self._health.start()
+            if self._asking is not None:
+                await asyncio.wait([self._asking])
         except BaseException:
             await self.close()
             raise
@@ -90,6 +100,7 @@ class RemoteInstance:
         health = self._health
         self._channel = None
         self._health = None
+        self._forget_signature()
         if channel is None or health is None:
             return
         await health.close()
@@ -116,8 +127,8 @@ class RemoteInstance:
 
     @property
     def available(self) -> bool:
-        """The server reports that it can run the model."""
-        return self._health is not None and self._health.available
+        """The server reports that it can run the model, and its model is the one that is served."""
+        return self._signature is not None and not self._signature.fault
 
     @property
     def expected_s(self) -> float:
@@ -149,11 +160,11 @@ class RemoteInstance:
         elif work.input_bytes > _LARGE_BYTES:
             self._encode_in_thread(batch)
         else:
-            self._encoded(batch, batch.encode(self._plan.max_rows))
+            self._encoded(batch, batch.encode(self._max_rows))
 
     def _encode_in_thread(self, batch: BatchCalls) -> None:
         loop = asyncio.get_running_loop()
-        max_rows = self._plan.max_rows
+        max_rows = self._max_rows
 
         def job() -> None:
             error = batch.encode(max_rows)
@@ -182,6 +193,43 @@ class RemoteInstance:
 
     def _unused(self) -> InstanceFailed:
         return InstanceFailed(f"{self.name} is not used any more")
+
+    @property
+    def _max_rows(self) -> int:
+        """The smaller of the configured limit and the server's own; 0: there is none."""
+        own = self._signature.max_rows if self._signature is not None else 0
+        limits = [limit for limit in (self._plan.max_rows, own) if limit]
+        return min(limits, default=0)
+
+    def _health_changed(self) -> None:
+        """Whenever the server has become available it may be another: its model is asked for."""
+        self._forget_signature()
+        channel = self._channel
+        if channel is not None and self._health is not None and self._health.available:
+            self._asking = asyncio.create_task(self._ask_signature(channel))
+        self._changed()
+
+    async def _ask_signature(self, channel: Channel) -> None:
+        try:
+            self._signature = await ask_signature(
+                channel,
+                self._version,
+                self._model,
+                self._plan.version,
+                authorization(self._plan.token),
+            )
+        except Exception as error:  # noqa: BLE001  # a channel that was closed meanwhile
+            _log.debug("%s: its model's signature is not known: %s", self.name, error)
+            self._signature = RemoteSignature()
+        if self._signature.fault:
+            _log.warning("%s cannot run '%s': %s", self.name, self._model, self._signature.fault)
+        self._changed()
+
+    def _forget_signature(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+        self._asking = None
+        self._signature = None
 
     def _changed(self) -> None:
         for changed in self._watchers:
