@@ -117,7 +117,7 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True):
     ] = msgspec.field(default=None, name="timeout")
     max_rows: Annotated[
         NotNegative | None,
-        Option("rows that it is given in one request, at most; 0: as many as its ModelConfig allows"),
+        Option("rows that it is given in one request at most; 0: as many as its ModelConfig has"),
     ] = None
 
 

@@ -203,11 +203,13 @@ class RemoteInstance:
 
     def _health_changed(self) -> None:
         """Whenever the server has become available it may be another: its model is asked for."""
+        was_available = self.available
         self._forget_signature()
         channel = self._channel
         if channel is not None and self._health is not None and self._health.available:
             self._asking = asyncio.create_task(self._ask_signature(channel))
-        self._changed()
+        if was_available:
+            self._changed()
 
     async def _ask_signature(self, channel: Channel) -> None:
         try:
@@ -223,7 +225,8 @@ class RemoteInstance:
             self._signature = RemoteSignature()
         if self._signature.fault:
             _log.warning("%s cannot run '%s': %s", self.name, self._model, self._signature.fault)
-        self._changed()
+        else:  # what it sets off is not this task's, nor are its errors
+            asyncio.get_running_loop().call_soon(self._changed)
 
     def _forget_signature(self) -> None:
         if self._asking is not None:
