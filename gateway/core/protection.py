@@ -58,7 +58,7 @@ class FallbackLink(msgspec.Struct, frozen=True):
     """Which errors it answers.
 
     `failed` (the model was run and failed, or its answer was refused by the output guard),
-    `unavailable` (breaker open, instances lost, not live), `deadline` (time ran out while it
+    `unavailable` (breaker open, instances lost), `deadline` (time ran out while it
     waited), `overloaded` (no room).
     """
     version: int = 0

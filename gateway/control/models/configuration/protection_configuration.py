@@ -147,7 +147,7 @@ class Fallback(msgspec.Struct, frozen=True, kw_only=True):
         ErrorKinds | None,
         Option(
             "which errors it answers: `failed` (the model failed, or the output guard refused "
-            "its answer), `unavailable` (breaker open, instances lost, not live), `deadline` "
+            "its answer), `unavailable` (breaker open, instances lost), `deadline` "
             "(time ran out while it waited), `overloaded` (no room)",
             default="`[failed, unavailable]`",
         ),
