@@ -36,8 +36,8 @@ def pytest_configure_node(node: object) -> None:
 def _turn(folder: Path, *, alone: bool) -> Iterator[None]:
     """Tests share the second lock, and one that is alone has it for itself.
 
-    Whoever waits for the second holds the first, so that a test that is to be alone is not passed
-    by others for ever.
+    A test holds the first while it waits for the second, so that one that is to be alone is not
+    passed by others for ever.
     """
     with (folder / "next").open("w") as queue, (folder / "running").open("w") as running:
         fcntl.flock(queue, fcntl.LOCK_EX)

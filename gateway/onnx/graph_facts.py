@@ -36,6 +36,7 @@ REDUCING: Final = frozenset(
 _KEYS: Final = frozenset({b"keys_strings", b"keys_tensor", b"cats_strings", b"pool_strings"})
 """Attributes whose words are looked up, rather than answered."""
 _MOST_WORDS: Final = 100
+_MOST_COLUMNS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class GraphFacts:
 
     @property
     def coupling(self) -> str:
-        """An operator that makes a row's answer hang on the others; empty: none is known to."""
+        """An operator that makes a row's answer depend on the others; empty: none is known to."""
         return min(self.operators & COUPLING, default="")
 
     @property
@@ -77,14 +78,17 @@ def known_words(inputs: Sequence[GraphTensor], facts: GraphFacts) -> dict[str, A
     """Words that the graph looks up, as trial rows of its inputs of strings.
 
     Words that it does not know are all answered alike. Inputs with free sizes besides the first are
-    left out.
+    left out, and those of very many strings a row.
     """
     words = np.array(facts.words, object)
     arrays: dict[str, Array] = {}
     for tensor in inputs if len(words) else ():
         sizes = [size for size in tensor.shape[1:] if isinstance(size, int)]
-        if tensor.onnx_type == "tensor(string)" and 1 + len(sizes) == len(tensor.shape):
+        columns = math.prod(sizes)
+        if tensor.onnx_type != "tensor(string)" or 1 + len(sizes) != len(tensor.shape):
+            continue
+        if columns <= _MOST_COLUMNS:
             # neighbours in a row are other words than neighbours in a column
-            places = np.arange(len(words))[:, None] + 7 * np.arange(math.prod(sizes))
+            places = np.arange(len(words))[:, None] + 7 * np.arange(columns)
             arrays[tensor.name] = words[places % len(words)].reshape(len(words), *sizes)
     return arrays

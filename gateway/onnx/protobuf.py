@@ -58,6 +58,7 @@ _MOST_DEPTH = 100  # protobuf's own limit
 _MOST_FIELDS = 20_000_000  # some ten seconds
 _MOST_ENTRY_BYTES = 1 << 14  # a key and a path
 _MOST_NAME_BYTES = 256
+_MOST_WORDS = 10_000
 
 
 def external_locations(descriptor: int, size: int) -> tuple[str, ...]:
@@ -80,12 +81,15 @@ def external_locations(descriptor: int, size: int) -> tuple[str, ...]:
 def names_in_graph(descriptor: int, size: int) -> Iterator[tuple[str, bytes]]:
     """Operators, attributes' names and their strings, in file order, subgraphs and functions too.
 
-    Each is a pair of `operator`, `name` or `word` and the bytes; long ones are left out. Raises
-    `OnnxFileFault`.
+    Each is a pair of `operator`, `name` or `word` and the bytes; long ones are left out, and words
+    behind the first ten thousand: a vocabulary has millions. Raises `OnnxFileFault`.
     """
     reader = _Reader(descriptor, size)
+    words = 0
     for kind, start, stop in _messages(reader, size, _NAMES):
-        if kind in _LEAVES and stop - start <= _MOST_NAME_BYTES:
+        words += kind == "word"
+        wanted = kind in _LEAVES and (kind != "word" or words <= _MOST_WORDS)
+        if wanted and stop - start <= _MOST_NAME_BYTES:
             yield kind, reader.read(start, stop)
 
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from gateway.core.errors import CANCELLED, REASONS, reason_index
 from gateway.core.request import InferenceRequest, Prediction
-from gateway.core.span_context import SpanContext, span_context_of
+from gateway.core.span_context import span_context_of
 from gateway.records.cells import DEGRADED, NO_ROW, SAMPLED, SLOW
 from gateway.records.counted_version import CountedVersion
 from gateway.records.counters import VersionStatistics
@@ -130,12 +130,6 @@ class RecordWriter:
         """The number of the next batch, from 1."""
         self._numbers += 1
         return self._numbers
-
-    def context(self, request: InferenceRequest) -> SpanContext:
-        """The context of the request's own span, made when it is first asked for."""
-        return self.sampling.context(request)
-
-    # What is done for every answer.
 
     def _look_at_answers(self) -> None:
         answers = self._answers

@@ -301,8 +301,8 @@ def test_a_context_is_made_once_and_goes_on_with_the_callers(traces):
         made = Desk(SamplingPlan(traces=traces))
         request = made.request(parent())
         part = InferenceRequest(FORM, (), 0.0, parent=request)
-        context = made.writer.context(part)
-        assert context is made.writer.context(request)
+        context = made.writer.sampling.context(part)
+        assert context is made.writer.sampling.context(request)
         assert (context.trace_id, context.sampled) == (TRACE, True)
         made.answered(request=request)
         chunk = await made.read()
@@ -403,7 +403,7 @@ async def test_traces_may_begin_where_there_were_none(desk):
 @desk(ALL)
 async def test_who_was_told_that_his_trace_is_sampled_is_held_to_it(desk):
     request = desk.request()
-    assert desk.writer.context(request).sampled
+    assert desk.writer.sampling.context(request).sampled
     desk.writer.sample_by(NONE)
     desk.answered(request=request)
     assert (await desk.read()).requests["flags"].tolist() == [SAMPLED | HAS_IDS]

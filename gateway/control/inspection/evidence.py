@@ -76,7 +76,9 @@ def weigh(
 def _coupling(facts: GraphFacts) -> str:
     if not facts.coupling:
         return ""
-    return f"{facts.coupling} takes its scale from all rows of a batch, so they hang on each other"
+    return (
+        f"{facts.coupling} takes its scale from all rows of a batch, so rows depend on the others"
+    )
 
 
 def axes_against(inputs: Sequence[GraphTensor], outputs: Sequence[GraphTensor]) -> str:

@@ -42,7 +42,7 @@ class Shown:
             self.alike.discard(name)
 
     def lacking(self, tried: str) -> str:
-        """Why rows may hang on one another though no trial showed it; empty: nothing is lacking.
+        """Why rows may depend on one another though no trial showed it; empty: nothing is lacking.
 
         There are four cases: an output was never a number; all outputs were alike for all rows; one
         was, and the graph has an operator that may look over rows; all outputs are labels or the
@@ -56,8 +56,8 @@ class Shown:
             )
         if len(self.alike) == len(self._outputs):
             return (
-                f"all rows were answered alike for {tried}, which shows nothing of what a row's "
-                "answer hangs on: a reference sample of real inputs may show it"
+                f"all rows were answered alike for {tried}, which shows nothing of what an "
+                "answer depends on: a reference sample of real inputs may show it"
             )
         if reducing and self.alike:
             return (

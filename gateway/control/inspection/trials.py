@@ -26,7 +26,7 @@ Feed = dict[str, Array]
 _LARGE_BATCH = 64
 _LARGE_BYTES = 64 << 20
 _ROUNDING_MOST = 0.01
-_MORE_ROUNDS = 3  # of other kinds of rows, while all are answered alike
+_MORE_ROUNDS = 3  # of other kinds of rows, while what was answered alike shows too little
 _MANY_INTEGERS = 1000
 _ROUNDING = (
     "no row's answer depends on the rows beside it, so it is rounding that grows: a reference "
@@ -81,10 +81,11 @@ class Trials:
         for other in self._other_kinds(kind):
             self._try_kind(other, tried, self._words | self._reference)
         for values in (Values.LARGE, Values.POSITIVE) * _MORE_ROUNDS:
-            if self._shown.alike:
+            if self._shown.alike and self._single.affords(100) and self._lacking(tried):
                 wide = replace(kind, values=values, integer_limit=_MANY_INTEGERS)
                 self._try_kind(wide, tried, self._words)
-        self._require_shown(tried)
+        if lacking := self._lacking(tried):
+            raise NoEvidence(lacking)
         return self._agreement(tried)
 
     def _try_kind(self, kind: SampleKind, tried: list[str], given: Mapping[str, Array]) -> None:
@@ -99,9 +100,8 @@ class Trials:
         if name not in tried:
             tried.append(name)
 
-    def _require_shown(self, tried: list[str]) -> None:
-        if lacking := self._shown.lacking(", ".join(tried)):
-            raise NoEvidence(lacking)
+    def _lacking(self, tried: list[str]) -> str:
+        return self._shown.lacking(", ".join(tried))
 
     def _first_sample(self) -> tuple[SampleKind, Feed, list[list[Array]]]:
         given = self._words | self._reference

@@ -52,8 +52,8 @@ def _alone(request: InferenceRequest, room: Room | None) -> dict[str, Array]:
     """One request's inputs, each copied once, into memory that is aligned.
 
     Where a tensor stands in a message is chance. On memory that is not aligned to 16 bytes Eigen
-    adds up in another order, so the last bit of an answer would hang on the length of the request's
-    id; and off its elements' own alignment Eigen reduces number by number: the maxima of 600 KB
+    adds up in another order, so the last bit of an answer would depend on how long the request's id
+    is; and off its elements' own alignment Eigen reduces number by number: the maxima of 600 KB
     took 150 us instead of 23. The copy takes 11 us (0.15 where the tensor is small).
     """
     if room is not None:

@@ -3,7 +3,7 @@
 Runs in a worker process. The first time a batch of some shape comes, its outputs are copied into
 the arena. From the third time on inputs and outputs are bound to it: ONNX Runtime reads and writes
 the shared memory, and the answer is the same packet as last time. Strings are never bound, and
-neither are the outputs of a model whose shapes turn out to hang on its inputs' values.
+neither are the outputs of a model whose shapes turn out to depend on its inputs' values.
 """
 
 from __future__ import annotations

@@ -26,7 +26,11 @@ from gateway.serving.runtime.remote.batch_calls import (
 from gateway.serving.runtime.remote.grpc_channel import Channel, Channels
 from gateway.serving.runtime.remote.latency import MovingLatency
 from gateway.serving.runtime.remote.remote_health import RemoteHealth
-from gateway.serving.runtime.remote.remote_signature import RemoteSignature, ask_signature
+from gateway.serving.runtime.remote.remote_signature import (
+    ModelThere,
+    RemoteSignature,
+    follow_signature,
+)
 from gateway.serving.runtime.remote.request_encoding import BatchCodec
 
 _log = logging.getLogger(__name__)
@@ -72,9 +76,10 @@ class RemoteInstance:
         self._signature: RemoteSignature | None = None
         """What the server says of its model; None: it is not known yet, or no more."""
         self._asking: asyncio.Task[None] | None = None
+        self._asked = asyncio.Event()
 
     async def start(self) -> None:
-        """Begins to follow the server's health; returns when it has answered, or after some 2 s.
+        """Begins to follow the server's health; returns when it has answered, or after some 4 s.
 
         A server that is down is not an error. One that is up has said of its model what it says.
         """
@@ -88,8 +93,8 @@ class RemoteInstance:
         )
         try:
             await self._health.start()
-            if self._asking is not None:
-                await asyncio.wait([self._asking])
+            if self._asking is not None:  # two seconds at the longest
+                await self._asked.wait()
         except BaseException:
             await self.close()
             raise
@@ -207,26 +212,20 @@ class RemoteInstance:
         self._forget_signature()
         channel = self._channel
         if channel is not None and self._health is not None and self._health.available:
-            self._asking = asyncio.create_task(self._ask_signature(channel))
+            plan = self._plan
+            there = ModelThere(self.name, self._model, plan.version, authorization(plan.token))
+            self._asking = asyncio.create_task(
+                follow_signature(channel, self._version, there, self._learn_signature)
+            )
         if was_available:
             self._changed()
 
-    async def _ask_signature(self, channel: Channel) -> None:
-        try:
-            self._signature = await ask_signature(
-                channel,
-                self._version,
-                self._model,
-                self._plan.version,
-                authorization(self._plan.token),
-            )
-        except Exception as error:  # noqa: BLE001  # a channel that was closed meanwhile
-            _log.debug("%s: its model's signature is not known: %s", self.name, error)
-            self._signature = RemoteSignature()
-        if self._signature.fault:
-            _log.warning("%s cannot run '%s': %s", self.name, self._model, self._signature.fault)
-        else:  # what it sets off is not this task's, nor are its errors
+    def _learn_signature(self, signature: RemoteSignature) -> None:
+        self._signature = signature
+        if not signature.fault:
+            # what it sets off is not the asking task's, nor are its errors
             asyncio.get_running_loop().call_soon(self._changed)
+        self._asked.set()
 
     def _forget_signature(self) -> None:
         if self._asking is not None:

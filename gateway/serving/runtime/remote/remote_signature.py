@@ -1,12 +1,14 @@
 """What another server says of its model: its tensors, and how many rows it takes in a request.
 
-Runs in a serving process. Asked once whenever the server has become available, before any caller's
-batch goes there.
+Runs in a serving process. Asked whenever the server has become available, before any caller's batch
+goes there, and every few seconds while its model is another one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import grpc
@@ -24,6 +26,9 @@ from gateway.serving.runtime.remote.grpc_channel import Channel, ask
 MODEL_METADATA: Final = "/inference.GRPCInferenceService/ModelMetadata"
 MODEL_CONFIG: Final = "/inference.GRPCInferenceService/ModelConfig"
 _ANSWER_S: Final = 2.0  # a server that takes longer is taken to know nothing of it
+_ASK_AGAIN_S: Final = 5.0  # while the model over there is another one
+
+_log = logging.getLogger(__name__)
 
 
 class RemoteSignature(NamedTuple):
@@ -35,24 +40,54 @@ class RemoteSignature(NamedTuple):
     """Rows that it takes in one request; 0: no limit is known."""
 
 
-async def ask_signature(
+class ModelThere(NamedTuple):
+    """The model as the other server knows it."""
+
+    address: str
+    name: str
+    version: str
+    """Empty: the server's choice."""
+    metadata: Sequence[tuple[str, str]]
+    """Sent with every question."""
+
+
+async def follow_signature(
     channel: Channel,
     version: VersionPlan,
-    model: str,
-    remote_version: str,
-    metadata: Sequence[tuple[str, str]],
-) -> RemoteSignature:
-    """Asks ModelMetadata, and ModelConfig, which is Triton's and not every server has.
+    there: ModelThere,
+    learnt: Callable[[RemoteSignature], None],
+) -> None:
+    """Asks until it is one that can be used: another version of the model may come there."""
+    said = ""
+    while True:
+        try:
+            signature = await _ask_signature(channel, version, there)
+        except Exception as error:  # noqa: BLE001  # a channel that was closed meanwhile
+            _log.debug("%s: its model's signature is not known: %s", there.address, error)
+            signature = RemoteSignature()
+        learnt(signature)
+        if not signature.fault:
+            return
+        if signature.fault != said:
+            _log.warning("%s cannot run '%s': %s", there.address, there.name, signature.fault)
+            said = signature.fault
+        await asyncio.sleep(_ASK_AGAIN_S)
 
-    `model` and `remote_version` are its names over there.
-    """
+
+async def _ask_signature(
+    channel: Channel, version: VersionPlan, there: ModelThere
+) -> RemoteSignature:
+    """Asks ModelMetadata, and ModelConfig, which is Triton's and not every server has."""
 
     async def answer(method: str, question: Any, kind: Any) -> Any:
-        message = question(name=model, version=remote_version).SerializeToString()
-        return _read(kind, await ask(channel, method, message, metadata, _ANSWER_S))
+        message = question(name=there.name, version=there.version).SerializeToString()
+        return _read(kind, await ask(channel, method, message, there.metadata, _ANSWER_S))
 
-    tensors = await answer(MODEL_METADATA, ModelMetadataRequest, ModelMetadataResponse)
-    config = (await answer(MODEL_CONFIG, ModelConfigRequest, ModelConfigResponse)).config
+    tensors, answered = await asyncio.gather(
+        answer(MODEL_METADATA, ModelMetadataRequest, ModelMetadataResponse),
+        answer(MODEL_CONFIG, ModelConfigRequest, ModelConfigResponse),
+    )
+    config = answered.config
     optional = {tensor.name for tensor in config.input if tensor.optional}
     return RemoteSignature(_fault(version, tensors, optional), max(config.max_batch_size, 0))
 

@@ -61,7 +61,8 @@ class InferenceService:
         self._catalogue = catalogue
         self._streams = streams
         self._writer = writer
-        self._max_bytes = max_message_bytes
+        self._most_bytes = max_message_bytes
+        self._most_streamed = max_message_bytes - _STREAM_ROOM
         self._layouts: Layouts[Route] = Layouts()
         catalogue.on_change(self._layouts.clear)
 
@@ -81,8 +82,8 @@ class InferenceService:
             prediction = await way.target.predict(request)
             codec: VersionCodec = prediction.served_by.codec
             answer = codec.encode(id_field, request.form.outputs, prediction, way.choices)
-            if len(answer) > self._max_bytes - (_STREAM_ROOM if flags else 0):
-                _refuse(len(answer), self._max_bytes)
+            if len(answer) > (self._most_streamed if flags else self._most_bytes):
+                _refuse(len(answer), self._most_bytes)
         except BaseException as error:
             failure = Failure(call, error, status_of(error), arrived)
             failure.request = request
@@ -183,7 +184,7 @@ class InferenceService:
         if failure.version is None:
             known["model"] = failure.model
         if failure.request is not None:
-            context = self._writer.context(failure.request)
+            context = self._writer.sampling.context(failure.request)
             known |= {"trace_id": context.trace_id, "span_id": context.span_id}
         elif (parent := span_context_of(failure.caller.metadata())) is not None:
             known["trace_id"] = parent.trace_id

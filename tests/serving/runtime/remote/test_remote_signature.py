@@ -1,6 +1,7 @@
 """What another server says of its model is kept to, before any caller's batch goes there."""
 
 import asyncio
+import signal
 
 import pytest
 from onnx import TensorProto
@@ -70,6 +71,24 @@ def test_a_server_that_comes_back_as_another_is_asked_again(tmp_path, caplog):
             await asyncio.to_thread(running.start)
             await until(lambda: "its input 'x' is FP32 [-1, 7]" in caplog.text)
             assert not instance.available
+
+    with RunningGateway(models, tmp_path / "log", "--processes", "1") as running:
+        asyncio.run(main(running))
+
+
+def test_the_right_model_is_used_once_it_is_there_without_a_word_of_health(tmp_path):
+    """A gateway swaps versions without being unavailable for a moment."""
+    models = tmp_path / "models"
+    graphs.scale(models, "m", width=7)
+
+    async def main(running):
+        async with remote(running.address) as instance:
+            assert not instance.available
+            graphs.scale(models, "m", version=2)
+            running.process.send_signal(signal.SIGHUP)
+            await until(lambda: instance.available)
+            (y,) = await result(instance, Piece(rows(2)))
+            assert y.tolist() == (rows(2) * 2).tolist()
 
     with RunningGateway(models, tmp_path / "log", "--processes", "1") as running:
         asyncio.run(main(running))
