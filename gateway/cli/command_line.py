@@ -18,7 +18,7 @@ from gateway.cli.parser import Parser, nearest, unknown_arguments
 from gateway.control.processes.spawning import Spawner
 
 COMMANDS = {
-    "serve": "serve the models of a folder",
+    "serve": "serve models: files, or folders of them",
     "check": "say what would be served and how, and everything that is wrong with it",
     "explain": "show what the requests of each model go through",
     "infer": "ask a model for a prediction",
@@ -29,7 +29,8 @@ COMMANDS = {
 
 _EXAMPLES = """\
 examples:
-  gateway serve --models models
+  gateway serve models
+  gateway serve wine.onnx
   gateway check models --measure
   gateway infer digits --input models/digits/samples.json --rows 3
 

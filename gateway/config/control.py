@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from pathlib import Path
+from typing import Annotated, ClassVar, NamedTuple
 
 from gateway.config.option import DURATION, FILE, FOLDER, Option
 from gateway.config.written_values import http_port
@@ -28,6 +29,15 @@ class ModelControlMode(StrEnum):
     """
     EXPLICIT = "explicit"
     """The models named at start, then what callers load and unload."""
+
+
+class ModelPath(NamedTuple):
+    """A model file, or a folder of one model or of several."""
+
+    path: Path
+    """Absolute."""
+    name: str = ""
+    """What one model by itself is called; empty: as its folder or file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,8 @@ class SourceOptions:
             default="onnx-gateway/inspection in XDG_CACHE_HOME",
         ),
     ] = ""
+    paths: tuple[ModelPath, ...] = ()
+    """`models`, and what the command line names besides."""
 
 
 @dataclass(frozen=True, slots=True)

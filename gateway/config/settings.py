@@ -7,7 +7,6 @@ its process by being declared.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from gateway.config.control import ControlOptions, SourceOptions
 from gateway.config.serving_options import ModelDefaults, ServingSettings
@@ -18,8 +17,6 @@ from gateway.config.telemetry_options import TelemetrySettings
 class Settings:
     """Everything a gateway is run with."""
 
-    models: Path
-    """The repository, or one model; absolute."""
     source: SourceOptions = field(default_factory=SourceOptions)
     defaults: ModelDefaults = field(default_factory=ModelDefaults)
     control: ControlOptions = field(default_factory=ControlOptions)

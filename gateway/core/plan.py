@@ -47,6 +47,12 @@ class Findings(msgspec.Struct, frozen=True):
     memory_bytes: int = 0
     """What one open session added to the inspecting process."""
     warnings: tuple[str, ...] = ()
+    cut_zipmap: bool = False
+    """Outputs are what ZipMap would have made dictionaries of (`gateway.onnx.zipmap`)."""
+    labels: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    """Class names that the file has, by the output whose columns they are."""
+    columns: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    """Names that the file has for the columns of an input, by its name."""
 
 
 class TensorSpec(msgspec.Struct, frozen=True):
@@ -64,7 +70,9 @@ class TensorSpec(msgspec.Struct, frozen=True):
     With the batch axis; at most one -1 besides it.
     """
     labels: tuple[str, ...] = ()
-    """Class names for the `classification` extension, by index."""
+    """An output's class names, by index of its last axis; for `classification` and people."""
+    columns: tuple[str, ...] = ()
+    """An input's names of columns, by index of its last axis; empty: they are not known."""
 
 
 class QueuePlan(msgspec.Struct, frozen=True):
@@ -145,6 +153,8 @@ class SessionPlan(msgspec.Struct, frozen=True):
     """Memory is laid out after the first run's shapes."""
     options: tuple[tuple[str, str], ...] = ()
     """Session configuration entries passed on by name."""
+    cut_zipmap: bool = False
+    """The graph's outputs come from ZipMap, which is cut off when the file is opened."""
 
 
 class WarmupInput(msgspec.Struct, frozen=True):

@@ -35,16 +35,20 @@ REDUCING: Final = frozenset(
 """Operators that look over several rows where their axes say so."""
 _KEYS: Final = frozenset({b"keys_strings", b"keys_tensor", b"cats_strings", b"pool_strings"})
 """Attributes whose words are looked up, rather than answered."""
+_CLASSES: Final = b"classlabels_strings"
+"""The attribute that classifiers and ZipMap have their classes in (ai.onnx.ml)."""
 _MOST_WORDS: Final = 100
 _MOST_COLUMNS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class GraphFacts:
-    """The operators of a graph by name, and words that it looks up, in file order."""
+    """The operators of a graph by name, words that it looks up, in file order, and its classes."""
 
     operators: frozenset[str] = frozenset()
     words: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    """The names that its classifiers have for their classes; empty: none, or they disagree."""
 
     @property
     def coupling(self) -> str:
@@ -61,6 +65,7 @@ def graph_facts(path: str) -> GraphFacts:
     """Reads the facts off the file; raises `OnnxFileFault`, and OSError where it cannot be read."""
     operators: set[str] = set()
     words: dict[str, None] = {}
+    classes: list[list[str]] = []
     attribute = b""
     with Path(path).open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -69,9 +74,16 @@ def graph_facts(path: str) -> GraphFacts:
                 operators.add(name.decode("utf-8", "replace"))
             elif kind == "name":
                 attribute = name
+                if name == _CLASSES:
+                    classes.append([])
+            elif attribute == _CLASSES:
+                classes[-1].append(name.decode("utf-8", "replace"))
             elif attribute in _KEYS and len(words) < _MOST_WORDS:
                 words[name.decode("utf-8", "replace")] = None
-    return GraphFacts(frozenset(operators), tuple(words))
+    distinct = set(map(tuple, filter(None, classes)))
+    return GraphFacts(
+        frozenset(operators), tuple(words), distinct.pop() if len(distinct) == 1 else ()
+    )
 
 
 def known_words(inputs: Sequence[GraphTensor], facts: GraphFacts) -> dict[str, Array]:

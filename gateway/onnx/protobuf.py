@@ -141,7 +141,7 @@ class _Reader:
         `end` is that of the message around it. Raises `OnnxFileFault`.
         """
         chunk, offset = self._at(position)
-        tag, offset = _varint(chunk, offset, self._base)
+        tag, offset = read_varint(chunk, offset, self._base)
         number = tag >> 3
         wire_type = tag & 7
         if number == 0 or tag >= 1 << 32:
@@ -150,9 +150,9 @@ class _Reader:
             )
         length = _FIXED_BYTES.get(wire_type, 0)
         if wire_type == _VARINT:
-            _, offset = _varint(chunk, offset, self._base)
+            _, offset = read_varint(chunk, offset, self._base)
         elif wire_type == _BYTES:
-            length, offset = _varint(chunk, offset, self._base)
+            length, offset = read_varint(chunk, offset, self._base)
         elif not length:
             raise OnnxFileFault(
                 f"is not an ONNX model, or corrupt: wire type {wire_type} at byte {position}"
@@ -198,7 +198,7 @@ class _Reader:
         return self._chunk, offset
 
 
-def _varint(data: bytes, offset: int, base: int = 0) -> tuple[int, int]:
+def read_varint(data: bytes | memoryview, offset: int, base: int = 0) -> tuple[int, int]:
     """The number at the offset, and the offset behind it; `base` is where `data` begins."""
     result = 0
     shift = 0
@@ -216,12 +216,12 @@ def _location(entry: bytes) -> list[str]:
     value_of = {1: b"", 2: b""}
     offset = 0
     while offset < len(entry):
-        tag, offset = _varint(entry, offset)
+        tag, offset = read_varint(entry, offset)
         number = tag >> 3
         wire_type = tag & 7
         if wire_type != _BYTES:
             raise OnnxFileFault(f"is corrupt: an external_data entry has wire type {wire_type}")
-        length, offset = _varint(entry, offset)
+        length, offset = read_varint(entry, offset)
         if offset + length > len(entry):
             raise OnnxFileFault(
                 "is truncated or corrupt: an external_data entry goes on behind its end"

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from msgspec.structs import replace
 
 from gateway.core.datatypes import BF16, datatype_of_onnx, numpy_dtype
 from gateway.core.errors import GatewayError, ModelFailed
 from gateway.core.plan import GraphTensor, SessionPlan
 from gateway.onnx.bound_run import BoundRun, ort_value
+from gateway.onnx.zipmap import cut_zipmap
 
 Array = np.ndarray[Any, Any]
 
@@ -33,12 +36,14 @@ class Session:
     """An open model.
 
     Making one blocks (seconds for large models, with the GIL freed); raises `SessionNotOpened`.
+    `classes` has a text for each column of an output whose ZipMap was cut off.
     """
 
     def __init__(self, path: str, plan: SessionPlan) -> None:
         options = _session_options(plan)
         try:
-            self._session = ort.InferenceSession(path, options, providers=list(plan.providers))
+            model, self.classes = _cut(path, options) if plan.cut_zipmap else (path, {})
+            self._session = ort.InferenceSession(model, options, providers=list(plan.providers))
         except Exception as error:
             raise SessionNotOpened(
                 f"ONNX Runtime {ort.__version__} cannot open the model: {_first_line(error)}"
@@ -46,12 +51,18 @@ class Session:
         optional = {node.name for node in self._session.get_overridable_initializers()}
         nodes = [*self._session.get_inputs(), *self._session.get_overridable_initializers()]
         self.inputs = tuple(_graph_tensor(node, optional=node.name in optional) for node in nodes)
-        self.outputs = tuple(_graph_tensor(node) for node in self._session.get_outputs())
+        self.outputs = tuple(self._output(node) for node in self._session.get_outputs())
         self.output_names = [node.name for node in self.outputs]
         self._bf16 = any(
             datatype_of_onnx(node.onnx_type) == BF16 for node in (*self.inputs, *self.outputs)
         )
         self._run = self._run_bound if self._bf16 else self._session.run
+
+    def _output(self, node: ort.NodeArg) -> GraphTensor:
+        """An output as declared; where ZipMap was cut, a column for each class."""
+        declared = _graph_tensor(node)
+        classes = self.classes.get(node.name)
+        return declared if classes is None else replace(declared, shape=(None, len(classes)))
 
     def run(self, feed: Mapping[str, Array], wanted: Sequence[str]) -> list[Array]:
         """The wanted outputs, in that order; raises `ModelFailed` with ONNX Runtime's message."""
@@ -66,6 +77,11 @@ class Session:
     def bind(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> BoundRun:
         """A run from and into these arrays, all outputs wanted; see `BoundRun`."""
         return BoundRun(self._session, inputs, outputs)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Notes in the file by key, as its maker has left them."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
 
     @property
     def on_cpu_only(self) -> bool:
@@ -115,6 +131,14 @@ def _session_options(plan: SessionPlan) -> ort.SessionOptions:
     for key, value in plan.options:
         options.add_session_config_entry(key, value)
     return options
+
+
+def _cut(path: str, options: ort.SessionOptions) -> tuple[bytes, dict[str, tuple[str, ...]]]:
+    """The model without ZipMap; its external data is found where the file is."""
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", str(Path(path).parent)
+    )
+    return cut_zipmap(path)
 
 
 def _graph_tensor(node: ort.NodeArg, *, optional: bool = False) -> GraphTensor:

@@ -41,9 +41,9 @@ def run_main(capsys, *words):
         ),
         (
             "check",
-            "gateway check: the following arguments are required: DIR (see gateway check --help)",
+            "gateway check: the following arguments are required: PATH (see gateway check --help)",
         ),
-        ("check a b", "gateway check: unknown option b"),
+        ("explain a --b", "gateway explain: unknown option --b"),
         ("infer m --adress x", "gateway infer: unknown option --adress; did you mean --address?"),
         ("--versoin", "gateway: unknown option --versoin; did you mean --version?"),
     ],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from gateway.cli.command_errors import FAILED, CommandError
 from gateway.cli.options.arguments import add_option
@@ -12,7 +11,7 @@ from gateway.cli.reports.check_report import as_json, as_text
 from gateway.cli.reports.repository_check import examine
 
 DESCRIPTION = """\
-Looks at a folder of models as `gateway serve` would, without serving it: what would be live, how \
+Looks at models as `gateway serve` would, without serving it: what would be live, how \
 each version would be batched and why.
 
 Each model file is opened, and tried with rows together and apart, in a process of its own; a file \
@@ -30,16 +29,17 @@ examples:
   gateway check models
   gateway check models --measure
   gateway check models/digits --name numbers
+  gateway check models/digits/1/model.onnx models/penguins
   gateway check models --json > report.json"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
     parser.add_argument(
-        "folder",
-        metavar="DIR",
-        help="NAME/VERSION/model.onnx below it; or one model, with model.onnx "
-        "or version folders at its top",
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        help="a model file, a model's folder, or a folder of models",
     )
     add_option(parser, "name")
     parser.add_argument(
@@ -58,11 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the report; returns 0, or raises `CommandError` with every fault found."""
-    examined = examine(
-        Path(arguments.folder),
-        arguments.name,
-        Path(arguments.cache_dir) if arguments.cache_dir else None,
-    )
+    examined = examine(arguments.paths, arguments.name, arguments.cache_dir)
     print(
         json.dumps(as_json(examined), indent=2)
         if arguments.json

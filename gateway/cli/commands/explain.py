@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NoReturn
 
 from gateway.assembly.predictor_stack import ProcessContext, VersionInstances, build_stack
@@ -34,9 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
     parser.add_argument(
         "folder",
-        metavar="DIR",
-        help="NAME/VERSION/model.onnx below it; or one model, with model.onnx "
-        "or version folders at its top",
+        metavar="PATH",
+        help="a model file, a model's folder, or a folder of models",
     )
     parser.add_argument("models", metavar="MODEL", nargs="*", help="only these [default: all]")
     add_option(parser, "name")
@@ -48,11 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises `CommandError` where a model asked for has none.
     """
-    examined = examine(
-        Path(arguments.folder),
-        arguments.name,
-        Path(arguments.cache_dir) if arguments.cache_dir else None,
-    )
+    examined = examine([arguments.folder], arguments.name, arguments.cache_dir)
     names = [model.found.name for model in examined.models]
     if unknown := [name for name in arguments.models if name not in names]:
         raise CommandError(

@@ -21,7 +21,8 @@ from gateway.config.settings import Settings
 from gateway.serving.wire.transport.io_mode import apply_io_mode
 
 DESCRIPTION = """\
-Serves the ONNX models of a folder over the Open Inference Protocol on gRPC.
+Serves ONNX models over the Open Inference Protocol on gRPC: files, models' folders, or folders of \
+models (NAME/VERSION/model.onnx).
 
 Every option but --config is also a key of the --config file (YAML), written with underscores: \
 max_message_size: 64MiB. The command line wins.
@@ -33,6 +34,8 @@ looks at the models again."""
 
 EXAMPLES = """\
 examples:
+  gateway serve wine.onnx
+  gateway serve models red=exports/red.onnx
   gateway serve --models models
   gateway serve --models models --port 9001 --http-port off --processes 1
   gateway serve --models models/digits --name digits --strict-readiness
@@ -42,6 +45,13 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options, in groups."""
+    parser.add_argument(
+        "paths",
+        metavar="PATH",
+        nargs="*",
+        help="a model file, a model's folder, or a folder of models; NAME=PATH says what one model "
+        "is called",
+    )
     parser.add_argument(
         "--config", metavar="FILE", help="keys and values, one for each option below"
     )
@@ -80,7 +90,10 @@ def read_settings(arguments: Mapping[str, Any]) -> Settings:
     from_file = _read(lambda: read_config_file(Path(path)) if path else {}, faults)
     if faults:
         raise CommandError(faults)
-    return compose(merge(from_command_line, from_file))
+    paths = arguments.get("paths", ())
+    if paths:  # the command line wins
+        from_file.pop("models", None)
+    return compose(merge(from_command_line, from_file), paths)
 
 
 def merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

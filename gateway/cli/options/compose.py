@@ -7,14 +7,15 @@ several options, the machine, or the content of a file.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gateway.cli.command_errors import CommandError
 from gateway.cli.options.declared import server_options
-from gateway.config.control import ControlOptions, ListenOptions
+from gateway.cli.options.path_arguments import model_paths
+from gateway.config.control import ControlOptions, ListenOptions, ModelPath, SourceOptions
 from gateway.config.opentelemetry import OtelOptions, apply
 from gateway.config.server_options import ServerOptions
 from gateway.config.serving_options import LEAST_WORKER_THREADS, ServingSettings
@@ -27,24 +28,23 @@ from gateway.control.processes.process_count import (
 )
 
 
-def compose(values: Mapping[str, Any]) -> Settings:
+def compose(values: Mapping[str, Any], paths: Sequence[str] = ()) -> Settings:
     """The settings that the values, by key, come to; the files that they name are read.
 
-    Raises `CommandError` with all that is wrong.
+    `paths` are models besides those of the values. Raises `CommandError` with all that is wrong.
     """
     faults: list[str] = []
     options = server_options(values, faults)
-    models = _models(options.source.models, faults)
+    models = _models(options.source, paths, faults)
     choice = _processes(options.run.processes, models)
     faults.extend(_port_faults(options.listen))
     telemetry = _telemetry(options, faults)
     serving = replace(_serving(options, choice.processes, faults), sampling=telemetry.otel.sampling)
     faults.extend(_tls_faults(options.listen))
-    if faults or models is None:
+    if faults:
         raise CommandError(faults)
     return Settings(
-        models=models,
-        source=replace(options.source, models=str(models)),
+        source=replace(options.source, paths=models),
         defaults=options.defaults,
         control=ControlOptions(
             listen=options.listen,
@@ -58,29 +58,22 @@ def compose(values: Mapping[str, Any]) -> Settings:
     )
 
 
-def _models(folder: str, faults: list[str]) -> Path | None:
-    if not folder:
+def _models(
+    source: SourceOptions, paths: Sequence[str], faults: list[str]
+) -> tuple[ModelPath, ...]:
+    named = [source.models, *paths] if source.models else paths
+    if not named:
         faults.append(
-            "no models are named: give the folder that holds them with --models DIR (or the key "
-            "`models` of the --config file)"
+            "no models are named: give a model file or a folder, `gateway serve wine.onnx`, or "
+            "--models DIR (or the key `models` of the --config file)"
         )
-        return None
-    path = Path(folder).absolute()
-    if path.is_dir():
-        return path
-    what = (
-        f"is a file; give the folder that holds it: {path.parent}"
-        if path.exists()
-        else "does not exist"
-    )
-    faults.append(f"--models: {path} {what}")
-    return None
+    return model_paths(named, source.name, faults)
 
 
-def _processes(count: int, models: Path | None) -> ProcessChoice:
+def _processes(count: int, models: Sequence[ModelPath]) -> ProcessChoice:
     if count:
         return ProcessChoice(count, "as --processes says")
-    return ProcessChoice(1, "") if models is None else choose_processes_here(models)
+    return choose_processes_here([path.path for path in models])
 
 
 def _port_faults(listen: ListenOptions) -> Iterator[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from gateway.cli.reports.tables import table
+from gateway.config.control import ModelPath
 from gateway.config.settings import Settings
 from gateway.control.processes.main_process import Started
 from gateway.ipc.repository_index import IndexEntry, VersionState
@@ -58,7 +59,8 @@ def banner(
     """
     live = [entry for entry in started.index if entry.state is VersionState.READY]
     failed = [entry for entry in started.index if entry.state is VersionState.UNAVAILABLE]
-    lines = [f"gateway is serving {settings.models} (started in {started.elapsed_s:.2f} s)"]
+    served = ", ".join(str(path.path) for path in settings.source.paths)
+    lines = [f"gateway is serving {served} (started in {started.elapsed_s:.2f} s)"]
     lines += [
         f"  {name:<10} {value}" for name, value in _facts(settings, started, io_mode) if value
     ]
@@ -118,7 +120,7 @@ def _calls(settings: Settings, address: str, model: str, programs: Programs) -> 
 
 def _infer_call(settings: Settings, address: str, model: str, programs: Programs) -> str:
     words = [*programs.gateway, "infer", model, "--address", address]
-    if (sample := _sample(settings.models, model)) is not None:
+    if (sample := _sample(settings.source.paths, model)) is not None:
         words += ["--input", str(sample)]
     if settings.serving.tls_certificate:
         words += ["--tls-ca", "ca.pem"]
@@ -158,9 +160,10 @@ def _text(value: str) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _sample(models: Path, model: str) -> Path | None:
+def _sample(paths: Iterable[ModelPath], model: str) -> Path | None:
     """A file of inputs beside the model, as its caller would write it."""
-    for folder in (models / model, models):
+    tops = [path.path if path.path.is_dir() else path.path.parent for path in paths]
+    for folder in (*(top / model for top in tops), *tops):
         for name in _SAMPLES:
             if (path := folder / name).is_file():
                 return _relative(path)

@@ -8,18 +8,18 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
 
 from gateway.cli.command_errors import CommandError
+from gateway.cli.options.path_arguments import model_paths
 from gateway.cli.parser import nearest
 from gateway.config.control import SourceOptions
 from gateway.config.serving_options import ModelDefaults
-from gateway.control.models.sources.folder import scan
 from gateway.control.models.sources.folder_source import FolderSource, installed_providers
 from gateway.control.models.sources.found import FoundModel, Repository
+from gateway.control.models.sources.model_paths import merged, scan_paths
 from gateway.control.models.sources.source import CannotPlan, SourceModel
 from gateway.control.processes.process_count import choose_processes_here, usable_cores
 from gateway.core.plan import Findings, VersionPlan
@@ -70,23 +70,21 @@ class Examined(msgspec.Struct, frozen=True):
         return (*of_all, *(fault for model in self.models for fault in model.faults))
 
 
-def examine(root: Path, name: str | None = None, cache_dir: Path | None = None) -> Examined:
-    """Examines every model in the folder, with progress on stderr where that takes long.
+def examine(
+    paths: Sequence[str], name: str | None = None, cache_dir: str | None = None
+) -> Examined:
+    """Examines every model of the paths, with progress on stderr where that takes long.
 
-    Raises `CommandError` where there is no such folder.
+    Raises `CommandError` where one of them is not there.
     """
-    if not root.is_dir():
-        what = (
-            f"is a file; give the folder that holds it: {root.absolute().parent}"
-            if root.exists()
-            else "does not exist"
-        )
-        raise CommandError(f"{root} {what}")
-    repository = scan(root, name, available_providers=installed_providers())
-    cores = max(1, usable_cores() // choose_processes_here(root).processes)
-    options = SourceOptions(
-        models=str(root.absolute()), name=name or "", cache_dir=str(cache_dir or "")
-    )
+    faults: list[str] = []
+    named = model_paths(paths, name or "", faults)
+    if faults:
+        raise CommandError(faults)
+    repository = merged(scan_paths(named, installed_providers()))
+    processes = choose_processes_here([path.path for path in named]).processes
+    cores = max(1, usable_cores() // processes)
+    options = SourceOptions(paths=named, cache_dir=cache_dir or "")
     models = asyncio.run(_examine_models(repository, _Source(options, ModelDefaults(), cores)))
     # the others of one that stands alone are beside it, and were not examined
     if not any(model.found.alone for model in models):

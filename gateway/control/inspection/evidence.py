@@ -82,7 +82,11 @@ def _coupling(facts: GraphFacts) -> str:
 
 
 def axes_against(inputs: Sequence[GraphTensor], outputs: Sequence[GraphTensor]) -> str:
-    """What in the declared shapes rules out a batch axis; empty: all have a free first axis."""
+    """What in the declared shapes rules out a batch axis; empty: all have a free first axis.
+
+    An output of one row may have more: converters (onnxmltools for LightGBM) declare a first axis
+    of 1 for what has as many rows as the input. The trial runs know better.
+    """
     if not inputs:
         return "the model has no inputs"
     tensors = [
@@ -93,7 +97,7 @@ def axes_against(inputs: Sequence[GraphTensor], outputs: Sequence[GraphTensor]) 
         label = f"optional {side}" if tensor.optional else side
         if not tensor.shape:
             return f"{label} '{tensor.name}' has no axes"
-        if isinstance(tensor.shape[0], int):
+        if isinstance(tensor.shape[0], int) and not (side == "output" and tensor.shape[0] == 1):
             return f"{label} '{tensor.name}' has a fixed first axis ({tensor.shape[0]})"
     inner = {size for _, tensor in tensors for size in tensor.shape[1:] if isinstance(size, str)}
     for side, tensor in tensors:

@@ -15,12 +15,15 @@ from msgspec.structs import replace
 from gateway.control.inspection.cost import measure, measure_one
 from gateway.control.inspection.evidence import Evidence, weigh
 from gateway.control.inspection.job import InspectionJob
+from gateway.control.inspection.written_names import written_columns, written_labels
 from gateway.core.datatypes import datatype_of_onnx
 from gateway.core.plan import Findings, GraphTensor
-from gateway.onnx.graph_facts import graph_facts
+from gateway.onnx.graph_facts import GraphFacts, graph_facts
+from gateway.onnx.model_faults import OnnxFileFault
 from gateway.onnx.reference import load_reference, reference_of_warmup
 from gateway.onnx.samples import SampleTensor, sample_tensors
 from gateway.onnx.session import Session, SessionNotOpened
+from gateway.onnx.zipmap import ZIPMAP
 
 Array = np.ndarray[Any, Any]
 
@@ -36,20 +39,21 @@ def examine(job: InspectionJob, doing: Callable[[str], None] = lambda _: None) -
     """
     doing("opening it")
     file_bytes = _file_bytes(job.path)
+    facts = _facts(job.path)
     before = _resident_bytes(settle=file_bytes > _TRIM_BYTES)
     try:
-        session = Session(job.path, job.session)
+        session = Session(job.path, replace(job.session, cut_zipmap=ZIPMAP in facts.operators))
     except SessionNotOpened as error:
         return Findings(error=str(error))
     # weights that went where an earlier model's were add nothing to the process
     memory = max(_resident_bytes() - before, file_bytes)
-    opened = Findings(inputs=session.inputs, outputs=session.outputs, memory_bytes=memory)
+    opened = _opened(session, facts, memory)
     refusal = unservable(session.inputs, session.outputs)
     if refusal:
         return replace(opened, error=refusal)
     doing("running it")
     try:
-        return _tried(session, job, opened)
+        return _tried(session, job, opened, facts)
     except Exception as error:  # noqa: BLE001
         # a model too strange for our samples is still served, one request at a time
         return replace(
@@ -57,16 +61,44 @@ def examine(job: InspectionJob, doing: Callable[[str], None] = lambda _: None) -
         )
 
 
-def _tried(session: Session, job: InspectionJob, opened: Findings) -> Findings:
+def _facts(path: str) -> GraphFacts:
+    """What the graph is made of; nothing where the file cannot be read, which opening it says."""
+    try:
+        return graph_facts(path)
+    except (OnnxFileFault, OSError):
+        return GraphFacts()
+
+
+def _opened(session: Session, facts: GraphFacts, memory_bytes: int) -> Findings:
+    return Findings(
+        inputs=session.inputs,
+        outputs=session.outputs,
+        memory_bytes=memory_bytes,
+        cut_zipmap=bool(session.classes),
+        labels=written_labels(session, facts),
+        columns=written_columns(session),
+    )
+
+
+def _tried(session: Session, job: InspectionJob, opened: Findings, facts: GraphFacts) -> Findings:
     reference, warnings = _reference(job, sample_tensors(session.inputs))
-    evidence = weigh(session, reference, graph_facts(job.path))
+    evidence = weigh(session, reference, facts)
     costs, stopped = _costs(session, job, evidence)
     return replace(
         opened,
+        outputs=_with_rows(opened.outputs) if evidence.batchable else opened.outputs,
         batchable=evidence.batchable,
         evidence=evidence.sentence,
         cost_us=costs,
         warnings=(*warnings, stopped) if stopped else warnings,
+    )
+
+
+def _with_rows(outputs: Sequence[GraphTensor]) -> tuple[GraphTensor, ...]:
+    """Outputs that have as many rows as are asked, whatever the graph declares."""
+    return tuple(
+        replace(tensor, shape=(None, *tensor.shape[1:])) if tensor.shape[:1] == (1,) else tensor
+        for tensor in outputs
     )
 
 
@@ -79,7 +111,7 @@ def unservable(inputs: Sequence[GraphTensor], outputs: Sequence[GraphTensor]) ->
             if not tensor.onnx_type.startswith("tensor("):
                 return (
                     f"{side} '{tensor.name}' is {tensor.onnx_type}, and only tensors are served; "
-                    f"{_advice(tensor.onnx_type)}"
+                    "export the model with tensors in its place"
                 )
             if datatype_of_onnx(tensor.onnx_type) is None:
                 return (
@@ -87,12 +119,6 @@ def unservable(inputs: Sequence[GraphTensor], outputs: Sequence[GraphTensor]) ->
                     "datatype for; cast it inside the graph"
                 )
     return ""
-
-
-def _advice(onnx_type: str) -> str:
-    if onnx_type.startswith("seq(map("):
-        return "export the classifier without ZipMap (skl2onnx: options={'zipmap': False})"
-    return "export the model with tensors in its place"
 
 
 def _reference(

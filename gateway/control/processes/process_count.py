@@ -6,7 +6,7 @@ There is one for each core, and fewer where their copies of the models would fil
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,9 +52,10 @@ def choose_processes(cores: int, models_bytes: int, memory_bytes: int) -> Proces
     )
 
 
-def choose_processes_here(models: Path) -> ProcessChoice:
-    """`choose_processes` for this machine, its limits and the sizes of a repository's files."""
-    return choose_processes(usable_cores(), estimate_models_bytes(models), usable_memory_bytes())
+def choose_processes_here(models: Sequence[Path]) -> ProcessChoice:
+    """`choose_processes` for this machine, its limits and the sizes of the models' files."""
+    size_bytes = sum(map(estimate_models_bytes, models))
+    return choose_processes(usable_cores(), size_bytes, usable_memory_bytes())
 
 
 def usable_cores(cgroup: Path = CGROUP) -> int:
@@ -82,11 +83,13 @@ def usable_memory_bytes(cgroup: Path = CGROUP) -> int:
 
 
 def estimate_models_bytes(models: Path) -> int:
-    """Bytes that the newest version of every model takes on disk.
+    """Bytes that the newest version of every model in a folder, or a file, takes on disk.
 
     An open session takes about as much memory. Only names and sizes are read. A folder that is one
     model itself counts as one.
     """
+    if models.is_file():
+        return _size(models)
     return _newest_version_bytes(models) or sum(
         _newest_version_bytes(folder) for folder in _folders(models)
     )

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from gateway.cli.reports.check_report import batching_text, cost_table, runs_text
 from gateway.core.plan import BatchingPlan, SessionPlan, VersionPlan
+from tests.support import graphs
 
 
 def save(path, shape, node="Relu"):
@@ -123,6 +124,7 @@ def test_json_says_the_same_for_programs(gateway, repository):
         "optional": False,
         "model_shape": None,
         "labels": [],
+        "columns": [],
     }
     assert set(good["cost_us"]) == {"1", "2", "4", "8", "16", "32", "64"}
 
@@ -138,14 +140,15 @@ def test_a_folder_without_models_is_a_fault_and_one_that_is_not_there_too(gatewa
     assert done.faults[0].startswith(
         f"there is no model in {tmp_path}: expected NAME/VERSION/model.onnx"
     )
-    (tmp_path / "model.onnx").touch()
-    for path, text in (
-        (tmp_path / "no", "does not exist"),
-        (tmp_path / "model.onnx", "is a file; give the folder that holds it"),
-    ):
-        done = gateway("check", path)
-        assert (done.status, done.out) == (2, "")
-        assert text in done.faults[0]
+    done = gateway("check", tmp_path / "no")
+    assert (done.status, done.out) == (2, "")
+    assert done.faults == [f"{tmp_path}/no does not exist"]
+
+
+def test_a_model_file_by_itself_is_looked_at(gateway, tmp_path):
+    graphs.scale(tmp_path, "m").rename(tmp_path / "wine.onnx")
+    done = gateway("check", tmp_path / "wine.onnx")
+    assert (done.status, done.out.splitlines()[0]) == (0, "wine")
 
 
 def test_progress_is_told_where_it_takes_long(gateway, tmp_path):

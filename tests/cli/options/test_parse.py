@@ -59,7 +59,7 @@ def faults(tmp_path, *words, file=None):
 
 
 def test_every_key_of_the_file_is_an_option_and_every_option_a_key():
-    given = set(parse()) - {"config"}
+    given = set(parse()) - {"config", "paths"}
     assert given == set(declared_options()) == set(EXAMPLES)
 
 
@@ -74,7 +74,7 @@ def test_the_file_and_the_command_line_mean_the_same(tmp_path):
                 for item in (value if isinstance(value, list) else [value])
                 for word in (option_name(key), str(item))
             ]
-    said = read_options({key: value for key, value in parse(*words).items() if key != "config"})
+    said = read_options({key: value for key, value in parse(*words).items() if key in EXAMPLES})
     lines = [
         f"{key}: {value!r}" if isinstance(value, str) else f"{key}: {value}"
         for key, value in EXAMPLES.items()
@@ -161,7 +161,7 @@ def test_settings_reach_the_part_that_owns_them(tmp_path, pair):
     control = made.control
     serving = made.serving
     assert (
-        made.models,
+        made.source.paths[0].path,
         made.source.name,
         serving.run.io_mode,
         Path(made.source.cache_dir),
@@ -253,13 +253,13 @@ def test_relative_paths_in_the_file_start_at_its_folder_and_those_typed_where_th
     (tmp_path / "models").mkdir()
     monkeypatch.chdir(tmp_path)
     (tmp_path / "etc" / "gateway.yaml").write_text("models: models\n")
-    assert (
-        read_settings(parse("--config", "etc/gateway.yaml")).models == tmp_path / "etc" / "models"
-    )
-    assert (
-        read_settings(parse("--config", "etc/gateway.yaml", "--models", "models")).models
-        == tmp_path / "models"
-    )
+
+    def served(*words):
+        return [path.path for path in read_settings(parse(*words)).source.paths]
+
+    assert served("--config", "etc/gateway.yaml") == [tmp_path / "etc" / "models"]
+    assert served("--config", "etc/gateway.yaml", "--models", "models") == [tmp_path / "models"]
+    assert served("--config", "etc/gateway.yaml", "models") == [tmp_path / "models"]
 
 
 @pytest.mark.parametrize(
@@ -437,20 +437,21 @@ def test_tls_files_that_do_not_go_together_are_found_before_anything_starts(tmp_
     )
 
 
-def test_models_must_be_named_and_be_a_folder(tmp_path):
-    (tmp_path / "model.onnx").touch()
-    assert (
-        "no models are named: give the folder that holds them with --models DIR"
-        in faults(tmp_path)[0]
-    )
-    assert (
-        faults(tmp_path, "--models", tmp_path / "no")[0]
-        == f"--models: {tmp_path}/no does not exist"
-    )
-    assert (
-        faults(tmp_path, "--models", tmp_path / "model.onnx")[0]
-        == f"--models: {tmp_path}/model.onnx is a file; give the folder that holds it: {tmp_path}"
-    )
+def test_models_must_be_named_and_be_there(tmp_path):
+    assert "no models are named: give a model file or a folder" in faults(tmp_path)[0]
+    assert faults(tmp_path, "--models", tmp_path / "no") == (f"{tmp_path}/no does not exist",)
+    assert faults(tmp_path, "a=b", tmp_path) == ("b does not exist",)
+
+
+def test_files_and_folders_may_be_named_together_each_with_a_name_before_it(tmp_path):
+    (tmp_path / "wine.onnx").touch()
+    made = settings(tmp_path, "--models", tmp_path, f"red={tmp_path}/wine.onnx")
+    assert made.source.paths == ((tmp_path, ""), (tmp_path / "wine.onnx", "red"))
+
+
+def test_one_name_is_not_given_to_several_paths(tmp_path):
+    (fault,) = faults(tmp_path, tmp_path, tmp_path, "--name", "red")
+    assert fault == "--name red: there are 2 paths; name each by itself, NAME=PATH"
 
 
 def test_an_unknown_key_of_the_file_is_refused_with_the_nearest_one(tmp_path):
@@ -507,7 +508,7 @@ def test_the_example_of_the_readme_is_a_file_that_can_be_read(tmp_path):
     (example,) = re.findall(r"```yaml\n(.*?)```", readme.read_text(), re.DOTALL)
     (tmp_path / "models").mkdir()
     made = settings(tmp_path, file=example)
-    assert made.models == tmp_path / "models"
+    assert made.source.paths[0].path == tmp_path / "models"
     assert made.control.stop.drain_delay_s == 10.0
 
 

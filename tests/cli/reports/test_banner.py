@@ -4,11 +4,13 @@ import dataclasses
 from pathlib import Path
 
 from gateway.cli.reports.banner import Programs, banner
+from gateway.config.control import ModelPath, SourceOptions
 from gateway.config.serving_options import ServingSettings
 from gateway.config.settings import Settings
 from gateway.control.processes.main_process import Started
 from gateway.ipc.repository_index import IndexEntry, VersionState
 
+NOWHERE = SourceOptions(paths=(ModelPath(Path("/nowhere")),))
 READY = VersionState.READY
 UNAVAILABLE = VersionState.UNAVAILABLE
 
@@ -22,7 +24,9 @@ def text(
     transport="completion-queue",
 ):
     settings = Settings(
-        models=models, serving=serving or ServingSettings(), processes_reason=reason
+        source=SourceOptions(paths=(ModelPath(models),)),
+        serving=serving or ServingSettings(),
+        processes_reason=reason,
     )
     started = Started("127.0.0.1:8001", http, 2, index, 1.234, transport)
     return banner(settings, started, "polling (the faster one)")
@@ -63,7 +67,7 @@ def test_live_models_come_with_their_versions_and_failed_ones_with_the_reason():
 
 
 def test_a_long_name_is_cut_in_the_list_where_it_does_not_fit_and_whole_in_the_call():
-    settings = Settings(models=Path("/nowhere"), serving=ServingSettings(), processes_reason="")
+    settings = Settings(source=NOWHERE, serving=ServingSettings(), processes_reason="")
     name = "a_name_of_" + "many_" * 38
     started = Started(
         "127.0.0.1:8001",

@@ -20,7 +20,7 @@ from gateway.control.inspection.cache import FindingsCache
 from gateway.control.inspection.examine import examine
 from gateway.control.inspection.inspector import Inspector
 from gateway.control.inspection.job import InspectionJob
-from gateway.core.plan import WarmupInput
+from gateway.core.plan import GraphTensor, WarmupInput
 from tests.support.inspection_models import (
     F32,
     STRING,
@@ -226,12 +226,42 @@ def test_what_the_protocol_cannot_carry_is_an_error_that_says_what_to_do(tmp_pat
     assert examine(job(save(tmp_path, build()))).error.startswith(error)
 
 
-def test_a_classifier_with_maps_is_told_to_leave_out_zipmap():
+def test_the_tensor_before_zipmap_is_what_a_classifier_answers():
     datasets = pytest.importorskip("onnxruntime.datasets")
 
     found = examine(job(datasets.get_example("logreg_iris.onnx")))
 
-    assert "export the classifier without ZipMap" in found.error
+    assert (found.error, found.cut_zipmap) == ("", True)
+    assert found.outputs[1] == GraphTensor("probabilities", "tensor(float)", (None, 3))
+
+
+def test_an_output_declared_with_one_row_has_as_many_as_are_asked(tmp_path):
+    """As onnxmltools declares the labels of LightGBM."""
+    proto = model(
+        [node("ReduceSum", ["x"], ["y"], keepdims=0, axes=[1])],
+        [tensor("x", F32, ["N", 2])],
+        [tensor("y", F32, [1])],
+        opset=11,
+    )
+
+    found = examine(job(save(tmp_path, proto)))
+
+    assert found.batchable
+    assert found.outputs[0].shape == (None,)
+
+
+def test_an_output_that_has_one_row_whatever_is_asked_is_not_batched(tmp_path):
+    proto = model(
+        [node("ReduceSum", ["x"], ["y"], keepdims=1, axes=[0])],
+        [tensor("x", F32, ["N", 2])],
+        [tensor("y", F32, [1, 2])],
+        opset=11,
+    )
+
+    found = examine(job(save(tmp_path, proto)))
+
+    assert not found.batchable
+    assert found.outputs[0].shape == (1, 2)
 
 
 def test_a_reference_sample_that_does_not_fit_is_a_warning(tmp_path):

@@ -69,7 +69,7 @@ def test_a_folder_that_is_one_model_is_counted_once(tmp_path):
 
 
 def test_a_repository_that_is_not_there_weighs_nothing(tmp_path):
-    assert choose_processes_here(tmp_path / "none").processes >= 1
+    assert choose_processes_here([tmp_path / "none"]).processes >= 1
 
 
 def test_a_control_groups_limits_count(tmp_path):

@@ -6,21 +6,16 @@ what the graph leaves free and may reshape; where it contradicts the graph, that
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from msgspec.structs import replace
 
 from gateway.config.typed_yaml import did_you_mean
 from gateway.control.models.configuration.tensor_configuration import TensorConfiguration
-from gateway.control.models.sources.sidecars import LABELS
 from gateway.core.datatypes import datatype_of_onnx
 from gateway.core.plan import GraphTensor, TensorSpec
 from gateway.onnx.model_faults import PlanFault
 
 Shape = tuple[int, ...]
-
-_FLOATS = ("FP16", "BF16", "FP32", "FP64")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,51 +58,6 @@ def tensor_specs(
 def free_sizes(tensor: GraphTensor) -> Shape:
     """The tensor's sizes, with -1 for every free one."""
     return tuple(size if isinstance(size, int) and size >= 0 else -1 for size in tensor.shape)
-
-
-def with_labels(
-    outputs: Sequence[TensorSpec],
-    configured: Sequence[TensorConfiguration],
-    labels: Mapping[str, tuple[str, ...]],
-) -> tuple[tuple[TensorSpec, ...], dict[str, str], tuple[str, ...]]:
-    """The outputs with their class names, the label file by output, and warnings."""
-    files, warnings = _label_files(outputs, configured, labels)
-    labelled = tuple(
-        replace(spec, labels=labels.get(files[spec.name], ())) if spec.name in files else spec
-        for spec in outputs
-    )
-    warnings += [
-        f"output '{spec.name}' has {spec.shape[-1]} columns, but {files[spec.name]} "
-        f"has {len(spec.labels)} lines"
-        for spec in labelled
-        if spec.name in files and spec.shape and spec.shape[-1] not in (-1, len(spec.labels))
-    ]
-    return labelled, files, tuple(warnings)
-
-
-def _label_files(
-    outputs: Sequence[TensorSpec],
-    configured: Sequence[TensorConfiguration],
-    labels: Mapping[str, tuple[str, ...]],
-) -> tuple[dict[str, str], list[str]]:
-    """The label file by the output's name, and warnings.
-
-    A labels.txt that no output names belongs to the only two-dimensional float output with as many
-    columns as it has lines.
-    """
-    files = {tensor.name: tensor.labels for tensor in configured if tensor.labels}
-    if files or LABELS not in labels:
-        return files, []
-    count = len(labels[LABELS])
-    fitting = [
-        spec.name
-        for spec in outputs
-        if spec.datatype in _FLOATS and len(spec.shape) == 2 and spec.shape[1] == count  # noqa: PLR2004
-    ]
-    if len(fitting) == 1:
-        return {fitting[0]: LABELS}, []
-    warning = f"{LABELS} has {count} lines and fits {len(fitting)} outputs"
-    return {}, [f"{warning}; say which one it is for under `outputs`"]
 
 
 def _spec(

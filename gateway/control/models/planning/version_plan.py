@@ -15,7 +15,8 @@ from gateway.control.models.planning.batching_plan import plan_batching
 from gateway.control.models.planning.given_values import given_values
 from gateway.control.models.planning.model_config import model_config
 from gateway.control.models.planning.protection_plan import plan_protection
-from gateway.control.models.planning.tensor_specs import BatchAxis, tensor_specs, with_labels
+from gateway.control.models.planning.tensor_names import with_columns, with_labels
+from gateway.control.models.planning.tensor_specs import BatchAxis, tensor_specs
 from gateway.control.models.sources.found import FoundModel, FoundVersion
 from gateway.core.plan import (
     BatchingPlan,
@@ -74,7 +75,7 @@ def plan_version(
         model=model.name, version=version.version, path=str(version.path), fingerprint=fingerprint,
         inputs=signature.inputs, outputs=signature.outputs, batching=batching,
         queue=plan_queue(configuration.queue, defaults.queue),
-        session=plan_session(configuration, defaults.cores),
+        session=_session(configuration, findings, defaults.cores),
         instances=plan_instances(configuration, defaults.cores), protection=protection,
         cost_us=tuple(sorted(findings.cost_us.items())),
         warmup_batch_sizes=warmup_batch_sizes(batching, findings),
@@ -125,16 +126,24 @@ def _signature(
     outputs, more_faults = tensor_specs(findings.outputs, configuration.outputs, axis, "output")
     if faults or more_faults:
         raise PlanFault("; ".join((*faults, *more_faults)))
+    sidecars = model.sidecars
+    inputs, column_warnings = with_columns(inputs, sidecars.columns, findings.columns)
     outputs, label_files, label_warnings = with_labels(
-        outputs, configuration.outputs, model.sidecars.labels
+        outputs, configuration.outputs, sidecars.labels, findings.labels
     )
-    return _Signature(inputs, outputs, label_files, batching, (*warnings, *label_warnings))
+    return _Signature(
+        inputs, outputs, label_files, batching, (*warnings, *column_warnings, *label_warnings)
+    )
 
 
 def _warmup_inputs(model: FoundModel, signature: _Signature) -> tuple[tuple[WarmupInput, ...], ...]:
     requests = model.configuration.warmup or ()
     files = model.sidecars.warmup_files
     return warmup_inputs(requests, signature.inputs, files, batched=signature.batched)
+
+
+def _session(configuration: ModelConfiguration, findings: Findings, cores: int) -> SessionPlan:
+    return replace(plan_session(configuration, cores), cut_zipmap=findings.cut_zipmap)
 
 
 def plan_session(configuration: ModelConfiguration, cores: int) -> SessionPlan:

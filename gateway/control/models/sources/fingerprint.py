@@ -29,6 +29,7 @@ def fingerprint(
         file_hash,
         model.configuration,
         sorted(sidecars.labels.items()),
+        sidecars.columns,
         files,
         tokens,
         defaults,

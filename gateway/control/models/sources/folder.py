@@ -10,34 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from msgspec.structs import replace
-
-from gateway.config.typed_yaml import did_you_mean
 from gateway.control.models.configuration import pbtxt, yaml_file
-from gateway.control.models.configuration.configuration import ModelConfiguration, Reading
-from gateway.control.models.configuration.contradictions import contradictions
-from gateway.control.models.configuration.merge import fill, merge
-from gateway.control.models.sources.folder_versions import (
-    EXPECTED,
-    MODEL_FILE,
-    filename_faults,
-    find_versions,
-    is_version,
-    version_faults,
-)
-from gateway.control.models.sources.found import FoundModel, Repository
-from gateway.control.models.sources.sidecars import read_sidecars
-from gateway.control.models.sources.version_policy import VersionPolicy, missing_versions
+from gateway.control.models.sources.folder_versions import EXPECTED, MODEL_FILE, is_version
+from gateway.control.models.sources.found import FoundModel, FoundVersion, Repository
+from gateway.control.models.sources.model_folder import ModelFolder, read_model
 
+SUFFIX = ".onnx"
 _NOT_A_MODEL = ("__pycache__", "lost+found")
-_MISNAMED = {
-    "model.yml": "model.yaml",
-    "model.json": "model.yaml",
-    "config.pbtext": "config.pbtxt",
-    "config.txt": "config.pbtxt",
-}
 
 
 def scan(
@@ -50,14 +30,31 @@ def scan(
     """
     root = root.absolute()
     try:
+        if root.is_file():
+            return Repository(root, (_one_file(root, name, available_providers),))
         if _is_one_model(root):
             called = name or root.resolve().name or "model"
-            model = _found(root, called, available_providers, alone=True)
+            model = read_model(ModelFolder(root, called, alone=True), available_providers)
             return Repository(root, (model,), warnings=tuple(_hidden_models(root)))
         folders, warnings = _model_folders(root)
+        if (file := _only_file(root)) and not any(map(_looks_like_model, folders)):
+            called = name or root.resolve().name or file.stem
+            return Repository(root, (_one_file(file, called, available_providers),))
     except OSError as error:
         return Repository(root, fault=f"the model folder {root} cannot be read: {error.strerror}")
-    models = tuple(_found(folder, folder.name, available_providers) for folder in folders)
+    return _several(root, name, folders, warnings, available_providers)
+
+
+def _several(
+    root: Path,
+    name: str | None,
+    folders: Sequence[Path],
+    warnings: list[str],
+    available_providers: Sequence[str],
+) -> Repository:
+    models = tuple(
+        read_model(ModelFolder(folder, folder.name), available_providers) for folder in folders
+    )
     if not models:
         return Repository(root, (), _no_model(root), tuple(warnings))
     if name is not None:
@@ -67,31 +64,33 @@ def scan(
     return Repository(root, models, "", tuple(warnings))
 
 
+def file_model_name(file: Path) -> str:
+    """What a model file by itself is called: as it is, or as the folder around `model.onnx`."""
+    if file.name != MODEL_FILE:
+        return file.stem
+    folder = file.absolute().parent
+    return (folder.parent if is_version(folder.name) else folder).name or file.stem
+
+
+def _one_file(file: Path, name: str | None, available_providers: Sequence[str]) -> FoundModel:
+    """The model in a file; what lies beside it belongs to it where it is the only one there."""
+    called = name or file_model_name(file)
+    if _only_file(file.parent) == file:
+        folder = ModelFolder(file.parent, called, alone=True, filename=file.name)
+        return read_model(folder, available_providers)
+    return FoundModel(called, file.parent, versions=(FoundVersion(1, file),), alone=True)
+
+
+def _only_file(folder: Path) -> Path | None:
+    files = [entry for entry in folder.iterdir() if entry.suffix == SUFFIX and entry.is_file()]
+    return files[0] if len(files) == 1 else None
+
+
 def _no_model(root: Path) -> str:
     return (
-        f"there is no model in {root}: {EXPECTED}, or one model by itself ({MODEL_FILE}, or "
+        f"there is no model in {root}: {EXPECTED}, or one model by itself (one *{SUFFIX} file, or "
         "version folders, at the top)"
     )
-
-
-def reconfigured(
-    model: FoundModel, config: Any, available_providers: Sequence[str] = ()
-) -> FoundModel:
-    """The same model under an `inference.ModelConfig` in place of its files' configuration.
-
-    A caller may send one with a load request.
-    """
-    reading = _one_of_both(
-        Reading(), pbtxt.read_model_config(config, available_providers), available_providers
-    )
-    try:
-        return _configured(model.folder, model.name, reading, (), alone=model.alone)
-    except OSError as error:
-        return FoundModel(
-            model.name,
-            model.folder,
-            faults=(f"the folder of model '{model.name}' cannot be read: {error.strerror}",),
-        )
 
 
 def _is_one_model(root: Path) -> bool:
@@ -138,94 +137,6 @@ def _model_folders(root: Path) -> tuple[list[Path], list[str]]:
             continue
         folders.append(entry)
     return folders, warnings
-
-
-def _found(
-    folder: Path, name: str, available_providers: Sequence[str], *, alone: bool = False
-) -> FoundModel:
-    ours = Reading()
-    theirs = ours
-    try:
-        if (path := folder / yaml_file.FILE_NAME).exists():
-            ours = yaml_file.read_yaml_file(path)
-        if (path := folder / pbtxt.FILE_NAME).exists():
-            theirs = pbtxt.read_pbtxt_file(path, available_providers, None if alone else name)
-        reading = _one_of_both(ours, theirs, available_providers)
-        misnamed = [
-            f"{wrong} is not read; is it meant to be {right}?"
-            for wrong, right in _MISNAMED.items()
-            if (folder / wrong).exists()
-        ]
-        return _configured(folder, name, reading, misnamed, alone=alone)
-    except OSError as error:
-        return FoundModel(
-            name,
-            folder,
-            faults=(f"the folder of model '{name}' cannot be read: {error.strerror}",),
-            alone=alone,
-        )
-
-
-def _one_of_both(ours: Reading, theirs: Reading, available_providers: Sequence[str]) -> Reading:
-    """The configuration that the two files make together."""
-    configuration, differences = merge(
-        ours.configuration, theirs.configuration, (yaml_file.FILE_NAME, pbtxt.FILE_NAME)
-    )
-    configuration = fill(configuration, theirs.implied)
-    return Reading(
-        configuration=configuration,
-        warnings=(
-            *ours.warnings,
-            *theirs.warnings,
-            *_provider_warnings(configuration, available_providers),
-        ),
-        faults=(
-            *ours.faults,
-            *theirs.faults,
-            *differences,
-            *contradictions(configuration),
-            *filename_faults(configuration),
-        ),
-        skipped=theirs.skipped,
-    )
-
-
-def _configured(
-    folder: Path, name: str, reading: Reading, warnings: Sequence[str], *, alone: bool
-) -> FoundModel:
-    """The model in the folder under this configuration."""
-    configuration = reading.configuration
-    model = FoundModel(name, folder, configuration, warnings=(*reading.warnings, *warnings))
-    if reading.skipped or reading.faults:
-        return replace(model, skipped=reading.skipped, faults=reading.faults, alone=alone)
-    versions, version_warnings = find_versions(folder, configuration, alone=alone)
-    sidecars = read_sidecars(folder, configuration)
-    policy = configuration.versions or VersionPolicy()
-    numbers = [version.version for version in versions]
-    missing = (
-        f"version {n} is named by `versions` and is not there"
-        for n in missing_versions(policy, numbers)
-    )
-    return replace(
-        model,
-        versions=tuple(versions),
-        faults=(*sidecars.faults, *version_faults(folder, name, policy, numbers)),
-        warnings=(*model.warnings, *version_warnings, *missing),
-        sidecars=sidecars,
-        alone=alone,
-    )
-
-
-def _provider_warnings(configuration: ModelConfiguration, available: Sequence[str]) -> list[str]:
-    wanted = configuration.session.providers or ()
-    return [
-        (
-            "the installed ONNX Runtime has no execution provider "
-            f"'{name}'{did_you_mean(name, list(available))}"
-        )
-        for name in wanted
-        if available and name not in available
-    ]
 
 
 def _is_text(name: str) -> bool:

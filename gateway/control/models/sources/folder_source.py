@@ -19,7 +19,7 @@ from typing import Self
 
 from google.protobuf import json_format
 
-from gateway.config.control import SourceOptions
+from gateway.config.control import ModelPath, SourceOptions
 from gateway.config.serving_options import ModelDefaults
 from gateway.control.inspection.cache import FindingsCache, default_cache_dir
 from gateway.control.inspection.inspector import Inspector
@@ -27,8 +27,9 @@ from gateway.control.inspection.job import InspectionJob
 from gateway.control.models.configuration.warmup import trial_inputs
 from gateway.control.models.planning.version_plan import PlanDefaults, plan_session, plan_version
 from gateway.control.models.sources.fingerprint import fingerprint
-from gateway.control.models.sources.folder import reconfigured, scan
 from gateway.control.models.sources.found import FoundModel, FoundVersion, Repository
+from gateway.control.models.sources.model_folder import reconfigured
+from gateway.control.models.sources.model_paths import merged, scan_paths
 from gateway.control.models.sources.source import CannotPlan, SourceModel
 from gateway.core.plan import QueuePlan, VersionPlan
 from gateway.onnx.file import FileHashes
@@ -66,8 +67,7 @@ class FolderSource:
 
     def __init__(self, options: SourceOptions, defaults: ModelDefaults, cores: int = 1) -> None:
         """`cores`: those that one serving process may count on."""
-        self._root = Path(options.models)
-        self._name = options.name or None
+        self._paths = options.paths or (ModelPath(Path(options.models), options.name),)
         queue = QueuePlan(
             max_requests=defaults.max_queue_requests, max_bytes=defaults.max_queue_bytes
         )
@@ -80,10 +80,11 @@ class FolderSource:
         self._providers = installed_providers()
         self._prepared: dict[tuple[str, int], tuple[FoundModel, _Prepared]] = {}
         self._warned: tuple[str, ...] = ()
-        self._is_one_model: bool | None = None
+        self._is_one_model: dict[Path, bool] = {}
 
     def __repr__(self) -> str:
-        return f"<FolderSource {self._root}: {self._inspector!r}>"
+        paths = ", ".join(str(path.path) for path in self._paths)
+        return f"<FolderSource {paths}: {self._inspector!r}>"
 
     async def __aenter__(self) -> Self:
         await self._inspector.__aenter__()
@@ -102,12 +103,12 @@ class FolderSource:
 
         Raises OSError where the folder cannot be read, or is not of the kind that it was.
         """
-        found = await asyncio.to_thread(
-            scan, self._root, self._name, available_providers=self._providers
-        )
-        if found.fault and not os.access(self._root, os.R_OK | os.X_OK):
-            raise OSError(found.fault)
-        self._require_same_kind(found)
+        repositories = await asyncio.to_thread(scan_paths, self._paths, self._providers)
+        for repository in repositories:
+            if repository.fault and not os.access(repository.root, os.R_OK | os.X_OK):
+                raise OSError(repository.fault)
+            self._require_same_kind(repository)
+        found = merged(repositories)
         self._warn((found.fault, *found.warnings))
         self._prepared.clear()
         self._hashes.keep_only(
@@ -123,16 +124,15 @@ class FolderSource:
         if not found.models:
             return
         is_one_model = found.models[0].alone
-        if self._is_one_model is None:
-            self._is_one_model = is_one_model
-        elif is_one_model != self._is_one_model:
+        was_one_model = self._is_one_model.setdefault(found.root, is_one_model)
+        if is_one_model != was_one_model:
             was, now = (
                 ("one model", "a folder of models")
-                if self._is_one_model
+                if was_one_model
                 else ("a folder of models", "one model, by what stands at its top")
             )
             raise OSError(
-                f"{self._root} was {was} and now looks like {now}; put it right, or "
+                f"{found.root} was {was} and now looks like {now}; put it right, or "
                 "start the gateway anew if it is meant so"
             )
 

@@ -24,13 +24,14 @@ def is_version(name: str) -> bool:
 
 
 def find_versions(
-    folder: Path, configuration: ModelConfiguration, *, alone: bool
+    folder: Path, configuration: ModelConfiguration, *, alone: bool, filename: str = MODEL_FILE
 ) -> tuple[list[FoundVersion], list[str]]:
     """The versions of the model in the folder, ascending, and warnings.
 
     `alone`: the folder may be one model without version folders, its only version at the top.
+    `filename`: what its file is called where the configuration does not say.
     """
-    filename = configuration.model_filename or MODEL_FILE
+    filename = configuration.model_filename or filename
     versions = []
     warnings = []
     for entry in folder.iterdir():

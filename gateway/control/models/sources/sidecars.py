@@ -1,7 +1,7 @@
 """The small files beside a model, read in the control process.
 
-These are class labels, the reference sample and warm-up data; none may stand outside the model's
-folder.
+These are class labels, names of columns, the reference sample and warm-up data; none may stand
+outside the model's folder.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from gateway.control.models.configuration.configuration import ModelConfiguration
 
 LABELS = "labels.txt"
+COLUMNS = "columns.txt"
 REFERENCE = "reference.npz"
 WARMUP = "warmup"
 
@@ -24,6 +25,8 @@ class Sidecars:
 
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Class names by the name of the file that they stand in."""
+    columns: tuple[str, ...] = ()
+    """Names of an input's columns."""
     reference: str = ""
     """Path of the reference sample; empty: there is none."""
     warmup_files: dict[str, str] = field(default_factory=dict)
@@ -34,12 +37,6 @@ class Sidecars:
 def read_sidecars(folder: Path, configuration: ModelConfiguration) -> Sidecars:
     """The sidecars that the configuration names, else those that have their usual names."""
     faults: list[str] = []
-    labels: dict[str, tuple[str, ...]] = {}
-    for name in _label_files(folder, configuration):
-        try:
-            labels[name] = read_labels(inside(folder, name))
-        except ValueError as fault:
-            faults.append(f"labels: {fault}")
     reference = configuration.reference or (REFERENCE if (folder / REFERENCE).exists() else "")
     warmup = {
         tensor.file
@@ -48,7 +45,11 @@ def read_sidecars(folder: Path, configuration: ModelConfiguration) -> Sidecars:
         if tensor.file
     }
     return Sidecars(
-        labels=labels,
+        labels={
+            name: _lines(folder, name, "labels", faults)
+            for name in _label_files(folder, configuration)
+        },
+        columns=_lines(folder, COLUMNS, "columns", faults) if (folder / COLUMNS).exists() else (),
         reference=_path(folder, reference, "reference", faults) if reference else "",
         warmup_files={
             name: _path(folder, f"{WARMUP}/{name}", "warmup", faults) for name in sorted(warmup)
@@ -75,7 +76,7 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """The lines of a label file, without blank ones at its end; raises ValueError."""
+    """The lines of a file of names, without blank ones at its end; raises ValueError."""
     try:
         if path.stat().st_size > _MOST_LABEL_BYTES:
             raise ValueError(f"'{path.name}' is larger than {_MOST_LABEL_BYTES >> 20} MiB")
@@ -90,6 +91,14 @@ def read_labels(path: Path) -> tuple[str, ...]:
 def _label_files(folder: Path, configuration: ModelConfiguration) -> list[str]:
     named = dict.fromkeys(tensor.labels for tensor in configuration.outputs if tensor.labels)
     return [*named] if named or not (folder / LABELS).exists() else [LABELS]
+
+
+def _lines(folder: Path, name: str, key: str, faults: list[str]) -> tuple[str, ...]:
+    try:
+        return read_labels(inside(folder, name))
+    except ValueError as fault:
+        faults.append(f"{key}: {fault}")
+        return ()
 
 
 def _path(folder: Path, name: str, key: str, faults: list[str]) -> str:
