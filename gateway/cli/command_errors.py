@@ -9,6 +9,9 @@ USAGE = 2
 FAILED = 1
 """Exit status where the command was understood and what it asked about failed."""
 
+DEGRADED = 3
+"""Exit status where an answer came from a fallback, and that was not to be."""
+
 
 class CommandError(Exception):
     """Ends the command.

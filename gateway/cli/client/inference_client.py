@@ -27,6 +27,7 @@ from gateway.protocol.generated.inference_pb2 import (
     RepositoryIndexRequest,
 )
 from gateway.protocol.generated.inference_pb2_grpc import GRPCInferenceServiceStub
+from gateway.protocol.named_columns import COLUMNS, LABELS, read_names
 from gateway.protocol.tensors import encode_raw
 
 T = TypeVar("T")
@@ -73,15 +74,14 @@ class Client:
     ) -> None:
         self._channel.close()
 
-    def inputs(self, model: str, version: str) -> tuple[TensorSpec, ...]:
-        """The inputs of a model, none of them known to be optional."""
+    def signature(
+        self, model: str, version: str
+    ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+        """The inputs of a model, none of them known to be optional, and its outputs."""
         metadata = self._ask(
             self._stub.ModelMetadata, ModelMetadataRequest(name=model, version=version), model
         )
-        return tuple(
-            TensorSpec(tensor.name, tensor.datatype, tuple(tensor.shape))
-            for tensor in metadata.inputs
-        )
+        return tuple(map(_spec, metadata.inputs)), tuple(map(_spec, metadata.outputs))
 
     def optional_inputs(self, model: str, version: str) -> frozenset[str]:
         """Names of inputs that may be left out; none where the server does not tell."""
@@ -127,6 +127,16 @@ class Client:
         if model in names:  # what was not found is a version, or a part of it
             return ()
         return (f"the server has {', '.join(names) or 'no live model'}{nearest(model, names)}",)
+
+
+def _spec(tensor: Any) -> TensorSpec:
+    return TensorSpec(
+        tensor.name,
+        tensor.datatype,
+        tuple(tensor.shape),
+        labels=read_names(tensor, LABELS),
+        columns=read_names(tensor, COLUMNS),
+    )
 
 
 def hint(code: Any, details: str, options: ClientOptions) -> str:

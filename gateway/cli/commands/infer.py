@@ -9,27 +9,38 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.cli.client.inference_client import Client, ClientOptions
-from gateway.cli.command_errors import FAILED, CommandError
+from gateway.cli.command_errors import DEGRADED, FAILED, CommandError
 from gateway.cli.options.connection_options import add_connection_arguments, connection_options
 from gateway.cli.tensors.input_files import read_inputs
 from gateway.cli.tensors.input_tensors import make_tensors, make_zeros
-from gateway.cli.tensors.predictions import as_json, as_npz, as_table, read_outputs
+from gateway.cli.tensors.predictions import (
+    as_json,
+    as_npz,
+    as_table,
+    parameters_of,
+    read_outputs,
+)
 from gateway.core.errors import InvalidRequest
 from gateway.core.plan import TensorSpec
 from gateway.core.request import Array
 from gateway.protocol.generated.inference_pb2 import ModelInferResponse
+from gateway.protocol.signature import shape_text
 
 DESCRIPTION = """\
 Asks a model for a prediction, over gRPC, and prints what it answers.
 
 FILE is one of these; what it holds is made into the datatypes and shapes that the server says the \
 model takes:
-  JSON   {"x": [[1, 2], [3, 4]]}, the same under "inputs", or the protocol's own {"inputs": \
-[{"name": ..., "shape": ..., "data": ...}]}
+  JSON   {"x": [[1, 2], [3, 4]]}, the same under "inputs", the protocol's own {"inputs": \
+[{"name": ..., "shape": ..., "data": ...}]}, or a frame as pandas writes it
   .npz   an array for each input
   CSV    a column for each input of one value a row; or, for a model with one input, a column for \
-each of its values
-What a file has besides, such as a column `label`, is not sent."""
+each of its values. Separated by commas, semicolons or tabs; an empty cell is a missing value (NaN)
+Where the model names its columns, they are found by name, in whatever order they stand. What a \
+file has besides, such as a column `label`, is not sent.
+
+Exit status 0: the model answered; 1: it did not; 2: the command line or the file is at fault; 3: \
+a fallback answered, with --fail-if-degraded."""
 
 EXAMPLES = """\
 examples:
@@ -38,7 +49,7 @@ examples:
   gateway infer digits --version 1 --address 127.0.0.1:8001 --input models/digits/reference.npz \
 --output-format json
   echo '{"features": [[0.5, 1.5]]}' | gateway infer NAME --input -
-  gateway infer breast_cancer --rows 4"""
+  gateway infer breast_cancer --zeros --rows 4"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,17 +57,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="its name")
     version = "the model's version [default: the server's choice, the newest]"
     parser.add_argument("--version", metavar="N", default="", help=version)
+    _add_rows_arguments(parser)
+    _add_answer_arguments(parser)
+    add_connection_arguments(parser)
+
+
+def _add_rows_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--input", metavar="FILE", help="JSON, .npz or CSV; - is standard input")
     parser.add_argument(
-        "--input",
-        metavar="FILE",
-        help="JSON, .npz or CSV; - is standard input [default: zeros and empty texts]",
+        "--zeros", action="store_true", help="send zeros and empty texts instead of a file"
     )
     parser.add_argument(
         "--rows",
         metavar="N",
-        help="send no more than the first N rows; without --input, so many "
-        "are made up [default: all, 1]",
+        help="send no more than the first N rows; with --zeros, so many [default: all, 1]",
     )
+
+
+def _add_answer_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output-format",
         metavar="FORMAT",
@@ -66,7 +84,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="FILE", help="where the answer is written [default: standard output]"
     )
-    add_connection_arguments(parser)
+    parser.add_argument(
+        "--fail-if-degraded",
+        action="store_true",
+        help=f"exit with {DEGRADED} where a fallback answered in the model's place",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -75,23 +97,39 @@ def run(arguments: argparse.Namespace) -> int:
     model = arguments.model
     version = arguments.version
     with Client(options) as client:
-        specs = client.inputs(model, version)
-        if arguments.input is None:
+        specs, outputs = client.signature(model, version)
+        if arguments.input is not None:
+            inputs = _inputs(arguments.input, specs, rows)
+        elif arguments.zeros:
             optional = client.optional_inputs(model, version)
             inputs = _zeros([spec for spec in specs if spec.name not in optional], rows or 1)
         else:
-            inputs = _inputs(arguments.input, specs, rows)
+            raise CommandError(_what_to_send(model, specs))
         asked = time.perf_counter()
         datatypes = {spec.name: spec.datatype for spec in specs}
         response = client.infer(model, version, inputs, datatypes)
         took_ms = (time.perf_counter() - asked) * 1000
-    _print(arguments, response, took_ms)
-    return 0
+    _print(arguments, response, outputs, took_ms)
+    degraded = parameters_of(response).get("degraded", False)
+    return DEGRADED if degraded and arguments.fail_if_degraded else 0
 
 
-def _print(arguments: argparse.Namespace, response: ModelInferResponse, took_ms: float) -> None:
+def _what_to_send(model: str, specs: Sequence[TensorSpec]) -> str:
+    inputs = ", ".join(f"{spec.name} {spec.datatype} {shape_text(spec.shape)}" for spec in specs)
+    return (
+        f"'{model}' takes {inputs or 'no input'}: give rows with --input FILE, or have zeros sent, "
+        "--zeros"
+    )
+
+
+def _print(
+    arguments: argparse.Namespace,
+    response: ModelInferResponse,
+    specs: Sequence[TensorSpec],
+    took_ms: float,
+) -> None:
     try:
-        outputs = read_outputs(response)
+        outputs = read_outputs(response, {spec.name: spec.labels for spec in specs})
     except InvalidRequest as error:
         raise CommandError(f"the server's answer is not well formed: {error}", FAILED) from error
     if arguments.output_format == "npz":
@@ -99,10 +137,24 @@ def _print(arguments: argparse.Namespace, response: ModelInferResponse, took_ms:
     elif arguments.output_format == "json":
         _write(arguments.output, f"{as_json(response, outputs)}\n".encode())
     else:
-        heading = (
-            f"{response.model_name} version {response.model_version} answered in {took_ms:.1f} ms"
-        )
+        heading = f"{_who_answered(response)} in {took_ms:.1f} ms"
         _write(arguments.output, f"{heading}\n\n{as_table(outputs)}\n".encode())
+
+
+def _who_answered(response: ModelInferResponse) -> str:
+    """The version that answered; where that was a fallback, in whose place and why."""
+    asked = f"{response.model_name} version {response.model_version}"
+    parameters = parameters_of(response)
+    if not parameters.get("degraded"):
+        return f"{asked} answered"
+    answered = str(parameters.get("served_by", "a fallback"))
+    reason = " ".join(str(parameters.get("fallback_reason", "without a reason")).split())
+    if answered.startswith("version "):
+        return (
+            f"{response.model_name} {answered} answered for version {response.model_version} "
+            f"(degraded: {reason})"
+        )
+    return f"{answered} answered for {asked} (degraded: {reason})"
 
 
 def _read(arguments: argparse.Namespace) -> tuple[ClientOptions, int | None]:
@@ -118,6 +170,8 @@ def _read(arguments: argparse.Namespace) -> tuple[ClientOptions, int | None]:
         )
     elif arguments.output_format == "npz" and arguments.output is None and sys.stdout.isatty():
         faults.append("--output-format npz is not for the screen: name a file with --output")
+    if arguments.zeros and arguments.input is not None:
+        faults.append("--zeros and --input: expected one of them")
     if rows is not None and not (rows.isascii() and rows.isdigit() and int(rows) > 0):
         faults.append(f"--rows: expected a number of 1 or more, got {rows!r}")
     return connection_options(arguments, faults), None if rows is None else int(rows)
@@ -128,13 +182,11 @@ def _zeros(specs: Sequence[TensorSpec], rows: int) -> dict[str, Array]:
 
 
 def _inputs(source: str, specs: tuple[TensorSpec, ...], rows: int | None) -> dict[str, Array]:
-    inputs, strangers = make_tensors(read_inputs(source, specs), specs, source)
-    if strangers:
-        print(
-            "gateway infer: note: "
-            f"{_not_sent(strangers, 'standard input' if source == '-' else source)}",
-            file=sys.stderr,
-        )
+    read = read_inputs(source, specs)
+    inputs, strangers = make_tensors(read.named, specs, source)
+    called = "standard input" if source == "-" else source
+    for note in (*read.notes, *([_not_sent(strangers, called)] if strangers else [])):
+        print(f"gateway infer: note: {note}", file=sys.stderr)
     free = {spec.name for spec in specs if spec.shape[:1] == (-1,)}
     return {name: array[:rows] if name in free else array for name, array in inputs.items()}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +19,8 @@ from gateway.protocol.signature import shape_text
 from gateway.protocol.tensors import decode_raw, decode_typed
 
 _MOST_IN_A_CELL: Final = 10
+_MOST_CLASSES: Final = 4
+"""Of a row's classes that are shown with their names; of more the likeliest are."""
 _MATRIX: Final = 2  # axes of an output that a table shows a row a line
 
 
@@ -29,10 +31,14 @@ class Output:
     name: str
     datatype: str
     array: Array
+    labels: tuple[str, ...] = ()
+    """Class names of its columns; empty: it has none."""
 
 
-def read_outputs(response: ModelInferResponse) -> tuple[Output, ...]:
-    """The outputs of an answer, raw or typed.
+def read_outputs(
+    response: ModelInferResponse, labels: Mapping[str, tuple[str, ...]] = {}
+) -> tuple[Output, ...]:
+    """The outputs of an answer, raw or typed; `labels` are class names by output.
 
     Raises InvalidRequest where they are not well formed.
     """
@@ -44,7 +50,9 @@ def read_outputs(response: ModelInferResponse) -> tuple[Output, ...]:
             array = decode_raw(raw, 0, len(raw), tensor.datatype, shape, tensor.name)
         else:
             array = decode_typed(tensor.contents, tensor.datatype, shape, tensor.name)
-        outputs.append(Output(tensor.name, tensor.datatype, array))
+        names = labels.get(tensor.name, ())
+        fits = array.ndim == _MATRIX and array.shape[1] == len(names)
+        outputs.append(Output(tensor.name, tensor.datatype, array, names if fits else ()))
     return tuple(outputs)
 
 
@@ -63,8 +71,7 @@ def as_table(outputs: Sequence[Output]) -> str:
     if in_rows:
         header = ["row", *(f"{output.name} {output.datatype}" for output in in_rows)]
         cells = [
-            [str(row), *(_cell(output.array[row]) for output in in_rows)]
-            for row in range(min(rows))
+            [str(row), *(_row_text(output, row) for output in in_rows)] for row in range(min(rows))
         ]
         parts.append(table(header, cells))
     for output in outputs:
@@ -83,18 +90,28 @@ def as_json(response: ModelInferResponse, outputs: Sequence[Output]) -> str:
             "name": output.name,
             "datatype": output.datatype,
             "shape": list(output.array.shape),
+            **({"parameters": {"labels": list(output.labels)}} if output.labels else {}),
             "data": _shown(output).tolist(),
         }
         for output in outputs
     ]
-    return json.dumps(
-        {
-            "model_name": response.model_name,
-            "model_version": response.model_version,
-            "outputs": described,
-        },
-        ensure_ascii=False,
-    )
+    document: dict[str, Any] = {
+        "model_name": response.model_name,
+        "model_version": response.model_version,
+    }
+    if response.id:
+        document["id"] = response.id
+    if parameters := parameters_of(response):
+        document["parameters"] = parameters
+    return json.dumps(document | {"outputs": described}, ensure_ascii=False)
+
+
+def parameters_of(response: ModelInferResponse) -> dict[str, Any]:
+    """The parameters of an answer, in the order of their names."""
+    return {
+        name: getattr(value, value.WhichOneof("parameter_choice") or "string_param")
+        for name, value in sorted(response.parameters.items())
+    }
 
 
 def as_npz(outputs: Sequence[Output]) -> bytes:
@@ -115,6 +132,19 @@ def as_npz(outputs: Sequence[Output]) -> bytes:
 
 def _shown(output: Output) -> Array:
     return output.array.astype(np.float32) if output.datatype == BF16 else output.array
+
+
+def _row_text(output: Output, row: int) -> str:
+    values = output.array[row]
+    if not output.labels:
+        return _cell(values)
+    order = list(range(len(values)))
+    if len(values) > _MOST_CLASSES:
+        order.sort(key=lambda i: -values[i])
+        del order[_MOST_CLASSES - 1 :]
+    texts = [f"{output.labels[i]} {_number(values[i], 4)}" for i in order]
+    rest = len(values) - len(texts)
+    return ", ".join([*texts, f"and {rest} more"] if rest else texts)
 
 
 def _cell(value: Any) -> str:

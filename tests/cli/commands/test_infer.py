@@ -123,10 +123,10 @@ def test_rows_limits_what_is_sent_and_made_up_inputs_have_so_many(infer):
             "json",
         )
     )["digit"]["shape"] == [3]
-    assert answer(infer("breast_cancer", "--rows", "4", "--output-format", "json"))["diagnosis"][
-        "shape"
-    ] == [4]
-    assert answer(infer("penguins", "--output-format", "json"))["sex"]["shape"] == [1]
+    assert answer(infer("breast_cancer", "--zeros", "--rows", "4", "--output-format", "json"))[
+        "diagnosis"
+    ]["shape"] == [4]
+    assert answer(infer("penguins", "--zeros", "--output-format", "json"))["sex"]["shape"] == [1]
 
 
 def test_a_table_shows_a_row_a_line_below_who_answered(infer):
@@ -152,10 +152,12 @@ def test_standard_input_is_read_and_arrays_are_written(infer, tmp_path):
             file["diagnosis"].tolist()
             == expected("breast_cancer", 1, {"features": row[None]})["diagnosis"].tolist()
         )
-    done = infer("breast_cancer", "--output", tmp_path / "out.json", "--output-format", "json")
+    done = infer(
+        "breast_cancer", "--zeros", "--output", tmp_path / "out.json", "--output-format", "json"
+    )
     assert (done.status, done.out) == (0, "")
     assert json.loads((tmp_path / "out.json").read_text())["model_name"] == "breast_cancer"
-    done = infer("breast_cancer", "--output", tmp_path / "no" / "out.json")
+    done = infer("breast_cancer", "--zeros", "--output", tmp_path / "no" / "out.json")
     assert (done.status, done.faults) == (
         2,
         [f"--output: {tmp_path}/no/out.json cannot be written: No such file or directory"],
@@ -344,7 +346,8 @@ def test_tls_both_ways_and_what_is_said_where_it_fails(
         str(certificates / "ca.pem"),
     )
     try:
-        ask = lambda *options: gateway("infer", "digits", "--address", running.address, *options)  # noqa: E731
+        arguments = ["infer", "digits", "--zeros", "--address", running.address]
+        ask = lambda *options: gateway(*arguments, *options)  # noqa: E731
         assert ask(*root, *own).status == 0
         assert ask(*root, *own, "--tls-server-name", "localhost").status == 0
         assert "does it want TLS (--tls-ca FILE)" in ask().faults[-1]

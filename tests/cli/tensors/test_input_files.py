@@ -26,7 +26,7 @@ def read(tmp_path, name, content, specs):
     """The tensors of a file, as nested lists, and the names that were no inputs."""
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    tensors, strangers = make_tensors(read_inputs(str(path), specs), specs, name)
+    tensors, strangers = make_tensors(read_inputs(str(path), specs).named, specs, name)
     return {key: array.tolist() for key, array in tensors.items()}, strangers
 
 
@@ -196,7 +196,7 @@ def test_large_whole_numbers_of_a_csv_keep_every_digit(tmp_path):
         ),
         ("a,a,c\n1,2,3\n", FEATURES, "names a column twice"),
         ("a,b,c\n1,two,3\n", FEATURES, "line 2, column 'b': expected a number, got 'two'"),
-        ("a,b,c\n1,2,3\n\n1,,3\n", FEATURES, "line 4, column 'b': expected a number, got ''"),
+        ("a,b,c\n1,2,3\n\n1,x,3\n", FEATURES, "line 4, column 'b': expected a number, got 'x'"),
         (
             "species,mass,wet,length\nx,1.5,1,1\n",
             ROW,

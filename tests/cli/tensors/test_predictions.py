@@ -100,3 +100,38 @@ def test_an_answer_that_is_not_well_formed_is_an_error():
     broken.raw_output_contents[0] = b"\xff\0\0\0abc"
     with pytest.raises(InvalidRequest, match="incomplete string data"):
         read_outputs(broken)
+
+
+SCORES = response(("scores", "FP32", np.array([[0.1, 0.7, 0.2], [1, 0, 0]], "f4")))
+
+
+def test_columns_with_class_names_are_shown_with_them():
+    outputs = read_outputs(SCORES, {"scores": ("red", "green", "blue")})
+    assert as_table(outputs).splitlines()[1:] == [
+        "0    red 0.1, green 0.7, blue 0.2",
+        "1    red 1, green 0, blue 0",
+    ]
+    (output,) = json.loads(as_json(SCORES, outputs))["outputs"]
+    assert output["parameters"] == {"labels": ["red", "green", "blue"]}
+
+
+def test_of_many_classes_the_likeliest_are_shown():
+    many = response(("scores", "FP32", np.arange(100, dtype="f4")[None]))
+    outputs = read_outputs(many, {"scores": tuple(f"c{i}" for i in range(100))})
+    assert as_table(outputs).splitlines()[1] == "0    c99 99, c98 98, c97 97, and 97 more"
+
+
+def test_names_of_another_number_than_the_columns_name_nothing():
+    (output,) = read_outputs(SCORES, {"scores": ("red", "green")})
+    assert output.labels == ()
+
+
+def test_json_has_all_parameters_and_the_id():
+    answered = response(("y", "FP32", np.zeros(1, "f4")))
+    answered.id = "7"
+    answered.parameters["degraded"].bool_param = True
+    answered.parameters["served_by"].string_param = "version 1"
+    answered.parameters["count"].int64_param = 3
+    document = json.loads(as_json(answered, read_outputs(answered)))
+    assert document["id"] == "7"
+    assert document["parameters"] == {"count": 3, "degraded": True, "served_by": "version 1"}

@@ -12,6 +12,7 @@ from gateway.protocol.generated.inference_pb2 import (
     ModelMetadataRequest,
     ModelMetadataResponse,
 )
+from gateway.protocol.named_columns import COLUMNS, LABELS, write_names
 from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.wire.services.parsing import parse
 from gateway.serving.wire.transport.interface import Call
@@ -30,7 +31,8 @@ class ModelService:
     async def model_metadata(self, _call: Call, message: bytes) -> bytes:
         """ModelMetadata: shapes have the batch axis, as -1.
 
-        All live versions are named, or the one that was asked for.
+        All live versions are named, or the one that was asked for. Class names and names of columns
+        are parameters of their tensors.
         """
         request = parse(ModelMetadataRequest, message)
         plan = self._catalogue.resolve(request.name, request.version).plan
@@ -56,9 +58,12 @@ class ModelService:
 
 
 def _metadata(specs: Sequence[TensorSpec]) -> list[ModelMetadataResponse.TensorMetadata]:
-    return [
-        ModelMetadataResponse.TensorMetadata(
+    described = []
+    for spec in specs:
+        tensor = ModelMetadataResponse.TensorMetadata(
             name=spec.name, datatype=spec.datatype, shape=spec.shape
         )
-        for spec in specs
-    ]
+        write_names(tensor, LABELS, spec.labels)
+        write_names(tensor, COLUMNS, spec.columns)
+        described.append(tensor)
+    return described
