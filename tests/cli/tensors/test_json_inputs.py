@@ -2,11 +2,12 @@
 
 import math
 
-import pandas as pd
 import pytest
 
 from gateway.cli.tensors.json_inputs import read_json
 from gateway.core.plan import TensorSpec
+
+pd = pytest.importorskip("pandas", reason="comes with palmerpenguins, of the dev extra")
 
 FRAME = pd.DataFrame({"c": [3.0, 6.0], "a": [1.0, None], "b": [2.0, 5.0], "label": ["x", "y"]})
 ONE = [TensorSpec("x", "FP32", (-1, 3), columns=("a", "b", "c"))]
