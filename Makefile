@@ -21,7 +21,7 @@ endef
 export CHECK_PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint format bench load chaos tools protos models lock clean
+.PHONY: help setup serve test lint format bench load exports chaos tools protos models lock clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
@@ -61,6 +61,10 @@ bench: setup ## measure the gateway beside its yardsticks (minutes)
 
 load: setup tools ## run the ghz scenarios
 	@$(BIN)/python -m load_tests.ghz_run $(ARGS)
+
+exports: setup ## serve exports of scikit-learn, XGBoost, LightGBM, CatBoost; compare the answers (ARGS=--torch: PyTorch, transformers)
+	@$(BIN)/python -m load_tests.exports
+	@$(BIN)/python -m load_tests.exports.snippets $(ARGS)
 
 chaos: setup ## overload it, kill, freeze and poison its parts under load: who is answered (minutes)
 	@$(BIN)/python -m load_tests.chaos $(ARGS)

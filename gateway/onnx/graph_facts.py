@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from gateway.core.plan import GraphTensor
-from gateway.onnx.protobuf import names_in_graph
+from gateway.onnx.graph_parts import constants_in_graph, names_in_graph
+from gateway.onnx.known_rows import constant
 
 Array = np.ndarray[Any, Any]
 
@@ -49,6 +50,8 @@ class GraphFacts:
     words: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     """The names that its classifiers have for their classes; empty: none, or they disagree."""
+    tables: tuple[Array, ...] = field(default=(), compare=False)
+    """Small constants of floats, with two axes or more."""
 
     @property
     def coupling(self) -> str:
@@ -69,6 +72,7 @@ def graph_facts(path: str) -> GraphFacts:
     attribute = b""
     with Path(path).open("rb") as file:
         size = os.fstat(file.fileno()).st_size
+        tables = tuple(_tables(file.fileno(), size))
         for kind, name in names_in_graph(file.fileno(), size):
             if kind == "operator":
                 operators.add(name.decode("utf-8", "replace"))
@@ -82,8 +86,14 @@ def graph_facts(path: str) -> GraphFacts:
                 words[name.decode("utf-8", "replace")] = None
     distinct = set(map(tuple, filter(None, classes)))
     return GraphFacts(
-        frozenset(operators), tuple(words), distinct.pop() if len(distinct) == 1 else ()
+        frozenset(operators), tuple(words), distinct.pop() if len(distinct) == 1 else (), tables
     )
+
+
+def _tables(descriptor: int, size: int) -> Iterator[Array]:
+    for tensor in constants_in_graph(descriptor, size):
+        if (table := constant(tensor)) is not None:
+            yield table
 
 
 def known_words(inputs: Sequence[GraphTensor], facts: GraphFacts) -> dict[str, Array]:

@@ -1,7 +1,6 @@
-"""What an ONNX file names: external data files, operators, words; read off the protobuf wire.
+"""External data files that an ONNX file names, read off the protobuf wire by the control process.
 
-The file is not parsed and no tensor is read. The control process looks for external data, the
-inspection process for the rest.
+The file is not parsed and no tensor is read. `gateway.onnx.graph_parts` reads more in this way.
 
 ONNX Runtime follows these names when it opens a model, so they are looked at first. All that
 protobuf would see is seen here: messages are entered wherever they may hold a tensor, any number of
@@ -20,11 +19,11 @@ from collections.abc import Iterator, Mapping
 
 from gateway.onnx.model_faults import OnnxFileFault
 
-_Inside = Mapping[str, Mapping[int, str]]
+Inside = Mapping[str, Mapping[int, str]]
 
 # Message -> field -> message of the fields that lead to a
 # TensorProto, by the numbers of onnx.proto.
-_INSIDE: _Inside = {
+_INSIDE: Inside = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -34,16 +33,7 @@ _INSIDE: _Inside = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {13: "entry"},
 }
-# Message -> field -> message of the fields that say what a graph is made of.
-_NAMES: _Inside = {
-    "model": {7: "graph", 25: "function"},
-    "graph": {1: "node"},
-    "function": {7: "node"},
-    "node": {4: "operator", 5: "attribute"},
-    "attribute": {1: "name", 5: "tensor", 6: "graph", 9: "word", 11: "graph"},
-    "tensor": {6: "word"},
-}
-_LEAVES = frozenset({"entry", "operator", "name", "word"})
+LEAVES = frozenset({"entry", "operator", "name", "word", "constant"})
 # Numbers in attributes are written one field each; tree ensembles have millions of them,
 # which are passed over in one step.
 _NUMBERS = re.compile(rb"(?:\x3d[\x00-\xff]{4}|\x40[\x80-\xff]{0,9}[\x00-\x7f])++")
@@ -57,8 +47,6 @@ _HEAD_BYTES = 24  # a tag and a length are two varints of at most ten bytes each
 _MOST_DEPTH = 100  # protobuf's own limit
 _MOST_FIELDS = 20_000_000  # some ten seconds
 _MOST_ENTRY_BYTES = 1 << 14  # a key and a path
-_MOST_NAME_BYTES = 256
-_MOST_WORDS = 10_000
 
 
 def external_locations(descriptor: int, size: int) -> tuple[str, ...]:
@@ -66,10 +54,10 @@ def external_locations(descriptor: int, size: int) -> tuple[str, ...]:
 
     Raises `OnnxFileFault`.
     """
-    reader = _Reader(descriptor, size)
+    reader = Reader(descriptor, size)
     locations: dict[str, None] = {}
     graphs = 0
-    for kind, start, stop in _messages(reader, size, _INSIDE):
+    for kind, start, stop in messages(reader, size, _INSIDE):
         if kind == "entry":
             locations.update(dict.fromkeys(_location(reader.read(start, stop))))
         graphs += kind == "graph"
@@ -78,22 +66,7 @@ def external_locations(descriptor: int, size: int) -> tuple[str, ...]:
     return tuple(locations)
 
 
-def names_in_graph(descriptor: int, size: int) -> Iterator[tuple[str, bytes]]:
-    """Operators, attributes' names and their strings, in file order, subgraphs and functions too.
-
-    Each is a pair of `operator`, `name` or `word` and the bytes; long ones are left out, and words
-    behind the first ten thousand: a vocabulary has millions. Raises `OnnxFileFault`.
-    """
-    reader = _Reader(descriptor, size)
-    words = 0
-    for kind, start, stop in _messages(reader, size, _NAMES):
-        words += kind == "word"
-        wanted = kind in _LEAVES and (kind != "word" or words <= _MOST_WORDS)
-        if wanted and stop - start <= _MOST_NAME_BYTES:
-            yield kind, reader.read(start, stop)
-
-
-def _messages(reader: _Reader, size: int, inside: _Inside) -> Iterator[tuple[str, int, int]]:
+def messages(reader: Reader, size: int, inside: Inside) -> Iterator[tuple[str, int, int]]:
     """The messages that `inside` leads to, each with its start and stop, in file order.
 
     Invariant: `position` lies in the innermost open message, or is its end.
@@ -117,14 +90,14 @@ def _messages(reader: _Reader, size: int, inside: _Inside) -> Iterator[tuple[str
         if inner is None:
             continue
         yield inner, start, stop
-        if inner not in _LEAVES:
+        if inner not in LEAVES:
             if len(open_messages) >= _MOST_DEPTH:
                 raise OnnxFileFault(f"nests messages more than {_MOST_DEPTH} deep")
             open_messages.append((inner, stop))
             position = start
 
 
-class _Reader:
+class Reader:
     """The file's bytes, a chunk at a time."""
 
     __slots__ = ("_base", "_chunk", "_descriptor", "_size")

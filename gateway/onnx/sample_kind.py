@@ -26,6 +26,8 @@ class Values(Enum):
     """Normal, the rows' scales spread from 1 to 10 000: where ages, prices and areas are split."""
     REFERENCE = "the reference sample's values"
     """Rows of the reference sample wherever it has the input."""
+    KNOWN = "values that the graph holds"
+    """Constants of the graph with as many columns as the input has."""
 
 
 _SPREADS: Final = {Values.POSITIVE: POSITIVE, Values.LARGE: LARGE}

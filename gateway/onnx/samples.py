@@ -164,7 +164,7 @@ def _elements(shape: tuple[int | str | None, ...], free_size: int) -> float:
 
 
 def _from_reference(tensor: SampleTensor, kind: SampleKind) -> bool:
-    return kind.values is Values.REFERENCE or not is_float(tensor.datatype)
+    return kind.values in (Values.REFERENCE, Values.KNOWN) or not is_float(tensor.datatype)
 
 
 def _shapes(

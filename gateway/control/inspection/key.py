@@ -16,7 +16,7 @@ from msgspec.structs import fields, replace
 from gateway.control.inspection.job import InspectionJob
 from gateway.core.plan import Findings, GraphTensor
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 """Raised when inspection changes, so that findings of before are made anew."""
 
 _CPU_FIELDS: Final = {

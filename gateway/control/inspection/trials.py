@@ -16,6 +16,7 @@ from gateway.control.inspection.shown import Shown
 from gateway.control.inspection.single_rows import SingleRows, taken
 from gateway.core.errors import ModelFailed
 from gateway.onnx.graph_facts import GraphFacts, known_words
+from gateway.onnx.known_rows import known_rows
 from gateway.onnx.sample_kind import SampleKind, Values
 from gateway.onnx.samples import find_sample, sample_rows
 from gateway.onnx.session import Session
@@ -55,6 +56,7 @@ class Trials:
         self._model = model
         self._reference = dict(reference)
         self._words = known_words(model.inputs, facts)
+        self._rows = known_rows(model.inputs, facts.tables)
         self._rng = rng
         self._budget_s = budget_s
         self._single = SingleRows(self.run, budget_s)
@@ -80,10 +82,11 @@ class Trials:
         tried = [kind.values.value]
         for other in self._other_kinds(kind):
             self._try_kind(other, tried, self._words | self._reference)
-        for values in (Values.LARGE, Values.POSITIVE) * _MORE_ROUNDS:
+        known = (Values.KNOWN,) if self._rows else ()
+        for values in (*known, Values.LARGE, Values.POSITIVE) * _MORE_ROUNDS:
             if self._shown.alike and self._single.affords(100) and self._lacking(tried):
                 wide = replace(kind, values=values, integer_limit=_MANY_INTEGERS)
-                self._try_kind(wide, tried, self._words)
+                self._try_kind(wide, tried, self._words | self._rows)
         if lacking := self._lacking(tried):
             raise NoEvidence(lacking)
         return self._agreement(tried)

@@ -6,11 +6,10 @@ classifiers.
 
 from __future__ import annotations
 
-import ast
-import json
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from gateway.config.name_lists import names_in
 from gateway.core.plan import GraphTensor
 from gateway.onnx.graph_facts import GraphFacts
 from gateway.onnx.session import Session
@@ -21,8 +20,6 @@ _CLASS_KEYS: Final = ("labels", "class_names", "classes", "id2label", "names")
 _COLUMN_KEYS: Final = ("columns", "feature_names", "features")
 _FLOATS: Final = ("tensor(float)", "tensor(double)", "tensor(float16)", "tensor(bfloat16)")
 _MATRIX: Final = 2
-_MOST_CHARACTERS: Final = 1 << 20
-_MOST_NAMES: Final = 10_000
 
 
 def written_labels(session: Session, facts: GraphFacts) -> dict[str, Names]:
@@ -59,37 +56,9 @@ def _fitting(tensors: Sequence[GraphTensor], names: Names) -> dict[str, Names]:
 def _noted(metadata: Mapping[str, str], keys: Sequence[str]) -> Names:
     for key in keys:
         text = metadata.get(key, "")
-        if text and len(text) <= _MOST_CHARACTERS and (names := names_in(text)):
+        if names := names_in(text):
             return names
     return ()
-
-
-def names_in(text: str) -> Names:
-    """The names in a note: a list, or a mapping of indexes to names, in JSON or as Python has it.
-
-    A line with commas is a list too. Empty where the text is nothing of the kind.
-    """
-    value: object = None
-    for read in (json.loads, ast.literal_eval):
-        try:
-            value = read(text)
-            break
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-    if value is None and "," in text and not set(text) & set("[{("):
-        value = [part.strip() for part in text.split(",")]
-    if isinstance(value, Mapping):
-        value = _in_order(value)
-    if not isinstance(value, list | tuple) or len(value) > _MOST_NAMES:
-        return ()
-    return tuple(value) if all(isinstance(name, str) for name in value) else ()
-
-
-def _in_order(mapping: Mapping[object, object]) -> list[object]:
-    """The values by index; empty where the keys are not 0, 1, 2, ..."""
-    by_index = {str(index): name for index, name in mapping.items()}
-    keys = list(map(str, range(len(mapping))))
-    return [by_index[key] for key in keys] if set(keys) == set(by_index) else []
 
 
 def _only_numbers(classes: Names) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from gateway.control.inspection.cache import FindingsCache
 from gateway.control.inspection.examine import examine
@@ -454,3 +454,30 @@ async def until(condition, seconds=30.0):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
     return value
+
+
+def test_a_classifier_that_answers_random_rows_alike_is_tried_on_the_rows_it_holds(tmp_path):
+    """As Gaussian classifiers do far away from their means."""
+    means = numpy_helper.from_array(np.array([[900, 1, 5], [20, 800, 3], [1, 2, 950]], "f4"), "m")
+    proto = model(
+        [
+            node("Unsqueeze", ["x", "one"], ["rows"]),
+            node("Sub", ["rows", "m"], ["apart"]),
+            node("ReduceL2", ["apart", "two"], ["far"], keepdims=0),
+            node("Clip", ["far", "", "one_float"], ["near"]),
+            node("ArgMin", ["near"], ["y"], axis=1, keepdims=0),
+        ],
+        [tensor("x", F32, ["N", 3])],
+        [tensor("y", TensorProto.INT64, ["N"]), tensor("near", F32, ["N", 3])],
+        [
+            means,
+            numpy_helper.from_array(np.array([1]), "one"),
+            numpy_helper.from_array(np.array([2]), "two"),
+            numpy_helper.from_array(np.array(1, "f4"), "one_float"),
+        ],
+    )
+
+    found = examine(job(save(tmp_path, proto)))
+
+    assert found.batchable
+    assert "values that the graph holds" in found.evidence

@@ -1,20 +1,13 @@
 """Names of classes and columns that a model file brings along."""
 
-import json
-
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from gateway.control.inspection.examine import examine
 from gateway.control.inspection.job import InspectionJob
-from gateway.control.inspection.written_names import names_in
 from gateway.onnx.file import file_hash
-
-NAMES = st.lists(st.text(min_size=1), min_size=1, max_size=20)
 
 
 def found(folder, *, classifier=None, outputs=("y",), **metadata):
@@ -72,15 +65,3 @@ def test_a_classifiers_classes_name_the_columns_of_its_scores(tmp_path):
 
 def test_classes_that_are_the_columns_numbers_name_nothing(tmp_path):
     assert found(tmp_path, names="0,1,2").labels == {}
-
-
-@given(NAMES)
-def test_any_names_are_read_back_as_they_were_written(names):
-    by_index = dict(enumerate(names))
-    for text in (json.dumps(names), repr(names), json.dumps(by_index), repr(by_index)):
-        assert names_in(text) == tuple(names)
-
-
-@given(st.text())
-def test_no_text_whatever_is_an_error(text):
-    assert isinstance(names_in(text), tuple)

@@ -63,15 +63,25 @@ def _label_files(
     if files or LABELS not in labels:
         return files, []
     count = len(labels[LABELS])
-    fitting = [
-        spec.name
-        for spec in outputs
-        if spec.datatype in _FLOATS and len(spec.shape) == _MATRIX and spec.shape[1] == count
-    ]
+    fitting = _fitting(outputs, count)
     if len(fitting) == 1:
         return {fitting[0]: LABELS}, []
     warning = f"{LABELS} has {count} lines and fits {len(fitting)} outputs"
     return {}, [f"{warning}; say which one it is for under `outputs`"]
+
+
+def noted_labels(outputs: Sequence[TensorSpec], names: Names) -> dict[str, Names]:
+    """The names for the only two-dimensional float output with as many columns."""
+    fitting = _fitting(outputs, len(names))
+    return {fitting[0]: names} if names and len(fitting) == 1 else {}
+
+
+def _fitting(outputs: Sequence[TensorSpec], columns: int) -> list[str]:
+    return [
+        spec.name
+        for spec in outputs
+        if spec.datatype in _FLOATS and len(spec.shape) == _MATRIX and spec.shape[1] == columns
+    ]
 
 
 def with_columns(

@@ -15,7 +15,7 @@ from gateway.control.models.planning.batching_plan import plan_batching
 from gateway.control.models.planning.given_values import given_values
 from gateway.control.models.planning.model_config import model_config
 from gateway.control.models.planning.protection_plan import plan_protection
-from gateway.control.models.planning.tensor_names import with_columns, with_labels
+from gateway.control.models.planning.tensor_names import noted_labels, with_columns, with_labels
 from gateway.control.models.planning.tensor_specs import BatchAxis, tensor_specs
 from gateway.control.models.sources.found import FoundModel, FoundVersion
 from gateway.core.plan import (
@@ -129,7 +129,10 @@ def _signature(
     sidecars = model.sidecars
     inputs, column_warnings = with_columns(inputs, sidecars.columns, findings.columns)
     outputs, label_files, label_warnings = with_labels(
-        outputs, configuration.outputs, sidecars.labels, findings.labels
+        outputs,
+        configuration.outputs,
+        sidecars.labels,
+        noted_labels(outputs, sidecars.noted_labels) or findings.labels,
     )
     return _Signature(
         inputs, outputs, label_files, batching, (*warnings, *column_warnings, *label_warnings)

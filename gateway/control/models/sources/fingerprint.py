@@ -30,6 +30,7 @@ def fingerprint(
         model.configuration,
         sorted(sidecars.labels.items()),
         sidecars.columns,
+        sidecars.noted_labels,
         files,
         tokens,
         defaults,

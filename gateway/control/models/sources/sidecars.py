@@ -6,17 +6,21 @@ outside the model's folder.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from gateway.config.name_lists import as_names
 from gateway.control.models.configuration.configuration import ModelConfiguration
 
 LABELS = "labels.txt"
+HUGGING_FACE = "config.json"
 COLUMNS = "columns.txt"
 REFERENCE = "reference.npz"
 WARMUP = "warmup"
 
 _MOST_LABEL_BYTES = 64 << 20
+_MOST_CONFIG_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,8 @@ class Sidecars:
 
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Class names by the name of the file that they stand in."""
+    noted_labels: tuple[str, ...] = ()
+    """Class names that an exporter has noted beside the model."""
     columns: tuple[str, ...] = ()
     """Names of an input's columns."""
     reference: str = ""
@@ -49,6 +55,7 @@ def read_sidecars(folder: Path, configuration: ModelConfiguration) -> Sidecars:
             name: _lines(folder, name, "labels", faults)
             for name in _label_files(folder, configuration)
         },
+        noted_labels=_noted_labels(folder / HUGGING_FACE),
         columns=_lines(folder, COLUMNS, "columns", faults) if (folder / COLUMNS).exists() else (),
         reference=_path(folder, reference, "reference", faults) if reference else "",
         warmup_files={
@@ -91,6 +98,19 @@ def read_labels(path: Path) -> tuple[str, ...]:
 def _label_files(folder: Path, configuration: ModelConfiguration) -> list[str]:
     named = dict.fromkeys(tensor.labels for tensor in configuration.outputs if tensor.labels)
     return [*named] if named or not (folder / LABELS).exists() else [LABELS]
+
+
+def _noted_labels(path: Path) -> tuple[str, ...]:
+    """The classes of a model of Hugging Face's; none where the file is another one."""
+    try:
+        if path.stat().st_size > _MOST_CONFIG_BYTES:
+            return ()
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return ()
+    names = as_names(document.get("id2label")) if isinstance(document, dict) else ()
+    # what it writes where nobody named them
+    return () if names == tuple(f"LABEL_{i}" for i in range(len(names))) else names
 
 
 def _lines(folder: Path, name: str, key: str, faults: list[str]) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Exports of real libraries with their converters, served and compared with what they predict."""
