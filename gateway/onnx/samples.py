@@ -19,7 +19,7 @@ import numpy as np
 from gateway.core.datatypes import datatype_of_onnx, numpy_dtype
 from gateway.core.errors import ModelFailed
 from gateway.core.plan import GraphTensor, TensorSpec
-from gateway.onnx.random_values import is_float, random_array
+from gateway.onnx.random_values import Draws, is_float, random_array
 from gateway.onnx.sample_kind import FREE_SIZES, PLAIN, SampleKind, Values
 
 Array = np.ndarray[Any, Any]
@@ -73,7 +73,7 @@ def sample_rows(
     inputs: Sequence[GraphTensor | TensorSpec | SampleTensor],
     rows: int | None,
     reference: Mapping[str, Array] | None,
-    rng: np.random.Generator,
+    rng: Draws,
     kind: SampleKind = PLAIN,
 ) -> dict[str, Array]:
     """A feed of `rows` distinct rows of different scale, by the input's name.
@@ -95,9 +95,7 @@ def sample_rows(
     }
 
 
-def _random(
-    tensor: SampleTensor, shape: tuple[int, ...], rng: np.random.Generator, kind: SampleKind
-) -> Array:
+def _random(tensor: SampleTensor, shape: tuple[int, ...], rng: Draws, kind: SampleKind) -> Array:
     return random_array(tensor.datatype, shape, rng, kind.spread, kind.integer_limit)
 
 
@@ -136,7 +134,7 @@ def find_sample(
     inputs: Sequence[GraphTensor | TensorSpec | SampleTensor],
     rows: int | None,
     reference: Mapping[str, Array] | None,
-    rng: np.random.Generator,
+    rng: Draws,
     *,
     search_s: float = 2.0,
 ) -> tuple[SampleKind, dict[str, Array], T]:

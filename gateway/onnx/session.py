@@ -19,7 +19,6 @@ from gateway.core.datatypes import BF16, datatype_of_onnx, numpy_dtype
 from gateway.core.errors import GatewayError, ModelFailed
 from gateway.core.plan import GraphTensor, SessionPlan
 from gateway.onnx.bound_run import BoundRun, ort_value
-from gateway.onnx.zipmap import cut_zipmap
 
 Array = np.ndarray[Any, Any]
 
@@ -135,6 +134,8 @@ def _session_options(plan: SessionPlan) -> ort.SessionOptions:
 
 def _cut(path: str, options: ort.SessionOptions) -> tuple[bytes, dict[str, tuple[str, ...]]]:
     """The model without ZipMap; its external data is found where the file is."""
+    from gateway.onnx.zipmap import cut_zipmap  # noqa: PLC0415  # few models need it
+
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", str(Path(path).parent)
     )

@@ -55,18 +55,18 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="exports that were made before")
     folder = parser.parse_args().folder
     if folder is not None:
-        return judge(folder, [folder / "models"])
+        return judge(folder, [str(folder / "models")])
     with tempfile.TemporaryDirectory() as made:
         subprocess.run([exports_python(), HERE / "zoo.py", made], check=True)
-        return judge(Path(made), [Path(made) / "models"])
+        return judge(Path(made), [str(Path(made) / "models")])
 
 
-def judge(folder: Path, served: Sequence[Path]) -> int:
+def judge(folder: Path, served: Sequence[str]) -> int:
     """Serves the paths, compares each NAME.npz, and prints a line for each; 1: one is wrong."""
     port = free_port()
     options = ["--port", str(port), "--http-port", "off", "--cache-dir", str(folder / "cache")]
     server = subprocess.Popen(
-        [str(BIN / "gateway"), "serve", *map(str, served), *options],
+        [str(BIN / "gateway"), "serve", *served, *options],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
     )

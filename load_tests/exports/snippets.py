@@ -67,6 +67,7 @@ def main() -> int:
     with_torch = parser.parse_args().torch
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
+        served = []
         for title, code in snippets(PAGE.read_text()).items():
             if title in TORCH and not with_torch:
                 continue
@@ -74,7 +75,9 @@ def main() -> int:
             name = re.sub(r"\W", "_", title.lower())
             run(title, code, folder / "models" / name)
             (folder / "models" / name / "predicted.npz").rename(folder / f"{name}.npz")
-        return judge(folder, sorted((folder / "models").iterdir()))
+            file = next((folder / "models" / name).rglob("*.onnx"))
+            served.append(f"{name}={file.parent}")
+        return judge(folder, served)
 
 
 if __name__ == "__main__":

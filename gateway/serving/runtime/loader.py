@@ -16,6 +16,7 @@ import numpy as np
 from gateway.core.errors import ModelFailed
 from gateway.core.plan import VersionPlan
 from gateway.core.request import Array
+from gateway.onnx.random_values import EvenDraws
 from gateway.onnx.reference import load_reference, reference_of_warmup
 from gateway.onnx.samples import find_sample, sample_rows, sample_tensors
 from gateway.onnx.session import Session
@@ -92,10 +93,10 @@ def warm_up(plan: VersionPlan, runner: VersionRunner) -> None:
         )
         reference = {**given, **reference}
     if plan.warmup_batch_sizes:
-        rng = np.random.default_rng(0)
-        kind, _, _ = find_sample(run, plan.inputs, 1 if batched else None, reference, rng)
+        even = EvenDraws()
+        kind, _, _ = find_sample(run, plan.inputs, 1 if batched else None, reference, even)
         for size in plan.warmup_batch_sizes if batched else ():
-            run(sample_rows(plan.inputs, size, reference, rng, kind))
+            run(sample_rows(plan.inputs, size, reference, even, kind))
 
 
 def _as_called(plan: VersionPlan, feed: dict[str, Array]) -> dict[str, Array]:
