@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from gateway.core.batch_listener import BatchListener
 from gateway.core.instance import Runner
@@ -33,8 +34,7 @@ if TYPE_CHECKING:
     from gateway.serving.policies.fallback.other_version import Resolver
 
 
-@dataclass(frozen=True)
-class VersionInstances:
+class VersionInstances(msgspec.Struct, frozen=True):
     """What runs the batches of a version."""
 
     instances: Instances
@@ -45,8 +45,7 @@ class VersionInstances:
     """
 
 
-@dataclass(frozen=True)
-class ProcessContext:
+class ProcessContext(msgspec.Struct, frozen=True):
     """What the versions of a process share."""
 
     processes: int
@@ -56,8 +55,7 @@ class ProcessContext:
     on_event: Callable[[object], None]
 
 
-@dataclass(frozen=True)
-class Stack:
+class Stack(msgspec.Struct, frozen=True):
     """The tree of predictors of one version."""
 
     outermost: Predictor

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from gateway import __version__
 from gateway.assembly.predictor_stack import ProcessContext
@@ -60,8 +61,7 @@ def run_serving_process(link_fd: int, files: SharedFiles, watch: OrphanWatch) ->
     asyncio.run(_serve(link_fd, files, watch))
 
 
-@dataclass(frozen=True)
-class _Shared:
+class _Shared(msgspec.Struct, frozen=True):
     """What the versions and the services of the process share."""
 
     table: StatisticsTable

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
+from msgspec import structs
+
 from gateway.config.exporter_names import exporter_names
 from gateway.config.otlp_variables import (
     GRPC,
@@ -92,7 +94,7 @@ def apply(
     else:
         plan = SamplingPlan(traces=True, ratio=trace_ratio)
     traces = plan.traces and bool(options.trace_exporters)
-    return replace(options, sampling=replace(plan, traces=traces)), changes
+    return replace(options, sampling=structs.replace(plan, traces=traces)), changes
 
 
 def _seen(environ: Mapping[str, str], changes: dict[str, str | None]) -> dict[str, str]:

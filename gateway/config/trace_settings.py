@@ -7,8 +7,9 @@ them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from gateway.core.errors import InvalidRequest
 from gateway.core.setting_value import Setting

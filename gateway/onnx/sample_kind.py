@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+import msgspec
 
 from gateway.onnx.random_values import INTEGER_LIMIT, LARGE, POSITIVE, SIGNED, Spread
 
@@ -33,8 +34,7 @@ class Values(Enum):
 _SPREADS: Final = {Values.POSITIVE: POSITIVE, Values.LARGE: LARGE}
 
 
-@dataclass(frozen=True, slots=True)
-class SampleKind:
+class SampleKind(msgspec.Struct, frozen=True):
     """One way to make a sample, where the graph leaves several."""
 
     free_size: int = FREE_SIZES[0]

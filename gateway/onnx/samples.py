@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+import msgspec
 import numpy as np
 
 from gateway.core.datatypes import datatype_of_onnx, numpy_dtype
@@ -31,8 +31,7 @@ _IMAGE_RANK: Final = 4
 _MOST_ELEMENTS: Final = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class SampleTensor:
+class SampleTensor(msgspec.Struct, frozen=True):
     """What samples need to know of an input."""
 
     name: str

@@ -6,9 +6,10 @@ What the names are called is our own: `labels` of an output, `columns` of an inp
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, Final
+
+import msgspec
 
 LABELS: Final = "labels"
 COLUMNS: Final = "columns"
@@ -18,7 +19,7 @@ _MOST_CHARACTERS: Final = 1 << 16
 
 def write_names(tensor: Any, key: str, names: Sequence[str]) -> None:
     """Puts the names into a TensorMetadata, where there are any and they are not very many."""
-    text = json.dumps(names, ensure_ascii=False) if names else ""
+    text = msgspec.json.encode(names).decode() if names else ""
     if 0 < len(text) <= _MOST_CHARACTERS:
         tensor.parameters[key].string_param = text
 
@@ -27,8 +28,6 @@ def read_names(tensor: Any, key: str) -> tuple[str, ...]:
     """The names in a TensorMetadata; none where there are none, or what stands there is no list."""
     text = tensor.parameters[key].string_param if key in tensor.parameters else ""
     try:
-        names = json.loads(text or "[]")
-    except (ValueError, RecursionError):
+        return msgspec.json.decode(text or "[]", type=tuple[str, ...])
+    except (msgspec.DecodeError, RecursionError):
         return ()
-    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    return tuple(names) if is_list else ()

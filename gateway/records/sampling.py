@@ -7,8 +7,9 @@ always seen.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 NO_PARENT, PARENT_SAMPLED, PARENT_NOT_SAMPLED = range(3)
 """The caller's sampling decision: it sent none; its trace is sampled; its trace is not."""
@@ -16,8 +17,7 @@ NO_PARENT, PARENT_SAMPLED, PARENT_NOT_SAMPLED = range(3)
 _LIMIT: Final = 1 << 64
 
 
-@dataclass(frozen=True, slots=True)
-class SamplingPlan:
+class SamplingPlan(msgspec.Struct, frozen=True):
     """What a serving process has to know of sampling."""
 
     traces: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from gateway.records.breaker_state import gauged
 from gateway.records.counters import VersionStatistics
@@ -13,8 +13,7 @@ from gateway.serving.routing.live_version import LiveVersion
 from gateway.serving.runtime.instance_pool import InstancePool
 
 
-@dataclass(eq=False)
-class WatchedVersion:
+class WatchedVersion(msgspec.Struct, eq=False):
     """One version in this process (`gateway.records.gauge_writer.Watched`)."""
 
     live: LiveVersion

@@ -6,10 +6,10 @@ They show whether rows answered together are what rows are answered apart.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from gateway.control.inspection.comparison import TOLERANCE, difference
 from gateway.control.inspection.shown import Shown

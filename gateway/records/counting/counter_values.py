@@ -5,8 +5,9 @@ The telemetry process and the statistics service of a serving process read these
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from gateway.records.histogram_bounds import TIME_BOUNDS_S
 
@@ -15,16 +16,14 @@ MAX_REASONS: Final = 24
 """Room for `gateway.core.errors.REASONS`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Duration:
+class Duration(msgspec.Struct, frozen=True):
     """How often something happened, and how long it took together."""
 
     count: int = 0
     ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Histogram:
+class Histogram(msgspec.Struct, frozen=True):
     """How often something took how long, in buckets of time."""
 
     counts: tuple[int, ...] = (0,) * BUCKETS
@@ -37,8 +36,7 @@ class Histogram:
         return sum(self.counts)
 
 
-@dataclass(frozen=True, slots=True)
-class BatchCounts:
+class BatchCounts(msgspec.Struct, frozen=True):
     """Batches of one size."""
 
     batch_size: int

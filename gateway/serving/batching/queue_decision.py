@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from gateway.serving.batching.queued_request import QueuedRequest
 
 
-@dataclass(slots=True)
-class Decision:
+class Decision(msgspec.Struct):
     """What is to be done now. There are three cases.
 
     A batch goes; or `wait_s` says when to ask again; or there is neither, and it is time to ask
     when somebody comes. In each of them `expired` may have some who are too late.
     """
 
-    batch: list[QueuedRequest] = field(default_factory=list)
+    batch: list[QueuedRequest] = msgspec.field(default_factory=list)
     rows: int = 0
-    expired: list[QueuedRequest] = field(default_factory=list)
+    expired: list[QueuedRequest] = msgspec.field(default_factory=list)
     wait_s: float | None = None

@@ -11,8 +11,9 @@ import os
 import select
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Protocol
+
+import msgspec
 
 from gateway.core.errors import DeadlineExpired, GatewayError, ModelFailed
 from gateway.core.instance import Work
@@ -95,8 +96,7 @@ class Job:
             self._report(self._done)
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
+class Loss(msgspec.Struct, frozen=True):
     """Why the process is of no use any more; the job is not settled."""
 
     fate: Fate

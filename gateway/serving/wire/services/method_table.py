@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from google.protobuf.descriptor import ServiceDescriptor
 
 from gateway.protocol.generated import (
@@ -43,8 +43,7 @@ _CONTROL: Final = "/gateway.control.v1.GatewayControl"
 _HEALTH: Final = "/grpc.health.v1.Health"
 
 
-@dataclass(frozen=True)
-class Services:
+class Services(msgspec.Struct, frozen=True):
     """All services of a server."""
 
     inference: InferenceService

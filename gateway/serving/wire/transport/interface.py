@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+import msgspec
+
 Metadata = tuple[tuple[str, str | bytes], ...]
 
 
@@ -58,12 +60,11 @@ class CallEnded(Exception):
         self.trailers = trailers
 
 
-@dataclass(frozen=True)
-class Methods:
+class Methods(msgspec.Struct, frozen=True):
     """The methods of a server by path (`/package.Service/Method`)."""
 
-    unary: Mapping[str, UnaryMethod] = field(default_factory=dict)
-    stream: Mapping[str, StreamMethod] = field(default_factory=dict)
+    unary: Mapping[str, UnaryMethod] = msgspec.field(default_factory=dict)
+    stream: Mapping[str, StreamMethod] = msgspec.field(default_factory=dict)
     hot: str = ""
     """The unary method that is called most; a transport may serve it by a shorter way."""
 
