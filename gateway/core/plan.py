@@ -147,7 +147,7 @@ class SessionPlan(msgspec.Struct, frozen=True):
     memory_pattern: bool = True
     """Memory is laid out after the first run's shapes."""
     options: tuple[tuple[str, str], ...] = ()
-    """Session configuration entries passed on by name."""
+    """Configuration entries of the session and of its runs, passed on by name."""
 
 
 class WarmupInput(msgspec.Struct, frozen=True):

@@ -140,6 +140,8 @@ class SessionOptions(msgspec.Struct, frozen=True, kw_only=True):
     options: Annotated[
         dict[str, str] | None,
         Option(
-            "session configuration entries, passed on by name; the values are texts", default="none"
+            "configuration entries of ONNX Runtime, passed on by name; the values are texts; those "
+            "that it takes with each run (`memory.enable_memory_arena_shrinkage: cpu:0`) go there",
+            default="none",
         ),
     ] = None
