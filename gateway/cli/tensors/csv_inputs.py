@@ -127,7 +127,7 @@ def _reader(datatype: str) -> tuple[Callable[[str], Any], str]:
     if datatype == "BOOL":
         return lambda cell: _BOOLEANS[cell.lower()], "true or false"
     return (
-        (float, "a number")
+        (lambda cell: float(cell or "nan"), "a number")
         if datatype in ("FP16", "BF16", "FP32", "FP64")
         else (_whole_number, "a whole number")
     )

@@ -16,7 +16,7 @@ import numpy as np
 from gateway.core.errors import ModelFailed
 from gateway.core.plan import VersionPlan
 from gateway.core.request import Array
-from gateway.onnx.reference import load_reference, reference_of_warmup
+from gateway.onnx.reference_sample import load_reference, reference_of_warmup
 from gateway.onnx.samples import find_sample, sample_rows, sample_tensors
 from gateway.onnx.session import Session
 from gateway.serving.runtime.runner import VersionRunner, reshape
