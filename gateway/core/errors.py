@@ -10,6 +10,7 @@ lists errors::
     ├── CallerFault         INVALID_ARGUMENT   not_permitted    yes
     │   ├── InvalidRequest  INVALID_ARGUMENT   invalid_request  yes
     │   ├── ModelNotFound   NOT_FOUND          model_not_found  yes
+    │   ├── RequestTooLarge RESOURCE_EXHAUSTED request_too_large yes
     │   ├── Unauthenticated UNAUTHENTICATED    not_permitted    yes
     │   └── NotPermitted    PERMISSION_DENIED  not_permitted    yes
     ├── Overloaded          RESOURCE_EXHAUSTED overloaded                    overloaded
@@ -65,6 +66,21 @@ class ModelNotFound(CallerFault):
 
     status = status.NOT_FOUND
     reason = "model_not_found"
+
+
+class RequestTooLarge(CallerFault):
+    """A message is longer than the message limit; nothing of it was looked at.
+
+    `head`: its first bytes, which may tell the model and the request's id; empty where gRPC's core
+    refused it, which tells nothing of it.
+    """
+
+    status = status.RESOURCE_EXHAUSTED
+    reason = "request_too_large"
+
+    def __init__(self, text: str, head: bytes = b"") -> None:
+        super().__init__(text)
+        self.head = head
 
 
 class Unauthenticated(CallerFault):

@@ -84,8 +84,11 @@ class QueuePlan(msgspec.Struct, frozen=True):
     """Bytes of input that may wait; more is refused (a lone request is always let in)."""
     default_timeout_s: float = 0.0
     """Longest wait for a request that names none; 0: without end."""
-    allow_timeout_override: bool = True
-    """A request's own `timeout` parameter counts (it may only shorten)."""
+    allow_timeout_override: bool = False
+    """A request's own `timeout` parameter counts (it may only shorten).
+
+    Ignored by default, as Triton does: clients send seconds or worse in it.
+    """
     priority_levels: int = 0
     """Levels a request may ask for, 1 being served first.
 
@@ -152,7 +155,7 @@ class SessionPlan(msgspec.Struct, frozen=True):
     memory_pattern: bool = True
     """Memory is laid out after the first run's shapes."""
     options: tuple[tuple[str, str], ...] = ()
-    """Session configuration entries passed on by name."""
+    """Configuration entries of the session and of its runs, passed on by name."""
     cut_zipmap: bool = False
     """The graph's outputs come from ZipMap, which is cut off when the file is opened."""
 

@@ -21,15 +21,17 @@ ONNX_BFLOAT16: Final = 16
 class BoundRun:
     """A run with its inputs and outputs bound to the caller's arrays, whose memory it keeps."""
 
-    __slots__ = ("_addresses", "_arrays", "_binding", "_session")
+    __slots__ = ("_addresses", "_arrays", "_binding", "_run_options", "_session")
 
     def __init__(
         self,
         session: ort.InferenceSession,
         inputs: Mapping[str, Array],
         outputs: Mapping[str, Array],
+        run_options: ort.RunOptions | None = None,
     ) -> None:
         self._session = session
+        self._run_options = run_options
         self._arrays = [*inputs.values(), *outputs.values()]  # the binding has their memory
         self._addresses = [array.ctypes.data for array in outputs.values()]
         self._binding = session.io_binding()
@@ -45,7 +47,7 @@ class BoundRun:
         runs the model unbound.
         """
         try:
-            self._session.run_with_iobinding(self._binding)
+            self._session.run_with_iobinding(self._binding, self._run_options)
         except Exception:  # noqa: BLE001  # run again unbound, it says whether this was its fault
             return False
         return [value.data_ptr() for value in self._binding.get_outputs()] == self._addresses

@@ -78,7 +78,7 @@ def sample_rows(
     """A feed of `rows` distinct rows of different scale, by the input's name.
 
     `rows` None: one request of a model whose first axis is like any other. Reference arrays have
-    the graph's rank (see `gateway.onnx.reference`); their rows are cycled in a random order, the
+    the graph's rank (see `load_reference`); their rows are cycled in a random order, the
     same for all inputs.
     """
     tensors = [tensor for tensor in sample_tensors(inputs) if kind.optional or not tensor.optional]

@@ -7,18 +7,20 @@ GIL while the model computes.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from msgspec.structs import replace
+from msgspec import structs
 
 from gateway.core.datatypes import BF16, datatype_of_onnx, numpy_dtype
 from gateway.core.errors import GatewayError, ModelFailed
 from gateway.core.plan import GraphTensor, SessionPlan
 from gateway.onnx.bound_run import BoundRun, ort_value
+from gateway.onnx.run_entries import is_run_entry
 
 Array = np.ndarray[Any, Any]
 
@@ -40,6 +42,7 @@ class Session:
 
     def __init__(self, path: str, plan: SessionPlan) -> None:
         options = _session_options(plan)
+        self._run_options = _run_options(plan)
         try:
             model, self.classes = _cut(path, options) if plan.cut_zipmap else (path, {})
             self._session = ort.InferenceSession(model, options, providers=list(plan.providers))
@@ -56,12 +59,16 @@ class Session:
             datatype_of_onnx(node.onnx_type) == BF16 for node in (*self.inputs, *self.outputs)
         )
         self._run = self._run_bound if self._bf16 else self._session.run
+        if self._run_options is not None:
+            self._run = functools.partial(self._run, run_options=self._run_options)
 
     def _output(self, node: ort.NodeArg) -> GraphTensor:
         """An output as declared; where ZipMap was cut, a column for each class."""
         declared = _graph_tensor(node)
         classes = self.classes.get(node.name)
-        return declared if classes is None else replace(declared, shape=(None, len(classes)))
+        return (
+            declared if classes is None else structs.replace(declared, shape=(None, len(classes)))
+        )
 
     def run(self, feed: Mapping[str, Array], wanted: Sequence[str]) -> list[Array]:
         """The wanted outputs, in that order; raises `ModelFailed` with ONNX Runtime's message."""
@@ -75,7 +82,7 @@ class Session:
 
     def bind(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> BoundRun:
         """A run from and into these arrays, all outputs wanted; see `BoundRun`."""
-        return BoundRun(self._session, inputs, outputs)
+        return BoundRun(self._session, inputs, outputs, self._run_options)
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -87,13 +94,19 @@ class Session:
         """No execution provider but the CPU's has a part in it."""
         return bool(self._session.get_providers() == ["CPUExecutionProvider"])
 
-    def _run_bound(self, wanted: Sequence[str], feed: Mapping[str, Array]) -> list[Array]:
+    def _run_bound(
+        self,
+        wanted: Sequence[str],
+        feed: Mapping[str, Array],
+        run_options: ort.RunOptions | None = None,
+    ) -> list[Array]:
         """Runs a model with BF16 tensors, which `InferenceSession.run` refuses.
 
         Inputs are given as OrtValues, and outputs are read from their memory.
         """
         values = {name: ort_value(np.asarray(array, order="C")) for name, array in feed.items()}
-        return [_array_of(value) for value in self._session.run_with_ort_values(wanted, values)]
+        outputs = self._session.run_with_ort_values(wanted, values, run_options)
+        return [_array_of(value) for value in outputs]
 
     def __repr__(self) -> str:
         return (
@@ -128,7 +141,8 @@ def _session_options(plan: SessionPlan) -> ort.SessionOptions:
         "session.inter_op.allow_spinning", "1" if plan.spinning else "0"
     )
     for key, value in plan.options:
-        options.add_session_config_entry(key, value)
+        if not is_run_entry(key):
+            options.add_session_config_entry(key, value)
     return options
 
 
@@ -140,6 +154,34 @@ def _cut(path: str, options: ort.SessionOptions) -> tuple[bytes, dict[str, tuple
         "session.model_external_initializers_file_folder_path", str(Path(path).parent)
     )
     return cut_zipmap(path)
+
+
+def _run_options(plan: SessionPlan) -> ort.RunOptions | None:
+    """The entries that go with each run; None where there are none, as nearly everywhere.
+
+    Raises SessionNotOpened where ONNX Runtime refuses them, which it says in a run only: the
+    smallest of models is run with them, so that no caller is the first to hear of it.
+    """
+    entries = [(key, value) for key, value in plan.options if is_run_entry(key)]
+    if not entries:
+        return None
+    run_options = ort.RunOptions()
+    run_options.log_severity_level = _SEVERITY_FATAL
+    probe_plan = structs.replace(plan, options=())
+    try:
+        for key, value in entries:
+            run_options.add_run_config_entry(key, value)
+        probe = ort.InferenceSession(
+            _IDENTITY, _session_options(probe_plan), providers=list(plan.providers)
+        )
+        probe.run(None, {"x": np.zeros((), np.float32)}, run_options)
+    except Exception as error:
+        named = ", ".join(f"{key}: '{value}'" for key, value in entries)
+        raise SessionNotOpened(
+            f"ONNX Runtime {ort.__version__} refuses the session's options that go with each run "
+            f"({named}): {_first_line(error)}"
+        ) from error
+    return run_options
 
 
 def _graph_tensor(node: ort.NodeArg, *, optional: bool = False) -> GraphTensor:
@@ -173,7 +215,7 @@ def _first_line(error: Exception) -> str:
 _IDENTITY = bytes.fromhex(
     "080712003a2f0a100a017812017922084964656e746974791201695a0b0a017812060a0408011200620b0a"
     "017912060a040801120042040a00100d"
-)  # y = Identity(x), opset 13
+)  # y = Identity(x), a float without axes, opset 13
 
 
 def warm_runtime() -> None:

@@ -5,6 +5,7 @@ It runs in a serving process, so that large tensors are copied once or not at al
 
 from __future__ import annotations
 
+import contextlib
 from typing import Final
 
 _BYTES_FIELD: Final = 2  # wire type: length-delimited
@@ -61,6 +62,24 @@ def split_field(message: bytes, field: int) -> tuple[bytes, list[tuple[int, int]
         if at > end:
             raise _too_long(key)
     return None
+
+
+def leading_texts(message: bytes, last: int) -> dict[int, str]:
+    """The texts that a message begins with, by field number, none of a number above `last`.
+
+    It may break off: what follows the first field that is no text, or not all there, is left alone.
+    """
+    found: dict[int, str] = {}
+    at = 0
+    with contextlib.suppress(Malformed, UnicodeDecodeError):
+        while at < len(message):
+            key, at = _read_varint(message, at)
+            length, at = _read_varint(message, at)
+            if key & 7 != _BYTES_FIELD or key >> 3 > last or at + length > len(message):
+                break
+            found[key >> 3] = message[at : at + length].decode()
+            at += length
+    return found
 
 
 def _too_long(key: int) -> Malformed:

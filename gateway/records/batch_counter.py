@@ -45,7 +45,6 @@ class BatchCounter(BatchListener):
             compute_input_ns=collated_ns - started_ns,
             compute_infer_ns=run_ns - collated_ns,
             compute_output_ns=ended_ns - run_ns,
-            success_ns=max(0, count * ended_ns - arrived_ns),
             now_ms=int(time.time() * 1000),
         )
         output_bytes = sum([array.nbytes for array in batch.outputs])

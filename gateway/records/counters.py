@@ -84,11 +84,11 @@ class VersionStatistics:
         words = self._words
         sums = self._sums
         # by number, as below: where `request_time`, `queue_time` and their sums stand
-        words[16 + bisect_left(TIME_BOUNDS_S, elapsed_s)] += 1
-        sums[33] += elapsed_s
+        words[14 + bisect_left(TIME_BOUNDS_S, elapsed_s)] += 1
+        sums[31] += elapsed_s
         if queue_s >= 0:
-            words[34 + bisect_left(TIME_BOUNDS_S, queue_s)] += 1
-            sums[51] += queue_s
+            words[32 + bisect_left(TIME_BOUNDS_S, queue_s)] += 1
+            sums[49] += queue_s
 
     def record_failure(self, reason: int, elapsed_s: float) -> None:
         """Counts a request that was not answered.
@@ -121,29 +121,26 @@ class VersionStatistics:
         compute_input_ns: int,
         compute_infer_ns: int,
         compute_output_ns: int,
-        success_ns: int,
         now_ms: int,
     ) -> None:
         """Counts a batch that was answered.
 
-        `queue_ns` and `success_ns` (arrival to answer) are sums over the requests; the three
-        compute times are the batch's own, and each request is counted as having taken all of them.
+        `queue_ns` is the sum over the requests; the three compute times are the batch's own, and
+        each request is counted as having taken all of them.
         `rows`: length of the batch axis; the number of runs where there is none.
         """
         words = self._words
-        words[0] += requests  # written out, by number: a loop, or names, cost twice the time
-        words[1] += success_ns
+        words[2] += requests  # written out, by number: a loop, or names, cost twice the time
+        words[3] += queue_ns
         words[4] += requests
-        words[5] += queue_ns
+        words[5] += requests * compute_input_ns
         words[6] += requests
-        words[7] += requests * compute_input_ns
+        words[7] += requests * compute_infer_ns
         words[8] += requests
-        words[9] += requests * compute_infer_ns
-        words[10] += requests
-        words[11] += requests * compute_output_ns
-        words[112] += rows
-        words[113] += 1
-        words[114] = now_ms
+        words[9] += requests * compute_output_ns
+        words[110] += rows
+        words[111] += 1
+        words[112] = now_ms
         at = _BATCH_SIZES + 4 * rows if rows <= EXACT_BATCH_SIZES else large_batch_at(rows)
         words[at] += 1
         words[at + 1] += compute_input_ns

@@ -53,7 +53,9 @@ SERVE = [each for each in kind(r"\.venv/bin/gateway serve ") if each not in OF_T
 MAKE_SERVE = kind(r"make serve")
 ASK = [
     each
-    for each in kind(r"(\.venv/bin/gateway (infer|check|explain|breakers|top|dashboards)|curl) ?")
+    for each in kind(
+        r"(\.venv/bin/gateway (infer|check|explain|breakers|top|dashboards|reference)|curl) ?"
+    )
     if each not in OF_THE_WALKTHROUGH
 ]
 CALLS_OF_GHZ = kind(r"\.tools/bin/ghz")
@@ -108,6 +110,7 @@ def test_every_command_of_a_readme_is_run_by_a_test():
 def test_commands_run(gateway, command, tmp_path):
     if "--out dashboards" in command:
         command = command.replace("--out dashboards", f"--out {tmp_path}/dashboards")
+    command = command.replace("--out penguins.npz", f"--out {tmp_path}/penguins.npz")
     assert run(command, gateway).strip()
 
 

@@ -63,7 +63,6 @@ def test_an_answered_batch_adds_its_requests_their_waits_and_its_times():
             "compute_input_ns": 10,
             "compute_infer_ns": 100,
             "compute_output_ns": 5,
-            "success_ns": 3_000_000_230,
         }
     ]
     assert statistics.bytes == [(16, 48)]
@@ -72,7 +71,7 @@ def test_an_answered_batch_adds_its_requests_their_waits_and_its_times():
 
 def test_a_part_of_a_large_request_adds_its_rows_but_no_request():
     (only,) = counted(batch(request(Part))).batches
-    assert (only["requests"], only["rows"], only["queue_ns"], only["success_ns"]) == (0, 4, 0, 0)
+    assert (only["requests"], only["rows"], only["queue_ns"]) == (0, 4, 0)
 
 
 def test_a_run_without_a_batch_axis_is_one_row():

@@ -111,10 +111,9 @@ class Counts:
         compute_input_ns,
         compute_infer_ns,
         compute_output_ns,
-        success_ns,
         now_ms,
     ):
-        assert min(queue_ns, compute_input_ns, compute_infer_ns, compute_output_ns, success_ns) >= 0
+        assert min(queue_ns, compute_input_ns, compute_infer_ns, compute_output_ns) >= 0
         self.requests += requests
         self.rows += rows
         self.batches += 1

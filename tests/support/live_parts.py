@@ -89,7 +89,6 @@ class Slot:
             0,
             infer_ns,
             0,
-            int(took_s * 1e9) * requests,
             0,
         )
 

@@ -106,9 +106,9 @@ class Doubling:
                 compute_input_ns=1,
                 compute_infer_ns=1,
                 compute_output_ns=1,
-                success_ns=4,
                 now_ms=1,
             )
+            self._statistics.record_request(elapsed_s=4e-9, queue_s=1e-9)
         return Prediction((request.inputs[0] * 2,))
 
     def describe(self):

@@ -148,9 +148,9 @@ class StandIn:
                 plan = next(plan for plan in self.live.values() if plan.model == arguments[0])
                 if len(arguments) > 1:
                     await asyncio.sleep(float(arguments[1]))
-                self.statistics.writer(self.start.slot, plan.statistics_row).record_batch(
-                    1, 1, 0, 0, 0, 0, 1, 1
-                )
+                counts = self.statistics.writer(self.start.slot, plan.statistics_row)
+                counts.record_batch(1, 1, 0, 0, 0, 0, 1)
+                counts.record_request(1e-9, 0.0)
                 return "answered"
             case "count":
                 plan = next(plan for plan in self.live.values() if plan.model == arguments[0])

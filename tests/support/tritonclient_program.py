@@ -396,6 +396,12 @@ def test_a_timeout_on_the_server_ends_a_request_that_waits(client):
     assert client.infer("limited", inputs(x=row(1, 2, 3, 4)), timeout=10_000_000) is not None
 
 
+def test_a_timeout_that_no_configuration_allows_is_ignored_as_by_triton(client):
+    """Seconds where microseconds are meant: what tritony sends."""
+    answer = client.infer("passing", inputs(x=row(1, 2, 3, 4)), timeout=1)
+    assert answer.as_numpy("y").tolist() == [[2, 4, 6, 8]]
+
+
 def test_a_timeout_of_the_client_ends_its_wait(client):
     began = time.monotonic()
     status, _ = refusal(

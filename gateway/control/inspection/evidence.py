@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from gateway.control.inspection.shown import REAL_ROWS
 from gateway.control.inspection.trials import NoEvidence, Trials
 from gateway.core.errors import ModelFailed
 from gateway.core.plan import GraphTensor
@@ -52,9 +53,9 @@ def weigh(
     """The evidence for batching a model.
 
     It takes about `budget_s` seconds, up to ten times as many where single rows are that slow.
-    `reference` is as `gateway.onnx.reference` makes it. Equal seeds try equal rows. An operator
-    that is known to couple rows (`facts`) decides by itself: the more a graph keeps to itself, the
-    less of it shows.
+    `reference` is as `load_reference` makes it. Equal seeds try equal rows. An operator that is
+    known to couple rows (`facts`) decides by itself: the more a graph keeps to itself, the less of
+    it shows.
     """
     rng = np.random.default_rng(seed)
     trials = Trials(model, reference or {}, rng, budget_s, facts)
@@ -69,7 +70,9 @@ def weigh(
     try:
         _, feed, _ = find_sample(trials.run, model.inputs, None, reference, rng, search_s=budget_s)
     except ModelFailed as failure:
-        return Evidence(False, f"{reason}; no trial run succeeded: {failure}", ran=False)
+        sentence = f"{reason}; no trial run succeeded: {failure}"
+        # real rows, where there are some, did not help either
+        return Evidence(False, sentence if reference else f"{sentence}; {REAL_ROWS}", ran=False)
     return Evidence(False, reason, feed)
 
 

@@ -20,7 +20,7 @@ from gateway.core.datatypes import datatype_of_onnx
 from gateway.core.plan import Findings, GraphTensor
 from gateway.onnx.graph_facts import GraphFacts, graph_facts
 from gateway.onnx.model_faults import OnnxFileFault
-from gateway.onnx.reference import load_reference, reference_of_warmup
+from gateway.onnx.reference_sample import load_reference, reference_of_warmup
 from gateway.onnx.samples import SampleTensor, sample_tensors
 from gateway.onnx.session import Session, SessionNotOpened
 from gateway.onnx.zipmap import ZIPMAP

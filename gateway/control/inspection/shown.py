@@ -13,6 +13,10 @@ from gateway.onnx.graph_facts import GraphFacts
 
 Array = np.ndarray[Any, Any]
 
+REAL_ROWS: Final = (
+    "a reference sample of real inputs may show it (gateway reference MODEL --from rows.csv)"
+)
+"""What to do where made-up rows show nothing."""
 _DISCRETE: Final = frozenset(
     f"tensor({kind})"
     for kind in (
@@ -57,12 +61,12 @@ class Shown:
         if len(self.alike) == len(self._outputs):
             return (
                 f"all rows were answered alike for {tried}, which shows nothing of what an "
-                "answer depends on: a reference sample of real inputs may show it"
+                f"answer depends on: {REAL_ROWS}"
             )
         if reducing and self.alike:
             return (
                 f"output '{min(self.alike)}' was alike for all rows of {tried}, and the graph's "
-                f"{reducing} may look over rows: a reference sample of real inputs may show it"
+                f"{reducing} may look over rows: {REAL_ROWS}"
             )
         if reducing and all(output.onnx_type in _DISCRETE for output in self._outputs):
             return (

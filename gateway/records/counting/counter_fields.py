@@ -84,6 +84,11 @@ class CounterField:
     rate: str = ""
     """What the page calls it by the second."""
     percentiles: Percentiles | None = None
+    source: str = ""
+    """The histogram that a duration is read from, which then has no room of its own.
+
+    So two numbers for one thing cannot differ, and it is counted once.
+    """
 
 
 def number(
@@ -119,8 +124,9 @@ def duration(
     statistics: str,
     triton_count: TritonMetric | None = None,
     triton_us: TritonMetric | None = None,
+    source: str = "",
 ) -> Duration:
-    """Declares a counter of how many, and how long together."""
+    """Declares a counter of how many, and how long together; `source`: see `CounterField`."""
     return _field(
         Duration(),
         CounterField(
@@ -129,6 +135,7 @@ def duration(
             statistics=statistics,
             triton_count=triton_count,
             triton_us=triton_us,
+            source=source,
         ),
     )
 

@@ -42,14 +42,16 @@ class Place(NamedTuple):
     start: int
     end: int
     """The word behind its last one."""
+    source: str
+    """The histogram that it is read from, having no words itself; empty: it has its own."""
 
 
 def _places(declared: tuple[CounterField, ...]) -> tuple[Place, ...]:
     places = []
     at = 0
     for each in declared:
-        end = at + _WORDS[each.shape]
-        places.append(Place(each.name, each.shape, at, end))
+        end = at if each.source else at + _WORDS[each.shape]
+        places.append(Place(each.name, each.shape, at, end, each.source))
         at = end
     return tuple(places)
 

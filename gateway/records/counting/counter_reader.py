@@ -24,9 +24,10 @@ _BATCHES: Final = AT["execution_count"]
 
 
 def _of(shape: Shape) -> tuple[Place, ...]:
-    return tuple(place for place in PLACES if place.shape is shape)
+    return tuple(place for place in PLACES if place.shape is shape and not place.source)
 
 
+_READ_FROM: Final = tuple((place.name, place.source) for place in PLACES if place.source)
 _NUMBERS: Final = _of(Shape.NUMBER)
 _LATEST: Final = _of(Shape.LATEST)
 _DURATIONS: Final = _of(Shape.DURATION)
@@ -44,16 +45,18 @@ def read_counts(
     """
     heads = [words[at : at + HEAD_WORDS].tolist() for at in starts]
     added = _added(heads)
-    values: dict[str, Any] = {name: added[start] for name, _, start, _ in _NUMBERS}
-    for name, _, start, _ in _LATEST:
+    values: dict[str, Any] = {name: added[start] for name, _, start, *_ in _NUMBERS}
+    for name, _, start, *_ in _LATEST:
         values[name] = max([head[start] for head in heads])
-    for name, _, start, _ in _DURATIONS:
+    for name, _, start, *_ in _DURATIONS:
         values[name] = Duration(added[start], added[start + 1])
-    for name, _, start, end in _HISTOGRAMS:
+    for name, _, start, end, _ in _HISTOGRAMS:
         seconds = sum([sums[at + end - 1] for at in starts])
         values[name] = Histogram(tuple(added[start : end - 1]), seconds)
-    for name, _, start, end in _REASONS:
+    for name, _, start, end, _ in _REASONS:
         values[name] = tuple(added[start:end])
+    for name, source in _READ_FROM:
+        values[name] = Duration(values[source].count, round(values[source].sum_s * 1e9))
     # reading an untouched page would make it
     used = [at for at, head in zip(starts, heads, strict=True) if head[_BATCHES]]
     values[_SIZES.name] = _batches(words, used)

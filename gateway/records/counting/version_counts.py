@@ -48,7 +48,8 @@ class VersionCounts:
     """
 
     success: Duration = duration(
-        "record_batch",
+        "record_request",
+        source="request_time",
         statistics="success",
         triton_count=TritonMetric(
             "inference_request_success", "Number of successful inference requests, all batch sizes"
@@ -58,6 +59,7 @@ class VersionCounts:
             "Cumulative inference request duration in microseconds (includes cached requests)",
         ),
     )
+    """Requests whose callers were answered: an answer that is too long to be sent is none."""
     fail: Duration = duration("record_failures", statistics="fail")
     queue: Duration = duration(
         "record_batch",

@@ -81,7 +81,7 @@ class Batcher:
         There are three cases: there is no room; its deadline could not be kept; it waits.
         """
         form = request.form
-        if self._plain and not form.timeout_s:
+        if self._plain and not (form.timeout_s and self._limits.allow_timeout_override):
             queued = QueuedRequest(self._leaves, request, 0, request.deadline)
         else:
             level = self._level(form.priority)

@@ -17,7 +17,7 @@ from gateway.core.errors import ModelFailed
 from gateway.core.plan import VersionPlan
 from gateway.core.request import Array
 from gateway.onnx.random_values import EvenDraws
-from gateway.onnx.reference import load_reference, reference_of_warmup
+from gateway.onnx.reference_sample import load_reference, reference_of_warmup
 from gateway.onnx.samples import find_sample, sample_rows, sample_tensors
 from gateway.onnx.session import Session
 from gateway.serving.runtime.runner import VersionRunner, reshape

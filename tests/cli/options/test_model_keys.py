@@ -22,7 +22,7 @@ def test_a_default_is_that_of_the_plan_in_the_form_that_people_write():
     } == {
         "queue.max_bytes": "512MiB",
         "queue.default_timeout": "0s",
-        "queue.allow_timeout_override": "true",
+        "queue.allow_timeout_override": "false",
         "session.graph_optimization": "`all`",
         "breaker.failure_rate": "0.5",
         "warmup[].count": "1",

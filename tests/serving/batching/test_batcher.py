@@ -118,10 +118,30 @@ def test_an_expired_request_is_answered_even_while_no_worker_is_free():
     run(main())
 
 
-def test_a_requests_own_timeout_counts_while_it_waits():
+@pytest.mark.parametrize(
+    "queue", [QueuePlan(), QueuePlan(priority_levels=2), QueuePlan(default_timeout_s=60.0)]
+)
+def test_a_requests_own_timeout_is_ignored_unless_it_is_allowed(queue):
     async def main():
         workers = PuppetWorkers()
-        made = batcher(workers)
+        made = batcher(workers, queue=queue)
+        start(made, request(1))
+        await turns()
+        (waiting,) = start(made, request(2, timeout_s=30e-6))
+        await asyncio.sleep(9)
+        assert not waiting.done()
+        workers.finish()
+        await turns()
+        workers.finish()
+        assert (await waiting).outputs[0].tolist() == [[4]]
+
+    run(main())
+
+
+def test_a_requests_own_timeout_counts_while_it_waits_where_it_is_allowed():
+    async def main():
+        workers = PuppetWorkers()
+        made = batcher(workers, queue=QueuePlan(allow_timeout_override=True))
         start(made, request(1))
         await turns()
         began = asyncio.get_running_loop().time()

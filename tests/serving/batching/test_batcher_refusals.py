@@ -245,7 +245,10 @@ def test_whatever_is_shorter_counts_of_the_default_deadline_and_the_longest_wait
     async def main():
         loop = asyncio.get_running_loop()
         made = batcher(
-            PuppetWorkers(0), (), queue=QueuePlan(default_timeout_s=3.0), default_deadline_s=4.0
+            PuppetWorkers(0),
+            (),
+            queue=QueuePlan(default_timeout_s=3.0, allow_timeout_override=True),
+            default_deadline_s=4.0,
         )
         began = loop.time()
         tasks = start(made, request(1), request(1, timeout_s=2.0))

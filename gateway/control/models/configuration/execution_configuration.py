@@ -76,11 +76,15 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     default_timeout_s: Annotated[
         Duration | None,
-        Option("longest wait of a request that names no `timeout`; 0s: without end"),
+        Option("longest wait of a request; 0s: without end"),
     ] = msgspec.field(default=None, name="default_timeout")
-    allow_timeout_override: Annotated[bool | None, Option("a request's own `timeout` counts")] = (
-        None
-    )
+    allow_timeout_override: Annotated[
+        bool | None,
+        Option(
+            "a request's own parameter `timeout`, microseconds, counts where it is shorter; false: "
+            "it is ignored, as by Triton (the call's gRPC deadline always counts)"
+        ),
+    ] = None
     priority_levels: Annotated[
         NotNegative | None,
         Option(
@@ -136,6 +140,8 @@ class SessionOptions(msgspec.Struct, frozen=True, kw_only=True):
     options: Annotated[
         dict[str, str] | None,
         Option(
-            "session configuration entries, passed on by name; the values are texts", default="none"
+            "configuration entries of ONNX Runtime, passed on by name; the values are texts; those "
+            "that it takes with each run (`memory.enable_memory_arena_shrinkage: cpu:0`) go there",
+            default="none",
         ),
     ] = None

@@ -20,9 +20,10 @@ from gateway.protocol.generated.model_config_pb2 import ModelConfig
 
 FILE_NAME = "config.pbtxt"
 
-_FIELD = re.compile(
-    r"""("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|#[^\n]*)|([A-Za-z_]\w*)\s*[:{<\[]"""
-)
+_STRING_OR_COMMENT = r"""("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|#[^\n]*)"""
+_QUOTED = re.compile(_STRING_OR_COMMENT)
+_FIELD = re.compile(_STRING_OR_COMMENT + r"|([A-Za-z_]\w*)\s*[:{<\[]")
+_UNDECODED = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of bytes that are no UTF-8
 _NO_FIELD = re.compile(r"(\d+):\d+ : Message type \"[\w.]+\" has no field named \"([^\"]+)\"")
 
 
@@ -36,8 +37,8 @@ def read_pbtxt_file(
     `name`: what the model is called, which the file must not contradict; None: it may have any.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = _read_text(path)
+    except (OSError, ValueError) as error:
         return Reading(faults=(f"{path.name}: cannot be read: {error}",))
     config = ModelConfig()
     try:
@@ -57,6 +58,30 @@ def read_pbtxt_file(
         )
         faults = (misnamed, *faults)
     return msgspec.structs.replace(reading, warnings=unknown + reading.warnings, faults=faults)
+
+
+def _read_text(path: Path) -> str:
+    """The file's text; a byte in a comment that is no UTF-8 becomes U+FFFD, as nothing reads it.
+
+    Raises OSError, and ValueError where such a byte stands anywhere else.
+    """
+    text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    if _UNDECODED.search(text) is None:
+        return text
+    text = _QUOTED.sub(_readable_comment, text)
+    if (found := _UNDECODED.search(text)) is None:
+        return text
+    before = text[: found.start()]
+    raise ValueError(
+        f"line {before.count(chr(10)) + 1}, column {found.start() - before.rfind(chr(10))}: the "
+        f"byte 0x{ord(found[0]) - 0xDC00:02x} is no UTF-8, which only comments may hold: save "
+        "the file as UTF-8"
+    )
+
+
+def _readable_comment(match: re.Match[str]) -> str:
+    part = match[1]
+    return _UNDECODED.sub("\ufffd", part) if part.startswith("#") else part
 
 
 def read_model_config(

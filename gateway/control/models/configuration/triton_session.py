@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from gateway.control.models.configuration.execution_configuration import SessionOptions
+from gateway.onnx.run_entries import is_run_entry
 from gateway.protocol.generated import model_config_pb2 as pb
 
 _CPU = "CPUExecutionProvider"
@@ -46,16 +47,17 @@ def session_options(
         graph_optimization=_GRAPH_LEVELS.get(level),
         memory_arena=_switch(texts, "enable_mem_arena"),
         memory_pattern=_switch(texts, "enable_mem_pattern"),
-        options={
-            key: value for key, value in sorted(texts.items()) if key.startswith(_OPTION_PREFIXES)
-        }
-        or None,
+        options={key: value for key, value in sorted(texts.items()) if _is_option(key)} or None,
     )
 
 
 def is_session_parameter(key: str) -> bool:
     """Whether a parameter is meant for ONNX Runtime, and no word of the model's own."""
-    return key in _ONNX_RUNTIME_PARAMETERS or key.startswith((*_OPTION_PREFIXES, "memory."))
+    return key in _ONNX_RUNTIME_PARAMETERS or _is_option(key) or key.startswith("memory.")
+
+
+def _is_option(key: str) -> bool:
+    return key.startswith(_OPTION_PREFIXES) or is_run_entry(key)
 
 
 def _providers(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from gateway.onnx.run_entries import is_run_entry
 from gateway.protocol.generated import model_config_pb2 as pb
 
 
@@ -78,8 +79,10 @@ _FEATURES: tuple[tuple[Callable[[Any], object], str], ...] = (
         "host_policy is not used",
     ),
     (
-        lambda config: any(key.startswith("memory.") for key in config.parameters),
-        "parameters that begin with 'memory.' are not passed on",
+        lambda config: any(
+            key.startswith("memory.") and not is_run_entry(key) for key in config.parameters
+        ),
+        "parameters 'memory.*' other than memory.enable_memory_arena_shrinkage are not passed on",
     ),
     (
         lambda config: config.cc_model_filenames,

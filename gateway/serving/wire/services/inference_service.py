@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Final, NoReturn
 
@@ -11,12 +12,13 @@ from gateway.core.errors import (
     DeadlineExpired,
     GatewayError,
     InvalidRequest,
+    RequestTooLarge,
     status_of,
 )
 from gateway.core.grpc_codes import DEADLINE_EXCEEDED
 from gateway.core.span_context import span_context_of
 from gateway.protocol.codec import VersionCodec
-from gateway.protocol.fields import bytes_tag
+from gateway.protocol.fields import bytes_tag, leading_texts
 from gateway.protocol.generated.inference_pb2 import ModelInferResponse, ModelStreamInferResponse
 from gateway.protocol.layout import Layout, Layouts
 from gateway.protocol.requests import ParsedRequest
@@ -34,6 +36,10 @@ from gateway.serving.wire.transport.interface import Call, StreamCall
 _STREAM_AHEAD: Final = 256
 _WANTS_FINAL: Final = "triton_enable_empty_final_response"
 _INFER_RESPONSE: Final = 2  # field of ModelStreamInferResponse
+# fields of ModelInferRequest, which clients write in this order
+_MODEL: Final = 1
+_VERSION: Final = 2
+_ID: Final = 3
 
 
 def _final_response() -> bytes:
@@ -95,6 +101,17 @@ class InferenceService:
             answer += _FINAL_RESPONSE
         return answer
 
+    def refused(self, call: Call, error: RequestTooLarge, flags: int = 0) -> None:
+        """Counts and logs a message over the limit, which no method was given; see `Methods`."""
+        failure = Failure(call, error, status_of(error), time.monotonic())
+        texts = leading_texts(error.head, _ID)
+        failure.model = texts.get(_MODEL, "")
+        failure.request_id = texts.get(_ID, "")
+        with contextlib.suppress(GatewayError):
+            route: Route = self._catalogue.resolve(failure.model, texts.get(_VERSION, ""))
+            failure.version = route.version
+        self._failed(call, failure, flags)
+
     async def model_stream_infer(self, call: StreamCall) -> None:
         """ModelStreamInfer: answers come in the order of the requests, which run side by side.
 
@@ -126,7 +143,7 @@ class InferenceService:
         ends_at_error: bool,
     ) -> None:
         try:
-            while (message := await self._streams.wait(call.receive())) is not None:
+            while (message := await self._received(call)) is not None:
                 task = asyncio.ensure_future(
                     self._infer_in_stream(call, message, ends_at_error=ends_at_error)
                 )
@@ -138,11 +155,21 @@ class InferenceService:
         finally:
             await under_way.put(None)
 
+    async def _received(self, call: StreamCall) -> bytes | RequestTooLarge | None:
+        """The next message, or why it was refused; None: there is no more."""
+        try:
+            return await self._streams.wait(call.receive())
+        except RequestTooLarge as error:
+            self.refused(call, error, IN_STREAM)
+            return error
+
     async def _infer_in_stream(
-        self, call: StreamCall, message: bytes, *, ends_at_error: bool
+        self, call: StreamCall, message: bytes | RequestTooLarge, *, ends_at_error: bool
     ) -> bytes:
         """One answer as a ModelStreamInferResponse; errors keep the request's id."""
         try:
+            if isinstance(message, RequestTooLarge):
+                raise message  # the way of all errors
             encoded = await self.model_infer(call, message, IN_STREAM)
         except GatewayError as error:
             if ends_at_error:
@@ -153,8 +180,10 @@ class InferenceService:
             ).SerializeToString()
         return bytes_tag(_INFER_RESPONSE, len(encoded)) + encoded
 
-    def _id_in(self, message: bytes) -> str:
+    def _id_in(self, message: bytes | RequestTooLarge) -> str:
         """The id of a message that failed; empty where it has none that can be read."""
+        if isinstance(message, RequestTooLarge):
+            return leading_texts(message.head, _ID).get(_ID, "")
         layout = self._layouts.find(message)
         if layout is not None:
             return _id_of(layout, message)
@@ -168,9 +197,7 @@ class InferenceService:
             failure.error = DeadlineExpired("the deadline passed before the answer was ready")
             failure.status = DEADLINE_EXCEEDED
         plan = failure.version.plan if failure.version is not None else None
-        # Transitions here, where it is known whose it was; before it is written down, so that its
-        # span
-        # bears the ids that the log names.
+        # logged where it is known whose it was, and before its span gets the ids that the log names
         log_error(
             failure.error,
             plan.model if plan is not None else "",
@@ -178,6 +205,10 @@ class InferenceService:
             lambda: self._known(failure),
         )
         self._writer.failed(failure, flags)
+        if isinstance(failure.error, AnswerTooLarge) and failure.version is not None:
+            # the run was a success, but not the request
+            elapsed_s = time.monotonic() - failure.arrived
+            failure.version.counts.record_failures(1, int(elapsed_s * 1e9))
 
     def _known(self, failure: Failure) -> dict[str, object]:
         known: dict[str, object] = {"request_id": failure.request_id}

@@ -80,7 +80,9 @@ def methods(services: Services) -> Methods:
         stream[f"/{package}.ServerReflection/ServerReflectionInfo"] = (
             reflection.server_reflection_info
         )
-    return Methods(unary, stream, hot=f"{_INFERENCE}/ModelInfer")
+    return Methods(
+        unary, stream, hot=f"{_INFERENCE}/ModelInfer", refused=services.inference.refused
+    )
 
 
 def _inference(services: Services) -> dict[str, UnaryMethod]:

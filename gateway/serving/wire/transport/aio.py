@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import grpc
 from grpc import aio
 
+from gateway.core.errors import RequestTooLarge
 from gateway.core.grpc_codes import RESOURCE_EXHAUSTED
 from gateway.serving.wire.call_errors import ending, unknown_method, without_message
 from gateway.serving.wire.transport.aio_call import AioCall, end_call
@@ -21,6 +22,7 @@ from gateway.serving.wire.transport.graceful_stop import until_finished
 from gateway.serving.wire.transport.interface import (
     CallEnded,
     Methods,
+    Refused,
     StreamMethod,
     TransportOptions,
     UnaryMethod,
@@ -105,11 +107,13 @@ class AioServer:
             task.cancel()
         return tasks
 
-    async def serve_unary(self, method: UnaryMethod, context: Any) -> bytes:
-        """Runs one call with one message each way."""
+    async def serve_unary(
+        self, method: UnaryMethod, context: Any, refused: Refused | None = None
+    ) -> bytes:
+        """Runs one call with one message each way; `refused`: as in `Methods`."""
 
         async def answer(call: AioCall) -> bytes:
-            message = await call.receive()
+            message = await _received(call, refused)
             if message is None:
                 raise without_message()
             reply = await method(call, message)
@@ -130,7 +134,7 @@ class AioServer:
         await self._run(method, context)
 
     async def _run(self, method: Callable[[AioCall], Awaitable[_T]], context: Any) -> _T:
-        call = AioCall(context)
+        call = AioCall(context, self._options.max_message_bytes)
         self.open.add(call)
         context.add_done_callback(lambda _: self.open.discard(call))  # once its answer has left
         try:
@@ -172,7 +176,8 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
 
     def __init__(self, server: AioServer, methods: Methods) -> None:
         self._handlers = {
-            path: _unary_handler(server, method) for path, method in methods.unary.items()
+            path: _unary_handler(server, method, methods.refused if path == methods.hot else None)
+            for path, method in methods.unary.items()
         }
         self._handlers |= {
             path: _stream_handler(server, method) for path, method in methods.stream.items()
@@ -187,7 +192,16 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
         )
 
 
-def _unary_handler(server: AioServer, method: UnaryMethod) -> Any:
+async def _received(call: AioCall, refused: Refused | None) -> bytes | None:
+    try:
+        return await call.receive()
+    except RequestTooLarge as error:
+        if refused is not None:
+            refused(call, error)
+        raise
+
+
+def _unary_handler(server: AioServer, method: UnaryMethod, refused: Refused | None) -> Any:
     """A stream-unary handler, so that a call that ends without a message can be answered.
 
     The reply leaves in one batch all the same.
@@ -195,7 +209,7 @@ def _unary_handler(server: AioServer, method: UnaryMethod) -> Any:
 
     # grpc.aio asks for a plain coroutine function
     async def serve(_messages: object, context: Any) -> bytes:
-        return await server.serve_unary(method, context)
+        return await server.serve_unary(method, context, refused)
 
     return grpc.stream_unary_rpc_method_handler(serve)
 

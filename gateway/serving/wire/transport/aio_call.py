@@ -10,7 +10,7 @@ from typing import Any, Final
 import grpc
 from grpc import aio
 
-from gateway.serving.wire.transport.interface import CallEnded, Metadata
+from gateway.serving.wire.transport.interface import CallEnded, Metadata, too_large
 
 # plain numbers end at 15 in grpc.aio; UNAUTHENTICATED is 16
 _STATUS: Final = {code.value[0]: code for code in grpc.StatusCode}
@@ -19,10 +19,11 @@ _STATUS: Final = {code.value[0]: code for code in grpc.StatusCode}
 class AioCall:
     """One call of either kind."""
 
-    __slots__ = ("_context", "deadline", "task")
+    __slots__ = ("_context", "_limit", "deadline", "task")
 
-    def __init__(self, context: Any) -> None:
+    def __init__(self, context: Any, max_message_bytes: int) -> None:
         self._context = context
+        self._limit = max_message_bytes
         remaining = context.time_remaining()
         self.deadline = math.inf if remaining is None else time.monotonic() + remaining
         self.task = asyncio.current_task()
@@ -37,9 +38,18 @@ class AioCall:
         return peer
 
     async def receive(self) -> bytes | None:
-        """The caller's next message; None when it will send no more or has gone."""
+        """The caller's next message; None when it will send no more or has gone.
+
+        Raises RequestTooLarge for one over the message limit; of one that the core refuses grpc.aio
+        says nothing, it is None.
+        """
         message = await self._context.read()
-        return None if message is aio.EOF else message
+        if message is aio.EOF:
+            return None
+        if len(message) > self._limit:
+            raise too_large(message, self._limit)
+        received: bytes = message
+        return received
 
     async def send(self, message: bytes) -> None:
         """Sends one message; returns when the core has taken it."""

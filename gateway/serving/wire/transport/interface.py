@@ -14,6 +14,8 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from gateway.core.errors import RequestTooLarge
+
 Metadata = tuple[tuple[str, str | bytes], ...]
 
 
@@ -38,7 +40,10 @@ class StreamCall(Call, Protocol):
     """A call with many messages either way."""
 
     async def receive(self) -> bytes | None:
-        """The caller's next message; None when it will send no more."""
+        """The caller's next message; None when it will send no more.
+
+        Raises RequestTooLarge for one over the message limit; the next one can be received.
+        """
         ...
 
     async def send(self, message: bytes) -> None:
@@ -60,6 +65,9 @@ class CallEnded(Exception):
         self.trailers = trailers
 
 
+Refused = Callable[[Call, RequestTooLarge], None]
+
+
 class Methods(msgspec.Struct, frozen=True):
     """The methods of a server by path (`/package.Service/Method`)."""
 
@@ -67,6 +75,11 @@ class Methods(msgspec.Struct, frozen=True):
     stream: Mapping[str, StreamMethod] = msgspec.field(default_factory=dict)
     hot: str = ""
     """The unary method that is called most; a transport may serve it by a shorter way."""
+    refused: Refused | None = None
+    """Is told of a message for `hot` over the message limit, which ends the call.
+
+    A stream's method gets the error from `receive` instead.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +91,8 @@ class TransportOptions:
     max_message_bytes: int = 64 << 20
     """Longest message either way; longer ones end with RESOURCE_EXHAUSTED.
 
-    Triton: 2 GiB, gRPC: 4 MiB.
+    Triton: 2 GiB, gRPC: 4 MiB. gRPC's core lets somewhat longer messages in (`core_limit`), so that
+    they are refused here, with a text that names the option, and counted.
     """
     max_concurrent_calls: int = 4096
     """Calls that a connection may have open; callers hold back the rest on their own side.
@@ -134,6 +148,41 @@ class Transport(Protocol):
         ...
 
 
+_MARGIN_BYTES: Final = 16 << 20
+_MOST_BYTES: Final = (1 << 31) - 1  # what the core can count
+_HEAD_BYTES: Final = 512
+
+
+def core_limit(limit: int) -> int:
+    """Longest message that gRPC's core takes in, where `limit` is the longest that is served.
+
+    Somewhat more, but at most 16 MiB and never twice as much: it is memory that callers can have
+    taken. What is longer the core refuses when it has read the length.
+    """
+    return min(limit + min(limit, _MARGIN_BYTES), _MOST_BYTES)
+
+
+def too_large(message: bytes, limit: int) -> RequestTooLarge:
+    """The refusal of a message over the limit."""
+    return RequestTooLarge(
+        f"the message has {len(message)} bytes, and may have {limit} (--max-message-size): send "
+        "fewer rows, or have the limit raised",
+        message[:_HEAD_BYTES],
+    )
+
+
+def refused_by_core(limit: int) -> RequestTooLarge:
+    """What is known of a message that the core refused.
+
+    The core says no more than that it did, and has answered the caller in its own words. A message
+    that it could not unpack counts as well.
+    """
+    return RequestTooLarge(
+        f"gRPC's core refused a message: it has more than {core_limit(limit)} bytes, and may have "
+        f"{limit} (--max-message-size), or cannot be unpacked"
+    )
+
+
 _NEVER_SHEDS: Final = 1 << 30  # the core must not refuse by itself: its callers would see CANCELLED
 
 
@@ -141,7 +190,7 @@ def channel_arguments(options: TransportOptions) -> tuple[tuple[str, int], ...]:
     """The options as gRPC core's channel arguments (`include/grpc/impl/channel_arg_names.h`)."""
     arguments: dict[str, int] = {
         "grpc.so_reuseport": int(options.reuse_port),
-        "grpc.max_receive_message_length": options.max_message_bytes,
+        "grpc.max_receive_message_length": core_limit(options.max_message_bytes),
         "grpc.max_send_message_length": options.max_message_bytes,
         "grpc.max_concurrent_streams": options.max_concurrent_calls,
         # or streams that are over, but not yet freed, count as well, and a client that keeps to the

@@ -99,7 +99,7 @@ def test_the_defaults_in_the_readme_are_those_of_the_plans():
         queue.max_bytes,
         queue.default_timeout_s,
         queue.allow_timeout_override,
-    ) == (4096, 512 << 20, 0, True)
+    ) == (4096, 512 << 20, 0, False)
     assert (queue.priority_levels, queue.default_priority, PlanDefaults().max_batch_size) == (
         0,
         0,

@@ -228,9 +228,34 @@ def test_a_name_that_is_not_the_folders_is_a_fault(tmp_path):
     assert read(tmp_path, 'name: "a"', name="a").faults == read(tmp_path, 'name: "a"').faults == ()
 
 
-def test_bytes_that_are_no_text_are_a_fault(tmp_path):
-    write(tmp_path / "config.pbtxt", b"\xff")
-    assert "cannot be read" in read_pbtxt_file(tmp_path / "config.pbtxt").faults[0]
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (b"\xff", "line 1, column 1: the byte 0xff is no UTF-8"),
+        (b"# caf\xe9\nmax_batch_size: 4 \xe9\n", "line 2, column 19: the byte 0xe9"),
+        (b'output { name: "y" label_filename: "#\xe9.txt" }', "line 1, column 38: the byte 0xe9"),
+    ],
+)
+def test_bytes_that_are_no_text_are_a_fault_outside_comments(tmp_path, data, fault):
+    write(tmp_path / "config.pbtxt", data)
+    (found,) = read_pbtxt_file(tmp_path / "config.pbtxt").faults
+    assert found.startswith("config.pbtxt: cannot be read: line ")
+    assert fault in found
+    assert found.endswith("which only comments may hold: save the file as UTF-8")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"# caf\xe9\r\nmax_batch_size: 4 # \xff 'tis\r\nname: 'a'\r\n#\xe9",
+        b"\xef\xbb\xbfname: 'a' max_batch_size: 4",
+    ],
+)
+def test_bytes_that_are_no_text_may_stand_in_comments_and_a_mark_before_the_text(tmp_path, data):
+    write(tmp_path / "config.pbtxt", data)
+    reading = read_pbtxt_file(tmp_path / "config.pbtxt", name="a")
+    assert (reading.faults, reading.warnings) == ((), ())
+    assert reading.configuration.batching.max_batch_size == 4
 
 
 def test_unknown_fields_are_ignored_and_all_named(tmp_path):

@@ -65,3 +65,12 @@ def test_where_nothing_is_said_nothing_is_set():
 def test_a_number_that_is_none_is_refused(text):
     with pytest.raises(ValueError, match="'intra_op_thread_count' must be a whole number"):
         session(f'parameters {{ key: "intra_op_thread_count" value {{ string_value: "{text}" }} }}')
+
+
+def test_what_onnx_runtime_takes_with_each_run_is_passed_on():
+    key = "memory.enable_memory_arena_shrinkage"
+    found, warnings = session(
+        f'parameters {{ key: "{key}" value {{ string_value: "cpu:0" }} }} '
+        'parameters { key: "memory.unknown" value { string_value: "1" } }'
+    )
+    assert (found.options, warnings) == ({key: "cpu:0"}, [])

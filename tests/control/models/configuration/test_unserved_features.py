@@ -27,7 +27,7 @@ def warnings(text):
         ("instance_group { gpus: [ 0 ] }", "gpus"),
         ('instance_group { profile: "large" }', "profile"),
         ('instance_group { host_policy: "near" }', "host_policy"),
-        ('parameters { key: "memory.enable_memory_arena_shrinkage" value {} }', "memory."),
+        ('parameters { key: "memory.unknown" value {} }', "memory."),
         ('cc_model_filenames { key: "7.5" value: "seven.onnx" }', "cc_model_filenames"),
         ('metric_tags { key: "team" value: "a" }', "metric_tags"),
         ("model_metrics {}", "model_metrics"),

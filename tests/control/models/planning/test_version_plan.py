@@ -416,9 +416,9 @@ graph_optimization: basic, memory_arena: false,
 def test_queue_settings_are_carried_over():
     text = (
         "queue: {max_requests: 5, max_bytes: 1KiB, default_timeout: 2s, allow_timeout_override: "
-        "false, priority_levels: 3, default_priority: 2}"
+        "true, priority_levels: 3, default_priority: 2}"
     )
-    assert plan(text).queue == QueuePlan(5, 1024, 2.0, False, 3, 2)
+    assert plan(text).queue == QueuePlan(5, 1024, 2.0, True, 3, 2)
     assert plan().queue == QueuePlan()
 
 

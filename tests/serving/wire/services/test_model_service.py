@@ -30,9 +30,10 @@ def count(served, row, process=0, *, requests=3, rows=6):
         compute_input_ns=40,
         compute_infer_ns=50,
         compute_output_ns=60,
-        success_ns=700,
         now_ms=1_700_000_000_000 + process,
     )
+    for _ in range(requests):
+        writer.record_request(elapsed_s=350e-9, queue_s=10e-9)
 
 
 def test_metadata_has_the_batch_axis_where_there_is_one(served):

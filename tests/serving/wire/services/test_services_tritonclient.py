@@ -58,7 +58,6 @@ def test_it_reads_statistics(served, by_tritonclient):
         compute_input_ns=6,
         compute_infer_ns=7,
         compute_output_ns=8,
-        success_ns=9,
         now_ms=10,
     )
     seen = by_tritonclient("statistics")

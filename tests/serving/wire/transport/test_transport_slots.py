@@ -152,7 +152,7 @@ class PuppetCall:
 
 
 def test_a_place_is_given_two_sweeps_after_the_call_came():
-    open_calls = OpenCalls(outbox=None)
+    open_calls = OpenCalls(outbox=None, max_message_bytes=1)
     open_calls.sweep(all_delivered=True)
     call = PuppetCall(open_calls)
     seen = []
@@ -163,7 +163,7 @@ def test_a_place_is_given_two_sweeps_after_the_call_came():
 
 
 def test_no_place_is_given_while_the_message_may_be_waiting_to_be_seen():
-    open_calls = OpenCalls(outbox=None)
+    open_calls = OpenCalls(outbox=None, max_message_bytes=1)
     call = PuppetCall(open_calls)
     for _ in range(10):
         open_calls.sweep(all_delivered=False)
@@ -174,7 +174,7 @@ def test_no_place_is_given_while_the_message_may_be_waiting_to_be_seen():
 
 
 def test_a_call_whose_time_is_over_is_ended_instead():
-    open_calls = OpenCalls(outbox=None)
+    open_calls = OpenCalls(outbox=None, max_message_bytes=1)
     call = PuppetCall(open_calls, deadline=0.0)
     for _ in range(3):
         open_calls.sweep(all_delivered=True)
@@ -185,7 +185,7 @@ def test_a_call_whose_time_is_over_is_ended_instead():
 
 @given(st.lists(st.sampled_from(["come", "all seen", "not all seen"]), max_size=60))
 def test_only_calls_that_are_older_than_a_whole_sweep_lose_their_places(steps):
-    open_calls = OpenCalls(outbox=None)
+    open_calls = OpenCalls(outbox=None, max_message_bytes=1)
     calls = []
     sweeps = 0
     for step in steps:

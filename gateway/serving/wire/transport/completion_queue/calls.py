@@ -8,11 +8,18 @@ from typing import Any
 
 from grpc._cython import cygrpc
 
+from gateway.core.errors import RequestTooLarge
 from gateway.core.grpc_codes import DEADLINE_EXCEEDED
 from gateway.core.waiter import Driven
 from gateway.serving.wire.call_errors import ending, without_message
 from gateway.serving.wire.transport.completion_queue.open_calls import OpenCalls, monotonic_deadline
-from gateway.serving.wire.transport.interface import Metadata, UnaryMethod
+from gateway.serving.wire.transport.interface import (
+    Metadata,
+    Refused,
+    UnaryMethod,
+    refused_by_core,
+    too_large,
+)
 
 # Operations that carry no metadata and no details own no memory of the core and may be shared;
 # others must be made anew for each call.
@@ -36,6 +43,7 @@ class UnaryCall(Driven):
         "_method",
         "_open",
         "_read",
+        "_refused",
         "deadline",
         "ended",
         "tick",
@@ -48,15 +56,18 @@ class UnaryCall(Driven):
         event: Any,
         method: UnaryMethod,
         read: Callable[[], None] | None = None,
+        refused: Refused | None = None,
     ) -> None:
         """`read` is called once, when another call may be received in the place of this one.
 
         That is when its message has been dealt with, or has been waited for too long.
+        `refused`: as in `Methods`.
         """
         self._open = open_calls
         self._call = event.call
         self._method = method
         self._read = read
+        self._refused = refused
         self._metadata = event.invocation_metadata
         self.deadline = monotonic_deadline(event.call_details.deadline)
         self.tick = open_calls.tick
@@ -90,15 +101,32 @@ class UnaryCall(Driven):
     def _received(self, event: Any) -> None:
         message = event.batch_operations[0].message()
         try:
-            # the client ended its side without one; or it has gone, or sent too long a
-            # one: then the core has answered
             if message is None:
-                end = without_message()
-                self._end(end.code, end.details)
-            elif not self.ended:  # its time may have been over before the message came
+                self._without_message(refused=not event.success)
+            elif self.ended:  # its time was over before the message came
+                return
+            elif len(message) > self._open.max_message_bytes:
+                self._refuse(too_large(message, self._open.max_message_bytes))
+            else:
                 self.start(self._method(self, message))
         finally:  # a place that is lost is lost for good
             self.give_place()
+
+    def _without_message(self, *, refused: bool) -> None:
+        """The client ended its side without a message, has gone, or the core refused what came.
+
+        In the last two cases nobody takes the answer.
+        """
+        if refused:
+            self._refuse(refused_by_core(self._open.max_message_bytes))
+        else:
+            end = without_message()
+            self._end(end.code, end.details)
+
+    def _refuse(self, error: RequestTooLarge) -> None:
+        if self._refused is not None:
+            self._refused(self, error)
+        self._failed(error)
 
     def give_place(self) -> None:
         """Lets another call be received in its place, if it still holds one.

@@ -54,13 +54,15 @@ class OpenCalls:
     """The open calls of a server, and the outbox of their answers.
 
     An answered call is let go at once: it holds kilobytes in the core. `destroyed`: the core's
-    server is gone, and a batch started now would abort the process.
+    server is gone, and a batch started now would abort the process. `max_message_bytes`: what a
+    message may have.
     """
 
-    __slots__ = ("destroyed", "members", "outbox", "tick")
+    __slots__ = ("destroyed", "max_message_bytes", "members", "outbox", "tick")
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, max_message_bytes: int) -> None:
         self.outbox = outbox
+        self.max_message_bytes = max_message_bytes
         self.members: set[OpenCall] = set()
         self.tick = 0
         self.destroyed = False

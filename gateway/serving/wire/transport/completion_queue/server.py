@@ -41,7 +41,7 @@ class CompletionQueueServer:
         self._methods = methods
         self._options = options
         self._loop = asyncio.get_running_loop()
-        self._open = OpenCalls(Outbox(corks=Corks()))
+        self._open = OpenCalls(Outbox(corks=Corks()), options.max_message_bytes)
         self._started = False
         self._stopping = False
         self._core, self._queue = internals.new_server(options)
@@ -122,7 +122,7 @@ class CompletionQueueServer:
     def _hot_called(self, event: Any) -> None:
         if event.success:  # false: a slot given back unused at stop; its call is no call
             assert self._hot is not None
-            UnaryCall(self._open, event, self._hot, self._hot_read)
+            UnaryCall(self._open, event, self._hot, self._hot_read, self._methods.refused)
 
     def _hot_read(self) -> None:
         if not self._stopping:

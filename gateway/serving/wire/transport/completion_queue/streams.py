@@ -11,7 +11,12 @@ from gateway.core.grpc_codes import DEADLINE_EXCEEDED, OK
 from gateway.core.waiter import Waiter
 from gateway.serving.wire.call_errors import ending
 from gateway.serving.wire.transport.completion_queue.open_calls import OpenCalls, monotonic_deadline
-from gateway.serving.wire.transport.interface import Metadata, StreamMethod
+from gateway.serving.wire.transport.interface import (
+    Metadata,
+    StreamMethod,
+    refused_by_core,
+    too_large,
+)
 
 
 class BidirectionalCall:
@@ -70,9 +75,17 @@ class BidirectionalCall:
         self._task.cancel()
 
     async def receive(self) -> bytes | None:
-        """The caller's next message; None when it will send no more or has gone."""
+        """The caller's next message; None when it will send no more or has gone.
+
+        Raises RequestTooLarge for one over the message limit.
+        """
         event = await self._batch((cygrpc.ReceiveMessageOperation(0),))
         message: bytes | None = event.batch_operations[0].message()
+        limit = self._open.max_message_bytes
+        if message is None and not event.success:
+            raise refused_by_core(limit)
+        if message is not None and len(message) > limit:
+            raise too_large(message, limit)
         return message
 
     async def send(self, message: bytes) -> None:

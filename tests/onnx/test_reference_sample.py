@@ -10,7 +10,7 @@ import pytest
 
 from gateway.core.datatypes import numpy_dtype
 from gateway.core.plan import WarmupInput
-from gateway.onnx.reference import load_reference, reference_of_warmup
+from gateway.onnx.reference_sample import load_reference, reference_of_warmup
 from gateway.onnx.samples import SampleTensor
 
 
