@@ -72,7 +72,8 @@ class TensorConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     labels: Annotated[
         Text | None,
         Option(
-            "file with one class name a line, for `classification`, ModelMetadata and `gateway infer`",
+            "file with one class name a line, for `classification`, ModelMetadata and `gateway "
+            "infer`",
             default="`labels.txt`, for the only output of two axes whose columns are as many as "
             "its lines; else the names in the model file (ZipMap's, its metadata's, its "
             "classifier's), or `id2label` of a `config.json` beside it",
