@@ -37,6 +37,7 @@ from gateway.serving.wire.server_state import ServerState
 from gateway.serving.wire.services.breaker_service import BreakerService
 from gateway.serving.wire.services.health_service import HealthService
 from gateway.serving.wire.services.inference_service import InferenceService
+from gateway.serving.wire.services.lifecycle_service import LifecycleService
 from gateway.serving.wire.services.method_table import Services, methods
 from gateway.serving.wire.services.model_service import ModelService
 from gateway.serving.wire.services.open_streams import OpenStreams
@@ -176,6 +177,7 @@ class Served:
             settings=SettingsService(self.state, self.catalogue, self.control, self.authorization),
             health=HealthService(self.health, self.streams),
             streams=self.streams,
+            lifecycle=LifecycleService(self.control, self.authorization),
             breakers=BreakerService(self.state, self.control, self.authorization),
         )
         self._sequence = 0

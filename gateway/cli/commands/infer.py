@@ -8,7 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.cli.client.inference_client import Client, ClientOptions
+from gateway.cli.client.client_options import ClientOptions
+from gateway.cli.client.inference_client import Client
 from gateway.cli.command_errors import FAILED, CommandError
 from gateway.cli.options.connection_options import add_connection_arguments, connection_options
 from gateway.cli.tensors.input_files import read_inputs

@@ -109,7 +109,7 @@ class ModelRefresh:
                 return
             progress.total += 1
             await self.loading.attempt(record, found, fingerprint, together=False)
-            progress.model_finished(failed=record.failed)
+            progress.model_finished(failed=record.failed, live=bool(record.live))
 
     async def _fingerprint(self, record: ModelRecord, found: SourceModel) -> str | None:
         """The model's fingerprint; None: it could not be taken, and the record says why."""

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from gateway.control.lifecycle.fleet import Fleet
 from gateway.control.lifecycle.publisher import Publisher
 from gateway.control.lifecycle.runtime_settings import RuntimeSettings
+from gateway.control.lifecycle.version_reports import changed
 from gateway.control.processes.gateway_state import GatewayState
-from gateway.core.errors import Unavailable
+from gateway.core.errors import ModelFailed, Unavailable
 from gateway.ipc.messages import Ask, Change
+from gateway.ipc.repository_index import VersionReport
 from gateway.records.breaker_state import BreakerKey, Forced, Survey
+
+if TYPE_CHECKING:  # imported while the serving processes come up
+    from gateway.control.lifecycle.model_control import ModelControl
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +59,24 @@ class ChangeRequests:
                 return values
             case Change.BREAKERS:
                 return await self._breakers(ask.parameters)
+            case Change.MODELS:
+                return models.reports
+            case Change.RELOAD:
+                return await self._reload(models)
         return None
+
+    async def _reload(self, models: ModelControl) -> tuple[VersionReport, ...]:
+        """Looks at the model repository, and returns what stands otherwise than before.
+
+        Raises `ModelFailed` where the repository cannot be read.
+        """
+        before = models.reports
+        if fault := await models.rescan():
+            raise ModelFailed(
+                f"failed to reload, the model repository is not available: {fault}; live versions "
+                "stay served"
+            )
+        return changed(before, models.reports)
 
     async def _breakers(self, parameters: Mapping[str, object]) -> Survey | None:
         if not parameters:
