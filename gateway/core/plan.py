@@ -198,6 +198,8 @@ class VersionPlan(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     digest: str = ""
     """SHA-256 (hexadecimal) of the model file, with its external data where it has some."""
+    allow_interface_change: bool = False
+    """It may replace a version that has other inputs and outputs."""
 
     @property
     def key(self) -> tuple[str, int]:

@@ -139,7 +139,8 @@ class Reply(msgspec.Struct, frozen=True):
     request_id: int
     error: GatewayError | None = None
     value: object = None
-    """For settings, a mapping of all that hold now; for breakers, a `breaker_state.Survey`.
+    """For settings, a mapping of all that hold now; for breakers, a `breaker_state.Survey`,
+    or warnings (texts) where some were set.
 
     For models, `VersionReport`s of all versions; for a reload, of those that stand otherwise.
     """

@@ -28,6 +28,7 @@ from gateway.protocol.generated.health_pb2 import (
     HealthListRequest,
     HealthListResponse,
 )
+from gateway.records.breaker_state import Survey
 from gateway.records.counters import StatisticsTable, size_statistics_file
 from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.routing.live_version import LiveVersion
@@ -136,6 +137,8 @@ class LedControlSide:
         self.asked.append((change, model, dict(parameters or {})))
         if isinstance(self.answer, Exception):
             raise self.answer
+        if parameters and isinstance(self.answer, Survey):
+            return ()  # states are for who asks for them, not for who sets breakers
         return self.answer
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -91,6 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
                 model=model, version=version, instance=arguments.instance, mode=arguments.mode
             )
         )
+    for warning in done.warnings:
+        print(f"gateway breakers: warning: {warning}", file=sys.stderr)
     print(set_json(done) if arguments.json else set_text(done, MODES[arguments.mode]))
     return 0
 

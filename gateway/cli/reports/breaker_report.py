@@ -93,7 +93,7 @@ def set_json(response: SetBreakerResponse) -> str:
         {"model": each.model, "version": each.version, "instance": each.instance}
         for each in response.breakers
     ]
-    return json.dumps({"breakers": names}, indent=2)
+    return json.dumps({"breakers": names, "warnings": list(response.warnings)}, indent=2)
 
 
 def no_instance(response: ListBreakersResponse, instance: str) -> str:

@@ -16,6 +16,7 @@ from gateway.control.lifecycle.change_log import ChangeLog, versions
 from gateway.control.lifecycle.changes import Drained, Event, Settled
 from gateway.control.lifecycle.counter_rows import CounterRows
 from gateway.control.lifecycle.fleet import Fleet
+from gateway.control.lifecycle.interface_check import refused_interfaces
 from gateway.control.lifecycle.model_record import ModelRecord
 from gateway.control.lifecycle.publisher import Publisher
 from gateway.control.lifecycle.version_reports import VersionReports
@@ -93,12 +94,14 @@ class ModelLoading:
         for version, outcome in zip(found.versions, outcomes, strict=True):
             if isinstance(outcome, str):
                 record.errors[version] = outcome
-        if not plans or (together and record.errors):
+        record.errors |= refused_interfaces(record.name, self._fleet.live, plans)
+        fit = [plan for plan in plans if plan.version not in record.errors]
+        if not fit or (together and record.errors):
             self._release_unserved(record, plans)
             return
         retries = 0 if together else 1
         settled = await self._fleet.change(
-            record.name, plans, together=together, replaces=not record.errors, retries=retries
+            record.name, fit, together=together, replaces=not record.errors, retries=retries
         )
         record.errors.update((version, text) for (_, version), text in settled.errors)
         self._release_unserved(record, plans)

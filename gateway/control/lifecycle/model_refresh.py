@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from gateway.control.lifecycle.counter_rows import CounterRows
+from gateway.control.lifecycle.fallback_check import FallbackCheck
 from gateway.control.lifecycle.fleet import Fleet
 from gateway.control.lifecycle.model_loading import ModelLoading
 from gateway.control.lifecycle.model_record import ModelRecord
@@ -46,6 +47,8 @@ class ModelRefresh:
         self._records = records
         self._progress_interval_s = progress_interval_s
         self._source = source
+        self._fleet = fleet
+        self._fallbacks = FallbackCheck()
         self._publisher = publisher
         self.loading = ModelLoading(records, source, fleet, rows, publisher, self._keep_retrying)
         """What loads single models."""
@@ -92,6 +95,7 @@ class ModelRefresh:
             await asyncio.gather(
                 *(self._refresh(record, progress, retry_failed=retry_failed) for record in records)
             )
+        self._fallbacks.warn(self._fleet.live)
 
     async def _refresh(
         self, record: ModelRecord, progress: Progress, *, retry_failed: bool

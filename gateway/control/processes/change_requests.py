@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
+from gateway.control.lifecycle.fallback_check import unanswered
 from gateway.control.lifecycle.fleet import Fleet
 from gateway.control.lifecycle.publisher import Publisher
 from gateway.control.lifecycle.runtime_settings import RuntimeSettings
@@ -78,14 +79,18 @@ class ChangeRequests:
             )
         return changed(before, models.reports)
 
-    async def _breakers(self, parameters: Mapping[str, object]) -> Survey | None:
+    async def _breakers(self, parameters: Mapping[str, object]) -> Survey | tuple[str, ...]:
+        """The states of all; or, where some are to be set, what an operator should know of it."""
         if not parameters:
             return await self._fleet.breakers.survey()
-        self._fleet.breakers.force(
-            cast("Iterable[BreakerKey]", parameters["keys"]), cast("Forced", parameters["mode"])
-        )
+        keys = tuple(cast("Iterable[BreakerKey]", parameters["keys"]))
+        mode = cast("Forced", parameters["mode"])
+        self._fleet.breakers.force(keys, mode)
+        warnings = unanswered(self._fleet.live, keys) if mode == "open" else ()
+        for warning in warnings:
+            log.warning("%s", warning)
         await self._publisher.now()
-        return None
+        return warnings
 
     def begin_rescan(self) -> None:
         """Looks at the model repository in the background."""

@@ -93,10 +93,12 @@ class SetBreakerRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., instance: _Optional[str] = ..., mode: _Optional[_Union[BreakerMode, str]] = ...) -> None: ...
 
 class SetBreakerResponse(_message.Message):
-    __slots__ = ("breakers",)
+    __slots__ = ("breakers", "warnings")
     BREAKERS_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     breakers: _containers.RepeatedCompositeFieldContainer[BreakerName]
-    def __init__(self, breakers: _Optional[_Iterable[_Union[BreakerName, _Mapping]]] = ...) -> None: ...
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, breakers: _Optional[_Iterable[_Union[BreakerName, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class BreakerName(_message.Message):
     __slots__ = ("model", "version", "instance")

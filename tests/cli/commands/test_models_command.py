@@ -81,6 +81,38 @@ def test_what_a_reload_refuses_is_told_with_a_status_and_leaves_live_what_was(as
     assert ask("reload").status == 0
 
 
+def test_a_version_with_another_interface_is_refused_unless_the_model_allows_it(ask, running):
+    scale(running.repository, "wine", 5, width=5)
+    change = "input 'x' was FP32 [-1,4] and is FP32 [-1,5]; output 'y' was FP32 [-1,4]"
+    for words in (["reload"], ["load", "wine"]):
+        done = ask(*words)
+        assert done.status == 1
+        assert f"its interface is not that of version 1: {change}" in done.faults[0]
+        assert "`allow_interface_change: true` in model.yaml lets it pass" in done.faults[0]
+        assert standing(ask)["wine/1"][0] == "READY"
+    running.wait_text(r"(wine: version 5 is refused, version 1 stays live: its interface)")
+    (running.repository / "wine" / "model.yaml").write_text("allow_interface_change: true")
+    assert ask("reload").status == 0
+    assert standing(ask)["wine/5"] == ("READY", "")
+    shutil.rmtree(running.repository / "wine" / "5")
+    assert ask("reload").status == 0
+    (running.repository / "wine" / "model.yaml").unlink()
+    assert ask("reload").status == 0
+    assert standing(ask)["wine/1"] == ("READY", "")
+
+
+def test_forcing_a_breaker_open_without_a_fallback_warns_that_nobody_answers(ask):
+    done = ask("breakers", "wine:1", "--force-open")
+    assert done.status == 0
+    assert "warning: nobody answers requests for 'wine' version 1" in done.err
+    assert "it has no fallback" in done.err
+    told = ask("breakers", "wine:1", "--automatic", "--json")
+    assert json.loads(told.out) == {
+        "breakers": [{"model": "wine", "version": "1", "instance": ""}],
+        "warnings": [],
+    }
+
+
 def test_a_model_is_unloaded_and_loaded_by_its_name(ask, gateway, running):
     assert ask("unload", "wine").out == "wine: unloaded\n"
     assert standing(ask)["wine/1"] == ("UNAVAILABLE", "unloaded")

@@ -79,13 +79,19 @@ def reconfigured(
 ) -> FoundModel:
     """The same model under an `inference.ModelConfig` in place of its files' configuration.
 
-    A caller may send one with a load request.
+    A caller may send one with a load request. It has no word for `allow_interface_change`, so that
+    of the files holds.
     """
     reading = _one_of_both(
         Reading(), pbtxt.read_model_config(config, available_providers), available_providers
     )
     try:
-        return _configured(model.folder, model.name, reading, (), alone=model.alone)
+        found = _configured(model.folder, model.name, reading, (), alone=model.alone)
+        kept = replace(
+            found.configuration,
+            allow_interface_change=model.configuration.allow_interface_change,
+        )
+        return replace(found, configuration=kept)
     except OSError as error:
         return FoundModel(
             model.name,
