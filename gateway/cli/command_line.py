@@ -29,6 +29,7 @@ COMMANDS = {
     "breakers": "show the circuit breakers of a gateway, or set them",
     "top": "show what a gateway does at this moment, in a terminal",
     "dashboards": "write a Grafana dashboard and Prometheus alert rules",
+    "completion": "print what completes these commands in bash or zsh",
 }
 
 _SPEAK_GRPC = ("infer", "models", "reload", "load", "unload", "breakers")

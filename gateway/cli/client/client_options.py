@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+ADDRESS_VARIABLE: Final = "GATEWAY_ADDRESS"
+"""The variable of the environment that stands for `--address`."""
+DEFAULT_ADDRESS: Final = "127.0.0.1:8001"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,11 @@ import re
 from pathlib import Path
 from typing import Final
 
-from gateway.cli.client.client_options import ClientOptions
+from gateway.cli.client.client_options import (
+    ADDRESS_VARIABLE,
+    DEFAULT_ADDRESS,
+    ClientOptions,
+)
 from gateway.cli.command_errors import CommandError
 from gateway.config.quantities import parse_duration_s
 from gateway.serving.wire.security.authorization import read_token
@@ -16,9 +20,7 @@ from gateway.serving.wire.security.authorization import read_token
 _TLS_NAMES = ("tls", "tls_ca", "tls_cert", "tls_key", "tls_server_name")
 
 
-ADDRESS_VARIABLE: Final = "GATEWAY_ADDRESS"
 _ADMIN_FILE: Final = "GATEWAY_TOKEN_FILE"
-_ADDRESS: Final = "127.0.0.1:8001"
 
 
 def add_connection_arguments(parser: argparse.ArgumentParser, timeout: str = "5s") -> None:
@@ -26,7 +28,7 @@ def add_connection_arguments(parser: argparse.ArgumentParser, timeout: str = "5s
     parser.add_argument(
         "--address",
         metavar="HOST:PORT",
-        help=f"where the server is [default: ${ADDRESS_VARIABLE}, else {_ADDRESS}]",
+        help=f"where the server is [default: ${ADDRESS_VARIABLE}, else {DEFAULT_ADDRESS}]",
     )
     parser.add_argument(
         "--timeout",
@@ -77,10 +79,10 @@ def connection_options(arguments: argparse.Namespace, faults: list[str]) -> Clie
 
 def _address(given: str | None, faults: list[str]) -> str:
     """The option, else the variable of the environment, else this machine."""
-    address = given or os.environ.get(ADDRESS_VARIABLE) or _ADDRESS
+    address = given or os.environ.get(ADDRESS_VARIABLE) or DEFAULT_ADDRESS
     if not re.fullmatch(r".+:\d{1,5}|unix:.+", address):
         where = "--address" if given else f"${ADDRESS_VARIABLE}"
-        faults.append(f"{where}: expected HOST:PORT, such as {_ADDRESS}, got {address!r}")
+        faults.append(f"{where}: expected HOST:PORT, such as {DEFAULT_ADDRESS}, got {address!r}")
     return address
 
 

@@ -206,6 +206,18 @@ def test_explain_shows_the_tree_of_each_version_that_would_be_live(gateway, repo
     assert gateway("explain", "models").out.count("Session  ") == 4
 
 
+def test_explain_gives_the_tree_as_json(gateway):
+    (version,) = json.loads(gateway("explain", "models", "penguins", "--json").out)["versions"]
+    assert (version["model"], version["version"]) == ("penguins", 1)
+    names = []
+    nodes = [version["tree"]]
+    while nodes:
+        names.append(nodes[0]["name"])
+        nodes = nodes[0]["inner"]
+    assert (names[0], names[-1]) == ("InFlight", "Session")
+    assert "Batcher" in names
+
+
 def test_explain_tells_faults_of_what_it_was_asked_about(gateway, repository):
     assert gateway("explain", repository, "good").status == 0
     done = gateway("explain", repository, "half", "pythonic")
