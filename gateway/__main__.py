@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from gateway.control.processes.spawning import Spawner
 
+_NOT_SERVING = {"-h", "--help", "--show-config"}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status.
@@ -15,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     with Spawner() as spawner:
-        if words[:1] == ["serve"] and not {"-h", "--help"}.intersection(words):
+        if words[:1] == ["serve"] and not _NOT_SERVING.intersection(words):
             spawner.start_ahead()
         from gateway.cli.command_line import main as run  # noqa: PLC0415  # see above
 

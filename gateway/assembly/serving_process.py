@@ -41,6 +41,7 @@ from gateway.serving.wire.server_state import ServerState
 from gateway.serving.wire.services.breaker_service import BreakerService
 from gateway.serving.wire.services.health_service import HealthService
 from gateway.serving.wire.services.inference_service import InferenceService
+from gateway.serving.wire.services.lifecycle_service import LifecycleService
 from gateway.serving.wire.services.method_table import Services, methods
 from gateway.serving.wire.services.model_service import ModelService
 from gateway.serving.wire.services.open_streams import OpenStreams
@@ -189,6 +190,7 @@ def _services(
         settings=SettingsService(state, catalogue, link, authorization),
         health=HealthService(Health(state, catalogue), streams),
         streams=streams,
+        lifecycle=LifecycleService(link, authorization),
         breakers=BreakerService(state, link, authorization),
     )
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
-from gateway.cli.command_errors import USAGE, CommandError
+from gateway.cli.command_errors import EXIT_STATUSES, USAGE, CommandError
 from gateway.cli.parser import Parser, nearest, unknown_arguments
 from gateway.control.processes.spawning import Spawner
 
@@ -22,11 +22,18 @@ COMMANDS = {
     "check": "say what would be served and how, and everything that is wrong with it",
     "explain": "show what the requests of each model go through",
     "infer": "ask a model for a prediction",
+    "models": "show which versions a gateway has live, since when, and why others are not",
+    "reload": "have a gateway look at its folder of models again",
+    "load": "have a server load a model as it now stands in its repository",
+    "unload": "have a server take a model out of service",
     "breakers": "show the circuit breakers of a gateway, or set them",
     "top": "show what a gateway does at this moment, in a terminal",
     "reference": "write a model's reference sample from rows of a file",
     "dashboards": "write a Grafana dashboard and Prometheus alert rules",
+    "completion": "print what completes these commands in bash or zsh",
 }
+
+_SPEAK_GRPC = ("infer", "models", "reload", "load", "unload", "breakers")
 
 _EXAMPLES = """\
 examples:
@@ -83,7 +90,7 @@ def _run(name: str, words: Sequence[str], spawner: Spawner) -> int:
             f"(commands: {', '.join(COMMANDS)})",
             USAGE,
         )
-    if name in ("infer", "breakers"):
+    if name in _SPEAK_GRPC:
         # grpc reads it when it is imported; what it would log, the command reports itself
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     command = (
@@ -107,7 +114,7 @@ def _parsers(name: str, command: Command | None) -> tuple[Parser, Parser]:
     parser = Parser(
         prog="gateway",
         description="Serves ONNX models over the Open Inference Protocol.",
-        epilog=_EXAMPLES,
+        epilog=f"{EXIT_STATUSES}\n\n{_EXAMPLES}",
     )
     parser.add_argument(
         "--version",
@@ -117,16 +124,19 @@ def _parsers(name: str, command: Command | None) -> tuple[Parser, Parser]:
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=Parser)
     chosen = parser
     for each, line in COMMANDS.items():
-        details: dict[str, Any] = (
-            {}
-            if command is None or each != name
-            else {"description": command.DESCRIPTION, "epilog": command.EXAMPLES}
-        )
+        details = _details(command) if command is not None and each == name else {}
         sub = commands.add_parser(each, help=line, **details)
         if command is not None and each == name:
             command.add_arguments(sub)
             chosen = sub
     return parser, chosen
+
+
+def _details(command: Command) -> dict[str, Any]:
+    return {
+        "description": command.DESCRIPTION,
+        "epilog": f"{EXIT_STATUSES}\n\n{command.EXAMPLES}",
+    }
 
 
 class _VersionAction(argparse.Action):

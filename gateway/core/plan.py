@@ -209,6 +209,10 @@ class VersionPlan(msgspec.Struct, frozen=True):
     statistics_row: int = -1
     """Row of the shared statistics table; -1: none yet (the control side assigns it)."""
     warnings: tuple[str, ...] = ()
+    digest: str = ""
+    """SHA-256 (hexadecimal) of the model file, with its external data where it has some."""
+    allow_interface_change: bool = False
+    """It may replace a version that has other inputs and outputs."""
 
     @property
     def key(self) -> tuple[str, int]:

@@ -39,6 +39,9 @@ class Change(StrEnum):
     TRACE_SETTINGS = "trace_settings"
     LOG_SETTINGS = "log_settings"
     BREAKERS = "breakers"
+    MODELS = "models"
+    """No change: how the versions of all models stand."""
+    RELOAD = "reload"
 
 
 # Control to serving.
@@ -136,7 +139,11 @@ class Reply(msgspec.Struct, frozen=True):
     request_id: int
     error: GatewayError | None = None
     value: object = None
-    """For settings, a mapping of all that hold now; for breakers, a `breaker_state.Survey`."""
+    """For settings, a mapping of all that hold now; for breakers, a `breaker_state.Survey`,
+    or warnings (texts) where some were set.
+
+    For models, `VersionReport`s of all versions; for a reload, of those that stand otherwise.
+    """
 
 
 # Serving to control.

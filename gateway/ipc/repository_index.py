@@ -28,3 +28,15 @@ class IndexEntry(msgspec.Struct, frozen=True):
     state: VersionState | None = None
     """None: in the repository, never loaded."""
     reason: str = ""
+
+
+class VersionReport(msgspec.Struct, frozen=True):
+    """A line of RepositoryIndex, with what only the control process knows of it."""
+
+    entry: IndexEntry
+    since_s: float = 0.0
+    """When the version came to stand so, in seconds since 1970; 0: not known."""
+    digest: str = ""
+    """SHA-256 of the model file that is live; empty: none is."""
+    processes: int = 0
+    """Serving processes that have the version."""

@@ -41,9 +41,9 @@ def external_files(path: Path) -> tuple[Path, ...]:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 (hexadecimal) over the model file and its external data, their names included.
+    """SHA-256 (hexadecimal) of the model file, as `sha256sum` prints it.
 
-    Raises `OnnxFileFault`.
+    Where it has external data: over all the files, their names included. Raises `OnnxFileFault`.
     """
     return _hash((path, *external_files(path)))
 
@@ -77,6 +77,7 @@ class FileHashes:
 
 def _hash(files: Sequence[Path]) -> str:
     digest_of_all = hashlib.sha256()
+    digest = ""
     for file in files:
         try:
             with file.open("rb") as opened:
@@ -88,7 +89,7 @@ def _hash(files: Sequence[Path]) -> str:
                 "utf-8", "surrogateescape"
             )
         )
-    return digest_of_all.hexdigest()
+    return digest if len(files) == 1 else digest_of_all.hexdigest()
 
 
 def _state(files: Sequence[Path]) -> object:

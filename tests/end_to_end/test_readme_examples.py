@@ -22,6 +22,9 @@ RUN_ELSEWHERE = {
 }
 
 
+ASKED = "infer|breakers|models|reload|load|unload"
+
+
 def blocks(language):
     """The code blocks of a language in all READMEs, with the file that each stands in."""
     pattern = rf"^```{language}\n(.*?)^```"
@@ -54,7 +57,7 @@ MAKE_SERVE = kind(r"make serve")
 ASK = [
     each
     for each in kind(
-        r"(\.venv/bin/gateway (infer|check|explain|breakers|top|dashboards|reference)|curl) ?"
+        rf"(\.venv/bin/gateway ({ASKED}|check|explain|top|dashboards|reference)|curl) ?"
     )
     if each not in OF_THE_WALKTHROUGH
 ]
@@ -71,7 +74,7 @@ def gateway(tmp_path_factory, cache):
 
 def adapted(command, grpc, http):
     """The command for this interpreter and these addresses."""
-    to_grpc = re.sub(r"\bgateway (infer|breakers)", rf"gateway \1 --address {grpc}", command)
+    to_grpc = re.sub(rf"\bgateway ({ASKED})\b", rf"gateway \1 --address {grpc}", command)
     to_both = re.sub(r"\bgateway top", rf"gateway top --address {http}", to_grpc)
     here = to_both.replace("127.0.0.1:8001", grpc).replace("127.0.0.1:8002", http)
     return here.replace(".venv/bin/gateway", f"{shlex.quote(sys.executable)} -m gateway")

@@ -28,6 +28,7 @@ from gateway.protocol.generated.health_pb2 import (
     HealthListRequest,
     HealthListResponse,
 )
+from gateway.records.breaker_state import Survey
 from gateway.records.counters import StatisticsTable, size_statistics_file
 from gateway.serving.routing.catalogue import Catalogue
 from gateway.serving.routing.live_version import LiveVersion
@@ -37,6 +38,7 @@ from gateway.serving.wire.server_state import ServerState
 from gateway.serving.wire.services.breaker_service import BreakerService
 from gateway.serving.wire.services.health_service import HealthService
 from gateway.serving.wire.services.inference_service import InferenceService
+from gateway.serving.wire.services.lifecycle_service import LifecycleService
 from gateway.serving.wire.services.method_table import Services, methods
 from gateway.serving.wire.services.model_service import ModelService
 from gateway.serving.wire.services.open_streams import OpenStreams
@@ -135,6 +137,8 @@ class LedControlSide:
         self.asked.append((change, model, dict(parameters or {})))
         if isinstance(self.answer, Exception):
             raise self.answer
+        if parameters and isinstance(self.answer, Survey):
+            return ()  # states are for who asks for them, not for who sets breakers
         return self.answer
 
 
@@ -176,6 +180,7 @@ class Served:
             settings=SettingsService(self.state, self.catalogue, self.control, self.authorization),
             health=HealthService(self.health, self.streams),
             streams=self.streams,
+            lifecycle=LifecycleService(self.control, self.authorization),
             breakers=BreakerService(self.state, self.control, self.authorization),
         )
         self._sequence = 0

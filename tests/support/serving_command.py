@@ -25,7 +25,7 @@ class Served:
         give_up = time.monotonic() + 60
         while time.monotonic() < give_up and self._process.poll() is None:
             text = self._stdout.read_text()
-            if "try it:" in text and text.endswith("'\n"):
+            if "try it:" in text and text.endswith("\n"):
                 return text
             time.sleep(0.02)
         raise AssertionError(

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import re
+import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, cast
 
-from gateway.cli.client.inference_client import Client, ClientOptions
+from gateway.cli.client.client_options import ClientOptions
+from gateway.cli.client.control_client import ControlClient
 from gateway.cli.command_errors import CommandError
-from gateway.cli.options.connection_options import add_connection_arguments, connection_options
-from gateway.cli.reports.breaker_report import MODES, breaker_report, no_instance
+from gateway.cli.options.connection_options import (
+    add_connection_arguments,
+    add_token_argument,
+    connection_options,
+    token,
+)
+from gateway.cli.reports.breaker_report import (
+    MODES,
+    breaker_report,
+    breakers_json,
+    no_instance,
+    set_json,
+    set_text,
+)
 from gateway.protocol.generated.gateway_control_pb2 import (
     AUTOMATIC,
     FORCE_CLOSED,
@@ -22,8 +34,6 @@ from gateway.protocol.generated.gateway_control_pb2 import (
     SetBreakerRequest,
     SetBreakerResponse,
 )
-from gateway.protocol.generated.gateway_control_pb2_grpc import GatewayControlStub
-from gateway.serving.wire.security.authorization import read_token
 
 DESCRIPTION = """\
 Shows the circuit breakers of a gateway, in all its processes, or sets them.
@@ -62,48 +72,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--automatic", AUTOMATIC, "let the breaker decide again, beginning with closed"),
     ):
         modes.add_argument(option, dest="mode", action="store_const", const=mode, help=help_text)
-    parser.add_argument(
-        "--token-file",
-        metavar="FILE",
-        help="holds the gateway's admin token, for setting from another machine",
-    )
+    parser.add_argument("--json", action="store_true", help="all that was told, as JSON")
+    add_token_argument(parser, "setting")
     add_connection_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Shows circuit breakers, or sets them; returns the exit status."""
-    options, token = _read(arguments)
+    options, given = _read(arguments)
     model, version = _name(arguments.model)
-    with _ControlClient(options, token) as client:
+    with _BreakerClient(options, given) as client:
         if arguments.mode is None:
-            print(breaker_report(client.list_breakers(model, version), arguments.instance))
+            listed = client.list_breakers(model, version)
+            show = breakers_json if arguments.json else breaker_report
+            print(show(listed, arguments.instance))
             return 0
         done = client.set_breaker(
             SetBreakerRequest(
                 model=model, version=version, instance=arguments.instance, mode=arguments.mode
             )
         )
-    for each in done.breakers:
-        print(
-            f"{each.model} version "
-            f"{each.version}{f' on {each.instance}' if each.instance else ''}: "
-            f"{MODES[arguments.mode]} in every process"
-        )
+    for warning in done.warnings:
+        print(f"gateway breakers: warning: {warning}", file=sys.stderr)
+    print(set_json(done) if arguments.json else set_text(done, MODES[arguments.mode]))
     return 0
 
 
 def _read(arguments: argparse.Namespace) -> tuple[ClientOptions, str]:
-    faults = []
-    token = ""
+    faults: list[str] = []
     if arguments.mode is not None and not arguments.model:
         faults.append("name the MODEL, or MODEL:VERSION, whose breakers are to be set")
-    try:
-        token = read_token(Path(arguments.token_file)) if arguments.token_file else ""
-    except OSError as error:
-        faults.append(f"--token-file: {arguments.token_file} cannot be read: {error.strerror}")
-    except ValueError as error:
-        faults.append(f"--token-file: {error}")
-    return connection_options(arguments, faults), token
+    given = token(arguments, faults)
+    return connection_options(arguments, faults), given
 
 
 def _name(text: str) -> tuple[str, str]:
@@ -112,18 +112,12 @@ def _name(text: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else (text, "")
 
 
-class _ControlClient(Client):
+class _BreakerClient(ControlClient):
     """A client that asks a gateway for its circuit breakers, which no other server has."""
 
     def __init__(self, options: ClientOptions, token: str) -> None:
-        super().__init__(options)
+        super().__init__(options, token)
         self._set = SetBreakerRequest()
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
-
-    def __enter__(self) -> Self:
-        super().__enter__()
-        self._control = GatewayControlStub(self._channel)  # type: ignore[no-untyped-call]
-        return self
 
     def list_breakers(self, model: str, version: str) -> ListBreakersResponse:
         return cast(
@@ -135,7 +129,7 @@ class _ControlClient(Client):
 
     def set_breaker(self, request: SetBreakerRequest) -> SetBreakerResponse:
         self._set = request
-        method = functools.partial(self._control.SetBreaker, metadata=self._metadata)
+        method = self._permitted(self._control.SetBreaker)
         return cast("SetBreakerResponse", self._ask(method, request, request.model))
 
     def _why_no_instance(self) -> Sequence[str]:
@@ -158,8 +152,6 @@ class _ControlClient(Client):
     def _hints(self, code: Any, details: str, model: str) -> Sequence[str]:
         if code.name == "UNIMPLEMENTED":
             return (f"{self._options.address} is a gRPC server, but no gateway that has breakers",)
-        if code.name in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
-            return ("here that token is given with --token-file FILE",)
         if code.name == "NOT_FOUND" and self._set.instance:
             return self._why_no_instance()
         return super()._hints(code, details, model)

@@ -22,12 +22,14 @@ look again.
 Everything that keeps a model or a version from being served is reported, on stderr; the exit \
 status \
 is then 1. What is of a kind that is not served
-(other backends, ensembles) is named with the reason and is no fault, nor are warnings."""
+(other backends, ensembles) is named with the reason and is no fault, nor are warnings, but for \
+--strict."""
 
 EXAMPLES = """\
 examples:
   gateway check models
   gateway check models --measure
+  gateway check models --strict
   gateway check models/digits --name numbers
   gateway check models/digits/1/model.onnx models/penguins
   gateway check models --json > report.json"""
@@ -45,8 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--measure",
         action="store_true",
-        help="show what a run costs by its rows, which decides what "
-        "rows are worth putting together",
+        help="show what a run costs by its rows, which decides what batches are worth it",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="warnings are faults as well, such as a fallback on a model that is not there",
     )
     parser.add_argument("--json", action="store_true", help="everything that was found, as JSON")
     add_option(
@@ -65,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         else as_text(examined, measured=arguments.measure),
         flush=True,
     )
-    if examined.faults:
-        raise CommandError(examined.faults, FAILED)
+    faults = (*examined.faults, *(examined.warnings if arguments.strict else ()))
+    if faults:
+        raise CommandError(faults, FAILED)
     return 0

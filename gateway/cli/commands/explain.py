@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from typing import Any, NoReturn
@@ -26,7 +27,8 @@ builds, outermost first, and what runs it."""
 EXAMPLES = """\
 examples:
   gateway explain models
-  gateway explain models digits"""
+  gateway explain models digits
+  gateway explain models digits --json"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a model file, a model's folder, or a folder of models",
     )
     parser.add_argument("models", metavar="MODEL", nargs="*", help="only these [default: all]")
+    parser.add_argument("--json", action="store_true", help="the trees, as JSON")
     add_option(parser, "name")
     add_option(parser, "cache_dir", "where findings are kept")
 
@@ -56,7 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
             ]
         )
     wanted = [model for model in examined.models if model.found.name in (arguments.models or names)]
-    print("\n\n".join(asyncio.run(_blocks(wanted))), flush=True)
+    show = _json if arguments.json else _text
+    print(asyncio.run(show(wanted)), flush=True)
     if faults := (
         tuple(fault for model in wanted for fault in model.faults)
         if arguments.models
@@ -66,7 +70,22 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _blocks(models: list[ExaminedModel]) -> list[str]:
+async def _json(models: list[ExaminedModel]) -> str:
+    """The tree of each version that would be live, or why there is none."""
+    versions = []
+    for plan in (one.plan for model in models for one in model.versions if one.plan is not None):
+        node = described(plan)
+        shown = {"fault": node} if isinstance(node, str) else {"tree": _node(node)}
+        versions.append({"model": plan.model, "version": plan.version, **shown})
+    return json.dumps({"versions": versions}, indent=2)
+
+
+def _node(node: Description) -> dict[str, Any]:
+    inner = [_node(each) for each in node.inner]
+    return {"name": node.name, "detail": node.detail, "inner": inner}
+
+
+async def _text(models: list[ExaminedModel]) -> str:
     """A text for each version that would be live, and for each model that is skipped."""
     blocks: list[str] = []
     for model in models:
@@ -75,11 +94,20 @@ async def _blocks(models: list[ExaminedModel]) -> list[str]:
         blocks += [
             "\n".join(tree(version.plan)) for version in model.versions if version.plan is not None
         ]
-    return blocks
+    return "\n\n".join(blocks)
 
 
 def tree(plan: VersionPlan) -> list[str]:
-    """The predictors of a version, one a line, outermost first, and below them what runs it.
+    """The predictors of a version, one a line, outermost first, and below them what runs it."""
+    name = f"{plan.model} version {plan.version}"
+    node = described(plan)
+    if isinstance(node, str):
+        return [f"{name}  cannot be served: {node}"]
+    return Description(name, "", node).lines()
+
+
+def described(plan: VersionPlan) -> Description | str:
+    """The predictors of a version, outermost first, and what runs it; or why it cannot be served.
 
     Needs a running event loop.
     """
@@ -95,10 +123,10 @@ def tree(plan: VersionPlan) -> list[str]:
     try:
         stack = build_stack(plan, instances, breaker, unused, context).outermost
     except ValueError as error:  # a fallback that cannot be made
-        return [f"{plan.model} version {plan.version}  cannot be served: {error}"]
-    described = stack.describe()
-    _innermost(described).inner = tuple(_runners(plan))
-    return Description(f"{plan.model} version {plan.version}", "", described).lines()
+        return str(error)
+    node = stack.describe()
+    _innermost(node).inner = tuple(_runners(plan))
+    return node
 
 
 def _innermost(node: Description) -> Description:

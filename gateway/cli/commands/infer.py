@@ -8,7 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.cli.client.inference_client import Client, ClientOptions
+from gateway.cli.client.client_options import ClientOptions
+from gateway.cli.client.inference_client import Client
 from gateway.cli.command_errors import DEGRADED, FAILED, CommandError
 from gateway.cli.options.connection_options import add_connection_arguments, connection_options
 from gateway.cli.tensors.input_files import read_inputs
@@ -37,10 +38,7 @@ model takes:
   CSV    a column for each input of one value a row; or, for a model with one input, a column for \
 each of its values. Separated by commas, semicolons or tabs; an empty cell is a missing value (NaN)
 Where the model names its columns, they are found by name, in whatever order they stand. What a \
-file has besides, such as a column `label`, is not sent.
-
-Exit status 0: the model answered; 1: it did not; 2: the command line or the file is at fault; 3: \
-a fallback answered, with --fail-if-degraded."""
+file has besides, such as a column `label`, is not sent."""
 
 EXAMPLES = """\
 examples:

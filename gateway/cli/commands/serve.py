@@ -14,7 +14,9 @@ from gateway.cli.options.arguments import add_declared
 from gateway.cli.options.compose import compose
 from gateway.cli.options.declared import declared_options
 from gateway.cli.options.parse import read_config_file, read_options
+from gateway.cli.options.written_options import written_options
 from gateway.cli.reports.banner import Programs, banner
+from gateway.cli.reports.configuration_report import configuration_text
 from gateway.cli.reports.tables import terminal_width
 from gateway.config.serving_options import IoMode
 from gateway.config.settings import Settings
@@ -40,6 +42,7 @@ examples:
   gateway serve --models models --port 9001 --http-port off --processes 1
   gateway serve --models models/digits --name digits --strict-readiness
   gateway serve --models models --model-control explicit --load-model digits --load-model penguins
+  gateway serve --models models --config gateway.yaml --show-config
   gateway serve --models models --host 0.0.0.0 --max-message-size 16MiB --drain-delay 10s"""
 
 
@@ -55,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", metavar="FILE", help="keys and values, one for each option below"
     )
+    parser.add_argument(
+        "--show-config",
+        action="store_true",
+        help="print the configuration in effect with where each value came from, and end",
+    )
     options = declared_options().values()
     groups = {
         title: parser.add_argument_group(title)
@@ -68,6 +76,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Serves until a signal ends it; returns the exit status."""
     settings = read_settings(vars(arguments))
     _check_io_mode(settings.serving.run.io_mode)
+    if arguments.show_config:
+        written = written_options(vars(arguments))
+        print(configuration_text(written, settings, os.environ))
+        return 0
     # imported late: a fault in the settings needs nothing of it
     from gateway.assembly.control_process import serve  # noqa: PLC0415
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import re
 import sys
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from gateway.cli.client.client_options import ADDRESS_VARIABLE
 from gateway.cli.client.live_client import LiveClient, NoAnswer
-from gateway.cli.command_errors import FAILED, CommandError
+from gateway.cli.command_errors import NO_ANSWER, CommandError
 from gateway.config.quantities import parse_duration_s
 
 if TYPE_CHECKING:
@@ -34,8 +37,11 @@ examples:
   gateway top
   gateway top --address 10.0.0.5:8002 --interval 5s
   gateway top --once
+  gateway top --json
   gateway top --once --all"""
 
+HTTP_VARIABLE = "GATEWAY_HTTP_ADDRESS"
+_PORT = 8002
 _LEAST_INTERVAL_S = 0.2
 _WIDTH_OF_NO_TERMINAL = 1 << 14
 """Characters of a line: what a program reads is not cut, unless COLUMNS says so."""
@@ -49,14 +55,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--address",
         metavar="HOST:PORT",
-        default="127.0.0.1:8002",
-        help="its HTTP port [default: 127.0.0.1:8002]",
+        help=f"its HTTP port [default: ${HTTP_VARIABLE}, else port {_PORT} where "
+        f"${ADDRESS_VARIABLE} is, else 127.0.0.1:{_PORT}]",
     )
     parser.add_argument(
         "--interval", metavar="DURATION", default="1s", help="between two refreshes [default: 1s]"
     )
     parser.add_argument(
         "--once", action="store_true", help="print one table and end; needs no terminal"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the state once, with all that is known, as JSON"
     )
     parser.add_argument(
         "--all",
@@ -71,7 +80,10 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         state = client.state()
     except NoAnswer as no_answer:
-        raise CommandError(str(no_answer), FAILED) from no_answer
+        raise CommandError(str(no_answer), NO_ANSWER) from no_answer
+    if arguments.json:
+        print(json.dumps(asdict(state), indent=2))
+        return 0
     from rich.console import Console  # noqa: PLC0415  # where it is used
 
     if arguments.once:
@@ -92,11 +104,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _read(arguments: argparse.Namespace) -> tuple[LiveClient, float]:
     faults = []
     interval_s = 0.0
-    found = re.fullmatch(r"(?:http://)?([^\s/]+):(\d{1,5})/?", arguments.address)
+    where, address = _address(arguments.address)
+    found = re.fullmatch(r"(?:http://)?([^\s/]+):(\d{1,5})/?", address)
     if found is None:
-        faults.append(
-            f"--address: expected HOST:PORT, such as 127.0.0.1:8002, got {arguments.address!r}"
-        )
+        faults.append(f"{where}: expected HOST:PORT, such as 127.0.0.1:8002, got {address!r}")
     try:
         interval_s = parse_duration_s(arguments.interval)
     except ValueError as error:
@@ -109,6 +120,16 @@ def _read(arguments: argparse.Namespace) -> tuple[LiveClient, float]:
     if faults or found is None:
         raise CommandError(faults)
     return LiveClient(found[1].strip("[]"), int(found[2]), _TIMEOUT_S), interval_s
+
+
+def _address(given: str | None) -> tuple[str, str]:
+    """What says where the HTTP port is, and where that is."""
+    if given:
+        return "--address", given
+    if http := os.environ.get(HTTP_VARIABLE):
+        return f"${HTTP_VARIABLE}", http
+    host, _, _ = os.environ.get(ADDRESS_VARIABLE, "").rpartition(":")
+    return f"${ADDRESS_VARIABLE}", f"{host or '127.0.0.1'}:{_PORT}"
 
 
 def _print_once(console: Console, state: State, *, everything: bool) -> None:

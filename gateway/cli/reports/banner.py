@@ -1,18 +1,19 @@
 """What the command line prints when a gateway has started.
 
-It says where the gateway listens and what it serves, and gives a call to paste.
+It says where the gateway listens and what it serves, and gives two calls to paste.
 """
 
 from __future__ import annotations
 
-import json
+import os
 import shlex
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from gateway.cli.client.client_options import ADDRESS_VARIABLE, DEFAULT_ADDRESS
 from gateway.cli.reports.tables import table
 from gateway.config.control import ModelPath
 from gateway.config.settings import Settings
@@ -21,28 +22,26 @@ from gateway.ipc.repository_index import IndexEntry, VersionState
 
 _MOST_LINES = 20  # models, and failures; a repository of a thousand does not fill the screen
 _NONE = "no model is live"
-_SAMPLES = ("samples.json", "reference.npz")
+_SAMPLES = ("samples.csv", "samples.json", "reference.npz")
 
 
 @dataclass(frozen=True)
 class Programs:
-    """How this gateway and its Python are called from the folder that it was started in.
+    """How this gateway is called from the folder that it was started in.
 
-    What is printed with them can be pasted.
+    What is printed with it can be pasted.
     """
 
     gateway: tuple[str, ...] = ("gateway",)
-    python: str = "python"
 
     @classmethod
     def of(cls, argv0: str, executable: str) -> Self:
-        """The programs as they were called to start this process."""
-        python = str(_relative(Path(executable)))
+        """The program as it was called to start this process."""
         if Path(argv0).name != "gateway":
-            return cls((python, "-m", "gateway"), python)
+            return cls((str(_relative(Path(executable))), "-m", "gateway"))
         on_path = shutil.which("gateway")
         known = on_path is not None and Path(on_path).resolve() == Path(argv0).resolve()
-        return cls(("gateway" if known else str(_relative(Path(argv0))),), python)
+        return cls(("gateway" if known else str(_relative(Path(argv0))),))
 
 
 def banner(
@@ -68,7 +67,8 @@ def banner(
     if failed:
         lines += ["", "not served:", *_some([_failure(entry) for entry in failed], "failures")]
     if live:
-        lines += ["", "try it:", *_calls(settings, started.address, live[0].model, programs)]
+        lines += ["", "try it:"]
+        lines += [f"  {call}" for call in _calls(settings, started.address, live, programs)]
     return "\n".join(lines)
 
 
@@ -77,7 +77,8 @@ def _facts(settings: Settings, started: Started, io_mode: str) -> list[tuple[str
     count = started.processes
     return [
         ("gRPC", f"{started.address}{' (TLS)' if secure else ''}"),
-        ("HTTP", started.http_address and f"http://{started.http_address}/v2/health/ready"),
+        ("page", started.http_address and f"http://{started.http_address}/"),
+        ("pid", str(os.getpid())),
         (
             "processes",
             f"{count}{f' ({settings.processes_reason})' if settings.processes_reason else ''}",
@@ -110,18 +111,28 @@ def _some(lines: list[str], what: str) -> list[str]:
     )
 
 
-def _calls(settings: Settings, address: str, model: str, programs: Programs) -> list[str]:
-    return [
-        f"  {_infer_call(settings, address, model, programs)}",
-        "",
-        f"  {_client_call(settings, address, model, programs)}",
+def _calls(
+    settings: Settings, address: str, live: Sequence[IndexEntry], programs: Programs
+) -> list[str]:
+    """Two lines to paste: real rows of two models where there are some, else of one, else yours."""
+    models = list(dict.fromkeys(entry.model for entry in live))
+    samples = [
+        (model, sample) for model in models if (sample := _sample(settings.source.paths, model))
     ]
+    if not samples:
+        call = _infer_call(settings, address, models[0], programs, ["--input", "rows.csv"])
+        return [f"{call}   # a CSV or JSON file of your rows", _models_call(address, programs)]
+    inputs = [(model, ["--input", str(sample), "--rows", "3"]) for model, sample in samples[:2]]
+    if len(samples) == 1:
+        model, words = inputs[0]
+        inputs.append((model, [*words[:-1], "1", "--output-format", "json"]))
+    return [_infer_call(settings, address, model, programs, words) for model, words in inputs]
 
 
-def _infer_call(settings: Settings, address: str, model: str, programs: Programs) -> str:
-    words = [*programs.gateway, "infer", model, "--address", address]
-    if (sample := _sample(settings.source.paths, model)) is not None:
-        words += ["--input", str(sample)]
+def _infer_call(
+    settings: Settings, address: str, model: str, programs: Programs, inputs: list[str]
+) -> str:
+    words = [*programs.gateway, "infer", model, *_where(address), *inputs]
     if settings.serving.tls_certificate:
         words += ["--tls-ca", "ca.pem"]
     if settings.serving.tls_client_ca:
@@ -129,35 +140,13 @@ def _infer_call(settings: Settings, address: str, model: str, programs: Programs
     return shlex.join(words)
 
 
-def _client_call(settings: Settings, address: str, model: str, programs: Programs) -> str:
-    """A call of Triton's client, with zeros for the inputs, which it asks the server for."""
-    files = {"root_certificates": "ca.pem"} if settings.serving.tls_certificate else {}
-    if settings.serving.tls_client_ca:
-        files |= {"private_key": "client.key", "certificate_chain": "client.pem"}
-    secure = (
-        "".join([", ssl=True", *(f", {name}={_text(file)}" for name, file in files.items())])
-        if files
-        else ""
-    )
-    steps = (
-        "import numpy as np, tritonclient.grpc as t",
-        f"c = t.InferenceServerClient({_text(address)}{secure})",
-        (
-            "x = [t.InferInput(i.name, [max(n, 1) for n in i.shape], i.datatype) for i in "
-            f"c.get_model_metadata({_text(model)}).inputs]"
-        ),
-        (
-            "[i.set_data_from_numpy(np.zeros(i.shape(), "
-            "t.triton_to_np_dtype(i.datatype()))) for i in x]"
-        ),
-        f"print(c.infer({_text(model)}, x).get_response())",
-    )
-    return f"{shlex.quote(programs.python)} -c {shlex.quote('; '.join(steps))}"
+def _models_call(address: str, programs: Programs) -> str:
+    return shlex.join([*programs.gateway, "models", *_where(address)])
 
 
-def _text(value: str) -> str:
-    """The text as Python writes it, in double quotes: single ones hold the call for the shell."""
-    return json.dumps(value, ensure_ascii=False)
+def _where(address: str) -> list[str]:
+    asked_anyway = os.environ.get(ADDRESS_VARIABLE) or DEFAULT_ADDRESS
+    return [] if address == asked_anyway else ["--address", address]
 
 
 def _sample(paths: Iterable[ModelPath], model: str) -> Path | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from gateway.cli.reports.tables import table, terminal_width
 from gateway.protocol.generated.gateway_control_pb2 import (
@@ -17,6 +18,7 @@ from gateway.protocol.generated.gateway_control_pb2 import (
     BreakerState,
     ListBreakersResponse,
     ProcessBreaker,
+    SetBreakerResponse,
 )
 
 _HEADER: Final = (
@@ -55,6 +57,45 @@ def breaker_report(response: ListBreakersResponse, instance: str) -> str:
     return "\n".join(lines)
 
 
+def breakers_json(response: ListBreakersResponse, instance: str) -> str:
+    """The same for programs."""
+    return json.dumps(
+        {
+            "breakers": [
+                {
+                    "model": breaker.model,
+                    "version": breaker.version,
+                    "instance": breaker.instance,
+                    "mode": MODES.get(breaker.mode, BreakerMode.Name(breaker.mode)),
+                    "processes": [_process_json(process) for process in breaker.processes],
+                }
+                for breaker in response.breakers
+                if instance in ("", breaker.instance)
+            ],
+            "silent_processes": list(response.silent_processes),
+        },
+        indent=2,
+    )
+
+
+def set_text(response: SetBreakerResponse, mode: str) -> str:
+    """What was set, a line for each breaker."""
+    return "\n".join(
+        f"{each.model} version {each.version}{f' on {each.instance}' if each.instance else ''}: "
+        f"{mode} in every process"
+        for each in response.breakers
+    )
+
+
+def set_json(response: SetBreakerResponse) -> str:
+    """The same for programs."""
+    names = [
+        {"model": each.model, "version": each.version, "instance": each.instance}
+        for each in response.breakers
+    ]
+    return json.dumps({"breakers": names, "warnings": list(response.warnings)}, indent=2)
+
+
 def no_instance(response: ListBreakersResponse, instance: str) -> str:
     """Why no breaker of an instance with this name was found."""
     if names := sorted({breaker.instance for breaker in response.breakers if breaker.instance}):
@@ -62,7 +103,7 @@ def no_instance(response: ListBreakersResponse, instance: str) -> str:
     if silent := response.silent_processes:
         return (
             "which instances there are is not known: process "
-            f"{', '.join(map(str, silent))} did not answer; try again"
+            f"{', '.join(map(str, silent))} did not answer within a second"
         )
     if not response.breakers:
         return "there are no breakers: no process serves it at present"
@@ -99,6 +140,20 @@ def _cells(process: ProcessBreaker) -> tuple[str, ...]:
         str(process.opened),
         error if len(error) <= _LONGEST_ERROR else error[: _LONGEST_ERROR - 3] + "...",
     )
+
+
+def _process_json(process: ProcessBreaker) -> dict[str, Any]:
+    never = math.isinf(process.retry_in_s)
+    return {
+        "process": process.process,
+        "state": BreakerState.Name(process.state).lower().replace("_", "-"),
+        "consecutive_failures": process.consecutive_failures,
+        "window_batches": process.window_batches,
+        "window_failures": process.window_failures,
+        "retry_in_s": None if never else process.retry_in_s,
+        "opened": process.opened,
+        "last_error": process.last_error,
+    }
 
 
 def _next_try(process: ProcessBreaker) -> str:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from gateway.cli.command_errors import CommandError
 from gateway.cli.options.path_arguments import model_paths
 from gateway.cli.parser import nearest
+from gateway.cli.reports.interface_warning import interface_warning, predecessor
 from gateway.config.control import SourceOptions
 from gateway.config.serving_options import ModelDefaults
 from gateway.control.models.sources.folder_source import FolderSource, installed_providers
@@ -62,6 +63,18 @@ class Examined(msgspec.Struct, frozen=True):
 
     repository: Repository
     models: tuple[ExaminedModel, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Everything that may be meant otherwise, a sentence each."""
+        of_versions = [
+            f"{plan.model} version {plan.version}: {warning}"
+            for model in self.models
+            for plan in (version.plan for version in model.versions)
+            if plan is not None
+            for warning in plan.warnings
+        ]
+        return (*self.repository.warnings, *of_versions)
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -194,10 +207,32 @@ async def _examine_model(
         done(version)
         return examined
 
-    return ExaminedModel(
-        model,
-        tuple(await asyncio.gather(*(examine_version(version.version) for version in model.live))),
-    )
+    versions = await asyncio.gather(*(examine_version(version.version) for version in model.live))
+    examined = ExaminedModel(model, tuple(versions))
+    return _with_newest_warned(examined, await _interface_warning(source, examined))
+
+
+async def _interface_warning(source: _Source, model: ExaminedModel) -> str:
+    """What callers would notice who come from the version before the newest; empty: nothing."""
+    newest = _newest_plan(model)
+    before = predecessor(model.found)
+    if newest is None or before is None or newest.allow_interface_change:
+        return ""
+    if newest.version != model.found.live[-1].version:  # that one cannot be served
+        return ""
+    (version,) = before.live
+    known = [one.plan for one in model.versions if one.version == version.version]
+    plan = known[0] if known else (await source.examine(before, version.version)).plan
+    return interface_warning(plan, newest) if plan is not None else ""
+
+
+def _with_newest_warned(model: ExaminedModel, warning: str) -> ExaminedModel:
+    if not warning:
+        return model
+    *others, newest = model.versions
+    plan = newest.plan
+    warned = plan and replace(plan, warnings=(*plan.warnings, warning))
+    return replace(model, versions=(*others, replace(newest, plan=warned)))
 
 
 async def _report(text: Callable[[], str]) -> None:

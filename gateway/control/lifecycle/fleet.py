@@ -74,9 +74,9 @@ class Fleet:
         """Which processes serve without a version that is live elsewhere, by slot, and why."""
         return self._two_phase_commit.lacking
 
-    def is_held(self, key: Key) -> bool:
-        """A process has the version open, or is about to."""
-        return self._two_phase_commit.is_held(key)
+    def holders(self, key: Key) -> int:
+        """How many processes have the version open, or are about to."""
+        return self._two_phase_commit.holders(key)
 
     def observe(self, on_event: Callable[[Event], None]) -> None:
         """Calls back at every end of a change, and when a process joins, lacks or leaves.

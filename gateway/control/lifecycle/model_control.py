@@ -18,7 +18,7 @@ from gateway.control.lifecycle.model_refresh import ModelRefresh, not_in_reposit
 from gateway.control.lifecycle.publisher import Publisher
 from gateway.control.models.sources.source import Source, SourceModel
 from gateway.core.errors import ModelFailed, Unavailable
-from gateway.ipc.repository_index import IndexEntry
+from gateway.ipc.repository_index import IndexEntry, VersionReport
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +80,11 @@ class ModelControl:
         """What RepositoryIndex answers."""
         return index_entries(self._records.values())
 
+    @property
+    def reports(self) -> tuple[VersionReport, ...]:
+        """The same, with what only the control process knows of each version."""
+        return self._loading.reports.all(self._records.values())
+
     # By itself.
 
     async def start_up(self) -> None:
@@ -121,19 +126,21 @@ class ModelControl:
                 f"(--exit-on-error): {', '.join(failed)}"
             )
 
-    async def rescan(self, *, retry_failed: bool = True) -> None:
+    async def rescan(self, *, retry_failed: bool = True) -> str:
         """Loads what is new or changed, and unloads what has gone.
 
-        A repository that is suddenly empty or unreadable changes nothing. `retry_failed`: models
-        whose last load failed are tried again, even if unchanged.
+        A repository that is suddenly empty or unreadable changes nothing: the text says why, and is
+        empty otherwise. `retry_failed`: models whose last load failed are tried again, even if
+        unchanged.
         """
         async with self._scanning:
             if (found := await self._scanned()) is None:
-                return
+                return self._scan_fault
             await self._take_over(found)
             await self._forget_vanished({model.name for model in found})
             await self._refresh.refresh_all(retry_failed=retry_failed)
             await self._publisher.now()
+            return ""
 
     async def _scanned(self) -> tuple[SourceModel, ...] | None:
         """The models that a scan finds.

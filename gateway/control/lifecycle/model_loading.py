@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterable, Mapping
 
 from msgspec.structs import replace
 
+from gateway.control.lifecycle.change_log import ChangeLog, versions
 from gateway.control.lifecycle.changes import Drained, Event, Settled
 from gateway.control.lifecycle.counter_rows import CounterRows
 from gateway.control.lifecycle.fleet import Fleet
+from gateway.control.lifecycle.interface_check import refused_interfaces
 from gateway.control.lifecycle.model_record import ModelRecord
 from gateway.control.lifecycle.publisher import Publisher
+from gateway.control.lifecycle.version_reports import VersionReports
 from gateway.control.models.sources.source import CannotPlan, Source, SourceModel
 from gateway.core.errors import InvalidRequest, Unsupported
 from gateway.core.plan import VersionPlan
@@ -47,6 +50,9 @@ class ModelLoading:
         self._fleet = fleet
         self._rows = rows
         self._publisher = publisher
+        self._log = ChangeLog(fleet.holders)
+        self.reports = VersionReports(fleet)
+        """Since when each version stands as it does."""
         fleet.observe(self._observe)
 
     async def attempt(
@@ -60,7 +66,7 @@ class ModelLoading:
         record.fault = found.skipped or found.fault
         record.errors = {}
         record.loading = tuple(version for version in found.versions if version not in record.live)
-        self._publisher.soon()
+        self._note(record)
         try:
             if not record.fault:
                 await self._change(record, found, together=together)
@@ -70,7 +76,7 @@ class ModelLoading:
             record.fault = f"{type(error).__name__}: {error}"
         finally:
             record.loading = ()
-            self._publisher.soon()
+            self._note(record)
         _log_attempt(record, found)
 
     async def take_away(self, record: ModelRecord) -> None:
@@ -80,6 +86,7 @@ class ModelLoading:
         record.errors = {}
         record.fault = ""
         record.fingerprint = None
+        self.reports.note(record)
 
     async def _change(self, record: ModelRecord, found: SourceModel, *, together: bool) -> None:
         outcomes = await asyncio.gather(*(self._plan(found, version) for version in found.versions))
@@ -87,12 +94,14 @@ class ModelLoading:
         for version, outcome in zip(found.versions, outcomes, strict=True):
             if isinstance(outcome, str):
                 record.errors[version] = outcome
-        if not plans or (together and record.errors):
+        record.errors |= refused_interfaces(record.name, self._fleet.live, plans)
+        fit = [plan for plan in plans if plan.version not in record.errors]
+        if not fit or (together and record.errors):
             self._release_unserved(record, plans)
             return
         retries = 0 if together else 1
         settled = await self._fleet.change(
-            record.name, plans, together=together, replaces=not record.errors, retries=retries
+            record.name, fit, together=together, replaces=not record.errors, retries=retries
         )
         record.errors.update((version, text) for (_, version), text in settled.errors)
         self._release_unserved(record, plans)
@@ -136,20 +145,23 @@ class ModelLoading:
             mine = {version: slots for (model, version), slots in lacking.items() if model == name}
             record.lacking = {version: _lack_text(slots) for version, slots in mine.items()}
             record.held_nowhere = {
-                version for version in mine if not self._fleet.is_held((name, version))
+                version for version in mine if not self._fleet.holders((name, version))
             }
             if record.lacking:
                 self._lacks(record)
-            self._publisher.soon()
+            self._note(record)
         self._lacking = names
 
     def _end(self, end: Settled | Drained) -> None:
         record = self._records.get(end.change.model)
         retired = {version for _, version in end.retired}
         if isinstance(end, Drained):
+            self._log.drained(end)
             for key in end.retired:
                 if key not in self._fleet.live:
                     self._rows.release(key)
+        else:
+            self._log.settled(end, record.live if record is not None else ())
         if record is None:
             return
         if isinstance(end, Drained):
@@ -160,6 +172,11 @@ class ModelLoading:
             record.live = (record.live - retired) | live
             record.draining = (record.draining | retired) - live
             record.gone -= live
+        self._note(record)
+
+    def _note(self, record: ModelRecord) -> None:
+        """Something of the record has changed: others are to know it."""
+        self.reports.note(record)
         self._publisher.soon()
 
 
@@ -199,10 +216,16 @@ def _lack_text(slots: Mapping[int, str]) -> str:
 def _log_attempt(record: ModelRecord, found: SourceModel) -> None:
     for warning in found.warnings:
         log.warning("model %s: %s", record.name, warning)
-    goes_on = " (what served before goes on)" if record.live else ""
+    stays = f"{versions(record.live, 'stays stay')} live" if record.live else ""
+    goes_on = f" ({stays})" if stays else ""
     if found.skipped:
         log.info("model %s is not served: %s; skipped%s", record.name, found.skipped, goes_on)
     elif record.fault:
         log.error("model %s is not served: %s%s", record.name, record.fault, goes_on)
     for version, text in sorted(record.errors.items()):
-        log.error("model %s version %d is not served: %s%s", record.name, version, text, goes_on)
+        if version in record.live:
+            log.error("%s: version %d stays live as it was loaded: %s", record.name, version, text)
+        elif stays:
+            log.error("%s: version %d is refused, %s: %s", record.name, version, stays, text)
+        else:
+            log.error("model %s version %d is not served: %s", record.name, version, text)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from gateway.control.lifecycle.counter_rows import CounterRows
+from gateway.control.lifecycle.fallback_check import FallbackCheck
 from gateway.control.lifecycle.fleet import Fleet
 from gateway.control.lifecycle.model_loading import ModelLoading
 from gateway.control.lifecycle.model_record import ModelRecord
@@ -46,6 +47,8 @@ class ModelRefresh:
         self._records = records
         self._progress_interval_s = progress_interval_s
         self._source = source
+        self._fleet = fleet
+        self._fallbacks = FallbackCheck()
         self._publisher = publisher
         self.loading = ModelLoading(records, source, fleet, rows, publisher, self._keep_retrying)
         """What loads single models."""
@@ -92,6 +95,7 @@ class ModelRefresh:
             await asyncio.gather(
                 *(self._refresh(record, progress, retry_failed=retry_failed) for record in records)
             )
+        self._fallbacks.warn(self._fleet.live)
 
     async def _refresh(
         self, record: ModelRecord, progress: Progress, *, retry_failed: bool
@@ -109,7 +113,7 @@ class ModelRefresh:
                 return
             progress.total += 1
             await self.loading.attempt(record, found, fingerprint, together=False)
-            progress.model_finished(failed=record.failed)
+            progress.model_finished(failed=record.failed, live=bool(record.live))
 
     async def _fingerprint(self, record: ModelRecord, found: SourceModel) -> str | None:
         """The model's fingerprint; None: it could not be taken, and the record says why."""

@@ -57,9 +57,9 @@ class ProcessVersions:
                     found.setdefault(key, {})[number] = slot.reasons.get(key, "")
         return found
 
-    def is_held(self, key: Key) -> bool:
-        """A process has the version open, or is about to."""
-        return any(key in slot.holds for slot in self._slots.values())
+    def holders(self, key: Key) -> int:
+        """How many processes have the version open, or are about to."""
+        return sum(key in slot.holds for slot in self._slots.values())
 
     def is_live(self, plan: VersionPlan) -> bool:
         """The version is live with the same content, and no process lacks it."""

@@ -21,6 +21,7 @@ class Progress:
         self.total = 0
         self.done = 0
         self.failed = 0
+        self.partly = 0
         self._started_s = 0.0
         self._reporting: asyncio.Task[None] | None = None
 
@@ -29,19 +30,22 @@ class Progress:
 
     @property
     def text(self) -> str:
-        """`loaded 312 of 1000 models`."""
-        failures = f", {self.failed} of them cannot be served" if self.failed else ""
-        return f"loaded {self.done} of {self.total} model{'' if self.total == 1 else 's'}{failures}"
+        """`loaded 312 of 1000 models, 2 cannot be served, 1 only in part`."""
+        failures = f", {self.failed} cannot be served" if self.failed else ""
+        parts = f", {self.partly} only in part" if self.partly else ""
+        models = f"{self.total} model{'' if self.total == 1 else 's'}"
+        return f"loaded {self.done - self.failed} of {models}{failures}{parts}"
 
     @property
     def elapsed_s(self) -> float:
         """Seconds since `async with` began."""
         return asyncio.get_running_loop().time() - self._started_s
 
-    def model_finished(self, *, failed: bool) -> None:
-        """One more model is done."""
+    def model_finished(self, *, failed: bool, live: bool) -> None:
+        """One more model is done: as it was wanted, or not (`failed`), or some of it (`live`)."""
         self.done += 1
-        self.failed += failed
+        self.failed += failed and not live
+        self.partly += failed and live
 
     async def __aenter__(self) -> Self:
         self._started_s = asyncio.get_running_loop().time()

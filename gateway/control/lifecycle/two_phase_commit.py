@@ -61,9 +61,9 @@ class TwoPhaseCommit:
         """Which processes could not open again what is live, by slot, and why each could not."""
         return self._processes.lacking
 
-    def is_held(self, key: Key) -> bool:
-        """A process has the version open, or is about to."""
-        return self._processes.is_held(key)
+    def holders(self, key: Key) -> int:
+        """How many processes have the version open, or are about to."""
+        return self._processes.holders(key)
 
     # What happens.
 

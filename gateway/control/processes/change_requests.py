@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
+from gateway.control.lifecycle.fallback_check import unanswered
 from gateway.control.lifecycle.fleet import Fleet
 from gateway.control.lifecycle.publisher import Publisher
 from gateway.control.lifecycle.runtime_settings import RuntimeSettings
+from gateway.control.lifecycle.version_reports import changed
 from gateway.control.processes.gateway_state import GatewayState
-from gateway.core.errors import Unavailable
+from gateway.core.errors import ModelFailed, Unavailable
 from gateway.ipc.messages import Ask, Change
+from gateway.ipc.repository_index import VersionReport
 from gateway.records.breaker_state import BreakerKey, Forced, Survey
+
+if TYPE_CHECKING:  # imported while the serving processes come up
+    from gateway.control.lifecycle.model_control import ModelControl
 
 log = logging.getLogger(__name__)
 
@@ -54,16 +60,37 @@ class ChangeRequests:
                 return values
             case Change.BREAKERS:
                 return await self._breakers(ask.parameters)
+            case Change.MODELS:
+                return models.reports
+            case Change.RELOAD:
+                return await self._reload(models)
         return None
 
-    async def _breakers(self, parameters: Mapping[str, object]) -> Survey | None:
+    async def _reload(self, models: ModelControl) -> tuple[VersionReport, ...]:
+        """Looks at the model repository, and returns what stands otherwise than before.
+
+        Raises `ModelFailed` where the repository cannot be read.
+        """
+        before = models.reports
+        if fault := await models.rescan():
+            raise ModelFailed(
+                f"failed to reload, the model repository is not available: {fault}; live versions "
+                "stay served"
+            )
+        return changed(before, models.reports)
+
+    async def _breakers(self, parameters: Mapping[str, object]) -> Survey | tuple[str, ...]:
+        """The states of all; or, where some are to be set, what an operator should know of it."""
         if not parameters:
             return await self._fleet.breakers.survey()
-        self._fleet.breakers.force(
-            cast("Iterable[BreakerKey]", parameters["keys"]), cast("Forced", parameters["mode"])
-        )
+        keys = tuple(cast("Iterable[BreakerKey]", parameters["keys"]))
+        mode = cast("Forced", parameters["mode"])
+        self._fleet.breakers.force(keys, mode)
+        warnings = unanswered(self._fleet.live, keys) if mode == "open" else ()
+        for warning in warnings:
+            log.warning("%s", warning)
         await self._publisher.now()
-        return None
+        return warnings
 
     def begin_rescan(self) -> None:
         """Looks at the model repository in the background."""

@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15gateway_control.proto\x12\x12gateway.control.v1\"5\n\x13ListBreakersRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"_\n\x14ListBreakersResponse\x12-\n\x08\x62reakers\x18\x01 \x03(\x0b\x32\x1b.gateway.control.v1.Breaker\x12\x18\n\x10silent_processes\x18\x02 \x03(\r\"\xa1\x01\n\x07\x42reaker\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08instance\x18\x03 \x01(\t\x12-\n\x04mode\x18\x04 \x01(\x0e\x32\x1f.gateway.control.v1.BreakerMode\x12\x35\n\tprocesses\x18\x05 \x03(\x0b\x32\".gateway.control.v1.ProcessBreaker\"\xd9\x01\n\x0eProcessBreaker\x12\x0f\n\x07process\x18\x01 \x01(\r\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .gateway.control.v1.BreakerState\x12\x1c\n\x14\x63onsecutive_failures\x18\x03 \x01(\x04\x12\x16\n\x0ewindow_batches\x18\x04 \x01(\x04\x12\x17\n\x0fwindow_failures\x18\x05 \x01(\x04\x12\x12\n\nretry_in_s\x18\x06 \x01(\x01\x12\x0e\n\x06opened\x18\x07 \x01(\x04\x12\x12\n\nlast_error\x18\x08 \x01(\t\"t\n\x11SetBreakerRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08instance\x18\x03 \x01(\t\x12-\n\x04mode\x18\x04 \x01(\x0e\x32\x1f.gateway.control.v1.BreakerMode\"G\n\x12SetBreakerResponse\x12\x31\n\x08\x62reakers\x18\x01 \x03(\x0b\x32\x1f.gateway.control.v1.BreakerName\"?\n\x0b\x42reakerName\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08instance\x18\x03 \x01(\t*\\\n\x0b\x42reakerMode\x12\x1c\n\x18\x42REAKER_MODE_UNSPECIFIED\x10\x00\x12\r\n\tAUTOMATIC\x10\x01\x12\x0e\n\nFORCE_OPEN\x10\x02\x12\x10\n\x0c\x46ORCE_CLOSED\x10\x03*R\n\x0c\x42reakerState\x12\x1d\n\x19\x42REAKER_STATE_UNSPECIFIED\x10\x00\x12\n\n\x06\x43LOSED\x10\x01\x12\x08\n\x04OPEN\x10\x02\x12\r\n\tHALF_OPEN\x10\x03\x32\xd0\x01\n\x0eGatewayControl\x12\x61\n\x0cListBreakers\x12\'.gateway.control.v1.ListBreakersRequest\x1a(.gateway.control.v1.ListBreakersResponse\x12[\n\nSetBreaker\x12%.gateway.control.v1.SetBreakerRequest\x1a&.gateway.control.v1.SetBreakerResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15gateway_control.proto\x12\x12gateway.control.v1\"5\n\x13ListBreakersRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"_\n\x14ListBreakersResponse\x12-\n\x08\x62reakers\x18\x01 \x03(\x0b\x32\x1b.gateway.control.v1.Breaker\x12\x18\n\x10silent_processes\x18\x02 \x03(\r\"\xa1\x01\n\x07\x42reaker\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08instance\x18\x03 \x01(\t\x12-\n\x04mode\x18\x04 \x01(\x0e\x32\x1f.gateway.control.v1.BreakerMode\x12\x35\n\tprocesses\x18\x05 \x03(\x0b\x32\".gateway.control.v1.ProcessBreaker\"\xd9\x01\n\x0eProcessBreaker\x12\x0f\n\x07process\x18\x01 \x01(\r\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .gateway.control.v1.BreakerState\x12\x1c\n\x14\x63onsecutive_failures\x18\x03 \x01(\x04\x12\x16\n\x0ewindow_batches\x18\x04 \x01(\x04\x12\x17\n\x0fwindow_failures\x18\x05 \x01(\x04\x12\x12\n\nretry_in_s\x18\x06 \x01(\x01\x12\x0e\n\x06opened\x18\x07 \x01(\x04\x12\x12\n\nlast_error\x18\x08 \x01(\t\"t\n\x11SetBreakerRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08instance\x18\x03 \x01(\t\x12-\n\x04mode\x18\x04 \x01(\x0e\x32\x1f.gateway.control.v1.BreakerMode\"Y\n\x12SetBreakerResponse\x12\x31\n\x08\x62reakers\x18\x01 \x03(\x0b\x32\x1f.gateway.control.v1.BreakerName\x12\x10\n\x08warnings\x18\x02 \x03(\t\"?\n\x0b\x42reakerName\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08instance\x18\x03 \x01(\t\"\"\n\x11ListModelsRequest\x12\r\n\x05model\x18\x01 \x01(\t\"H\n\x12ListModelsResponse\x12\x32\n\x08versions\x18\x01 \x03(\x0b\x32 .gateway.control.v1.ModelVersion\"\x7f\n\x0cModelVersion\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\r\n\x05since\x18\x05 \x01(\x01\x12\x0e\n\x06\x64igest\x18\x06 \x01(\t\x12\x11\n\tprocesses\x18\x07 \x01(\r\"\x15\n\x13ReloadModelsRequest\"I\n\x14ReloadModelsResponse\x12\x31\n\x07\x63hanged\x18\x01 \x03(\x0b\x32 .gateway.control.v1.ModelVersion*\\\n\x0b\x42reakerMode\x12\x1c\n\x18\x42REAKER_MODE_UNSPECIFIED\x10\x00\x12\r\n\tAUTOMATIC\x10\x01\x12\x0e\n\nFORCE_OPEN\x10\x02\x12\x10\n\x0c\x46ORCE_CLOSED\x10\x03*R\n\x0c\x42reakerState\x12\x1d\n\x19\x42REAKER_STATE_UNSPECIFIED\x10\x00\x12\n\n\x06\x43LOSED\x10\x01\x12\x08\n\x04OPEN\x10\x02\x12\r\n\tHALF_OPEN\x10\x03\x32\x90\x03\n\x0eGatewayControl\x12[\n\nListModels\x12%.gateway.control.v1.ListModelsRequest\x1a&.gateway.control.v1.ListModelsResponse\x12\x61\n\x0cReloadModels\x12\'.gateway.control.v1.ReloadModelsRequest\x1a(.gateway.control.v1.ReloadModelsResponse\x12\x61\n\x0cListBreakers\x12\'.gateway.control.v1.ListBreakersRequest\x1a(.gateway.control.v1.ListBreakersResponse\x12[\n\nSetBreaker\x12%.gateway.control.v1.SetBreakerRequest\x1a&.gateway.control.v1.SetBreakerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gateway_control_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BREAKERMODE']._serialized_start=837
-  _globals['_BREAKERMODE']._serialized_end=929
-  _globals['_BREAKERSTATE']._serialized_start=931
-  _globals['_BREAKERSTATE']._serialized_end=1013
+  _globals['_BREAKERMODE']._serialized_start=1192
+  _globals['_BREAKERMODE']._serialized_end=1284
+  _globals['_BREAKERSTATE']._serialized_start=1286
+  _globals['_BREAKERSTATE']._serialized_end=1368
   _globals['_LISTBREAKERSREQUEST']._serialized_start=45
   _globals['_LISTBREAKERSREQUEST']._serialized_end=98
   _globals['_LISTBREAKERSRESPONSE']._serialized_start=100
@@ -47,9 +47,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETBREAKERREQUEST']._serialized_start=581
   _globals['_SETBREAKERREQUEST']._serialized_end=697
   _globals['_SETBREAKERRESPONSE']._serialized_start=699
-  _globals['_SETBREAKERRESPONSE']._serialized_end=770
-  _globals['_BREAKERNAME']._serialized_start=772
-  _globals['_BREAKERNAME']._serialized_end=835
-  _globals['_GATEWAYCONTROL']._serialized_start=1016
-  _globals['_GATEWAYCONTROL']._serialized_end=1224
+  _globals['_SETBREAKERRESPONSE']._serialized_end=788
+  _globals['_BREAKERNAME']._serialized_start=790
+  _globals['_BREAKERNAME']._serialized_end=853
+  _globals['_LISTMODELSREQUEST']._serialized_start=855
+  _globals['_LISTMODELSREQUEST']._serialized_end=889
+  _globals['_LISTMODELSRESPONSE']._serialized_start=891
+  _globals['_LISTMODELSRESPONSE']._serialized_end=963
+  _globals['_MODELVERSION']._serialized_start=965
+  _globals['_MODELVERSION']._serialized_end=1092
+  _globals['_RELOADMODELSREQUEST']._serialized_start=1094
+  _globals['_RELOADMODELSREQUEST']._serialized_end=1115
+  _globals['_RELOADMODELSRESPONSE']._serialized_start=1117
+  _globals['_RELOADMODELSRESPONSE']._serialized_end=1190
+  _globals['_GATEWAYCONTROL']._serialized_start=1371
+  _globals['_GATEWAYCONTROL']._serialized_end=1771
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class GatewayControlStub(object):
-    """Protections of the models: how they stand, in every serving process, and what an operator makes of them.
+    """The models and their protections: how they stand, in every serving process, and what an operator makes of them.
     """
 
     def __init__(self, channel):
@@ -36,6 +36,16 @@ class GatewayControlStub(object):
         Args:
             channel: A grpc.Channel.
         """
+        self.ListModels = channel.unary_unary(
+                '/gateway.control.v1.GatewayControl/ListModels',
+                request_serializer=gateway__control__pb2.ListModelsRequest.SerializeToString,
+                response_deserializer=gateway__control__pb2.ListModelsResponse.FromString,
+                _registered_method=True)
+        self.ReloadModels = channel.unary_unary(
+                '/gateway.control.v1.GatewayControl/ReloadModels',
+                request_serializer=gateway__control__pb2.ReloadModelsRequest.SerializeToString,
+                response_deserializer=gateway__control__pb2.ReloadModelsResponse.FromString,
+                _registered_method=True)
         self.ListBreakers = channel.unary_unary(
                 '/gateway.control.v1.GatewayControl/ListBreakers',
                 request_serializer=gateway__control__pb2.ListBreakersRequest.SerializeToString,
@@ -49,8 +59,22 @@ class GatewayControlStub(object):
 
 
 class GatewayControlServicer(object):
-    """Protections of the models: how they stand, in every serving process, and what an operator makes of them.
+    """The models and their protections: how they stand, in every serving process, and what an operator makes of them.
     """
+
+    def ListModels(self, request, context):
+        """Tells how the versions of models stand: which are live and since when, and why others are not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReloadModels(self, request, context):
+        """Looks at the model repository again, as SIGHUP does; returns when all that it found is settled in every process.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def ListBreakers(self, request, context):
         """Tells how the circuit breakers stand in every process.
@@ -69,6 +93,16 @@ class GatewayControlServicer(object):
 
 def add_GatewayControlServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'ListModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModels,
+                    request_deserializer=gateway__control__pb2.ListModelsRequest.FromString,
+                    response_serializer=gateway__control__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'ReloadModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReloadModels,
+                    request_deserializer=gateway__control__pb2.ReloadModelsRequest.FromString,
+                    response_serializer=gateway__control__pb2.ReloadModelsResponse.SerializeToString,
+            ),
             'ListBreakers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListBreakers,
                     request_deserializer=gateway__control__pb2.ListBreakersRequest.FromString,
@@ -88,8 +122,62 @@ def add_GatewayControlServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GatewayControl(object):
-    """Protections of the models: how they stand, in every serving process, and what an operator makes of them.
+    """The models and their protections: how they stand, in every serving process, and what an operator makes of them.
     """
+
+    @staticmethod
+    def ListModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.control.v1.GatewayControl/ListModels',
+            gateway__control__pb2.ListModelsRequest.SerializeToString,
+            gateway__control__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReloadModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gateway.control.v1.GatewayControl/ReloadModels',
+            gateway__control__pb2.ReloadModelsRequest.SerializeToString,
+            gateway__control__pb2.ReloadModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def ListBreakers(request,

@@ -201,7 +201,7 @@ THREADS = pb.Breaker(
         ),
         (
             pb.ListBreakersResponse(silent_processes=[0, 1]),
-            "which instances there are is not known: process 0, 1 did not answer; try again",
+            "which instances there are is not known: process 0, 1 did not answer within a second",
         ),
         (pb.ListBreakersResponse(), "there are no breakers: no process serves it at present"),
     ],
@@ -220,7 +220,7 @@ def test_setting_an_instance_that_is_not_there_says_why_there_is_none(breakers, 
     asked_server.listed = pb.ListBreakersResponse(silent_processes=[0])
     refused, why = breakers("digits", "--instance", "worker 7", "--force-open").faults
     assert refused.startswith("NOT_FOUND: model 'digits' has no instance 'worker 7'")
-    assert why == "which instances there are is not known: process 0 did not answer; try again"
+    assert why == "which instances there are is not known: process 0 did not answer within a second"
     asked_server.listed = LISTED
     assert len(breakers("digits", "--instance", "worker 7", "--force-open").faults) == 1, (
         "the gateway names those that there are"
@@ -284,7 +284,7 @@ def test_what_the_gateway_refuses_is_told_with_what_to_do(breakers, asked_server
     ]
     asked_server.refusal = (grpc.StatusCode.UNAUTHENTICATED, "changing the server takes a token")
     done = breakers("digits", "--force-open")
-    assert (done.status, done.faults[1]) == (1, "here that token is given with --token-file FILE")
+    assert (done.status, done.faults[1]) == (4, "here that token is given with --token-file FILE")
 
 
 def test_a_server_that_is_no_gateway_is_told_apart(gateway):

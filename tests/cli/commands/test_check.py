@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from gateway.cli.reports.check_report import batching_text, cost_table, runs_text
 from gateway.core.plan import BatchingPlan, SessionPlan, VersionPlan
 from tests.support import graphs
+from tests.support.graphs import scale
 
 
 def save(path, shape, node="Relu"):
@@ -208,6 +209,18 @@ def test_explain_shows_the_tree_of_each_version_that_would_be_live(gateway, repo
     assert gateway("explain", "models").out.count("Session  ") == 4
 
 
+def test_explain_gives_the_tree_as_json(gateway):
+    (version,) = json.loads(gateway("explain", "models", "penguins", "--json").out)["versions"]
+    assert (version["model"], version["version"]) == ("penguins", 1)
+    names = []
+    nodes = [version["tree"]]
+    while nodes:
+        names.append(nodes[0]["name"])
+        nodes = nodes[0]["inner"]
+    assert (names[0], names[-1]) == ("InFlight", "Session")
+    assert "Batcher" in names
+
+
 def test_explain_tells_faults_of_what_it_was_asked_about(gateway, repository):
     assert gateway("explain", repository, "good").status == 0
     done = gateway("explain", repository, "half", "pythonic")
@@ -218,6 +231,32 @@ def test_explain_tells_faults_of_what_it_was_asked_about(gateway, repository):
     done = gateway("explain", repository, "god")
     assert (done.status, done.out) == (2, "")
     assert done.faults == [f"there is no model 'god' in {repository}; did you mean good?"]
+
+
+def test_a_version_with_another_interface_than_the_one_before_is_a_warning(gateway, tmp_path):
+    scale(tmp_path / "r", "wine", 1)
+    scale(tmp_path / "r", "wine", 2, width=5)
+    done = gateway("check", tmp_path / "r")
+    assert done.status == 0
+    assert (
+        "warning:  its interface is not that of version 1: input 'x' was FP32 [-1,4] and is FP32 "
+        "[-1,5]; output 'y' was FP32 [-1,4] and is FP32 [-1,5]; a gateway that serves version 1 "
+        "refuses the swap, `allow_interface_change: true` in model.yaml lets it pass"
+    ) in done.out
+    strict = gateway("check", tmp_path / "r", "--strict")
+    assert strict.status == 1
+    assert strict.faults[0].startswith("wine version 2: its interface is not that of version 1")
+    (tmp_path / "r" / "wine" / "model.yaml").write_text("allow_interface_change: true")
+    assert gateway("check", tmp_path / "r", "--strict").faults == []
+
+
+def test_a_fallback_on_a_model_that_is_not_there_is_a_fault_where_warnings_are(gateway, tmp_path):
+    scale(tmp_path / "r", "wine", 1)
+    (tmp_path / "r" / "wine" / "model.yaml").write_text("fallback: [{model: whine}]")
+    assert gateway("check", tmp_path / "r").status == 0
+    done = gateway("check", tmp_path / "r", "--strict", "--json")
+    assert (done.status, json.loads(done.out)["faults"]) == (1, [])
+    assert done.faults == ["wine version 1: fallback[0].model whine is not there"]
 
 
 @pytest.mark.parametrize(

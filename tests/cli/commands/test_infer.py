@@ -14,7 +14,6 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from gateway.cli.client.inference_client import ClientOptions, hint
 from gateway.cli.commands.check import EXAMPLES as CHECK_EXAMPLES
 from gateway.cli.commands.explain import EXAMPLES as EXPLAIN_EXAMPLES
 from gateway.cli.commands.infer import EXAMPLES as INFER_EXAMPLES
@@ -166,7 +165,7 @@ def test_standard_input_is_read_and_arrays_are_written(infer, tmp_path):
 
 def test_a_model_that_is_not_there_is_told_with_those_that_are(infer):
     done = infer("digit")
-    assert (done.status, done.out) == (1, "")
+    assert (done.status, done.out) == (5, "")
     assert done.faults[0].startswith("NOT_FOUND: Request for unknown model: 'digit' is not found")
     assert done.faults[1] == "the server has breast_cancer, digits, penguins; did you mean digits?"
 
@@ -239,7 +238,7 @@ def free_port():
 def test_where_nothing_listens_it_says_what_to_do(gateway):
     address = f"127.0.0.1:{free_port()}"
     done = gateway("infer", "m", "--address", address)
-    assert (done.status, done.out) == (1, "")
+    assert (done.status, done.out) == (3, "")
     assert done.faults[0].startswith("UNAVAILABLE: ")
     assert done.faults[1] == (
         f"nothing answers at {address}: start a server there with `gateway serve --models "
@@ -251,7 +250,7 @@ def test_a_server_that_says_nothing_is_not_waited_for_longer_than_the_timeout(ga
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         done = gateway("infer", "m", "--address", address, "--timeout", "300ms")
-    assert done.status == 1
+    assert done.status == 3
     assert done.faults[0].startswith("DEADLINE_EXCEEDED: ")
     assert done.faults[1] == f"{address} did not answer within 300ms: give it longer with --timeout"
 
@@ -260,7 +259,7 @@ def test_a_server_that_is_no_grpc_server_is_told_apart(gateway):
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=_speak_http, args=(server,), daemon=True).start()
         done = gateway("infer", "m", "--address", f"127.0.0.1:{server.getsockname()[1]}")
-    assert done.status == 1
+    assert done.status == 3
     assert done.faults[1].endswith("is no gRPC server: is it the right port?")
 
 
@@ -273,45 +272,6 @@ def _speak_http(server):
         with connection:
             connection.recv(1000)
             connection.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
-
-
-@pytest.mark.parametrize(
-    ("code", "details", "secure", "text"),
-    [
-        (
-            CODES.UNAVAILABLE,
-            "failed to connect to all addresses; last error: Connection refused",
-            False,
-            "nothing answers at a:1",
-        ),
-        (CODES.UNAVAILABLE, "DNS resolution failed for a:1", False, "nothing answers at a:1"),
-        (
-            CODES.UNAVAILABLE,
-            "Request for unknown model: 'm' is not at ready state: loading",
-            False,
-            "it may be loading still",
-        ),
-        (
-            CODES.UNAVAILABLE,
-            "circuit breaker for model 'm' version 1 is open: it failed 5 times",
-            False,
-            "`gateway breakers --address a:1`",
-        ),
-        (CODES.DEADLINE_EXCEEDED, "Deadline Exceeded", False, "did not answer within 5s"),
-        (CODES.RESOURCE_EXHAUSTED, "Exceeds maximum queue size", False, "send fewer rows"),
-        (
-            CODES.UNIMPLEMENTED,
-            "unknown method",
-            False,
-            "does not speak the Open Inference Protocol",
-        ),
-        (CODES.INVALID_ARGUMENT, "unexpected shape", False, ""),
-    ],
-)
-def test_each_status_comes_with_what_to_do_about_it(code, details, secure, text):
-    said = hint(code, details, ClientOptions("a:1", tls=secure))
-    assert text in said
-    assert bool(said) == bool(text)
 
 
 @pytest.fixture(scope="module")
@@ -372,20 +332,19 @@ def test_tls_both_ways_and_what_is_said_where_it_fails(
     )
 
 
-def test_the_call_that_the_banner_pastes_runs_as_written(served):
-    line = next(line.strip() for line in served.banner.splitlines() if " infer " in line)
-    done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("breast_cancer version 1 answered in ")
-    assert f"--address {served.address} " in line
-
-
-def test_the_call_with_tritons_client_that_the_banner_pastes_runs_as_written(served):
-    pytest.importorskip("tritonclient", reason="needs tritonclient[grpc], of the dev extra")
-    line = served.banner.splitlines()[-1].strip()
-    done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    assert 'model_name: "breast_cancer"' in done.stdout
+def test_the_calls_that_the_banner_pastes_run_as_written(served):
+    lines = [line.strip() for line in served.banner.splitlines() if " infer " in line]
+    heads = []
+    for line in lines:
+        assert f"--address {served.address} " in line
+        done = subprocess.run(
+            line, shell=True, capture_output=True, text=True, check=False, cwd=ROOT
+        )
+        assert done.returncode == 0, done.stderr
+        heads.append(done.stdout.splitlines()[0])
+    assert [head.partition(" answered in ")[0] for head in heads] == [
+        "breast_cancer version 1", "digits version 2"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

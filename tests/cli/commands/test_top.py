@@ -268,7 +268,7 @@ def test_words_from_elsewhere_do_nothing_to_the_terminal(gateway, answering):
 def test_a_server_that_is_no_gateway_is_told_apart(gateway, answering, answer):
     answering.answer = answer
     done = gateway("top", "--once", "--address", answering.address)
-    assert done.status == 1
+    assert done.status == 3
     assert done.faults == [
         (
             f"{answering.address} answers /v2/gateway/state with HTTP status "
@@ -277,15 +277,35 @@ def test_a_server_that_is_no_gateway_is_told_apart(gateway, answering, answer):
     ]
 
 
-def test_nobody_there_is_one_line_and_status_1(gateway):
+def test_as_json_it_is_all_that_the_gateway_told(gateway, answering):
+    done = gateway("top", "--json", "--address", answering.address)
+    assert done.status == 0, done.err
+    told = json.loads(done.out)
+    assert told["gateway"] == STATE["gateway"]
+    assert [each["model"] for each in told["versions"]] == [
+        each["model"] for each in STATE["versions"]
+    ]
+
+
+@pytest.mark.parametrize("by", ["GATEWAY_HTTP_ADDRESS", "GATEWAY_ADDRESS"])
+def test_the_environment_says_where_the_gateway_is(gateway, answering, by):
+    where = answering.address if by == "GATEWAY_HTTP_ADDRESS" else "127.0.0.7:9001"
+    done = gateway("top", "--json", env={by: where})
+    if by == "GATEWAY_HTTP_ADDRESS":
+        assert done.status == 0, done.err
+    else:
+        assert done.faults == ["no gateway answers HTTP at 127.0.0.7:8002: connection refused"]
+
+
+def test_nobody_there_is_one_line_and_a_status_of_its_own(gateway):
     done = gateway("top", "--address", "127.0.0.1:9")
-    assert done.status == 1
+    assert done.status == 3
     assert done.faults == ["no gateway answers HTTP at 127.0.0.1:9: connection refused"]
 
 
 @pytest.mark.parametrize(
     ("address", "status", "says"),
-    [("a..b:80", 1, "no host can be called so"), ("ex ample:80", 2, "expected HOST:PORT")],
+    [("a..b:80", 3, "no host can be called so"), ("ex ample:80", 2, "expected HOST:PORT")],
 )
 def test_what_no_host_is_called_is_one_line_too(gateway, address, status, says):
     done = gateway("top", "--once", "--address", address)

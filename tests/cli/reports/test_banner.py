@@ -1,6 +1,7 @@
 """What a gateway prints when it has started."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 from gateway.cli.reports.banner import Programs, banner
@@ -35,9 +36,10 @@ def text(
 def test_it_says_where_and_how_it_serves():
     lines = text(IndexEntry("a", "1", READY)).splitlines()
     assert lines[0] == "gateway is serving /nowhere (started in 1.23 s)"
-    assert [line.split(None, 1) for line in lines[1:6]] == [
+    assert [line.split(None, 1) for line in lines[1:7]] == [
         ["gRPC", "127.0.0.1:8001"],
-        ["HTTP", "http://127.0.0.1:8002/v2/health/ready"],
+        ["page", "http://127.0.0.1:8002/"],
+        ["pid", str(os.getpid())],
         ["processes", "2 (one for each of 2 cores)"],
         ["transport", "completion-queue"],
         ["I/O", "polling (the faster one)"],
@@ -49,7 +51,7 @@ def test_the_transport_that_serves_is_named_not_the_one_asked_for():
 
 
 def test_without_http_nothing_is_said_of_it():
-    assert "HTTP" not in text(IndexEntry("a", "1", READY), http="")
+    assert "page" not in text(IndexEntry("a", "1", READY), http="")
 
 
 def test_live_models_come_with_their_versions_and_failed_ones_with_the_reason():
@@ -100,17 +102,38 @@ def test_a_thousand_models_do_not_fill_the_screen():
     assert len(out.splitlines()) < 60
 
 
-def test_the_call_to_paste_names_a_sample_that_stands_beside_the_model(tmp_path):
-    (tmp_path / "a model").mkdir()
-    (tmp_path / "a model" / "samples.json").touch()
-    out = text(IndexEntry("a model", "1", READY), models=tmp_path)
-    assert (
-        "  gateway infer 'a model' --address 127.0.0.1:8001 --input "
-        f"'{tmp_path}/a model/samples.json'\n"
-    ) in out
-    assert "  gateway infer b --address 127.0.0.1:8001\n" in text(
-        IndexEntry("b", "1", READY), models=tmp_path
+def test_two_calls_to_paste_send_real_rows_of_two_models(tmp_path):
+    for model, file in (("a model", "samples.json"), ("b", "samples.csv"), ("c", "samples.csv")):
+        (tmp_path / model).mkdir()
+        (tmp_path / model / file).touch()
+    models = [IndexEntry(name, "1", READY) for name in ("0", "a model", "b", "c")]
+    out = text(*models, models=tmp_path)
+    assert out.endswith(
+        "try it:\n"
+        f"  gateway infer 'a model' --input '{tmp_path}/a model/samples.json' --rows 3\n"
+        f"  gateway infer b --input {tmp_path}/b/samples.csv --rows 3"
     )
+
+
+def test_of_one_model_with_samples_the_second_call_asks_for_json(tmp_path):
+    (tmp_path / "samples.csv").touch()
+    out = text(IndexEntry("a", "1", READY), models=tmp_path)
+    assert f"  gateway infer a --input {tmp_path}/samples.csv --rows 3\n" in out
+    assert out.endswith(f"--input {tmp_path}/samples.csv --rows 1 --output-format json")
+
+
+def test_without_samples_the_call_says_what_its_file_is_and_the_other_shows_what_is_live():
+    out = text(IndexEntry("a", "1", READY))
+    assert out.endswith(
+        "  gateway infer a --input rows.csv   # a CSV or JSON file of your rows\n  gateway models"
+    )
+
+
+def test_another_address_than_clients_ask_by_themselves_is_named(monkeypatch):
+    monkeypatch.setenv("GATEWAY_ADDRESS", "127.0.0.1:9001")
+    assert text(IndexEntry("a", "1", READY)).endswith("gateway models --address 127.0.0.1:8001")
+    monkeypatch.setenv("GATEWAY_ADDRESS", "127.0.0.1:8001")
+    assert text(IndexEntry("a", "1", READY)).endswith("gateway models")
 
 
 def test_under_tls_the_calls_say_what_they_need_and_no_secret_is_shown():
@@ -120,10 +143,6 @@ def test_under_tls_the_calls_say_what_they_need_and_no_secret_is_shown():
     out = text(IndexEntry("a", "1", READY), serving=serving)
     assert "127.0.0.1:8001 (TLS)" in out
     assert "--tls-ca ca.pem --tls-cert client.pem --tls-key client.key" in out
-    assert (
-        'ssl=True, root_certificates="ca.pem", private_key="client.key", '
-        'certificate_chain="client.pem"'
-    ) in out
     assert "SECRET" not in out
     plain = text(
         IndexEntry("a", "1", READY), serving=dataclasses.replace(serving, tls_client_ca=b"")
@@ -136,10 +155,8 @@ def test_programs_are_named_as_they_were_started(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path / "elsewhere"))
     here = Programs.of(str(tmp_path / ".venv/bin/gateway"), str(tmp_path / ".venv/bin/python"))
-    assert here == Programs((".venv/bin/gateway",), ".venv/bin/python")
-    assert Programs.of(".venv/bin/gateway", "/usr/bin/python3") == Programs(
-        (".venv/bin/gateway",), "/usr/bin/python3"
-    )
+    assert here == Programs((".venv/bin/gateway",))
+    assert Programs.of(".venv/bin/gateway", "/usr/bin/python3") == Programs((".venv/bin/gateway",))
     assert Programs.of("/x/gateway/__main__.py", "/usr/bin/python3").gateway == (
         "/usr/bin/python3",
         "-m",

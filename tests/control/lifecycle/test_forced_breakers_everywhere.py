@@ -25,13 +25,14 @@ def test_whoever_is_asked_tells_of_every_process(start):
 def test_a_forced_breaker_is_so_in_every_process_when_the_answer_comes_and_after_a_restart(start):
     gateway = start()
 
-    assert gateway.ask("force", "m/1/", "open") is None
+    (warning,) = gateway.ask("force", "m/1/", "open")
+    assert "it has no fallback" in warning
     assert breakers(gateway) == {0: {"m/1/": ["open", "open"]}, 1: {"m/1/": ["open", "open"]}}
     os.kill(gateway.pid_of(0), signal.SIGKILL)
     until(lambda: breakers(gateway).get(0))
 
     assert breakers(gateway)[0] == {"m/1/": ["open", "open"]}
-    assert gateway.ask("force", "m/1/") is None
+    assert gateway.ask("force", "m/1/") == []
     assert breakers(gateway) == {0: {"m/1/": ["closed", ""]}, 1: {"m/1/": ["closed", ""]}}
 
 

@@ -389,7 +389,7 @@ def test_a_process_that_cannot_open_again_what_is_live_serves_without_it_until_t
     world.run()
     assert world.lacking[0] == {("m", 1)}
     assert world.two_phase_commit.lacking == {("m", 1): {0: "broken"}}
-    assert world.two_phase_commit.is_held(("m", 1))
+    assert world.two_phase_commit.holders(("m", 1)) == 1
     assert 0 in world.joined
 
     world.begin(Change(2, "m", (plan("m", 1),), together=True))

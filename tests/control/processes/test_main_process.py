@@ -244,7 +244,7 @@ class TestLacking:
         assert _http(gateway, "/v2/models/m/ready")[0] == 200
         assert gateway.live() == [before[0], []]
         # the restarted process tries again, in vain
-        until(lambda: "model m version 1 is not served: its file is gone" in gateway.log)
+        until(lambda: "m: version 1 stays live as it was loaded: its file is gone" in gateway.log)
         file.touch()
 
         until(lambda: gateway.index() == {"m/1": ("READY", "")})

@@ -44,6 +44,14 @@ class ModelConfiguration(Protections, frozen=True, kw_only=True):
             default="`latest` (one)",
         ),
     ] = None
+    allow_interface_change: Annotated[
+        bool | None,
+        Option(
+            "a new version may have other inputs and outputs than the live one; else it is refused "
+            "at the swap, and the live one stays",
+            default="false",
+        ),
+    ] = None
     model_filename: Annotated[
         Text | None, Option("the model file inside a version's folder", default="`model.onnx`")
     ] = None

@@ -72,12 +72,12 @@ def plan_version(
     protection, warnings = _protection(model, version, signature, defaults)
     batching = _batching(signature, protection)
     plan = VersionPlan(
-        model=model.name, version=version.version, path=str(version.path), fingerprint=fingerprint,
-        inputs=signature.inputs, outputs=signature.outputs, batching=batching,
-        queue=plan_queue(configuration.queue, defaults.queue),
+        model.name, version.version, str(version.path), fingerprint, signature.inputs,
+        signature.outputs, batching, plan_queue(configuration.queue, defaults.queue),
         session=_session(configuration, findings, defaults.cores),
         instances=plan_instances(configuration, defaults.cores), protection=protection,
         cost_us=tuple(sorted(findings.cost_us.items())),
+        allow_interface_change=bool(configuration.allow_interface_change),
         warmup_batch_sizes=warmup_batch_sizes(batching, findings),
         warmup_inputs=_warmup_inputs(model, signature), reference=model.sidecars.reference,
         warnings=(*model.warnings, *findings.warnings, *signature.warnings, *warnings),

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from google.protobuf import json_format
+from msgspec.structs import replace
 
 from gateway.config.control import ModelPath, SourceOptions
 from gateway.config.serving_options import ModelDefaults
@@ -168,9 +169,10 @@ class FolderSource:
             if prepared is None or of is not found:
                 prepared = await asyncio.to_thread(self._prepare, found, chosen)
             findings = await self._inspector.inspect(prepared.job)
-            return plan_version(
+            plan = plan_version(
                 found, chosen, findings, fingerprint=prepared.fingerprint, defaults=self._defaults
             )
+            return replace(plan, digest=prepared.job.file_hash)
         except RepositoryFault as fault:
             raise CannotPlan(str(fault)) from fault
 

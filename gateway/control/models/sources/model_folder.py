@@ -140,7 +140,8 @@ def reconfigured(
 ) -> FoundModel:
     """The same model under an `inference.ModelConfig` in place of its files' configuration.
 
-    A caller may send one with a load request.
+    A caller may send one with a load request. It has no word for `allow_interface_change`, so that
+    of the files holds.
     """
     reading = _one_of_both(
         Reading(), pbtxt.read_model_config(config, available_providers), available_providers
@@ -148,6 +149,10 @@ def reconfigured(
     filename = model.versions[0].path.name if model.alone and model.versions else MODEL_FILE
     folder = ModelFolder(model.folder, model.name, model.alone, filename)
     try:
-        return _configured(folder, reading, ())
+        found = _configured(folder, reading, ())
     except OSError as error:
         return folder.unreadable(error)
+    kept = replace(
+        found.configuration, allow_interface_change=model.configuration.allow_interface_change
+    )
+    return replace(found, configuration=kept)

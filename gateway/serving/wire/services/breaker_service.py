@@ -85,11 +85,12 @@ class BreakerService:
             BreakerMode.Name(request.mode),
             ", ".join(f"'{m}' version {v} {i}".rstrip() for m, v, i in keys),
         )
-        await self._control.ask(
+        warnings = await self._control.ask(
             Change.BREAKERS, request.model, {"keys": tuple(keys), "mode": _FORCED[request.mode]}
         )
         return SetBreakerResponse(
-            breakers=[BreakerName(model=m, version=str(v), instance=i) for m, v, i in keys]
+            breakers=[BreakerName(model=m, version=str(v), instance=i) for m, v, i in keys],
+            warnings=cast("tuple[str, ...]", warnings),
         ).SerializeToString()
 
     async def _keys(self, request: SetBreakerRequest) -> Sequence[BreakerKey]:

@@ -17,6 +17,7 @@ from gateway.protocol.generated import (
 from gateway.serving.wire.services.breaker_service import BreakerService
 from gateway.serving.wire.services.health_service import HealthService
 from gateway.serving.wire.services.inference_service import InferenceService
+from gateway.serving.wire.services.lifecycle_service import LifecycleService
 from gateway.serving.wire.services.model_service import ModelService
 from gateway.serving.wire.services.open_streams import OpenStreams
 from gateway.serving.wire.services.reflection_service import Descriptors, ReflectionService
@@ -56,6 +57,7 @@ class Services(msgspec.Struct, frozen=True):
     streams: OpenStreams
     """The open streams of health and reflection; ended when the server is to stop."""
     breakers: BreakerService
+    lifecycle: LifecycleService
 
 
 def methods(services: Services) -> Methods:
@@ -105,6 +107,8 @@ def _inference(services: Services) -> dict[str, UnaryMethod]:
 
 def _control(services: Services) -> dict[str, UnaryMethod]:
     return {
+        f"{_CONTROL}/ListModels": services.lifecycle.list_models,
+        f"{_CONTROL}/ReloadModels": services.lifecycle.reload_models,
         f"{_CONTROL}/ListBreakers": services.breakers.list_breakers,
         f"{_CONTROL}/SetBreaker": services.breakers.set_breaker,
     }
