@@ -24,6 +24,7 @@ COMMANDS = {
     "infer": "ask a model for a prediction",
     "breakers": "show the circuit breakers of a gateway, or set them",
     "top": "show what a gateway does at this moment, in a terminal",
+    "convert": "rewrite an exported model so that it can be served",
     "reference": "write a model's reference sample from rows of a file",
     "dashboards": "write a Grafana dashboard and Prometheus alert rules",
 }

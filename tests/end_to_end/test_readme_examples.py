@@ -46,6 +46,7 @@ def kind(pattern):
     return [command for command in commands() if re.match(pattern, command)]
 
 
+COMMANDS = "infer|check|explain|breakers|top|dashboards|reference|convert"
 OF_THE_WALKTHROUGH = [
     command for command in commands() if re.search(r"\bwine\b|train\.py", command)
 ]
@@ -53,9 +54,7 @@ SERVE = [each for each in kind(r"\.venv/bin/gateway serve ") if each not in OF_T
 MAKE_SERVE = kind(r"make serve")
 ASK = [
     each
-    for each in kind(
-        r"(\.venv/bin/gateway (infer|check|explain|breakers|top|dashboards|reference)|curl) ?"
-    )
+    for each in kind(rf"(\.venv/bin/gateway ({COMMANDS})|curl) ?")
     if each not in OF_THE_WALKTHROUGH
 ]
 CALLS_OF_GHZ = kind(r"\.tools/bin/ghz")
@@ -110,6 +109,7 @@ def test_every_command_of_a_readme_is_run_by_a_test():
 def test_commands_run(gateway, command, tmp_path):
     if "--out dashboards" in command:
         command = command.replace("--out dashboards", f"--out {tmp_path}/dashboards")
+    command = command.replace(" converted.onnx", f" {tmp_path}/converted.onnx")
     command = command.replace("--out penguins.npz", f"--out {tmp_path}/penguins.npz")
     assert run(command, gateway).strip()
 
