@@ -45,6 +45,7 @@ def names(requirements):
 
 
 RUNTIME = names(PROJECT["dependencies"])
+OF_ONE_COMMAND = names(PROJECT["optional-dependencies"]["convert"])
 TESTS = names(PROJECT["optional-dependencies"]["test"])
 DEVELOPMENT = names(PROJECT["optional-dependencies"]["dev"])
 
@@ -72,7 +73,15 @@ def imported(*folders):
 
 
 def test_the_package_imports_what_it_depends_on_and_nothing_else():
-    assert set(imported("gateway")) == RUNTIME
+    assert set(imported("gateway")) == RUNTIME | OF_ONE_COMMAND
+
+
+def test_what_one_command_needs_is_imported_in_its_room_alone():
+    folder = ROOT / "gateway/onnx/conversion"
+    assert set(imported("gateway/onnx/conversion")) & OF_ONE_COMMAND == OF_ONE_COMMAND
+    for file in (ROOT / "gateway").rglob("*.py"):
+        if folder not in file.parents:
+            assert not re.search(r"^\s*(import onnx|from onnx)\b", file.read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("folder", ["tests", "load_tests", "models", "protos"])

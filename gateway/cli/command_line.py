@@ -28,6 +28,7 @@ COMMANDS = {
     "unload": "have a server take a model out of service",
     "breakers": "show the circuit breakers of a gateway, or set them",
     "top": "show what a gateway does at this moment, in a terminal",
+    "convert": "rewrite an exported model so that it can be served",
     "reference": "write a model's reference sample from rows of a file",
     "dashboards": "write a Grafana dashboard and Prometheus alert rules",
     "completion": "print what completes these commands in bash or zsh",

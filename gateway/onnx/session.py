@@ -20,6 +20,7 @@ from gateway.core.datatypes import BF16, datatype_of_onnx, numpy_dtype
 from gateway.core.errors import GatewayError, ModelFailed
 from gateway.core.plan import GraphTensor, SessionPlan
 from gateway.onnx.bound_run import BoundRun, ort_value
+from gateway.onnx.refusals import cure_of
 from gateway.onnx.run_entries import is_run_entry
 
 Array = np.ndarray[Any, Any]
@@ -49,6 +50,7 @@ class Session:
         except Exception as error:
             raise SessionNotOpened(
                 f"ONNX Runtime {ort.__version__} cannot open the model: {_first_line(error)}"
+                f"{cure_of(str(error))}"
             ) from error
         optional = {node.name for node in self._session.get_overridable_initializers()}
         nodes = [*self._session.get_inputs(), *self._session.get_overridable_initializers()]

@@ -23,6 +23,7 @@ RUN_ELSEWHERE = {
 
 
 ASKED = "infer|breakers|models|reload|load|unload"
+OFFLINE = "check|explain|top|dashboards|reference|convert"
 
 
 def blocks(language):
@@ -56,9 +57,7 @@ SERVE = [each for each in kind(r"\.venv/bin/gateway serve ") if each not in OF_T
 MAKE_SERVE = kind(r"make serve")
 ASK = [
     each
-    for each in kind(
-        rf"(\.venv/bin/gateway ({ASKED}|check|explain|top|dashboards|reference)|curl) ?"
-    )
+    for each in kind(rf"(\.venv/bin/gateway ({ASKED}|{OFFLINE})|curl) ?")
     if each not in OF_THE_WALKTHROUGH
 ]
 CALLS_OF_GHZ = kind(r"\.tools/bin/ghz")
@@ -113,6 +112,7 @@ def test_every_command_of_a_readme_is_run_by_a_test():
 def test_commands_run(gateway, command, tmp_path):
     if "--out dashboards" in command:
         command = command.replace("--out dashboards", f"--out {tmp_path}/dashboards")
+    command = command.replace(" converted.onnx", f" {tmp_path}/converted.onnx")
     command = command.replace("--out penguins.npz", f"--out {tmp_path}/penguins.npz")
     assert run(command, gateway).strip()
 

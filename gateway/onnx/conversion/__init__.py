@@ -1,0 +1,1 @@
+"""Rewriting model files for `gateway convert`; the only folder that imports the package `onnx`."""
