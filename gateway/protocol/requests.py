@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from gateway.core.datatypes import BYTES, ITEM_BYTES
 from gateway.core.errors import InvalidRequest, Unsupported
+from gateway.core.name_list import listed
 from gateway.core.request import Array, RequestForm
 from gateway.protocol.fields import Malformed, split_field
 from gateway.protocol.generated.inference_pb2 import ModelInferRequest
@@ -120,7 +121,10 @@ def _bind_inputs(parsed: ParsedRequest, signature: Signature) -> list[BoundInput
                 f"input '{tensor.name}' already exists in request for model '{model}'"
             )
         if tensor.name not in signature.inputs:
-            raise InvalidRequest(f"unexpected inference input '{tensor.name}' for model '{model}'")
+            raise InvalidRequest(
+                f"unexpected inference input '{tensor.name}' for model '{model}' (inputs: "
+                f"{listed(signature.input_names)})"
+            )
         found[tensor.name] = _bind_input(tensor, spans, signature, raw=bool(parsed.raw))
     if (left := sum(1 for _ in spans)) > 0:
         raise InvalidRequest(
@@ -231,7 +235,8 @@ def _requested_outputs(head: ModelInferRequest, signature: Signature) -> tuple[i
     for output in head.outputs:
         if output.name not in signature.output_index:
             raise InvalidRequest(
-                f"unexpected inference output '{output.name}' for model '{signature.model}'"
+                f"unexpected inference output '{output.name}' for model '{signature.model}' "
+                f"(outputs: {listed(signature.output_index)})"
             )
         if "shared_memory_region" in output.parameters:
             raise Unsupported(

@@ -132,8 +132,18 @@ def changed(**fields) -> pb.ModelInferRequest:
         ("nobody", "", NOT_FOUND, "Request for unknown model: 'nobody' is not found"),
         ("", "", NOT_FOUND, "Request for unknown model: '' is not found"),
         ("nobody", "3", NOT_FOUND, "Request for unknown model: 'nobody' is not found"),
-        ("double", "3", NOT_FOUND, "Request for unknown model: 'double' version 3 is not found"),
-        ("double", "0", NOT_FOUND, "Request for unknown model: 'double' version 0 is not found"),
+        (
+            "double",
+            "3",
+            NOT_FOUND,
+            "Request for unknown model: 'double' version 3 is not found (live versions: 1)",
+        ),
+        (
+            "double",
+            "0",
+            NOT_FOUND,
+            "Request for unknown model: 'double' version 0 is not found (live versions: 1)",
+        ),
         ("../double", "", NOT_FOUND, "Request for unknown model: '../double' is not found"),
         ("n\n%" * 3, "", NOT_FOUND, "Request for unknown model: 'n\n%n\n%n\n%' is not found"),
         *(
@@ -390,7 +400,7 @@ HUGE = "has shape [1099511627776,1099511627776]: sizes must be 0 or more and fit
 @pytest.mark.parametrize(
     ("message", "text"),
     [
-        (wrong(name="z"), "unexpected inference input 'z' for model 'limited'"),
+        (wrong(name="z"), "unexpected inference input 'z' for model 'limited' (inputs: x)"),
         (
             wrong(datatype="INT32"),
             "inference input 'x' data-type is 'INT32', but model 'limited' expects 'FP32'",

@@ -161,7 +161,7 @@ def test_ghz_is_answered_every_time(gateway, command):
 
 @pytest.mark.skipif(find_spec("tritonclient") is None, reason="pip install 'tritonclient[grpc]'")
 def test_the_python_client_prints_what_the_readme_says(gateway):
-    ((_, program),) = (each for each in blocks("python") if "tritonclient" in each[1])
+    ((_, program),) = (each for each in blocks("python") if "client.infer(" in each[1])
     run_it = [sys.executable, "-c", program.replace("127.0.0.1:8001", gateway.address)]
     done = subprocess.run(run_it, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     printed = re.findall(r"^print.*  # (.*)$", program, re.MULTILINE)

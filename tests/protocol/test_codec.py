@@ -281,7 +281,7 @@ def edit(change, *, id="7"):  # noqa: A002
 FAULTS = [
     (
         lambda r: r.inputs.add(name="y", datatype="FP32", shape=[1]),
-        "unexpected inference input 'y' for model 'm'",
+        r"unexpected inference input 'y' for model 'm' \(inputs: x",
     ),
     (lambda r: r.inputs.add(name="x", datatype="FP32", shape=[1, 2]), "input 'x' already exists"),
     (
@@ -320,7 +320,10 @@ FAULTS = [
         lambda r: r.ClearField("inputs") or r.ClearField("raw_input_contents"),
         r"missing required input\(s\) \['x'\]",
     ),
-    (lambda r: r.outputs.add(name="z"), "unexpected inference output 'z' for model 'm'"),
+    (
+        lambda r: r.outputs.add(name="z"),
+        r"unexpected inference output 'z' for model 'm' \(outputs: ",
+    ),
     (
         lambda r: (
             r.parameters["triton_x"].CopyFrom(type(r.parameters["q"])(bool_param=True))

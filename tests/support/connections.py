@@ -32,9 +32,9 @@ def connect_to_each(
     return found
 
 
-def client_ports(server_port: int) -> set[int]:
-    """The local ports of this process's connections to a server on this machine."""
-    own = _sockets_of(os.getpid())
+def client_ports(server_port: int, pid: int | None = None) -> set[int]:
+    """The local ports of a process's connections to a server on this machine; None: this one's."""
+    own = _sockets_of(pid or os.getpid())
     return {
         local for local, remote, inode in _connections() if remote == server_port and inode in own
     }

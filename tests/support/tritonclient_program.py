@@ -306,7 +306,10 @@ def test_outputs_come_as_requested(client):
     nobody = [LIBRARY.InferRequestedOutput("nobody")]
     assert refusal(client.infer, "digits", inputs(image=array), outputs=nobody) == (
         "INVALID_ARGUMENT",
-        "[request id: <id_unknown>] unexpected inference output 'nobody' for model 'digits'"
+        (
+            "[request id: <id_unknown>] unexpected inference output 'nobody' for model 'digits' "
+            "(outputs: probabilities, digit)"
+        ),
     )  # fmt: skip
 
 
@@ -334,8 +337,9 @@ def test_versions_are_chosen(client):
         answers[version] = (result.get_response().model_version, result.as_numpy("y")[0, 0])
     assert answers == {"1": ("1", 2.0), "2": ("2", 3.0), "": ("2", 3.0)}
     assert refusal(client.infer, "twofold", inputs(x=row(1, 2, 3, 4)), "7") == (
-        "NOT_FOUND", "Request for unknown model: 'twofold' version 7 is not found"
-    )  # fmt: skip
+        "NOT_FOUND",
+        "Request for unknown model: 'twofold' version 7 is not found (live versions: 2, 1)",
+    )
     status, text = refusal(client.infer, "twofold", inputs(x=row(1, 2, 3, 4)), "newest")
     assert status == "INVALID_ARGUMENT"
     assert "version should be an integral value > 0" in text
@@ -417,7 +421,11 @@ def test_a_timeout_of_the_client_ends_its_wait(client):
 @pytest.mark.parametrize(
     ("model", "arrays", "text"),
     [
-        ("limited", {"z": row(1, 2, 3, 4)}, "unexpected inference input 'z' for model 'limited'"),
+        (
+            "limited",
+            {"z": row(1, 2, 3, 4)},
+            "unexpected inference input 'z' for model 'limited' (inputs: x)",
+        ),
         ("limited", {}, "expected 1 inputs but got 0 inputs for model 'limited'"),
         (
             "limited",
@@ -504,7 +512,9 @@ def test_an_error_in_a_stream_is_told_in_it_and_the_stream_goes_on(client):
         "[request id: b] unexpected shape for input 'x' for model "
         "'twofold'. Expected [-1,4], got [1,2]"
     )
-    assert version[1] == "Request for unknown model: 'twofold' version 9 is not found"
+    assert version[1] == (
+        "Request for unknown model: 'twofold' version 9 is not found (live versions: 2, 1)"
+    )
 
 
 def test_an_error_ends_a_stream_whose_header_asks_for_it(client):

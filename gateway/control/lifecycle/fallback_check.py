@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 
+from gateway.core.name_list import listed
 from gateway.core.plan import Key, VersionPlan
 from gateway.core.protection import FallbackLink
 from gateway.records.breaker_state import BreakerKey
@@ -57,7 +58,7 @@ def _missing(plan: VersionPlan, live: Mapping[Key, VersionPlan]) -> Iterator[str
         if link.model and link.model not in models:
             yield (
                 f"'{plan.model}' version {plan.version}: fallback[{i}] is {link.name}, which is "
-                f"not live and cannot answer (live: {', '.join(models)})"
+                f"not live and cannot answer (live: {listed(models)})"
             )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from gateway.core.errors import GatewayError, InvalidRequest, ModelNotFound, Unavailable
+from gateway.core.name_list import listed
 from gateway.serving.routing.live_version import LiveVersion
 
 _LEAVING: Final = "it is UNLOADING"
@@ -98,13 +99,19 @@ class Catalogue:
             reason = known.get(number) or next(iter(known.values()))
             return Unavailable(
                 f"Request for unknown model: '{model}'{_version_text(version)} is "
-                f"not at ready state: {reason}"
+                f"not at ready state: {reason}{self._live_text(model)}"
             )
         if version and model in self._models:
             return ModelNotFound(
                 f"Request for unknown model: '{model}' version {version} is not found"
+                f"{self._live_text(model)}"
             )
         return ModelNotFound(f"Request for unknown model: '{model}' is not found")
+
+    def _live_text(self, model: str) -> str:
+        """The versions that would answer; empty where none does."""
+        versions = sorted(self._models.get(model, ()), reverse=True)
+        return f" (live versions: {listed(versions)})" if versions else ""
 
     def __repr__(self) -> str:
         return f"<Catalogue {len(self._models)} models, generation {self.generation}>"

@@ -82,7 +82,7 @@ def test_what_nobody_knows_is_not_found():
     catalogue.swap([live()], ())
     with pytest.raises(ModelNotFound, match=r"^Request for unknown model: 'n' is not found$"):
         catalogue.resolve("n", "")
-    with pytest.raises(ModelNotFound, match="version 7 is not found"):
+    with pytest.raises(ModelNotFound, match=r"version 7 is not found \(live versions: 1\)$"):
         catalogue.resolve("m", "7")
 
 
@@ -95,6 +95,14 @@ def test_what_is_known_and_not_live_is_unavailable_and_says_why():
         catalogue.resolve("m", "2")
     with pytest.raises(Unavailable, match="no version folder"):
         catalogue.resolve("bad", "")
+
+
+def test_a_version_that_is_not_live_comes_with_those_that_are():
+    catalogue = Catalogue()
+    catalogue.swap([live()], ())
+    catalogue.explain({("m", 2): "unloaded"})
+    with pytest.raises(Unavailable, match=r"state: unloaded \(live versions: 1\)$"):
+        catalogue.resolve("m", "2")
 
 
 def test_what_was_taken_out_is_unavailable_until_it_is_explained():

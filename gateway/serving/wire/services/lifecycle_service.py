@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import cast
 
 from gateway.core.errors import ModelNotFound
+from gateway.core.name_list import listed
 from gateway.ipc.messages import Change
 from gateway.ipc.repository_index import VersionReport
 from gateway.ipc.serving_link import ServingLink
@@ -37,7 +38,7 @@ class LifecycleService:
         reports = await self._reports(Change.MODELS)
         found = [report for report in reports if request.model in ("", report.entry.model)]
         if request.model and not found:
-            there = ", ".join(dict.fromkeys(report.entry.model for report in reports)) or "none"
+            there = listed(dict.fromkeys(report.entry.model for report in reports))
             raise ModelNotFound(f"there is no model '{request.model}' (models: {there})")
         return ListModelsResponse(versions=map(_version, found)).SerializeToString()
 

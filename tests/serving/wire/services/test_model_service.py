@@ -80,7 +80,7 @@ def test_the_configuration_is_that_of_the_plan(served):
             "m",
             "9",
             grpc.StatusCode.NOT_FOUND,
-            "Request for unknown model: 'm' version 9 is not found",
+            "Request for unknown model: 'm' version 9 is not found (live versions: 2, 1)",
         ),
         (
             "slow",
