@@ -20,7 +20,7 @@ READMES = sorted(
         ),
     ]
 )
-COMMANDS = ("serve", "check", "explain", "infer", "breakers")
+COMMANDS = ("serve", "check", "explain", "infer", "breakers", "health")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 
 

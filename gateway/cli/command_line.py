@@ -23,6 +23,7 @@ COMMANDS = {
     "explain": "show what the requests of each model go through",
     "infer": "ask a model for a prediction",
     "breakers": "show the circuit breakers of a gateway, or set them",
+    "health": "ask whether a gateway or a model is ready, with the exit status of a probe",
     "top": "show what a gateway does at this moment, in a terminal",
     "dashboards": "write a Grafana dashboard and Prometheus alert rules",
 }
@@ -81,7 +82,7 @@ def _run(name: str, words: Sequence[str], spawner: Spawner) -> int:
             f"(commands: {', '.join(COMMANDS)})",
             USAGE,
         )
-    if name in ("infer", "breakers"):
+    if name in ("infer", "breakers", "health"):
         # grpc reads it when it is imported; what it would log, the command reports itself
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     command = (
