@@ -53,7 +53,9 @@ SERVE = [each for each in kind(r"\.venv/bin/gateway serve ") if each not in OF_T
 MAKE_SERVE = kind(r"make serve")
 ASK = [
     each
-    for each in kind(r"(\.venv/bin/gateway (infer|check|explain|breakers|top|dashboards)|curl) ?")
+    for each in kind(
+        r"(\.venv/bin/gateway (infer|check|explain|breakers|health|top|dashboards)|curl) ?"
+    )
     if each not in OF_THE_WALKTHROUGH
 ]
 CALLS_OF_GHZ = kind(r"\.tools/bin/ghz")
@@ -69,7 +71,7 @@ def gateway(tmp_path_factory, cache):
 
 def adapted(command, grpc, http):
     """The command for this interpreter and these addresses."""
-    to_grpc = re.sub(r"\bgateway (infer|breakers)", rf"gateway \1 --address {grpc}", command)
+    to_grpc = re.sub(r"\bgateway (infer|breakers|health)", rf"gateway \1 --address {grpc}", command)
     to_both = re.sub(r"\bgateway top", rf"gateway top --address {http}", to_grpc)
     here = to_both.replace("127.0.0.1:8001", grpc).replace("127.0.0.1:8002", http)
     return here.replace(".venv/bin/gateway", f"{shlex.quote(sys.executable)} -m gateway")
