@@ -2,6 +2,8 @@
 #   make serve ARGS="--port 9001"       ARGS go to the program that the target runs
 #   make setup PYTHON=python3.12        the Python that .venv is made with
 
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
@@ -20,27 +22,49 @@ except ImportError:
 endef
 export CHECK_PYTHON
 
+# Compiled as pip does it: where Python may not write bytecode by itself, as in many containers, each start would compile for a tenth of a second.
+COMPILED = $(BIN)/python -m compileall -q gateway
+
+# pip's lines in short: how many packages of how many, and which. Its errors stand on stderr, and its exit status is the pipe's.
+# A loop of the shell, for mawk would keep the lines back.
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes $(1) | { eval "$$PROGRESS"; }
+define PROGRESS
+count=0
+while read -r what package rest; do
+	case "$$what $$package" in
+	Collecting*) count=$$((count + 1)); echo "  package $$count: $$package" ;;
+	"Installing collected") echo "  unpacking $$count packages: some ten seconds" ;;
+	esac
+done
+endef
+export PROGRESS
+
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test lint format bench load exports chaos tools protos models lock clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
 
-# Compiled as pip does it: where Python may not write bytecode by itself, as in many containers, each start would compile for a tenth of a second.
-setup: .venv/ready ## make .venv and install the project into it
-	@$(BIN)/python -m compileall -q gateway
+setup: .venv/dev ## make .venv, for serving, tests and development
+	@$(COMPILED)
 
 # Written last, so an installation that was interrupted is done again. An environment that still works is kept and brought up to date.
-.venv/ready: pyproject.toml requirements.lock
+.venv/ready: pyproject.toml requirements.lock .ci/build.lock
 	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) found. As root: apt-get install python3 python3-venv" >&2; exit 1; }
 	@$(PYTHON) -c "$$CHECK_PYTHON" $(PYTHON) $(notdir $(PYTHON))-venv
-	@echo "setting up .venv with $$($(PYTHON) --version): a minute or two"
+	@echo "setting up .venv for serving with $$($(PYTHON) --version): half a minute"
 	@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(call INSTALL,-r requirements.lock -r .ci/build.lock)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-serve: setup ## start the gateway on models/
+.venv/dev: .venv/ready .ci/dev.lock
+	@echo "setting up .venv for tests and development: a minute"
+	@$(call INSTALL,-r .ci/dev.lock)
+	@touch $@
+
+serve: .venv/ready ## start the gateway on models/
+	@$(COMPILED)
 	@$(BIN)/gateway serve --models models $(ARGS)
 
 test: setup ## run the tests, two at a time
@@ -78,15 +102,18 @@ protos: setup ## make the stubs anew from protos/
 models: setup ## train the models in models/ anew
 	@$(BIN)/python models/build.py $(ARGS)
 
-# requirements.lock is what everybody works with; the two in .ci/ are the ends of what pyproject.toml allows. ARGS=--upgrade takes what is new.
-COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --fork-strategy fewest \
+# What everybody works with: requirements.lock for serving, .ci/dev.lock for the rest, .ci/build.lock to build the package.
+# oldest and newest are the ends of what pyproject.toml allows. ARGS=--upgrade takes what is new.
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-annotate --custom-compile-command "make lock"
 lock: $(UV) ## pin all dependencies anew
-	$(COMPILE) --extra dev -o requirements.lock $(ARGS)
-	$(COMPILE) --resolution lowest-direct --upgrade -o .tools/lowest.txt
-	$(COMPILE) --extra test -c .tools/lowest.txt -o .ci/oldest.lock $(ARGS)
+	$(COMPILE) pyproject.toml --extra dev --group build -o .ci/dev.lock $(ARGS)
+	$(COMPILE) pyproject.toml -c .ci/dev.lock -o requirements.lock
+	$(COMPILE) --group build -c .ci/dev.lock -o .ci/build.lock
+	$(COMPILE) pyproject.toml --resolution lowest-direct --upgrade -o .tools/lowest.txt
+	$(COMPILE) pyproject.toml --extra test -c .tools/lowest.txt -o .ci/oldest.lock $(ARGS)
 	echo 'protobuf>=7' > .tools/newest.txt
-	$(COMPILE) --extra test -c .tools/newest.txt -o .ci/newest.lock $(ARGS)
+	$(COMPILE) pyproject.toml --extra test -c .tools/newest.txt -o .ci/newest.lock $(ARGS)
 
 $(UV):
 	$(PYTHON) -m venv --clear .tools/uv

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = DECLARED["project"]
 MODULES = {  # where the name of a module is not that of its distribution
     "google": "protobuf",
     "grpc": "grpcio",
@@ -44,10 +45,17 @@ def names(requirements):
     }
 
 
+def pins(lock):
+    """The version that a lock file names for each distribution."""
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / lock).read_text(), re.MULTILINE))
+
+
 RUNTIME = names(PROJECT["dependencies"])
 OF_ONE_COMMAND = names(PROJECT["optional-dependencies"]["convert"])
 TESTS = names(PROJECT["optional-dependencies"]["test"])
 DEVELOPMENT = names(PROJECT["optional-dependencies"]["dev"])
+BUILD = names(DECLARED["dependency-groups"]["build"])
+LOCKS = ["requirements.lock", *(str(path.relative_to(ROOT)) for path in ROOT.glob(".ci/*.lock"))]
 
 
 def imported(*folders):
@@ -86,10 +94,11 @@ def test_what_one_command_needs_is_imported_in_its_room_alone():
 
 @pytest.mark.parametrize("folder", ["tests", "load_tests", "models", "protos"])
 def test_what_is_beside_the_package_is_declared_in_an_extra(folder):
+    elsewhere = ROOT / "load_tests/exports"  # some of it runs in an environment of its own
     undeclared = {
         name: file
         for name, file in imported(folder).items()
-        if name not in RUNTIME | TESTS | DEVELOPMENT
+        if name not in RUNTIME | TESTS | DEVELOPMENT and file.parent != elsewhere
     }
     assert not undeclared
 
@@ -97,14 +106,31 @@ def test_what_is_beside_the_package_is_declared_in_an_extra(folder):
 @pytest.mark.parametrize(
     ("lock", "wanted"),
     [
-        ("requirements.lock", RUNTIME | TESTS | DEVELOPMENT),
+        ("requirements.lock", RUNTIME),
+        (".ci/build.lock", BUILD),
+        (".ci/dev.lock", RUNTIME | TESTS | DEVELOPMENT | BUILD),
         (".ci/oldest.lock", RUNTIME | TESTS),
         (".ci/newest.lock", RUNTIME | TESTS),
     ],
 )
 def test_lock_files_pin_everything_that_is_declared(lock, wanted):
-    pinned = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / lock).read_text(), re.MULTILINE))
-    assert wanted - {"onnx-gateway"} <= pinned
+    assert wanted - {"onnx-gateway"} <= set(pins(lock))
+
+
+def test_serving_needs_no_package_of_tests_and_development():
+    assert set(pins("requirements.lock")) & (TESTS | DEVELOPMENT | BUILD) == set()
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", ".ci/build.lock"])
+def test_what_is_installed_first_has_the_version_that_stays(lock):
+    assert pins(lock).items() <= pins(".ci/dev.lock").items()
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_pin_has_a_hash(lock):
+    entries = re.split(r"^(?=\S+==)", (ROOT / lock).read_text(), flags=re.MULTILINE)[1:]
+    assert entries
+    assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
 
 
 def test_the_lower_bounds_are_what_ci_tests_with():

@@ -20,7 +20,18 @@ READMES = sorted(
         ),
     ]
 )
-COMMANDS = ("serve", "check", "explain", "infer", "breakers", "models", "reload", "load", "unload")
+COMMANDS = (
+    "serve",
+    "check",
+    "explain",
+    "infer",
+    "breakers",
+    "models",
+    "reload",
+    "load",
+    "unload",
+    "health",
+)
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 
 

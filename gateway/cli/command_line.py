@@ -27,6 +27,7 @@ COMMANDS = {
     "load": "have a server load a model as it now stands in its repository",
     "unload": "have a server take a model out of service",
     "breakers": "show the circuit breakers of a gateway, or set them",
+    "health": "ask whether a gateway or a model is ready, with the exit status of a probe",
     "top": "show what a gateway does at this moment, in a terminal",
     "convert": "rewrite an exported model so that it can be served",
     "reference": "write a model's reference sample from rows of a file",
@@ -34,7 +35,7 @@ COMMANDS = {
     "completion": "print what completes these commands in bash or zsh",
 }
 
-_SPEAK_GRPC = ("infer", "models", "reload", "load", "unload", "breakers")
+_SPEAK_GRPC = ("infer", "models", "reload", "load", "unload", "breakers", "health")
 
 _EXAMPLES = """\
 examples:

@@ -22,7 +22,7 @@ RUN_ELSEWHERE = {
 }
 
 
-ASKED = "infer|breakers|models|reload|load|unload"
+ASKED = "infer|breakers|health|models|reload|load|unload"
 OFFLINE = "check|explain|top|dashboards|reference|convert"
 
 

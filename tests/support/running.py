@@ -38,16 +38,19 @@ class RunningGateway:
         *options: str,
         cache: Path | None = None,
         env: dict[str, str] | None = None,
+        program: tuple[str, ...] = (sys.executable, "-m", "gateway"),
+        folder: Path = ROOT,
     ) -> None:
         self.port = free_port()
         self.http_port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.log = log
         self._command = [
-            sys.executable, "-m", "gateway", "serve", "--models", str(models), "--port",
+            *program, "serve", "--models", str(models), "--port",
             str(self.port), "--http-port", str(self.http_port), "--cache-dir",
             str(cache or log.parent / "cache"), *options,
         ]  # fmt: skip
+        self._folder = folder
         self._env = {**os.environ, **(env or {})}
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -57,7 +60,7 @@ class RunningGateway:
                 self._command,
                 stdout=out,
                 stderr=out,
-                cwd=ROOT,
+                cwd=self._folder,
                 env=self._env,
                 start_new_session=True,
             )
