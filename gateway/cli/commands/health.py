@@ -14,8 +14,8 @@ from gateway.protocol.generated.health_pb2 import HealthCheckRequest, HealthChec
 DESCRIPTION = """\
 Asks for the health of a gateway, or of a model, over gRPC (grpc.health.v1.Health).
 
-Prints SERVING and returns 0, or says what was answered and returns another status. It is the probe of the \
-Dockerfile; Kubernetes asks for the same without a command."""
+Prints SERVING and returns 0, or says what was answered and returns another status. It is the \
+probe of the Dockerfile; Kubernetes asks for the same without a command."""
 
 EXAMPLES = """\
 examples:
