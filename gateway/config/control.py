@@ -6,10 +6,11 @@ Durations are seconds; what 0, None or an empty value means stands beside each.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple
+
+import msgspec
 
 from gateway.config.option import DURATION, FILE, FOLDER, Option
 from gateway.config.written_values import http_port
@@ -40,8 +41,7 @@ class ModelPath(NamedTuple):
     """What one model by itself is called; empty: as its folder or file."""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceOptions:
+class SourceOptions(msgspec.Struct, frozen=True):
     """Where models come from."""
 
     title: ClassVar = "what is served"
@@ -68,8 +68,7 @@ class SourceOptions:
     """`models`, and what the command line names besides."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelControlOptions:
+class ModelControlOptions(msgspec.Struct, frozen=True):
     """Which models are loaded, when, and what that means for readiness."""
 
     title: ClassVar = "what is served"
@@ -126,8 +125,7 @@ class ModelControlOptions:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ListenOptions:
+class ListenOptions(msgspec.Struct, frozen=True):
     """Where the gateway listens, and whom it lets change anything."""
 
     title: ClassVar = "where it listens"
@@ -169,8 +167,7 @@ class ListenOptions:
     ] = True
 
 
-@dataclass(frozen=True, slots=True)
-class RestartOptions:
+class RestartOptions(msgspec.Struct, frozen=True):
     """How serving processes that die are replaced."""
 
     first_delay_s: float = 0.1
@@ -194,8 +191,7 @@ class RestartOptions:
         return delay_s * (1 + self.jitter * (2 * draw - 1))
 
 
-@dataclass(frozen=True, slots=True)
-class StopOptions:
+class StopOptions(msgspec.Struct, frozen=True):
     """How the gateway ends."""
 
     title: ClassVar = "how it ends"
@@ -216,16 +212,15 @@ class StopOptions:
             _require(value >= 0 and math.isfinite(value), f"{name} must be 0 or more", value)
 
 
-@dataclass(frozen=True, slots=True)
-class ControlOptions:
+class ControlOptions(msgspec.Struct, frozen=True):
     """Everything the main process works by."""
 
-    listen: ListenOptions = field(default_factory=ListenOptions)
+    listen: ListenOptions = msgspec.field(default_factory=ListenOptions)
     processes: int = 1
     """Serving processes, 1..64."""
-    model_control: ModelControlOptions = field(default_factory=ModelControlOptions)
-    restart: RestartOptions = field(default_factory=RestartOptions)
-    stop: StopOptions = field(default_factory=StopOptions)
+    model_control: ModelControlOptions = msgspec.field(default_factory=ModelControlOptions)
+    restart: RestartOptions = msgspec.field(default_factory=RestartOptions)
+    stop: StopOptions = msgspec.field(default_factory=StopOptions)
 
     def __post_init__(self) -> None:
         # the statistics table has 64 slots

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
+
+import msgspec
 
 from gateway.config.access_log_choice import AccessChoice
 from gateway.config.option import Option
 
 
-@dataclass(frozen=True, slots=True)
-class LogOptions:
+class LogOptions(msgspec.Struct, frozen=True):
     """What all processes log, and how."""
 
     title: ClassVar = "how it runs"

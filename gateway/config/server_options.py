@@ -6,7 +6,7 @@ that process as it is. A group says its `title` in `--help`; several may share o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from gateway.config.control import (
     ListenOptions,
@@ -19,16 +19,15 @@ from gateway.config.serving_options import LimitOptions, ModelDefaults, RunOptio
 from gateway.config.telemetry_options import TelemetryOptions
 
 
-@dataclass(frozen=True, slots=True)
-class ServerOptions:
+class ServerOptions(msgspec.Struct, frozen=True):
     """Every option, in the groups that its processes get, in the order of `--help`."""
 
-    source: SourceOptions = field(default_factory=SourceOptions)
-    model_control: ModelControlOptions = field(default_factory=ModelControlOptions)
-    listen: ListenOptions = field(default_factory=ListenOptions)
-    run: RunOptions = field(default_factory=RunOptions)
-    logs: LogOptions = field(default_factory=LogOptions)
-    limits: LimitOptions = field(default_factory=LimitOptions)
-    defaults: ModelDefaults = field(default_factory=ModelDefaults)
-    telemetry: TelemetryOptions = field(default_factory=TelemetryOptions)
-    stop: StopOptions = field(default_factory=StopOptions)
+    source: SourceOptions = msgspec.field(default_factory=SourceOptions)
+    model_control: ModelControlOptions = msgspec.field(default_factory=ModelControlOptions)
+    listen: ListenOptions = msgspec.field(default_factory=ListenOptions)
+    run: RunOptions = msgspec.field(default_factory=RunOptions)
+    logs: LogOptions = msgspec.field(default_factory=LogOptions)
+    limits: LimitOptions = msgspec.field(default_factory=LimitOptions)
+    defaults: ModelDefaults = msgspec.field(default_factory=ModelDefaults)
+    telemetry: TelemetryOptions = msgspec.field(default_factory=TelemetryOptions)
+    stop: StopOptions = msgspec.field(default_factory=StopOptions)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
+import msgspec
+
 from gateway.config.log_options import LogOptions
 from gateway.config.option import DURATION, SIZE, Option
 from gateway.config.written_values import process_count
@@ -23,8 +25,7 @@ _MOST_MESSAGE_BYTES = (1 << 31) - 1  # gRPC counts them in 32 bits
 _MOST_CONNECTION_AGE_S = 20 * 86400.0  # gRPC counts it in milliseconds, in 32 bits
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(msgspec.Struct, frozen=True):
     """How serving processes run."""
 
     title: ClassVar = "how it runs"
@@ -63,8 +64,7 @@ class RunOptions:
     ] = "auto"
 
 
-@dataclass(frozen=True, slots=True)
-class LimitOptions:
+class LimitOptions(msgspec.Struct, frozen=True):
     """What one connection, and all of them together, may ask."""
 
     title: ClassVar = "limits"
@@ -124,8 +124,7 @@ class LimitOptions:
                 yield f"{option}: at most 480h, got {age}"
 
 
-@dataclass(frozen=True, slots=True)
-class ModelDefaults:
+class ModelDefaults(msgspec.Struct, frozen=True):
     """What holds for models whose configuration says nothing."""
 
     title: ClassVar = "limits"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
+
+import msgspec
 
 from gateway.config.log_options import LogOptions
 from gateway.config.opentelemetry import OtelOptions
@@ -11,8 +12,7 @@ from gateway.config.option import Option
 from gateway.config.written_values import ratio, trace_url
 
 
-@dataclass(frozen=True, slots=True)
-class TelemetryOptions:
+class TelemetryOptions(msgspec.Struct, frozen=True):
     """What the telemetry process shows, and where it sends what."""
 
     title: ClassVar = "what is seen of it"
@@ -71,13 +71,12 @@ class TelemetryOptions:
     ] = "gateway"
 
 
-@dataclass(frozen=True, slots=True)
-class TelemetrySettings:
+class TelemetrySettings(msgspec.Struct, frozen=True):
     """What the telemetry process gets at its start; it travels over its link."""
 
-    options: TelemetryOptions = field(default_factory=TelemetryOptions)
-    logs: LogOptions = field(default_factory=LogOptions)
-    otel: OtelOptions = field(default_factory=OtelOptions)
+    options: TelemetryOptions = msgspec.field(default_factory=TelemetryOptions)
+    logs: LogOptions = msgspec.field(default_factory=LogOptions)
+    otel: OtelOptions = msgspec.field(default_factory=OtelOptions)
     environment: tuple[tuple[str, str | None], ...] = ()
     """Variables to set, or to take away (None), before OpenTelemetry is imported.
 

@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from gateway.cli.command_errors import CommandError
 from gateway.cli.options.declared import server_options
 from gateway.cli.options.path_arguments import model_paths
@@ -44,7 +46,7 @@ def compose(values: Mapping[str, Any], paths: Sequence[str] = ()) -> Settings:
     if faults:
         raise CommandError(faults)
     return Settings(
-        source=replace(options.source, paths=models),
+        source=structs.replace(options.source, paths=models),
         defaults=options.defaults,
         control=ControlOptions(
             listen=options.listen,

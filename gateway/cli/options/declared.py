@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import typing
 from collections.abc import Mapping
-from dataclasses import fields
 from enum import Enum
 from typing import Annotated, Any, Literal
 
@@ -73,7 +72,7 @@ class DeclaredOption(msgspec.Struct, frozen=True):
 def declared_options() -> Mapping[str, DeclaredOption]:
     """Every option by its key, in the order of `--help`."""
     found = [
-        _declared(group.name, kind, name, type_)
+        _declared(group, kind, name, type_)
         for group, kind in _groups()
         for name, type_ in typing.get_type_hints(kind, include_extras=True).items()
         if typing.get_origin(type_) is Annotated
@@ -95,7 +94,7 @@ def server_options(values: Mapping[str, Any], faults: list[str]) -> ServerOption
 
     Values that cannot be are added to `faults`, and their group then has its defaults.
     """
-    groups: dict[str, dict[str, Any]] = {group.name: {} for group, _ in _groups()}
+    groups: dict[str, dict[str, Any]] = {group: {} for group, _ in _groups()}
     for key, value in values.items():
         option = declared_options()[key]
         kind = option.type
@@ -104,20 +103,20 @@ def server_options(values: Mapping[str, Any], faults: list[str]) -> ServerOption
     made: dict[str, Any] = {}
     for group, kind in _groups():
         try:
-            made[group.name] = kind(**groups[group.name])
+            made[group] = kind(**groups[group])
         except ValueError as error:
             faults.extend(map(str, error.args))
     return ServerOptions(**made)
 
 
-def _groups() -> list[tuple[Any, Any]]:
+def _groups() -> list[tuple[str, Any]]:
     types = typing.get_type_hints(ServerOptions)
-    return [(group, types[group.name]) for group in fields(ServerOptions)]
+    return [(name, types[name]) for name in ServerOptions.__struct_fields__]
 
 
 def _declared(group: str, kind: Any, name: str, type_: Any) -> DeclaredOption:
     bare, *said = typing.get_args(type_)
     option = next(one for one in said if isinstance(one, Option))
-    default = next(field.default for field in fields(kind) if field.name == name)
+    default = dict(zip(kind.__struct_fields__, kind.__struct_defaults__, strict=True))[name]
     key = option.key or (name.removesuffix("_s") if option.value == DURATION else name)
     return DeclaredOption(key, kind.title, group, name, bare, default, option)

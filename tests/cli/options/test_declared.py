@@ -1,8 +1,8 @@
 """Every option is declared once: its field says its name, unit, default and help."""
 
-import dataclasses
 import pickle
 
+import msgspec
 import pytest
 
 from gateway.cli.options.declared import declared_options, read_values, server_options
@@ -34,7 +34,7 @@ def test_a_value_lands_in_the_field_that_declares_it_and_nowhere_else():
     assert made.defaults.max_queue_bytes == 1 << 20
     assert made.stop.grace_s == 7.0
     assert (
-        dataclasses.replace(made, defaults=ServerOptions().defaults, stop=ServerOptions().stop)
+        msgspec.structs.replace(made, defaults=ServerOptions().defaults, stop=ServerOptions().stop)
         == ServerOptions()
     )
 
