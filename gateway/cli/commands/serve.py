@@ -31,7 +31,7 @@ Durations and sizes carry their unit: 500us, 200ms, 5s, 2m, 1h; 64MiB, 1GB. Rela
 file start at its folder.
 
 SIGTERM drains and ends it, Ctrl-C skips the draining, a second Ctrl-C ends it at once; SIGHUP \
-looks at the models again."""
+looks at the models again, as `gateway reload` does."""
 
 EXAMPLES = """\
 examples:
