@@ -64,7 +64,7 @@ def test_port_0_is_a_free_one_that_the_start_names(gateway, connect):
     )
 
     assert factor_of(answer, 1.0) == 2.0
-    (http_port,) = re.findall(r"HTTP +http://127\.0\.0\.1:(\d+)/", running.text())
+    (http_port,) = re.findall(r"page +http://127\.0\.0\.1:(\d+)/", running.text())
     with socket.create_connection(("127.0.0.1", int(http_port)), timeout=5):
         pass
 

@@ -32,7 +32,7 @@ Durations and sizes carry their unit: 500us, 200ms, 5s, 2m, 1h; 64MiB, 1GB. Rela
 file start at its folder.
 
 SIGTERM drains and ends it, Ctrl-C skips the draining, a second Ctrl-C ends it at once; SIGHUP \
-looks at the models again."""
+looks at the models again, as `gateway reload` does."""
 
 EXAMPLES = """\
 examples:
@@ -74,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serves until a signal ends it; returns the exit status."""
+    _name_models(arguments)
     settings = read_settings(vars(arguments))
     _check_io_mode(settings.serving.run.io_mode)
     if arguments.show_config:
@@ -91,6 +92,12 @@ def run(arguments: argparse.Namespace) -> int:
         ),
         arguments.spawner,
     )
+
+
+def _name_models(arguments: argparse.Namespace) -> None:
+    """One path by itself is the `models` of the configuration, and is shown as such."""
+    if arguments.models is None and len(arguments.paths) == 1 and "=" not in arguments.paths[0]:
+        arguments.models = arguments.paths.pop()
 
 
 def read_settings(arguments: Mapping[str, Any]) -> Settings:

@@ -65,6 +65,7 @@ def _derived(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
     serving = settings.serving
     otel = settings.telemetry.otel
     threads = count(serving.worker_threads, "thread")
+    yield f"# models are in: {', '.join(str(path.path) for path in settings.source.paths)}"
     yield f"# serving processes: {settings.control.processes} ({settings.processes_reason})"
     yield f"# in each: {threads}, {count(serving.cores, 'core')} for ONNX Runtime"
     yield f"# traces go to: {', '.join(otel.trace_exporters) or 'nobody'}"

@@ -29,6 +29,9 @@ def refused_interfaces(
         if before is None or plan.allow_interface_change:
             continue
         if change := interface_change(before, plan):
-            who = "as it is live" if before.key == plan.key else f"of version {before.version}"
-            refused[plan.version] = f"its interface is not that {who}: {change}; {ALLOWED_BY}"
+            itself = " as it is live" if before.key == plan.key else ""
+            refused[plan.version] = (
+                f"its interface is not that of version {before.version}{itself}: {change}; "
+                f"{ALLOWED_BY}"
+            )
     return refused

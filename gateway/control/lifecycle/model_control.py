@@ -243,6 +243,7 @@ class ModelControl:
             async with record.lock:
                 await self._loading.take_away(record)
                 del self._records[record.name]
+                self._loading.reports.forget(record.name)
             log.info(
                 "model %s was removed from the repository and is no longer served", record.name
             )

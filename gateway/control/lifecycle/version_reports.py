@@ -38,13 +38,14 @@ class VersionReports:
         for entry in index_entries([record]):
             self._note(entry)
 
+    def forget(self, model: str) -> None:
+        """The model is not there any more."""
+        self._known = {key: known for key, known in self._known.items() if key[0] != model}
+
     def all(self, records: Iterable[ModelRecord]) -> tuple[VersionReport, ...]:
         """A report of every version, by model and version."""
         entries = index_entries(records)
-        reports = tuple(self._report(entry, self._note(entry)) for entry in entries)
-        there = {(entry.model, entry.version) for entry in entries}
-        self._known = {key: known for key, known in self._known.items() if key in there}
-        return reports
+        return tuple(self._report(entry, self._note(entry)) for entry in entries)
 
     def _note(self, entry: IndexEntry) -> _Standing:
         plan = self._fleet.live.get((entry.model, int(entry.version or 0)))

@@ -145,7 +145,7 @@ class Batcher:
             f"Exceeds maximum queue size: {self._batch_queue.count} requests "
             f"({self._batch_queue.bytes} bytes) wait for '{self._plan.model}' version "
             f"{self._plan.version}, {self._limits.max_requests} requests and "
-            f"{self._limits.max_bytes} bytes may"
+            f"{self._limits.max_bytes} bytes may (`queue` in model.yaml)"
         )
 
     def __repr__(self) -> str:

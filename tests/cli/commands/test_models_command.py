@@ -101,6 +101,31 @@ def test_a_version_with_another_interface_is_refused_unless_the_model_allows_it(
     assert standing(ask)["wine/1"] == ("READY", "")
 
 
+def test_a_repository_that_has_gone_is_told_and_what_is_live_stays(ask, running):
+    away = running.repository.with_name("away")
+    running.repository.rename(away)
+    running.repository.mkdir()
+    try:
+        done = ask("reload")
+    finally:
+        running.repository.rmdir()
+        away.rename(running.repository)
+    assert done.status == 1
+    assert done.faults[0] == (
+        "INTERNAL: failed to reload, the model repository is not available: it holds no model any "
+        "more; live versions stay served"
+    )
+    assert standing(ask)["wine/1"] == ("READY", "")
+
+
+def test_an_address_of_the_environment_that_is_none_is_a_fault_of_the_variable(gateway):
+    done = gateway("models", env={"GATEWAY_ADDRESS": "here"})
+    assert (done.status, done.faults) == (
+        2,
+        ["$GATEWAY_ADDRESS: expected HOST:PORT, such as 127.0.0.1:8001, got 'here'"],
+    )
+
+
 def test_forcing_a_breaker_open_without_a_fallback_warns_that_nobody_answers(ask):
     done = ask("breakers", "wine:1", "--force-open")
     assert done.status == 0

@@ -79,3 +79,14 @@ def test_the_command_prints_it_and_serves_nothing(gateway, config):
     wrong = gateway("serve", "--config", config, "--port", "8002", "--http-port", "8002",
                     "--show-config")  # fmt: skip
     assert wrong.status == 2
+
+
+def test_a_path_by_itself_is_shown_as_the_models_and_several_stand_below(gateway):
+    one = gateway("serve", "--show-config", "models/digits")
+    value, source = value_and_source(one.out, "models")
+    assert value.endswith("/models/digits")
+    assert source == "the command line"
+    several = gateway("serve", "--show-config", "models", "red=models/digits").out
+    (line,) = [line for line in several.splitlines() if line.startswith("# models are in:")]
+    assert line.endswith("/models/digits")
+    assert line.count("/models") == 2

@@ -27,8 +27,8 @@ def test_a_newer_version_is_compared_with_the_newest_live_one():
 
 def test_changed_files_of_a_version_are_compared_with_what_is_live_of_it():
     assert refused_interfaces("m", live(plan(1)), [plan(1, width=5)]) == {
-        1: "its interface is not that as it is live: input 'x' was FP32 [-1,4] and is FP32 [-1,5]"
-        + ALLOWED
+        1: "its interface is not that of version 1 as it is live: input 'x' was FP32 [-1,4] and is "
+        "FP32 [-1,5]" + ALLOWED
     }
 
 

@@ -63,6 +63,16 @@ def test_versions_of_a_model_that_was_removed_are_told_without_a_state():
     assert gone.entry == IndexEntry("m", "2", None, "removed from the repository")
 
 
+def test_a_model_that_is_forgotten_and_comes_again_stands_so_since_it_came_again():
+    world = World()
+    one = record(live={1})
+    world.reports.note(one)
+    world.reports.forget("m")
+    assert repr(world.reports) == "<VersionReports of 0 versions>"
+    world.now_s = 200.0
+    assert facts(world.reports.all([one])) == [("1", VersionState.READY, 200.0, "")]
+
+
 def test_versions_are_in_the_order_of_their_numbers():
     after = [VersionReport(IndexEntry("m", n, VersionState.READY), 1.0) for n in ("9", "10")]
     assert [each.entry.version for each in changed((), after)] == ["9", "10"]

@@ -32,7 +32,7 @@ class Room:
             raise Overloaded(
                 f"{self._name} has no room: {self.requests} requests ({self.bytes} bytes of input) "
                 f"are in flight, {self._max_requests or 'any number of'} requests and "
-                f"{self._max_bytes or 'any number of'} bytes may be"
+                f"{self._max_bytes or 'any number of'} bytes may be (max_in_flight)"
             )
         self.requests += 1
         self.bytes += input_bytes
