@@ -1,11 +1,13 @@
 # The commands of this project; `make` lists them. Needs python3 >= 3.11 with venv, and the package registries.
 #   make serve ARGS="--port 9001"       ARGS go to the program that the target runs
 #   make setup PYTHON=python3.12        the Python that .venv is made with
+#   make tools TOOLS="ghz"              which of the programs that are built with Go
 
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 ARGS ?=
+TOOLS ?=
 BIN := .venv/bin
 UV := .tools/uv/bin/uv
 
@@ -83,7 +85,8 @@ format: setup ## write the code as `make lint` wants it
 bench: setup ## measure the gateway beside its yardsticks (minutes)
 	@$(BIN)/python -m load_tests.compare $(ARGS)
 
-load: setup tools ## run the ghz scenarios
+load: setup ## run the ghz scenarios
+	@$(PYTHON) -m load_tests.tools ghz
 	@$(BIN)/python -m load_tests.ghz_run $(ARGS)
 
 exports: setup ## serve exports of scikit-learn, XGBoost, LightGBM, CatBoost; compare the answers (ARGS=--torch: PyTorch, transformers)
@@ -93,8 +96,8 @@ exports: setup ## serve exports of scikit-learn, XGBoost, LightGBM, CatBoost; co
 chaos: setup ## overload it, kill, freeze and poison its parts under load: who is answered (minutes)
 	@$(BIN)/python -m load_tests.chaos $(ARGS)
 
-tools: ## install ghz and Jaeger, which are built with Go
-	@$(PYTHON) -m load_tests.tools
+tools: ## have ghz, Jaeger and kubeconform, from PATH or built with Go; TOOLS="ghz grpcurl": these alone
+	@$(PYTHON) -m load_tests.tools $(TOOLS)
 
 protos: setup ## make the stubs anew from protos/
 	@$(BIN)/python protos/generate.py $(ARGS)

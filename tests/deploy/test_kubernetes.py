@@ -1,11 +1,16 @@
 """What the manifests say is what the gateway does."""
 
+import os
 import re
+import subprocess
 
 import pytest
 import yaml
 
 from gateway.config.quantities import parse_duration_s
+from load_tests.kubernetes_schemas import FOLDER as SCHEMAS
+from load_tests.kubernetes_schemas import VERSIONS
+from load_tests.tools import GO_TOOLS
 from tests.support.checkout import ROOT
 from tests.support.running import RunningGateway
 
@@ -37,6 +42,38 @@ def seconds(option):
 def test_every_file_is_applied():
     files = {path.name for path in FOLDER.glob("*.yaml")}
     assert files == {*KUSTOMIZATION["resources"], "kustomization.yaml"}
+
+
+@pytest.fixture
+def kubeconform():
+    """Checks a text of objects against a version's schemas; returns exit status and output."""
+    program = GO_TOOLS["kubeconform"].path
+    if not program.exists() or not SCHEMAS.is_dir():
+        assert os.environ.get("CI") != "true", "make tools"
+        pytest.skip("kubeconform is not installed: make tools TOOLS=kubeconform")
+
+    def check(text, version):
+        done = subprocess.run(
+            [program, "-strict", "-kubernetes-version", version, "-schema-location", SCHEMAS, "-"],
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    return check
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_objects_are_what_kubernetes_takes(kubeconform, version):
+    assert kubeconform(yaml.safe_dump_all(OBJECTS.values()), version) == (0, "")
+
+
+def test_a_key_that_kubernetes_does_not_know_would_be_found(kubeconform):
+    text = (FOLDER / "deployment.yaml").read_text().replace("failureThreshold", "failureTreshold")
+    status, output = kubeconform(text, VERSIONS[-1])
+    assert (status, "'failureTreshold' not allowed" in output) == (1, True)
 
 
 def test_every_selector_chooses_the_pods_of_the_deployment():

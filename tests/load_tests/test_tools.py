@@ -1,10 +1,13 @@
 """How the output of other programs is read."""
 
+import subprocess
+import sys
+
 import pytest
 
 from load_tests.ghz_run import parse_report
 from load_tests.h2load import parse_log, parse_output
-from load_tests.tools import go_version
+from tests.support.checkout import ROOT
 
 H2LOAD_OUTPUT = """\
 finished in 20.93ms, 1910.77 req/s, 256.76KB/s
@@ -57,7 +60,9 @@ class TestOutputOfOtherTools:
     def test_ghz_report_without_calls_is_a_failure(self):
         assert parse_report('{"count": 0, "rps": 0, "statusCodeDistribution": null}').failed == 1
 
-    def test_go_version_compares_by_number(self):
-        assert go_version("go version go1.26.8 linux/amd64") >= (1, 24, 6)
-        assert go_version("go version go1.9 linux/amd64") < (1, 24, 6)
-        assert go_version("command not found") == ()
+
+def test_a_tool_that_is_unknown_is_refused_with_those_there_are():
+    command = [sys.executable, "-m", "load_tests.tools", "ghz", "gzh"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "there is no tool 'gzh'; there are: ghz, jaeger, kubeconform" in done.stderr
