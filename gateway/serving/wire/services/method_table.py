@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ from gateway.protocol.generated import (
     reflection_v1_pb2,
     reflection_v1alpha_pb2,
 )
+from gateway.records.cells import IN_STREAM
 from gateway.serving.wire.services.breaker_service import BreakerService
 from gateway.serving.wire.services.health_service import HealthService
 from gateway.serving.wire.services.inference_service import InferenceService
@@ -28,7 +30,12 @@ from gateway.serving.wire.services.shared_memory import (
     refuse_system_shared_memory,
 )
 from gateway.serving.wire.services.statistics_service import StatisticsService
-from gateway.serving.wire.transport.interface import Methods, StreamMethod, UnaryMethod
+from gateway.serving.wire.transport.interface import (
+    Methods,
+    Refused,
+    StreamMethod,
+    UnaryMethod,
+)
 
 SERVED: Final[tuple[ServiceDescriptor, ...]] = (
     inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"],
@@ -82,8 +89,15 @@ def methods(services: Services) -> Methods:
             reflection.server_reflection_info
         )
     return Methods(
-        unary, stream, hot=f"{_INFERENCE}/ModelInfer", refused=services.inference.refused
+        unary, stream, hot=f"{_INFERENCE}/ModelInfer", refused=_refused(services.inference)
     )
+
+
+def _refused(inference: InferenceService) -> dict[str, Refused]:
+    return {
+        f"{_INFERENCE}/ModelInfer": inference.refused,
+        f"{_INFERENCE}/ModelStreamInfer": functools.partial(inference.refused, flags=IN_STREAM),
+    }
 
 
 def _inference(services: Services) -> dict[str, UnaryMethod]:
