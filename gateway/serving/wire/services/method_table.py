@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +14,6 @@ from gateway.protocol.generated import (
     reflection_v1_pb2,
     reflection_v1alpha_pb2,
 )
-from gateway.records.cells import IN_STREAM
 from gateway.serving.wire.services.breaker_service import BreakerService
 from gateway.serving.wire.services.health_service import HealthService
 from gateway.serving.wire.services.inference_service import InferenceService
@@ -96,7 +94,7 @@ def methods(services: Services) -> Methods:
 def _refused(inference: InferenceService) -> dict[str, Refused]:
     return {
         f"{_INFERENCE}/ModelInfer": inference.refused,
-        f"{_INFERENCE}/ModelStreamInfer": functools.partial(inference.refused, flags=IN_STREAM),
+        f"{_INFERENCE}/ModelStreamInfer": inference.refused_in_stream,
     }
 
 
