@@ -47,7 +47,6 @@ def declare_outputs(model: Any, session: Any) -> list[str]:
         dims = output.type.tensor_type.shape.dim
         if dims and dims[0].dim_value == 1 and rows.get(output.name) == _ROWS:
             dims[0].Clear()
-            dims[0].dim_param = "rows"
             done.append(f"output '{output.name}' is declared with as many rows as it has, not 1")
     return done
 

@@ -26,7 +26,7 @@ def cut_zipmaps(model: Any) -> list[str]:
             if output.name == node.output[0]:
                 output.ClearField("type")
                 shape = output.type.tensor_type.shape
-                shape.dim.add().dim_param = "rows"
+                shape.dim.add()  # without a name: another axis might have it
                 shape.dim.add().dim_value = len(classes)
         if any(isinstance(name, str) for name in classes):
             _note_labels(model, classes)

@@ -60,7 +60,7 @@ def test_maps_become_a_tensor_under_their_name_and_the_classes_are_noted(tmp_pat
     session, done = rewritten(tmp_path, exports.tree_with_maps(("no", "yes")))
     assert declared(session) == [
         ("label", "tensor(int64)", ["N"]),
-        ("probability", "tensor(float)", ["rows", 2]),
+        ("probability", "tensor(float)", [None, 2]),
     ]
     _, scores = session.run(None, {"x": np.array([[0.2, 0], [0.9, 0], [0.4, 0]])})
     assert scores.tolist() == [[1, 0], [0, 1], [1, 0]]
@@ -88,7 +88,7 @@ def test_a_graph_of_both_computes_in_float32_and_keeps_its_inputs(tmp_path):
 
 def test_an_output_that_is_declared_to_have_one_row_is_declared_with_as_many_as_it_has(tmp_path):
     session, done = rewritten(tmp_path, exports.one_row_declared())
-    assert declared(session) == [("label", "tensor(int64)", ["rows"])]
+    assert declared(session) == [("label", "tensor(int64)", ["N"])]
     assert done == ("output 'label' is declared with as many rows as it has, not 1",)
 
 

@@ -37,9 +37,7 @@ _STREAM_AHEAD: Final = 256
 _WANTS_FINAL: Final = "triton_enable_empty_final_response"
 _INFER_RESPONSE: Final = 2  # field of ModelStreamInferResponse
 # fields of ModelInferRequest, which clients write in this order
-_MODEL: Final = 1
-_VERSION: Final = 2
-_ID: Final = 3
+_MODEL, _VERSION, _ID = range(1, 4)
 
 
 def _final_response() -> bytes:
@@ -112,6 +110,10 @@ class InferenceService:
             failure.version = route.version
         self._failed(call, failure, flags)
 
+    def refused_in_stream(self, call: Call, error: RequestTooLarge) -> None:
+        """The same of a message of a stream."""
+        self.refused(call, error, IN_STREAM)
+
     async def model_stream_infer(self, call: StreamCall) -> None:
         """ModelStreamInfer: answers come in the order of the requests, which run side by side.
 
@@ -160,7 +162,7 @@ class InferenceService:
         try:
             return await self._streams.wait(call.receive())
         except RequestTooLarge as error:
-            self.refused(call, error, IN_STREAM)
+            self.refused_in_stream(call, error)
             return error
 
     async def _infer_in_stream(
@@ -206,9 +208,8 @@ class InferenceService:
         )
         self._writer.failed(failure, flags)
         if isinstance(failure.error, AnswerTooLarge) and failure.version is not None:
-            # the run was a success, but not the request
-            elapsed_s = time.monotonic() - failure.arrived
-            failure.version.counts.record_failures(1, int(elapsed_s * 1e9))
+            ns = int((time.monotonic() - failure.arrived) * 1e9)
+            failure.version.counts.record_failures(1, ns)  # it ran well, and is no success
 
     def _known(self, failure: Failure) -> dict[str, object]:
         known: dict[str, object] = {"request_id": failure.request_id}

@@ -29,7 +29,12 @@ from gateway.serving.wire.services.shared_memory import (
     refuse_system_shared_memory,
 )
 from gateway.serving.wire.services.statistics_service import StatisticsService
-from gateway.serving.wire.transport.interface import Methods, StreamMethod, UnaryMethod
+from gateway.serving.wire.transport.interface import (
+    Methods,
+    Refused,
+    StreamMethod,
+    UnaryMethod,
+)
 
 SERVED: Final[tuple[ServiceDescriptor, ...]] = (
     inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"],
@@ -83,8 +88,15 @@ def methods(services: Services) -> Methods:
             reflection.server_reflection_info
         )
     return Methods(
-        unary, stream, hot=f"{_INFERENCE}/ModelInfer", refused=services.inference.refused
+        unary, stream, hot=f"{_INFERENCE}/ModelInfer", refused=_refused(services.inference)
     )
+
+
+def _refused(inference: InferenceService) -> dict[str, Refused]:
+    return {
+        f"{_INFERENCE}/ModelInfer": inference.refused,
+        f"{_INFERENCE}/ModelStreamInfer": inference.refused_in_stream,
+    }
 
 
 def _inference(services: Services) -> dict[str, UnaryMethod]:

@@ -176,7 +176,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
 
     def __init__(self, server: AioServer, methods: Methods) -> None:
         self._handlers = {
-            path: _unary_handler(server, method, methods.refused if path == methods.hot else None)
+            path: _unary_handler(server, method, methods.refused.get(path))
             for path, method in methods.unary.items()
         }
         self._handlers |= {

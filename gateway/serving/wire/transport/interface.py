@@ -75,10 +75,11 @@ class Methods(msgspec.Struct, frozen=True):
     stream: Mapping[str, StreamMethod] = msgspec.field(default_factory=dict)
     hot: str = ""
     """The unary method that is called most; a transport may serve it by a shorter way."""
-    refused: Refused | None = None
-    """Is told of a message for `hot` over the message limit, which ends the call.
+    refused: Mapping[str, Refused] = field(default_factory=dict)
+    """By path, who is told of a message over the message limit that ends the call.
 
-    A stream's method gets the error from `receive` instead.
+    For a stream those are messages that gRPC's core refuses, where the transport hears of it; of
+    others its method gets the error from `receive`.
     """
 
 

@@ -47,6 +47,7 @@ class CompletionQueueServer:
         self._core, self._queue = internals.new_server(options)
         self._pump = EventPump(self._queue)
         self._hot = methods.unary.get(methods.hot)
+        self._hot_refused = methods.refused.get(methods.hot)
 
     @property
     def open(self) -> Collection[OpenCall]:
@@ -122,7 +123,7 @@ class CompletionQueueServer:
     def _hot_called(self, event: Any) -> None:
         if event.success:  # false: a slot given back unused at stop; its call is no call
             assert self._hot is not None
-            UnaryCall(self._open, event, self._hot, self._hot_read, self._methods.refused)
+            UnaryCall(self._open, event, self._hot, self._hot_read, self._hot_refused)
 
     def _hot_read(self) -> None:
         if not self._stopping:
@@ -142,6 +143,7 @@ class CompletionQueueServer:
                 self._open,
                 event,
                 self._methods.stream.get(path) or functools.partial(unknown_method, path),
+                self._methods.refused.get(path),
             )
 
     def _sweep(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from grpc._cython import cygrpc
@@ -13,6 +15,7 @@ from gateway.serving.wire.call_errors import ending
 from gateway.serving.wire.transport.completion_queue.open_calls import OpenCalls, monotonic_deadline
 from gateway.serving.wire.transport.interface import (
     Metadata,
+    Refused,
     StreamMethod,
     refused_by_core,
     too_large,
@@ -29,6 +32,7 @@ class BidirectionalCall:
         "_call",
         "_metadata",
         "_open",
+        "_refused",
         "_started",
         "_task",
         "deadline",
@@ -37,7 +41,15 @@ class BidirectionalCall:
         "watched",
     )
 
-    def __init__(self, open_calls: OpenCalls, event: Any, method: StreamMethod) -> None:
+    def __init__(
+        self,
+        open_calls: OpenCalls,
+        event: Any,
+        method: StreamMethod,
+        refused: Refused | None = None,
+    ) -> None:
+        """`refused`: is told of a message that the core refuses, which ends the call."""
+        self._refused = refused
         self._open = open_calls
         self._call = event.call
         self._metadata = event.invocation_metadata
@@ -79,11 +91,11 @@ class BidirectionalCall:
 
         Raises RequestTooLarge for one over the message limit.
         """
-        event = await self._batch((cygrpc.ReceiveMessageOperation(0),))
+        done: Waiter[Any] = Waiter()
+        self._begin((cygrpc.ReceiveMessageOperation(0),), functools.partial(self._received, done))
+        event = await done
         message: bytes | None = event.batch_operations[0].message()
         limit = self._open.max_message_bytes
-        if message is None and not event.success:
-            raise refused_by_core(limit)
         if message is not None and len(message) > limit:
             raise too_large(message, limit)
         return message
@@ -97,14 +109,23 @@ class BidirectionalCall:
             else (cygrpc.SendInitialMetadataOperation((), 0), operation)
         )
 
+    def _received(self, done: Waiter[Any], event: Any) -> None:
+        # told here, for the method may have been cancelled: the refusal has ended the call
+        if not event.success and self._refused is not None:
+            self._refused(self, refused_by_core(self._open.max_message_bytes))
+        done.settle(event)
+
     async def _batch(self, operations: tuple[Any, ...]) -> Any:
+        done: Waiter[Any] = Waiter()
+        self._begin(operations, done.settle)
+        return await done
+
+    def _begin(self, operations: tuple[Any, ...], tag: Callable[[Any], None]) -> None:
         if self.ended or self._open.destroyed:
             raise asyncio.CancelledError
         if isinstance(operations[0], cygrpc.SendInitialMetadataOperation):
             self._started = True
-        done: Waiter[Any] = Waiter()
-        self._call.start_server_batch(operations, done.settle)
-        return await done
+        self._call.start_server_batch(operations, tag)
 
     async def _serve(self, method: StreamMethod) -> None:
         try:
