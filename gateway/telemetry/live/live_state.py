@@ -163,6 +163,7 @@ class LiveState:
                 self._standing.values(),
                 self._processes.lately_dropped(),
                 self._lost_spans.lately(),
+                self._processes.cpu_percent(),
             ),
             "total": {**self._figures.described(ALL), **totals(self._standing.values())},
             "processes": [self._processes.described(each) for each in self._overview.processes],

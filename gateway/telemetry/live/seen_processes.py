@@ -67,6 +67,11 @@ class SeenProcesses:
             if cells > first[slot]
         }
 
+    def cpu_percent(self) -> dict[int, float]:
+        """By slot, how much of a core each process uses that has sent gauges twice."""
+        found = {slot: self._gauges.cpu_percent(slot) for slot in self.speaking}
+        return {slot: percent for slot, percent in found.items() if percent is not None}
+
     def described(self, process: ProcessState) -> dict[str, object]:
         """The JSON of one process."""
         gauges = self.speaking.get(process.slot)

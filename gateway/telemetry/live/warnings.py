@@ -20,6 +20,12 @@ _PHASES: Final = {
     "stopping": "The gateway is stopping: calls in flight are finished, no new ones are taken.",
 }
 
+_MOST_NAMED: Final = 3
+"""Versions of a kind that are named; the others are counted."""
+_LONGEST_REASON: Final = 200
+_BUSY_PERCENT: Final = 40.0
+_IDLE_PERCENT: Final = 2.0
+
 Notice = dict[str, str]
 
 
@@ -29,11 +35,13 @@ def notices(
     standing: Iterable[Standing],
     dropped: Mapping[int, int],
     lost: Iterable[Lost] = (),
+    cpu_percent: Mapping[int, float] = {},
 ) -> list[Notice]:
     """All notices, warnings first.
 
     `silent`: slots of processes that serve and send no gauges; `dropped`: by slot, cells that a
-    process found no room for of late; `lost`: what exporters lost of late.
+    process found no room for of late; `lost`: what exporters lost of late; `cpu_percent`: by slot,
+    how much of a core its process uses.
     """
     found = list(_of_gateway(overview))
     for process in overview.processes:
@@ -42,6 +50,7 @@ def notices(
     found += _of_breakers(standing)
     found += [_of_dropped(slot, cells) for slot, cells in dropped.items()]
     found += [_of_exporter(each) for each in lost]
+    found += _of_imbalance(cpu_percent)
     return sorted(found, key=lambda notice: notice["level"] != "warning")
 
 
@@ -70,12 +79,20 @@ def _of_process(process: ProcessState, silent: Collection[int], phase: str) -> I
 
 
 def _of_versions(overview: Overview) -> Iterator[Notice]:
-    lost = sum(
-        entry.state is VersionState.UNAVAILABLE and entry.reason != UNLOADED
+    lost = [
+        entry
         for entry in overview.index
-    )
-    if lost:
-        yield _notice("warning", f"{_count(lost, 'version', 'versions')} cannot be served.")
+        if entry.state is VersionState.UNAVAILABLE and entry.reason != UNLOADED
+    ]
+    for entry in lost[:_MOST_NAMED]:
+        which = f"{entry.model} version {entry.version}" if entry.version else entry.model
+        yield _notice(
+            "warning",
+            f"{which} cannot be served: {_shortened(entry.reason)}. Mended, "
+            f"`gateway load {entry.model}` loads it.",
+        )
+    if more := len(lost) - _MOST_NAMED:
+        yield from _more(more, "cannot be served")
     loading = sum(entry.state is VersionState.LOADING for entry in overview.index)
     if loading and overview.phase != "starting":
         yield _notice("info", f"{_count(loading, 'version is', 'versions are')} being loaded.")
@@ -105,15 +122,53 @@ def _of_exporter(lost: Lost) -> Notice:
 
 
 def _of_breakers(standing: Iterable[Standing]) -> Iterator[Notice]:
-    states = [{version.breaker for _, version in each} & {OPEN, TO_TRY} for each in standing]
-    opened = sum(map(bool, states))
-    to_try = sum(each == {TO_TRY} for each in states)
-    if opened:
-        which = "which" if to_try == opened else f"{to_try} of which"
-        tried = f", {which} the next request tries" if to_try else ""
-        yield _notice(
-            "warning", f"{_count(opened, 'version has', 'versions have')} an open breaker{tried}."
-        )
+    opened = [each for each in standing if _states(each) & {OPEN, TO_TRY}]
+    for each in opened[:_MOST_NAMED]:
+        yield _notice("warning", _open_breaker(each))
+    if more := len(opened) - _MOST_NAMED:
+        yield from _more(more, "have an open circuit breaker")
+
+
+def _open_breaker(standing: Standing) -> str:
+    """Which version's breaker is open, and the command that undoes it or says why."""
+    version = standing[0][1]
+    name = f"{version.model}:{version.version}"
+    opened = sum(each.breaker in (OPEN, TO_TRY) for _, each in standing)
+    where = "" if len(standing) == 1 else f" in {opened} of {len(standing)} processes"
+    text = f"The circuit breaker of {version.model} version {version.version} is open{where}"
+    if any(each.forced for _, each in standing):
+        return f"{text}, because it was set so; `gateway breakers {name} --automatic` undoes it."
+    states = _states(standing)
+    tried = "; the next request tries it" if TO_TRY in states and OPEN not in states else ""
+    return f"{text}{tried}. `gateway breakers {name}` says why."
+
+
+def _states(standing: Standing) -> set[str]:
+    return {version.breaker for _, version in standing}
+
+
+def _of_imbalance(cpu_percent: Mapping[int, float]) -> Iterator[Notice]:
+    """A connection lives on one process, so few connections leave the others idle."""
+    idle = [slot for slot, percent in cpu_percent.items() if percent < _IDLE_PERCENT]
+    busiest = max(cpu_percent, key=lambda slot: cpu_percent[slot], default=None)
+    if busiest is None or not idle or cpu_percent[busiest] < _BUSY_PERCENT:
+        return
+    yield _notice(
+        "info",
+        f"{len(idle)} of {len(cpu_percent)} processes are idle while process {busiest} uses "
+        f"{cpu_percent[busiest]:.0f} % of a core: a connection lives on one process, so callers "
+        "should open several.",
+    )
+
+
+def _more(count: int, what: str) -> Iterator[Notice]:
+    if count > 0:
+        yield _notice("warning", f"{_count(count, 'more version', 'more versions')} {what}.")
+
+
+def _shortened(reason: str) -> str:
+    text = " ".join(reason.split()).rstrip(".")
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
 
 
 def _notice(level: str, text: str) -> Notice:

@@ -25,13 +25,26 @@ export function choosable() {
 }
 
 function drawRequests() {
-  const shown = requests.filter((request) => !kind || request.kind === kind);
+  const shown = folded(requests.filter((request) => !kind || request.kind === kind));
   showEach(find("requests"), shown, {
-    key: (request) => `${request.trace_id} ${request.at_s}`,
+    key: (request) => `${request.trace_id} ${request.at_s} ${request.alike}`,
     make: requestItem,
     update: () => {},
     empty: () => element("li", "empty", kind ? `No ${kind} request is remembered.` : "Nothing has failed, nothing was degraded, nothing was slow."),
   });
+}
+
+// Failures with the same words become the newest of them, with their number.
+function folded(latest) {
+  const groups = new Map();
+  for (const request of latest) {
+    const words = [request.kind, request.reason, request.model, request.version, request.error, request.served_by];
+    const group = request.kind === "slow" ? `${request.trace_id} ${request.at_s}` : JSON.stringify(words);
+    const known = groups.get(group);
+    if (known) known.alike += 1;
+    else groups.set(group, { ...request, alike: 1 });
+  }
+  return [...groups.values()];
 }
 
 function requestItem(request) {
@@ -57,6 +70,7 @@ function textOf(request) {
   made.append({ failed: request.error || request.status, degraded: served, slow: "Among the slowest of its model." }[request.kind]);
   const from = [retried, request.request_id && `request ${request.request_id}`, request.peer && `from ${request.peer}`, !request.trace_url && `trace ${request.trace_id}`].filter(Boolean).join(", ");
   if (from) made.append(" ", element("span", "from", from));
+  if (request.alike > 1) made.append(" ", element("span", "alike", `and ${request.alike - 1} more of late`));
   return made;
 }
 

@@ -120,7 +120,10 @@ def test_gauges_add_up_over_processes_and_the_worst_breaker_is_shown(numbers):
         (0, "worker 1", True),
     ]
     assert state(numbers)["total"]["queued"] == 7
-    assert "1 version has an open breaker." in texts(numbers)
+    assert (
+        "The circuit breaker of digits version 1 is open in 1 of 2 processes, because it was set "
+        "so; `gateway breakers digits:1 --automatic` undoes it."
+    ) in texts(numbers)
 
 
 def test_a_breaker_that_the_next_request_tries_is_open_and_says_so(numbers):
@@ -147,16 +150,18 @@ def test_a_breaker_that_the_next_request_tries_is_open_and_says_so(numbers):
     assert [(each["breaker"], each["breaker_to_try"]) for each in found["instances"]] == [
         ("open", True)
     ]
-    assert "1 version has an open breaker." in texts(numbers)
+    text = "The circuit breaker of digits version 1 is open in 2 of 2 processes{}. {}"
+    why = "`gateway breakers digits:1` says why."
+    assert text.format("", why) in texts(numbers)
     numbers.slots[1].gauges(numbers.clock.ns(), (gauged(0, "digits", breaker="open, to try"),))
     numbers.second()
-    assert "1 version has an open breaker, which the next request tries." in texts(numbers)
+    assert text.format("; the next request tries it", why) in texts(numbers)
     numbers.slots[1].gauges(
         numbers.clock.ns(),
         (gauged(0, "digits", breaker="open, to try"), gauged(1, "penguins", breaker="open")),
     )
     numbers.second()
-    assert "2 versions have an open breaker, 1 of which the next request tries." in texts(numbers)
+    assert len([each for each in texts(numbers) if "circuit breaker of" in each]) == 2
 
 
 def test_what_a_process_said_before_it_was_replaced_is_not_shown(numbers):
@@ -201,7 +206,30 @@ def test_a_process_that_is_restarted_is_told_of_with_the_reason(numbers):
     assert state(numbers)["events"][0]["text"] == "process 1 is restarting: killed by signal 9"
 
 
-def test_versions_that_cannot_be_served_are_counted_and_unloaded_ones_are_not(numbers):
+def test_of_many_versions_that_cannot_be_served_three_are_named_and_the_others_counted(numbers):
+    index = tuple(IndexEntry(name, "1", UNAVAILABLE, "broken. " * 100) for name in "abcde")
+    numbers.live.on_event(numbers.overview(index=index, rows={}))
+    numbers.second()
+    found = [text for text in texts(numbers) if "served" in text]
+    assert [text[:12] for text in found[:3]] == ["a version 1 ", "b version 1 ", "c version 1 "]
+    assert found[3:] == ["2 more versions cannot be served."]
+    assert all(len(text) < 300 for text in found)
+
+
+def test_processes_that_are_idle_beside_a_busy_one_are_told_of(numbers):
+    for busy_s in (0.0, 0.9):
+        for slot, cpu_s in zip(numbers.slots, (busy_s, 0.0), strict=True):
+            slot.gauges(numbers.clock.ns(), (), cpu_s=cpu_s)
+        numbers.second()
+    (text,) = [text for text in texts(numbers) if "idle" in text]
+    assert text.startswith("1 of 2 processes are idle while process 0 uses 90 % of a core: ")
+    for slot in numbers.slots:
+        slot.gauges(numbers.clock.ns(), (), cpu_s=1.8)
+    numbers.second()
+    assert not [text for text in texts(numbers) if "idle" in text]
+
+
+def test_versions_that_cannot_be_served_are_named_and_unloaded_ones_are_not(numbers):
     index = (
         IndexEntry("a", "1", UNAVAILABLE, "cannot be opened"),
         IndexEntry("b", "1", UNAVAILABLE, "unloaded"),
@@ -209,7 +237,11 @@ def test_versions_that_cannot_be_served_are_counted_and_unloaded_ones_are_not(nu
     )
     numbers.live.on_event(numbers.overview(index=(*index, IndexEntry("d")), rows={}))
     numbers.second()
-    assert "1 version cannot be served." in texts(numbers)
+    assert (
+        "a version 1 cannot be served: cannot be opened. Mended, `gateway load a` loads it."
+        in texts(numbers)
+    )
+    assert not [text for text in texts(numbers) if text.startswith("b ")]
     assert [(each["model"], each["state"]) for each in state(numbers)["versions"]][-1] == (
         "d",
         "NOT_LOADED",
