@@ -16,7 +16,7 @@ from load_tests.ghz_run import SCENARIOS, run_ghz
 from load_tests.h2load import INSTALL, SHAPES, Shape, run_h2load, write_framed
 from load_tests.payloads import make_payload
 from load_tests.servers import ask, check
-from load_tests.tools import GHZ, ghz_is_installed
+from load_tests.tools import ghz_is_installed
 from tests.support.checkout import ROOT
 
 
@@ -86,7 +86,7 @@ class TestAgainstTheYardstick:
         assert "were expected" in wrong.fault
 
     def test_ghz_run(self, yardstick, payload, tmp_path):
-        if not ghz_is_installed(GHZ):
+        if not ghz_is_installed():
             missing("ghz", "make tools")
         found = run_ghz(
             SCENARIOS["small"],

@@ -54,7 +54,7 @@ FIELDS = {
     "ServerMetadataResponse": "name=1 version=2 extensions=3",
     "ModelMetadataRequest": "name=1 version=2",
     "ModelMetadataResponse": "name=1 versions=2 platform=3 inputs=4 outputs=5",
-    "ModelMetadataResponse.TensorMetadata": "name=1 datatype=2 shape=3",
+    "ModelMetadataResponse.TensorMetadata": "name=1 datatype=2 shape=3 parameters=4",
     "InferParameter": "bool_param=1 int64_param=2 string_param=3 double_param=4 uint64_param=5",
     "InferTensorContents": (
         "bool_contents=1 int_contents=2 int64_contents=3 uint_contents=4 uint64_contents=5 "

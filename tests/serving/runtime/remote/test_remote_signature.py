@@ -84,6 +84,7 @@ def test_the_right_model_is_used_once_it_is_there_without_a_word_of_health(tmp_p
     async def main(running):
         async with remote(running.address) as instance:
             assert not instance.available
+            (models / "m" / "model.yaml").write_text("allow_interface_change: true\n")
             graphs.scale(models, "m", version=2)
             running.process.send_signal(signal.SIGHUP)
             await until(lambda: instance.available)
