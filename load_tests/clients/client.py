@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from load_tests.clients.task import Task
@@ -34,10 +35,14 @@ class Client(ABC):
         self.quick = quick
         """Whether it is installed in seconds, so that CI tries it too."""
 
+    source: Path | None = None
+    """The folder of what is compiled of it here; None: nothing is."""
+
     @property
     def folder(self) -> Path:
-        """What is installed of it; kept from one run to the next."""
-        return FOLDER / f"{self.name.replace('/', '-')}-{self.version}"
+        """What is installed of it; kept from one run to the next, while its source is the same."""
+        name = f"{self.name.strip('@').replace('/', '-')}-{self.version}"
+        return FOLDER / (f"{name}-{digest(self.source)}" if self.source else name)
 
     def have(self) -> None:
         """Installs it, unless that was done before; raises `CannotInstallError`."""
@@ -55,15 +60,23 @@ class Client(ABC):
     def run(self, task: Task, address: str) -> str:
         """Does the task; returns the lines that it wrote (see `task`)."""
 
+    def environment(self, folder: Path, *packages: str) -> Path:
+        """Makes a virtual environment with these packages of PyPI; returns its interpreter."""
+        python = folder / "bin" / "python"
+        self.call([sys.executable, "-m", "venv", "--clear", folder])
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        self.call([*pip, *packages])
+        return python
+
     def call(
-        self, command: Sequence[str | Path], *, folder: Path | None = None, **environment: str
+        self, command: Sequence[str | Path], environment: Mapping[str, str] | None = None
     ) -> None:
-        """Runs a part of the installation."""
+        """Runs a part of the installation in its folder, with this added to the environment."""
         try:
             done = subprocess.run(
                 command,
-                cwd=folder or self.folder,
-                env={**os.environ, **environment},
+                cwd=self.folder,
+                env={**os.environ, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -74,6 +87,14 @@ class Client(ABC):
             raise CannotInstallError(str(error)) from None
         if done.returncode:
             raise CannotInstallError(f"{command[0]} failed: {last_words(done)}")
+
+
+def digest(folder: Path) -> str:
+    """Tells one state of the files in a folder from another."""
+    found = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:8]
 
 
 def program(command: Sequence[str | Path], text: str, folder: Path) -> str:
@@ -97,7 +118,7 @@ def program(command: Sequence[str | Path], text: str, folder: Path) -> str:
 
 def last_words(done: subprocess.CompletedProcess[str]) -> str:
     """The last lines that are not empty."""
-    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     return " | ".join(lines[-6:])[-600:] or f"exit status {done.returncode}"
 
 
@@ -118,9 +139,7 @@ class PythonClient(Client):
 
     def install(self) -> None:
         """Makes the environment."""
-        self.call([sys.executable, "-m", "venv", "--clear", self.folder])
-        pip = [str(self.python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        self.call([*pip, *self._packages])
+        self.environment(self.folder, *self._packages)
 
     def run(self, task: Task, address: str) -> str:
         """Runs the program in it."""
