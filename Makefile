@@ -42,7 +42,7 @@ endef
 export PROGRESS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint format bench load exports chaos tools protos models lock clean
+.PHONY: help setup serve test lint format bench load exports chaos clients tools protos models lock clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
@@ -95,6 +95,9 @@ exports: setup ## serve exports of scikit-learn, XGBoost, LightGBM, CatBoost; co
 
 chaos: setup ## overload it, kill, freeze and poison its parts under load: who is answered (minutes)
 	@$(BIN)/python -m load_tests.chaos $(ARGS)
+
+clients: setup ## let clients that nobody here wrote use the gateway (tens of minutes, once)
+	@$(BIN)/python -m load_tests.clients $(ARGS)
 
 tools: ## have ghz, Jaeger and kubeconform, from PATH or built with Go; TOOLS="ghz grpcurl": these alone
 	@$(PYTHON) -m load_tests.tools $(TOOLS)

@@ -28,6 +28,10 @@ SHARED_NAMES = {
 }
 
 
+PROGRAMS = ROOT / "load_tests" / "clients" / "programs"
+"""What runs in environments of its own, with packages that nothing else has."""
+
+
 def distribution(module):
     shared = [name for name in SHARED_NAMES if f"{module}.".startswith(f"{name}.")]
     top = module.partition(".")[0]
@@ -60,7 +64,12 @@ LOCKS = ["requirements.lock", *(str(path.relative_to(ROOT)) for path in ROOT.glo
 
 def imported(*folders):
     """The distributions that the Python files in these folders import, with a file for each."""
-    files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
+    files = [
+        file
+        for folder in folders
+        for file in (ROOT / folder).rglob("*.py")
+        if PROGRAMS not in file.parents
+    ]
     # those import each other
     own = {
         "gateway",
