@@ -92,7 +92,7 @@ load: setup ## run the ghz scenarios
 chaos: setup ## overload it, kill, freeze and poison its parts under load: who is answered (minutes)
 	@$(BIN)/python -m load_tests.chaos $(ARGS)
 
-clients: setup ## let clients that nobody here wrote use the gateway (tens of minutes, once)
+clients: setup ## let clients that nobody here wrote use the gateway (a quarter of an hour, once)
 	@$(BIN)/python -m load_tests.clients $(ARGS)
 
 tools: ## have ghz, Jaeger and kubeconform, from PATH or built with Go; TOOLS="ghz grpcurl": these alone
