@@ -96,7 +96,7 @@ exports: setup ## serve exports of scikit-learn, XGBoost, LightGBM, CatBoost; co
 chaos: setup ## overload it, kill, freeze and poison its parts under load: who is answered (minutes)
 	@$(BIN)/python -m load_tests.chaos $(ARGS)
 
-clients: setup ## let clients that nobody here wrote use the gateway (tens of minutes, once)
+clients: setup ## let clients that nobody here wrote use the gateway (a quarter of an hour, once)
 	@$(BIN)/python -m load_tests.clients $(ARGS)
 
 tools: ## have ghz, Jaeger and kubeconform, from PATH or built with Go; TOOLS="ghz grpcurl": these alone

@@ -1,6 +1,6 @@
 """Installs clients that nobody here wrote and lets each of them use a gateway.
 
-    .venv/bin/python -m load_tests.clients                     all of them: tens of minutes, once
+    .venv/bin/python -m load_tests.clients                     all of them: 15 minutes, once
     .venv/bin/python -m load_tests.clients --quick             those that CI tries
     .venv/bin/python -m load_tests.clients kserve grpcurl      these alone
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import struct
 
 import numpy as np
@@ -20,6 +21,7 @@ from load_tests.clients.task import (
     Task,
     decode,
 )
+from tests.support.checkout import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +107,15 @@ def test_a_client_that_cannot_be_had_fails_only_where_all_must_be():
     assert has_failed(found, strict=True)
     assert has_failed({CLIENTS[0]: {**right, "error": Outcome(WRONG)}}, strict=False)
     assert any(line.endswith("there is no cargo") for line in table(found))
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+def test_the_docs_name_the_version_that_is_tried(client):
+    page = ROOT / "gateway" / "serving" / "wire" / "README.md"
+    if not page.exists():
+        pytest.skip("an installed gateway is tried, beside the tests alone")
+    row = rf"^\| .*\| {re.escape(client.version.strip('v'))} \|"
+    assert re.search(row, page.read_text(), re.MULTILINE)
 
 
 def test_every_client_has_its_own_name():
