@@ -75,7 +75,7 @@ class Methods(msgspec.Struct, frozen=True):
     stream: Mapping[str, StreamMethod] = msgspec.field(default_factory=dict)
     hot: str = ""
     """The unary method that is called most; a transport may serve it by a shorter way."""
-    refused: Mapping[str, Refused] = field(default_factory=dict)
+    refused: Mapping[str, Refused] = msgspec.field(default_factory=dict)
     """By path, who is told of a message over the message limit that ends the call.
 
     For a stream those are messages that gRPC's core refuses, where the transport hears of it; of
