@@ -230,6 +230,7 @@ class RemoteInstance:
     def _forget_signature(self) -> None:
         if self._asking is not None:
             self._asking.cancel()
+            self._asked.set()  # nobody waits for what is no more asked
         self._asking = None
         self._signature = None
 
