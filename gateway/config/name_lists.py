@@ -36,7 +36,14 @@ def as_names(value: object) -> tuple[str, ...]:
         value = _in_order(value)
     if not isinstance(value, list | tuple) or len(value) > _MOST_NAMES:
         return ()
-    return tuple(value) if all(isinstance(name, str) for name in value) else ()
+    return tuple(value) if all(map(_is_text, value)) else ()
+
+
+def _is_text(name: object) -> bool:
+    try:
+        return isinstance(name, str) and bool(name.encode())
+    except UnicodeEncodeError:  # half of a character
+        return False
 
 
 def _in_order(mapping: Mapping[object, object]) -> list[object]:

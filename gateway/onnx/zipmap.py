@@ -26,6 +26,7 @@ _NODE_OUTPUT: Final = 2
 _NODE_NAME: Final = 3
 _NODE_OPERATOR: Final = 4
 _NODE_ATTRIBUTE: Final = 5
+_NODE_DOMAIN: Final = 7
 _ATTRIBUTE_NAME: Final = 1
 _ATTRIBUTE_INTS: Final = 8
 _ATTRIBUTE_STRINGS: Final = 9
@@ -34,6 +35,7 @@ _OPSET_DOMAIN: Final = 1
 _OPSET_VERSION: Final = 2
 
 _OPSET: Final = 13  # of the default domain, where a graph had no operator of it
+_DOMAIN: Final = b"ai.onnx.ml"
 _DEFAULT_DOMAINS: Final = (b"", b"ai.onnx")
 
 
@@ -74,7 +76,7 @@ def _zipmaps(graph: Bytes) -> dict[str, tuple[str, ...]]:
     outputs = {first_value(part.value, _VALUE_NAME) for part in fields_of(graph, _GRAPH_OUTPUT)}
     found = {}
     for node in fields_of(graph, _GRAPH_NODE):
-        if first_value(node.value, _NODE_OPERATOR) == ZIPMAP.encode():
+        if _is_zipmap(node.value):
             name = first_value(node.value, _NODE_OUTPUT)
             if name in outputs:
                 found[name.decode("utf-8", "replace")] = _classes(node.value)
@@ -84,10 +86,11 @@ def _zipmaps(graph: Bytes) -> dict[str, tuple[str, ...]]:
 def _classes(node: Bytes) -> tuple[str, ...]:
     classes: list[str] = []
     for attribute in fields_of(node, _NODE_ATTRIBUTE):
-        if first_value(attribute.value, _ATTRIBUTE_NAME) == b"classlabels_strings":
+        name = first_value(attribute.value, _ATTRIBUTE_NAME)
+        if name == b"classlabels_strings":
             texts = fields_of(attribute.value, _ATTRIBUTE_STRINGS)
             classes += [bytes(part.value).decode("utf-8", "replace") for part in texts]
-        else:
+        elif name == b"classlabels_int64s":
             classes += map(str, integers(attribute.value, _ATTRIBUTE_INTS))
     return tuple(classes)
 
@@ -106,8 +109,12 @@ def _cut_graph(graph: Bytes, classes: dict[str, tuple[str, ...]]) -> bytes:
 
 
 def _is_cut(node: Bytes, classes: dict[str, tuple[str, ...]]) -> bool:
-    is_zipmap = first_value(node, _NODE_OPERATOR) == ZIPMAP.encode()
-    return is_zipmap and _named(node, _NODE_OUTPUT, classes)
+    return _is_zipmap(node) and _named(node, _NODE_OUTPUT, classes)
+
+
+def _is_zipmap(node: Bytes) -> bool:
+    is_called_so = first_value(node, _NODE_OPERATOR) == ZIPMAP.encode()
+    return is_called_so and first_value(node, _NODE_DOMAIN) == _DOMAIN
 
 
 def _named(message: Bytes, field: int, names: dict[str, tuple[str, ...]]) -> bool:

@@ -26,3 +26,7 @@ def test_what_is_very_long_is_no_list_of_names():
     assert names_in(json.dumps(["x" * 100] * 100)) != ()
     assert names_in(json.dumps(["x" * 100] * 20_000)) == ()
     assert names_in(json.dumps([str(i) for i in range(10_001)])) == ()
+
+
+def test_a_name_with_half_a_character_is_no_name():
+    assert names_in('["a", "\\ud800"]') == ()

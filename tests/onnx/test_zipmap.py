@@ -161,3 +161,9 @@ def test_what_is_left_is_a_model_that_onnx_itself_takes_for_one(tmp_path):
     model = onnx.load_from_string(cut_zipmap(path).content)
     assert [node.op_type for node in model.graph.node] == ["Add", "Identity"]
     assert [node.domain for node in model.graph.node] == ["", ""]
+
+
+def test_an_operator_of_that_name_in_another_domain_stays(tmp_path):
+    node = helper.make_node("ZipMap", ["x"], ["y"], domain="mine", foo=[7, 8, 9])
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])
+    assert cut_zipmap(saved(tmp_path, [node], [output])).classes == {}

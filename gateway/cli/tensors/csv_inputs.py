@@ -7,7 +7,7 @@ import io
 import re
 from typing import Final
 
-from gateway.cli.tensors.table_inputs import Table
+from gateway.cli.tensors.table_inputs import MISSING, Table
 
 _SEPARATORS: Final = ",;\t|"
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
@@ -37,23 +37,31 @@ def _with_point(cell: str) -> str:
     return cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell
 
 
-def _rows(text: str, separator: str) -> tuple[list[str], list[list[str]], list[int]]:
-    """The columns' names, the rows, and the line on which each row ends; without blank lines."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+def _numbered(text: str, separator: str) -> list[tuple[list[str], int]]:
+    """The rows with the line on which each ends, without blank lines."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         numbered = [
             ([cell.strip() for cell in row], reader.line_num)
             for row in reader
-            if any(cell.strip() for cell in row)
+            if len(row) > 1 or any(cell.strip() for cell in row)
         ]
     except csv.Error as error:
         raise ValueError(f"line {reader.line_num} is not CSV: {error}") from error
+    while numbered and not any(numbered[-1][0]):  # spreadsheets end with rows of nothing
+        numbered.pop()
+    return numbered
+
+
+def _rows(text: str, separator: str) -> tuple[list[str], list[list[str]], list[int]]:
+    """The columns' names, the rows, and the line on which each row ends."""
+    numbered = _numbered(text, separator)
     if not numbered:
         raise ValueError(
             "is empty: expected a line with the names of the columns, then one line a row"
         )
     (names, _), *rest = numbered
-    if all(_is_number(name) for name in names):
+    if any(names) and all(map(_is_number, names)):
         raise ValueError("begins with numbers: its first line must name the columns")
     if len(set(names)) != len(names):
         raise ValueError(f"names a column twice: {', '.join(names)}")
@@ -67,7 +75,7 @@ def _rows(text: str, separator: str) -> tuple[list[str], list[list[str]], list[i
 
 def _is_number(cell: str) -> bool:
     try:
-        float(cell)
+        float("nan" if cell.lower() in MISSING else cell)
     except ValueError:
         return False
     return True

@@ -23,13 +23,17 @@ def read_json(text: str, specs: Sequence[TensorSpec]) -> Read:
     records, by columns, split, or a record a line.
     """
     names = [spec.name for spec in specs]
-    document = _parsed(text)
+    whole = _parsed(text)
+    document = whole
     if isinstance(document, dict):
         key = next((key for key in _WRAPPED if key in document and key not in names), "")
         inner = document[key] if key else document
         # an input that is called `inputs` is one
         document = inner if isinstance(inner, list | dict) else document
-    if _is_list_of(document, dict) and all("name" in item for item in document):
+    wrapped = isinstance(whole, dict) and "inputs" in whole
+    if _is_list_of(document, dict) and all(
+        "name" in item and (wrapped or "data" in item) for item in document
+    ):
         return Read({str(item["name"]): _protocol_tensor(item) for item in document})
     if (table := _frame(document, names)) is not None:
         return read_table(table, specs)
@@ -70,16 +74,26 @@ def _frame(document: Any, names: Sequence[str]) -> Table | None:
     data: Any = document.get("data") if "data" not in names else None
     if "schema" in document and _is_list_of(data, dict):
         return _records(data)
-    if "columns" in document and isinstance(data, list):
+    if isinstance(document.get("columns"), list) and isinstance(data, list):
         return _split(document["columns"], data)
-    # by columns: name, then index, then cell
     if document and all(isinstance(cells, dict) for cells in document.values()):
-        indexes = list(next(iter(document.values())))
-        if any(list(cells) != indexes for cells in document.values()):
-            raise ValueError("its columns do not have the same rows")
-        columns = {name: list(cells.values()) for name, cells in document.items()}
-        return Table(columns, [f"row {index}" for index in indexes])
+        return _nested(document)
     return None
+
+
+def _nested(document: Mapping[str, Mapping[str, Any]]) -> Table:
+    """A frame by columns (name, then index, then cell) or by rows (index, then name)."""
+    if all(map(str.isdigit, document)) and not any(map(str.isdigit, _inner(document))):
+        return _records(list(document.values()))
+    indexes = list(_inner(document))
+    if any(list(cells) != indexes for cells in document.values()):
+        raise ValueError("its columns do not have the same rows")
+    columns = {name: list(cells.values()) for name, cells in document.items()}
+    return Table(columns, [f"row {index}" for index in indexes])
+
+
+def _inner(document: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+    return next(iter(document.values()))
 
 
 def _records(records: Sequence[Mapping[str, Any]]) -> Table:
@@ -90,6 +104,8 @@ def _records(records: Sequence[Mapping[str, Any]]) -> Table:
 
 def _split(columns: Iterable[Any], rows: Sequence[Any]) -> Table:
     names = [str(name) for name in columns]
+    if len(set(names)) != len(names):
+        raise ValueError(f"names a column twice: {', '.join(names)}")
     for number, row in enumerate(rows, 1):
         if not isinstance(row, list) or len(row) != len(names):
             raise ValueError(f"row {number} of `data` does not have {len(names)} cells")

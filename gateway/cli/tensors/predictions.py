@@ -140,7 +140,7 @@ def _row_text(output: Output, row: int) -> str:
         return _cell(values)
     order = list(range(len(values)))
     if len(values) > _MOST_CLASSES:
-        order.sort(key=lambda i: -values[i])
+        order.sort(key=lambda i: -float(values[i]))
         del order[_MOST_CLASSES - 1 :]
     texts = [f"{output.labels[i]} {_number(values[i], 4)}" for i in order]
     rest = len(values) - len(texts)

@@ -26,7 +26,8 @@ _ORDER: Final = (
     "the model would name them)"
 )
 _FLOATS: Final = ("FP16", "BF16", "FP32", "FP64")
-_MISSING: Final = ("", "na", "n/a", "nan", "null", "none")
+MISSING: Final = ("", "na", "n/a", "nan", "null", "none")
+"""What stands for a missing number, in any case of letters."""
 _BOOLEANS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _INDEX: Final = re.compile(r"|Unnamed: 0|index|level_0")
 """Names of the column that pandas writes a frame's index to."""
@@ -111,7 +112,7 @@ def _by_place(table: Table, spec: TensorSpec) -> list[str]:
     """The columns that may be features, in the order that they stand in."""
     width = _width(spec)
     features = [name for name in table.columns if name.lower() not in NOT_FEATURES]
-    if len(features) == width + 1 or "" in features:
+    if width in (0, len(features) - 1) or "" in features:
         features = [name for name in features if not _INDEX.fullmatch(name)]
     if width not in (0, len(features)):
         raise ValueError(
@@ -188,7 +189,7 @@ def _text(cell: Any) -> str:
 
 def _float(cell: Any) -> float:
     """A number, or NaN for a missing value."""
-    if cell is None or (isinstance(cell, str) and cell.lower() in _MISSING):
+    if cell is None or (isinstance(cell, str) and cell.lower() in MISSING):
         return math.nan
     return float(cell)
 

@@ -12,13 +12,15 @@ from typing import Any
 from onnx import helper
 
 _ZIPMAP = "ZipMap"
+_DOMAIN = "ai.onnx.ml"
 
 
 def cut_zipmaps(model: Any) -> list[str]:
     """Replaces each by its input, under the output's name; says what was done."""
     graph = model.graph
     done = []
-    for node in [node for node in graph.node if node.op_type == _ZIPMAP]:
+    of_ml = [node for node in graph.node if (node.domain, node.op_type) == (_DOMAIN, _ZIPMAP)]
+    for node in of_ml:
         classes = _classes(node)
         graph.node.remove(node)
         graph.node.append(helper.make_node("Identity", [node.input[0]], [node.output[0]]))

@@ -20,7 +20,7 @@ def written(orient):
     return FRAME.to_json(orient=orient)
 
 
-@pytest.mark.parametrize("orient", ["records", "columns", "split", "lines", "table"])
+@pytest.mark.parametrize("orient", ["records", "columns", "index", "split", "lines", "table"])
 def test_a_frame_is_read_in_every_form_that_pandas_writes_with_names(orient):
     read = read_json(written(orient), ONE)
     (first, second) = read.named["x"].tolist()
@@ -30,7 +30,7 @@ def test_a_frame_is_read_in_every_form_that_pandas_writes_with_names(orient):
     assert (read.named["label"], read.notes) == (["x", "y"], ())
 
 
-@pytest.mark.parametrize("orient", ["records", "columns", "split", "lines", "table"])
+@pytest.mark.parametrize("orient", ["records", "columns", "index", "split", "lines", "table"])
 def test_a_frame_is_read_for_a_model_with_an_input_for_each_column(orient):
     values = read_json(written(orient), EACH).named
     assert list(values["b"]) == [2.0, 5.0]
@@ -60,3 +60,20 @@ def test_a_frame_that_does_not_fit_says_where():
 def test_a_line_that_is_no_json_is_named():
     with pytest.raises(ValueError, match="line 2 is not JSON"):
         read_json('{"a": 1}\n{"a": \n', ONE)
+
+
+def test_a_frame_with_a_column_called_name_is_a_frame():
+    text = '[{"name": "X", "a": 1, "b": 2, "c": 3}]'
+    assert read_json(text, ONE).named["x"].tolist() == [[1.0, 2.0, 3.0]]
+
+
+@pytest.mark.parametrize(
+    "text", ['{"columns": 5, "data": [[1, 2]]}', '{"columns": null, "data": [[1]]}']
+)
+def test_columns_that_are_no_list_are_values_like_others(text):
+    assert set(read_json(text, ONE).named) == {"columns", "data"}
+
+
+def test_a_column_that_is_named_twice_is_a_fault():
+    with pytest.raises(ValueError, match="names a column twice: a, a"):
+        read_json('{"columns": ["a", "a"], "data": [[1, 2]]}', ONE)

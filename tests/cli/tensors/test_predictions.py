@@ -135,3 +135,10 @@ def test_json_has_all_parameters_and_the_id():
     document = json.loads(as_json(answered, read_outputs(answered)))
     assert document["id"] == "7"
     assert document["parameters"] == {"count": 3, "degraded": True, "served_by": "version 1"}
+
+
+@pytest.mark.parametrize(("datatype", "dtype"), [("UINT8", "u1"), ("INT8", "i1"), ("BOOL", "?")])
+def test_the_likeliest_are_found_among_whole_numbers_too(datatype, dtype):
+    scores = response(("s", datatype, np.array([[0, 100, 3, 0, 0, 5]]).astype(dtype)))
+    outputs = read_outputs(scores, {"s": tuple("abcdef")})
+    assert as_table(outputs).splitlines()[1].startswith("0    b ")

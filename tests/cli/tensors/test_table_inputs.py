@@ -100,3 +100,25 @@ def test_two_columns_that_are_alike_but_for_punctuation_stand_for_nothing():
 def test_numbers_are_read_as_they_were_written(numbers, separator):
     lines = [separator.join("abc"), *(separator.join(map(repr, row)) for row in numbers)]
     assert rows("\n".join(lines), NAMED)[0]["x"] == [list(row) for row in numbers]
+
+
+def test_a_row_of_missing_values_is_a_row_and_those_at_the_end_are_none():
+    (first, second, third) = rows("a,b,c\n1,1,1\n,,\n3,3,3\n,,\n,,\n", NAMED)[0]["x"]
+    assert (first, third) == ([1.0] * 3, [3.0] * 3)
+    assert all(map(math.isnan, second))
+
+
+@pytest.mark.parametrize("first", ["5.1,NA,1.4", "5.1,,1.4", "1,2,3"])
+def test_a_first_line_of_numbers_and_missing_ones_is_no_line_of_names(first):
+    with pytest.raises(ValueError, match="begins with numbers"):
+        rows(f"{first}\n6.2,3.4,5.4\n", UNNAMED)
+
+
+def test_a_quote_that_is_not_closed_is_a_fault_and_swallows_nothing():
+    with pytest.raises(ValueError, match="is not CSV: unexpected end of data"):
+        rows('x\nhello\n"good\nbad\n', TensorSpec("x", "BYTES", (-1, 1)))
+
+
+def test_an_index_is_no_feature_of_an_input_of_any_width():
+    free = TensorSpec("x", "FP32", (-1, -1))
+    assert rows("Unnamed: 0,a,b\n0,2,3\n", free)[0] == {"x": [[2.0, 3.0]]}

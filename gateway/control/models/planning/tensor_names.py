@@ -91,6 +91,9 @@ def with_columns(
 
     `columns` are the lines of columns.txt, `written` the names in the model file, by input.
     """
+    if len(set(columns)) != len(columns):
+        return tuple(inputs), (f"{COLUMNS} names a column twice, so it is not used",)
+    written = {name: names for name, names in written.items() if len(set(names)) == len(names)}
     fitting = [spec.name for spec in inputs if spec.shape[1:] == (len(columns),)]
     if not columns or len(fitting) != 1:
         named = tuple(replace(spec, columns=written.get(spec.name, ())) for spec in inputs)

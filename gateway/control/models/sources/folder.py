@@ -15,8 +15,10 @@ from gateway.control.models.configuration import pbtxt, yaml_file
 from gateway.control.models.sources.folder_versions import EXPECTED, MODEL_FILE, is_version
 from gateway.control.models.sources.found import FoundModel, FoundVersion, Repository
 from gateway.control.models.sources.model_folder import ModelFolder, read_model
+from gateway.control.models.sources.sidecars import COLUMNS, LABELS
 
 SUFFIX = ".onnx"
+_BESIDE = (yaml_file.FILE_NAME, pbtxt.FILE_NAME, LABELS, COLUMNS)
 _NOT_A_MODEL = ("__pycache__", "lost+found")
 
 
@@ -78,7 +80,18 @@ def _one_file(file: Path, name: str | None, available_providers: Sequence[str]) 
     if _only_file(file.parent) == file:
         folder = ModelFolder(file.parent, called, alone=True, filename=file.name)
         return read_model(folder, available_providers)
-    return FoundModel(called, file.parent, versions=(FoundVersion(1, file),), alone=True)
+    unclear = [name for name in _BESIDE if (file.parent / name).exists()]
+    fault = (
+        f"{', '.join(unclear)} beside it may belong to any of the model files in {file.parent}: "
+        "give each model a folder of its own"
+    )
+    return FoundModel(
+        called,
+        file.parent,
+        versions=(FoundVersion(1, file),),
+        faults=(fault,) if unclear else (),
+        alone=True,
+    )
 
 
 def _only_file(folder: Path) -> Path | None:

@@ -106,7 +106,8 @@ class FolderSource:
         """
         repositories = await asyncio.to_thread(scan_paths, self._paths, self._providers)
         for repository in repositories:
-            if repository.fault and not os.access(repository.root, os.R_OK | os.X_OK):
+            unreadable = not os.access(repository.root, os.R_OK | os.X_OK)
+            if repository.fault and (unreadable or self._is_one_model.get(repository.root)):
                 raise OSError(repository.fault)
             self._require_same_kind(repository)
         found = merged(repositories)

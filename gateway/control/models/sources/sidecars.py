@@ -87,7 +87,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
     try:
         if path.stat().st_size > _MOST_LABEL_BYTES:
             raise ValueError(f"'{path.name}' is larger than {_MOST_LABEL_BYTES >> 20} MiB")
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"'{path.name}' cannot be read: {error}") from error
     if not text.strip():

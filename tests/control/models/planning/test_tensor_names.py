@@ -34,3 +34,10 @@ def test_labels_of_the_file_beside_the_model_win_over_those_in_it():
     assert (y.labels, files, warnings) == (("a", "b"), {"y": "labels.txt"}, ())
     (y,), files, warnings = with_labels([Y], [], {}, {"y": ("c", "d")})
     assert (y.labels, files, warnings) == (("c", "d"), {}, ())
+
+
+def test_columns_that_are_named_twice_name_nothing_and_are_a_warning():
+    (x,), (warning,) = with_columns([X], ("a", "a"), {})
+    assert (x.columns, warning) == ((), "columns.txt names a column twice, so it is not used")
+    (x,), warnings = with_columns([X], (), {"x": ("a", "a")})
+    assert (x.columns, warnings) == ((), ())

@@ -171,3 +171,17 @@ def test_a_folder_does_not_become_another_kind_while_it_is_served(models, start)
         assert [model.name for model in await source.scan()] == before
 
     with_source(models, do)
+
+
+def test_a_second_file_beside_the_only_one_does_not_take_the_model_away(tmp_path):
+    folder = tmp_path / "wine"
+    write_model(folder / "wine.onnx")
+
+    async def do(source):
+        (model,) = await source.scan()
+        assert model.name == "wine"
+        write_model(folder / "other.onnx")
+        with pytest.raises(OSError, match=r"one \*\.onnx file"):
+            await source.scan()
+
+    with_source(folder, do)

@@ -53,7 +53,16 @@ def test_what_lies_beside_a_file_is_its_own_where_it_is_the_only_model_there(tmp
     assert model.configuration.queue.max_requests == 7
     put(tmp_path / "beer.onnx")
     (model,) = scanned(file).models
-    assert (model.sidecars.labels, model.configuration.queue.max_requests) == ({}, None)
+    assert model.live == ()
+    assert model.fault == (
+        f"model.yaml, labels.txt beside it may belong to any of the model files in {tmp_path}: "
+        "give each model a folder of its own"
+    )
+
+
+def test_several_files_in_a_folder_with_nothing_beside_them_are_served_each(tmp_path):
+    paths = [put(tmp_path / "wine.onnx"), put(tmp_path / "beer.onnx")]
+    assert [model.fault for model in scanned(*paths).models] == ["", ""]
 
 
 def test_a_stray_file_does_not_make_a_repository_one_model(tmp_path):
